@@ -206,8 +206,7 @@ def _apply_correction_or_review(
         ws.workspace,
         ws.task,
         key,
-        change,
-        editor_name=editor_name,
+        corrections.Correction(change, editor_name),
         expected_state=form.get("state"),
     )
     if report["edit"] is None:

@@ -48,6 +48,17 @@ UNCHANGED_MESSAGE = "nothing was changed"
 Document = dict[str, Any]
 NumberOfUndoneEdit = int
 
+
+class Correction(NamedTuple):
+    """A correction that a person asks for."""
+
+    # New values by field, or the number of the edit to undo.
+    change: Mapping[str, Any] | NumberOfUndoneEdit
+    editor_name: str
+    # All fields of the change become right values, also those that have these values already.
+    confirms_values: bool = False
+
+
 # Pydantic's messages after the path of a field, and plain words.
 _PLAIN_WORDS = (
     (re.compile(r": (?:Input|String|List|Value|Number) should "), " must "),
@@ -154,26 +165,23 @@ def correct_answer(
     workspace: OpenWorkspace,
     task: Task,
     row_name: str,
-    change: Mapping[str, Any] | NumberOfUndoneEdit,
+    correction: Correction,
     *,
-    editor_name: str,
     expected_state: str | None = None,
-    confirms_values: bool = False,
 ) -> Document:
     """Correct fields of a row's answer, or undo an edit, and store that as a new edit.
 
-    A row without an answer gets one. A new edit also unparks the row, and updates the answer in
-    tables of other programs. Runs in a write transaction, so an error changes nothing. If the edit
-    undoes the last correction, the answer of a model is restored without validation.
+    A row without an answer gets one. If the correction confirms values, an edit is also stored if
+    the answer has these values and no person set them before. A new edit also unparks the row, and
+    updates the answer in tables of other programs. Runs in a write transaction, so an error changes
+    nothing. If the edit undoes the last correction, the answer of a model is restored without
+    validation.
 
     Args:
         row_name: Id or name of the row.
-        change: New values by field, or the number of the edit to undo.
-        editor_name: Name of the editor.
+        correction: The correction, and who makes it.
         expected_state: Member `state` of the document (see `read_history`) that the editor saw, or
             None to skip the check for a conflict.
-        confirms_values: Also store an edit if the answer has these values and no person set them
-            before. The values then count as confirmed by the editor (right values).
 
     Returns:
         The document of `read_history` after the edit, and `edit`: the number of the new edit, or
@@ -190,14 +198,13 @@ def correct_answer(
         row_id = task.find_row_id(tx, row_name)
         document = _read_answer_history(tx, task, row_id)
         _check_answer_unchanged(document, expected_state)
+        editor_name = normalize_editor_name(correction.editor_name)
         new_edit = _make_validated_edit(
             task,
             row_id,
-            change,
+            correction._replace(editor_name=editor_name),
             _read_rows_to_correct(tx, task, [row_id]),
-            editor_name=normalize_editor_name(editor_name),
             edited_at=workspace.now(),
-            confirms_values=confirms_values,
         )
         if new_edit is None:
             return {**document, "edit": None}
@@ -244,16 +251,11 @@ def plan_edits(
     new_edits: dict[str, NewEdit] = {}
     refusals: dict[str, AskrowsError] = {}
     for row_id, change in changes.items():
+        correction = Correction(
+            change, editor_name, confirms_values=row_id not in unconfirmable_ids
+        )
         try:
-            new_edit = _make_validated_edit(
-                task,
-                row_id,
-                change,
-                current,
-                editor_name=editor_name,
-                edited_at=edited_at,
-                confirms_values=row_id not in unconfirmable_ids,
-            )
+            new_edit = _make_validated_edit(task, row_id, correction, current, edited_at=edited_at)
         except InputError as error:
             refusals[row_id] = error
         else:
@@ -294,12 +296,10 @@ def _read_rows_to_correct(tx: Connection, task: Task, row_ids: Sequence[str]) ->
 def _make_validated_edit(
     task: Task,
     row_id: str,
-    change: Mapping[str, Any] | NumberOfUndoneEdit,
+    correction: Correction,
     current: _RowsToCorrect,
     *,
-    editor_name: str,
     edited_at: datetime,
-    confirms_values: bool,
 ) -> NewEdit | None:
     """Return a validated edit of a row, or None if it would change nothing; store nothing.
 
@@ -309,7 +309,7 @@ def _make_validated_edit(
     correction of the row, the edit restores the model's answer, which is not validated.
 
     Args:
-        change: New values by field, or the number of the edit to undo.
+        correction: The change, with a name from `normalize_editor_name`.
         current: The stored rows, answers and edits.
 
     Raises:
@@ -319,6 +319,7 @@ def _make_validated_edit(
     if row_id in current.forgotten_ids:
         raise _forgotten_error(row_id)
 
+    change = correction.change
     answer = current.answers[row_id]
     row_edits = current.edits[row_id]
     new_answer = _make_changed_answer(task, answer, change, row_edits)
@@ -328,7 +329,7 @@ def _make_validated_edit(
 
     edit = AnswerEdit(
         number=len(row_edits) + 1,
-        who=editor_name,
+        who=correction.editor_name,
         at=edited_at,
         before=answer,
         after=new_answer,
@@ -336,7 +337,7 @@ def _make_validated_edit(
         fields=() if isinstance(change, int) else tuple(change),
     )
     is_corrected = bool(edits.list_active_edits([*row_edits, edit]))
-    is_right_value_edit = confirms_values or edit.undoes is not None
+    is_right_value_edit = correction.confirms_values or edit.undoes is not None
     model_answer = current.model_answers.get(row_id)
     # An answer that keeps its values stays, even if it is no longer valid.
     if (
@@ -354,7 +355,7 @@ def _make_validated_edit(
         edit = edit._replace(after=valid_answer)
     elif task.user_file is not None:
         edit = edit._replace(after=json.loads(model_answer.answer) if model_answer else {})
-    if not confirms_values:
+    if not correction.confirms_values:
         changed_fields = _list_changed_fields(edit)
         edit = edit._replace(fields=tuple(name for name in edit.fields if name in changed_fields))
     if edit.after == edit.before and not (

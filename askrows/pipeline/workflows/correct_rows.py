@@ -63,14 +63,10 @@ def correct_row(
     if change is None:
         figures = corrections.read_history(ws.store, ws.task, row_name)
     else:
-        figures = corrections.correct_answer(
-            ws.workspace,
-            ws.task,
-            row_name,
-            change,
-            editor_name=editor_name,
-            confirms_values=not isinstance(change, int),
+        correction = corrections.Correction(
+            change, editor_name, confirms_values=not isinstance(change, int)
         )
+        figures = corrections.correct_answer(ws.workspace, ws.task, row_name, correction)
         title = f"{row_name}: edit {figures['edit']} stored"
         if figures["edit"] is None:
             title = f"{row_name}: nothing to change: the answer has these values already"

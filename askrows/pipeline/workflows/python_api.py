@@ -540,9 +540,7 @@ class Workspace:
                 ws.workspace,
                 ws.task,
                 str(item),
-                fields,
-                editor_name=who,
-                confirms_values=True,
+                corrections.Correction(fields, who, confirms_values=True),
             )
             return ResultDocument(document)
 
