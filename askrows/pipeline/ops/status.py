@@ -8,7 +8,6 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -112,13 +111,12 @@ def read_status(
         document = _read_status_document(
             ws,
             task,
-            tasks,
             tx,
             all_batches=all_batches,
-            parked_rows=parked_rows,
             counts=counts,
             exact=exact,
         )
+        answered_tasks = answers.tasks_with_versions(tx)
         reasons = answer_counts.failed_reasons(tx, task.name, task.parked_version or None)
         task_batches = [batch for batch in all_batches if batch.task == task.name]
         waits_by_number = {} if ws.backend == "local" else find_waits(all_batches, now=ws.now())
@@ -128,6 +126,12 @@ def read_status(
 
     reasons |= {row_id: reason for row_id, reason, _ in parked_rows}
     document |= {
+        "parked": dict(Counter(reason for _, reason, _ in parked_rows).most_common()),
+        "others": [
+            other.subject
+            for other in tasks
+            if other.name in answered_tasks and other.name != task.name
+        ],
         "file_version": "" if task is recorded_task else task.prompt_version,
         "waiting": [wait.document for wait in waits_by_number.values()],
         "failures": _describe_failures(ws.data, task, reasons),
@@ -217,27 +221,22 @@ def _choose_held_step(
 def _read_status_document(
     ws: OpenWorkspace,
     task: Task,
-    tasks: Sequence[Task],
     tx: Connection,
     *,
     all_batches: Sequence[BatchRow],
-    parked_rows: Sequence[tuple[str, str, datetime]],
     counts: StateCounts,
     exact: bool,
 ) -> dict[str, Any]:
     """Return the document of `status --json`, except the members that `read_status` adds later.
 
-    Those are `failures`, `next`, `file_version` and `waiting`. Optional members are returned also
-    if they are empty.
+    Those are `failures`, `next`, `file_version`, `waiting`, `parked` and `others`. Optional
+    members are returned also if they are empty.
 
     Args:
-        parked_rows: Id, reason and time of each parked row of the task.
         counts: The rows of the task by state.
         exact: In `index`, find changes by other programs, too, without a time limit.
     """
     workspace_row = workspace.get_workspace(tx)
-    answered_tasks = answers.tasks_with_versions(tx)
-
     index_document = None
     if task.index is not None and is_task_indexed(ws, task):
         index_document = _describe_index(
@@ -278,7 +277,6 @@ def _read_status_document(
         "stale": _describe_stale(tx, task, counts.stale),
         "doubtful": _describe_doubtful(tx, task, settings=ws.settings),
         "foreign_records": task.describe_foreign_records(tx),
-        "parked": dict(Counter(reason for _, reason, _ in parked_rows).most_common()),
         "spent": _sum_spent(tx, all_batches),
         "backend": workspace_row.backend or ws.backend,
         "bound": workspace_row.backend is not None,
@@ -289,11 +287,6 @@ def _read_status_document(
         **report.describe_version(tx, task, model_name),
         "task_file": syntax_error,
         "source_changed": _find_changed_source(task),
-        "others": [
-            other.subject
-            for other in tasks
-            if other.name in answered_tasks and other.name != task.name
-        ],
     }
 
 
