@@ -13,7 +13,6 @@ never used it.
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from askrows.pipeline.batch import reconcile
 from askrows.pipeline.core import files
@@ -26,7 +25,6 @@ from askrows.pipeline.core.errors import (
     RemoteError,
 )
 from askrows.pipeline.core.report import Report, format_counts
-from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import DISPLAY_NAME_PREFIX, BatchState, Outcome
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.gemini.remote import RemoteBatch
@@ -42,9 +40,6 @@ from askrows.pipeline.tasks.selection import find_task_by_name
 from askrows.pipeline.tasks.task import IndexedTask, Task
 from askrows.pipeline.tasks.task_values import RowFault, TaskNouns
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
-
-if TYPE_CHECKING:
-    from askrows.pipeline.gemini.client import Client
 
 RESTORE_HINT = HintTemplate("restore a backup ({})", CommandHint("restore", from_="…"))
 
@@ -391,8 +386,7 @@ def _compare_remote_batches(report: DoctorReport) -> Iterator[RowFault]:
     if ws.backend == "local" and not ws.is_bound():
         return
 
-    client = report.service.client
-    remote_batches = client.list_batches()
+    remote_batches = report.service.client.list_batches()
     # A batch is recorded before it is created, so this later snapshot contains all listed batches.
     with ws.store.read() as tx:
         local_batches = {batch.number: batch for batch in _list_task_batches(tx)}
@@ -406,7 +400,7 @@ def _compare_remote_batches(report: DoctorReport) -> Iterator[RowFault]:
 
     for batch in local_batches.values():
         if batch.state is BatchState.SUBMITTED:
-            yield from _check_backend_has_batch(ws, client, batch)
+            yield from _check_backend_has_batch(report, batch)
         elif batch.state is BatchState.SUBMITTING:
             yield _create_notice(
                 f"a run was killed while it created batch {batch.number}",
@@ -435,15 +429,15 @@ def _compare_remote_batches(report: DoctorReport) -> Iterator[RowFault]:
                 remote_batch=remote_batch,
                 cancelled_duplicates=cancelled_duplicates,
             )
-    yield from _check_models(ws.settings, client)
+    yield from _check_models(report)
 
 
-def _check_models(settings: Settings, client: "Client") -> Iterator[RowFault]:
+def _check_models(report: DoctorReport) -> Iterator[RowFault]:
     """Ask the backend for each configured model; yield a notice if it does not know the model."""
     for setting in ("model", "embedding_model"):
-        model_name = getattr(settings, setting).removeprefix("models/")
+        model_name = getattr(report.ws.settings, setting).removeprefix("models/")
         try:
-            client.get_model(model_name)
+            report.service.client.get_model(model_name)
         except MissingError:
             yield _create_notice(
                 f"{model_name} ({OptionHint(setting)}) is not in the API's list of models",
@@ -452,9 +446,7 @@ def _check_models(settings: Settings, client: "Client") -> Iterator[RowFault]:
             )
 
 
-def _check_backend_has_batch(
-    ws: OpenWorkspace, client: "Client", batch: BatchRow
-) -> Iterator[RowFault]:
+def _check_backend_has_batch(report: DoctorReport, batch: BatchRow) -> Iterator[RowFault]:
     """Request a submitted batch; yield a contradiction if the backend does not have it.
 
     For a missing batch that the API may still list late, the hint is to wait.
@@ -464,8 +456,9 @@ def _check_backend_has_batch(
     """
     cancel_hint = CommandHint("batch-cancel", batch=batch.number)
     try:
-        client.get_batch(batch.remote_name or "")
+        report.service.client.get_batch(batch.remote_name or "")
     except MissingError as error:
+        ws = report.ws
         hidden_s = reconcile.seconds_until_listed(batch, ws.settings, now=ws.now())
         next_step = f"set the key of its project, or {cancel_hint}"
         if hidden_s:
