@@ -438,11 +438,11 @@ def _compare_with_answers(
     Args:
         version_counts: Names the version; its counts are not used.
     """
-    with_concepts = select(cast(shape.concepts.c.passage_id, Text).label("item_id")).where(
+    with_concepts = select(cast(shape.concepts.c.passage_id, Text).label("row_id")).where(
         _version_condition(shape, [version_counts]),
     )
     columns = answers_table.c
-    with_answer = select(columns.item_id).where(
+    with_answer = select(columns.row_id).where(
         (columns.task == table.TASK)
         & (columns.version == version_counts.version)
         & columns.applied,
@@ -453,7 +453,7 @@ def _compare_with_answers(
     )
     for kind, present, expected in comparisons:
         difference = present.except_(expected).subquery()
-        row_id = difference.c.item_id
+        row_id = difference.c.row_id
         examples = tx.execute(select(row_id).order_by(row_id).limit(MAX_NAMED_ROWS + 1)).scalars()
         count = tx.execute(select(func.count()).select_from(difference)).scalar_one()
         faults.add(kind, list(map(cell_to_text, examples)), count)

@@ -80,7 +80,7 @@ def draw_pilot(tx: "Connection", task: Task, version: str, *, size: int, seed: i
     answered_ids = answers.answered_ids(task.name, version)
     if table.is_gone is not None:
         gone_ids = table.select_rows(table.is_gone)
-        answered_ids = answered_ids.where(answers_table.c.item_id.not_in(gone_ids))
+        answered_ids = answered_ids.where(answers_table.c.row_id.not_in(gone_ids))
     ids = chain.from_iterable(
         stream_rows(tx, query, page=FETCHED_ROWS).scalars() for query in (askable_ids, answered_ids)
     )

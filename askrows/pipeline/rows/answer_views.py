@@ -127,7 +127,7 @@ def _make_view_query(
     if not per_version:
         rows = make_rows_subquery(task.name)
         row_key = rows.c[KEY_COLUMN]
-        query = query.select_from(answers.outerjoin(rows, row_key == answers.c.item_id))
+        query = query.select_from(answers.outerjoin(rows, row_key == answers.c.row_id))
         source_names = [name for name in task.columns if name not in dict(task.key)]
         for source_name, name in name_added_columns(columns, source_names, "source_").items():
             kind = task.columns[source_name]
@@ -400,7 +400,7 @@ def _make_key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:
             or None if the key has one column.
         sqlite: Return SQL for SQLite, else for PostgreSQL.
     """
-    cell = f"{answers.name}.item_id"
+    cell = f"{answers.name}.row_id"
     if part_index is not None and sqlite:
         cell = f"json_extract({cell}, '$[{part_index}]')"
     elif part_index is not None:

@@ -743,7 +743,7 @@ def make_refused_grid(tx: Connection, task: str) -> Grid:
     """
     columns = stored_rows.c
     reason = "line " + columns.seen + ": " + columns.unusable
-    query = select(columns.item_id, columns.n, columns.row, reason.label(REASON_COLUMN))
+    query = select(columns.row_id, columns.n, columns.row, reason.label(REASON_COLUMN))
     table = query.where(columns.task == task, IS_REFUSED).subquery("refused_rows")
     return make_grid(
         tx,
@@ -755,7 +755,7 @@ def make_refused_grid(tx: Connection, task: str) -> Grid:
             is_empty=true(),
             is_refused=true(),
             row_reason=table.c[REASON_COLUMN],
-            id_column="item_id",
+            id_column="row_id",
             order_column="n",
         ),
         {"cells": ViewColumn(attrgetter("values"), "json")},

@@ -252,7 +252,7 @@ class RowSync:
         for row_number, source_row in enumerate(source, start=1):
             line = source_row[0]
             row = self._convert_row(source_row)
-            row_id = row["item_id"]
+            row_id = row["row_id"]
             earlier_line = key_lines.add(row_id, line)
             # Equal rows share an id that is a hash.
             has_made_id = row["input_hash"] == stored_rows.NO_HASH or self.record.has_made_key
@@ -266,16 +266,16 @@ class RowSync:
                     cells=parse_stored_values(row["row"]),
                 )
                 row = self._record_refusal(finding)
-                row_id = row["item_id"]
+                row_id = row["row_id"]
                 earlier_line = key_lines.add(row_id, line)
                 has_made_id = True
 
             if earlier_line is not None and has_made_id:
                 repeat_counts[row_id] += 1
-                row["item_id"] = f"{row_id}-{repeat_counts[row_id] + 1}"
+                row["row_id"] = f"{row_id}-{repeat_counts[row_id] + 1}"
             row["n"] = row_number
             self.report.rows = row_number
-            if is_forgotten(row["item_id"]):
+            if is_forgotten(row["row_id"]):
                 self.report.forgotten += 1
             else:
                 yield row
@@ -288,10 +288,10 @@ class RowSync:
         """
         if self.inspect_images is None:
             return
-        row_ids = [row["item_id"] for row in rows]
+        row_ids = [row["row_id"] for row in rows]
         last_states = self.store.query(stored_rows.stored_inspections, self.record.name, row_ids)
         for row in rows:
-            row_id = row["item_id"]
+            row_id = row["row_id"]
             row.update(
                 self.inspect_images(parse_stored_values(row["row"]), last_states.get(row_id))
             )
@@ -367,7 +367,7 @@ class RowSync:
 
         has_no_input = has_only_blanks(values, record.image_columns or record.asked_columns)
         return {
-            "item_id": row_id,
+            "row_id": row_id,
             "row": json_bytes.decode(),
             "is_empty": has_no_input or has_only_blanks(values, record.required_columns),
             "input_hash": hash_input(values, record.asked_columns),
@@ -515,7 +515,7 @@ def find_changed_in_source(
         rows = read_rows_by_id(store, record, ids)
         for row in row_sync.convert_rows(rows):
             values = parse_stored_values(row["row"])
-            last_values = last_values_by_id.get(row["item_id"], {})
+            last_values = last_values_by_id.get(row["row_id"], {})
             if all(values.get(name) == last_values.get(name) for name in asked_columns):
-                changed_ids.discard(row["item_id"])
+                changed_ids.discard(row["row_id"])
     return changed_ids

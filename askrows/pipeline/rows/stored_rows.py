@@ -25,7 +25,7 @@ UNUSABLE_COLUMN = "askrows_unusable"
 CHANGED_AT_COLUMN = "askrows_changed_at"
 IMAGE_STATE_COLUMN = "askrows_seen"
 _COLUMN_BY_NAME = {
-    KEY_COLUMN: rows_table.c.item_id,
+    KEY_COLUMN: rows_table.c.row_id,
     ROW_NUMBER_COLUMN: rows_table.c.n,
     # NULL for a gone row.
     PLACE_COLUMN: case((rows_table.c.n > 0, rows_table.c.n)),

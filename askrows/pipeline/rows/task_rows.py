@@ -179,10 +179,10 @@ class TaskRows:
         records = schema.row_claims.c
         is_parked = claims.is_parked(self.own_prompt_version)
         return (
-            select(records.item_id)
+            select(records.row_id)
             .where(
                 records.task == self.task,
-                records.item_id == self.row_id,
+                records.row_id == self.row_id,
                 or_(claims.IS_CLAIMED, is_parked),
             )
             .correlate_except(schema.row_claims)
@@ -245,8 +245,8 @@ class TaskRows:
         """Return a SELECT of the marks of a row of the outer query that meet a condition."""
         marks = schema.again.c
         return (
-            select(marks.item_id)
-            .where(marks.task == self.task, marks.item_id == self.row_id, condition)
+            select(marks.row_id)
+            .where(marks.task == self.task, marks.row_id == self.row_id, condition)
             .correlate_except(schema.again)
         )
 
@@ -267,7 +267,7 @@ class TaskRows:
     ) -> Select[Any]:
         """Return the SELECT of all rows that meet a condition, in the order of asking.
 
-        Nothing is read yet. The last result column is `item_id`, the row id as text.
+        Nothing is read yet. The last result column is `row_id`, the row id as text.
 
         Args:
             condition: The condition.
@@ -276,7 +276,7 @@ class TaskRows:
         """
         order = self.table.c[self.order_column]
         columns = [self.table.c[name] for name in names]
-        query = select(*columns, self.row_id.label("item_id")).where(condition).order_by(order)
+        query = select(*columns, self.row_id.label("row_id")).where(condition).order_by(order)
         if after is None:
             return query
 

@@ -179,7 +179,7 @@ class RowJudgements:
         any_answers = answers.alias()
         has_review = exists().where(
             any_answers.c.task == answers.c.task,
-            any_answers.c.item_id == answers.c.item_id,
+            any_answers.c.row_id == answers.c.row_id,
             any_answers.c.reviewed_at.is_not(None),
         )
         self.is_checked = or_(answers.c.version == PERSON, has_review)

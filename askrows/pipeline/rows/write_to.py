@@ -289,11 +289,11 @@ class AnswerTarget:
         """Return the stored answers that the table can show, oldest first for each row."""
         columns = answers_table.c
         query = (
-            select(columns.item_id, columns.version, columns.answer, columns.at)
+            select(columns.row_id, columns.version, columns.answer, columns.at)
             .where(is_applied(self.task.name), ~columns.outdated)
             .order_by(columns.id)
         )
-        rows = select_matching(tx, query, columns.item_id, sorted(row_ids))
+        rows = select_matching(tx, query, columns.row_id, sorted(row_ids))
         return [TargetValue(*row) for row in rows]
 
     def _make_key(self, row_id: str, model: str) -> _Key:

@@ -11,6 +11,6 @@
   people, `answer_counts` the counts of all, and `erasure` deletes one row everywhere.
 
 A version is `task@n/model`; a prompt version is `task@n`, which means all its models. Corrections
-have the version `person`. The column of a row's id has the name `item_id`. The journal is the table
-`askrows_events`, with a line for each change of a state.
+have the version `person`. The journal is the table `askrows_events`, with a line for each change of
+a state.
 """

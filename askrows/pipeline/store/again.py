@@ -30,7 +30,7 @@ HAS_NEWER_ANSWER = (
     select(answers.c.id)
     .where(
         answers.c.task == again.c.task,
-        answers.c.item_id == again.c.item_id,
+        answers.c.row_id == again.c.row_id,
         answers.c.version != PERSON,
         answers.c.id > again.c.answer_id,
     )
@@ -41,16 +41,14 @@ HAS_NEWER_ANSWER = (
 
 def read_marks(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, int]:
     """Return the answer id of each mark that is not done, by row id."""
-    query = select(again.c.item_id, again.c.answer_id).where(
-        again.c.task == task, ~HAS_NEWER_ANSWER
-    )
-    return {row[0]: row[1] for row in select_matching(tx, query, again.c.item_id, row_ids)}
+    query = select(again.c.row_id, again.c.answer_id).where(again.c.task == task, ~HAS_NEWER_ANSWER)
+    return {row[0]: row[1] for row in select_matching(tx, query, again.c.row_id, row_ids)}
 
 
 def find_marker(tx: Connection, task: str, row_id: str) -> str | None:
     """Return who asked for a row again, if it was not asked yet; else None."""
     query = select(again.c.who).where(
-        again.c.task == task, again.c.item_id == row_id, ~HAS_NEWER_ANSWER
+        again.c.task == task, again.c.row_id == row_id, ~HAS_NEWER_ANSWER
     )
     return tx.execute(query).scalar()
 
@@ -71,7 +69,7 @@ def list_unfinished_times(
     """
     query = (
         select(again.c.at)
-        .select_from(rows.join(again, again.c.item_id == row_id))
+        .select_from(rows.join(again, again.c.row_id == row_id))
         .where(again.c.task == task, ~HAS_NEWER_ANSWER, condition)
         .distinct()
     )
@@ -101,13 +99,13 @@ def mark_to_ask_again(
         literal(now, again.c.at.type),
     )
     statement = insert_into(again, tx.dialect.name).from_select(
-        ["item_id", "task", "answer_id", "who", "at"], marked_rows
+        ["row_id", "task", "answer_id", "who", "at"], marked_rows
     )
     new_values = {name: statement.excluded[name] for name in ("answer_id", "who", "at")}
-    statement = statement.on_conflict_do_update(index_elements=["task", "item_id"], set_=new_values)
+    statement = statement.on_conflict_do_update(index_elements=["task", "row_id"], set_=new_values)
     marked_count = tx.execute(statement).rowcount
 
-    marked_ids = select(again.c.item_id).where(again.c.task == task, again.c.at == now)
+    marked_ids = select(again.c.row_id).where(again.c.task == task, again.c.at == now)
     forgive_attempts(tx, task, marked_ids)
     return marked_count
 
@@ -115,6 +113,6 @@ def mark_to_ask_again(
 def remove_marks(tx: Connection, task: str, row_ids: Select[str]) -> int:
     """Delete the marks of selected rows that are not done; return their number."""
     remove = delete(again).where(
-        again.c.task == task, ~HAS_NEWER_ANSWER, again.c.item_id.in_(row_ids)
+        again.c.task == task, ~HAS_NEWER_ANSWER, again.c.row_id.in_(row_ids)
     )
     return tx.execute(remove).rowcount

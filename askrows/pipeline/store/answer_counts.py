@@ -87,7 +87,7 @@ def count_service_failures(
     """
     later_attempts = attempts.alias()
     is_same_row = (
-        later_attempts.c[name] == attempts.c[name] for name in ("task", "version", "item_id")
+        later_attempts.c[name] == attempts.c[name] for name in ("task", "version", "row_id")
     )
     has_later_charge = (
         select(later_attempts.c.id)
@@ -116,11 +116,11 @@ def _count_attempts(
 ) -> dict[str, int]:
     """Count each row's unforgiven attempts that meet all conditions; leave out rows without any."""
     query = (
-        select(attempts.c.item_id, func.count())
+        select(attempts.c.row_id, func.count())
         .where(attempts.c.task == task, ~attempts.c.forgiven, *conditions)
-        .group_by(attempts.c.item_id)
+        .group_by(attempts.c.row_id)
     )
-    counts = select_matching(tx, query, attempts.c.item_id, row_ids)
+    counts = select_matching(tx, query, attempts.c.row_id, row_ids)
     return {row[0]: row[1] for row in counts}
 
 
@@ -227,8 +227,8 @@ def count_failed_rows(tx: Connection, task: str, version: str | None) -> int:
         attempts.c.charged,
         has_version(attempts.c.version, version),
     )
-    failed_rows = select(attempts.c.item_id).where(is_charged).distinct().subquery()
-    return count_rows(tx, failed_rows, ~is_answered(task, failed_rows.c.item_id, version))
+    failed_rows = select(attempts.c.row_id).where(is_charged).distinct().subquery()
+    return count_rows(tx, failed_rows, ~is_answered(task, failed_rows.c.row_id, version))
 
 
 def failed_reasons(tx: Connection, task: str, version: str | None) -> dict[str, str]:
@@ -237,11 +237,11 @@ def failed_reasons(tx: Connection, task: str, version: str | None) -> dict[str, 
     Rows with an applied answer of the version are left out.
     """
     query = (
-        select(attempts.c.item_id, attempts.c.reason)
+        select(attempts.c.row_id, attempts.c.reason)
         .where(
             and_(attempts.c.task == task, attempts.c.charged, ~attempts.c.forgiven),
             has_version(attempts.c.version, version),
-            ~is_answered(task, attempts.c.item_id, version),
+            ~is_answered(task, attempts.c.row_id, version),
         )
         .order_by(attempts.c.id)
     )

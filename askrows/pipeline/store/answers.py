@@ -177,8 +177,8 @@ def list_row_ids_of_batches(tx: Connection, numbers: Collection[int]) -> list[st
 
     A row with several answers or attempts in the batches is returned several times.
     """
-    answered = select(answers.c.item_id).where(answers.c.batch.in_(numbers))
-    attempted = select(attempts.c.item_id).where(attempts.c.batch.in_(numbers))
+    answered = select(answers.c.row_id).where(answers.c.batch.in_(numbers))
+    attempted = select(attempts.c.row_id).where(attempts.c.batch.in_(numbers))
     return list(tx.execute(union_all(answered, attempted)).scalars())
 
 
@@ -186,7 +186,7 @@ def list_row_ids_by_outcome(
     tx: Connection, numbers: Collection[int], outcome: Outcome
 ) -> list[str]:
     """Return the ids of the rows that have an attempt of an outcome in batches, in any order."""
-    query = select(attempts.c.item_id).where(
+    query = select(attempts.c.row_id).where(
         attempts.c.batch.in_(numbers), attempts.c.outcome == outcome
     )
     return list(tx.execute(query).scalars())
@@ -204,7 +204,7 @@ def list_answers_and_attempts(
     """
 
     def read_rows(table: Table) -> list[dict[str, Any]]:
-        query = select(table).filter_by(task=task, item_id=row_id).order_by(table.c.id)
+        query = select(table).filter_by(task=task, row_id=row_id).order_by(table.c.id)
         return [dict(row) for row in tx.execute(query).mappings()]
 
     return read_rows(answers), read_rows(attempts)
@@ -223,11 +223,11 @@ def attempts_of_batches(
             attempts.c.outcome,
             attempts.c.reason,
             attempts.c.code,
-            attempts.c.item_id,
+            attempts.c.row_id,
             func.coalesce(attempts.c.excerpt, ""),
         )
         .where(attempts.c.batch.in_(numbers))
-        .order_by(func.length(attempts.c.item_id), attempts.c.item_id, attempts.c.id)
+        .order_by(func.length(attempts.c.row_id), attempts.c.row_id, attempts.c.id)
     )
     yield from map(tuple, stream_rows(tx, query, page=PAGE_ROWS))
 
@@ -257,13 +257,13 @@ def find_anomalies(
     """
     is_in_batch = answers.c.batch.in_(numbers)
     query = (
-        select(answers.c.item_id, answers.c.applied, answers.c.outdated)
+        select(answers.c.row_id, answers.c.applied, answers.c.outdated)
         .where(is_in_batch, or_(~answers.c.applied, answers.c.outdated))
-        .order_by(func.length(answers.c.item_id), answers.c.item_id)
+        .order_by(func.length(answers.c.row_id), answers.c.row_id)
     )
     rows = tx.execute(query).all()
-    unapplied_ids = [row.item_id for row in rows if not row.applied]
-    outdated_ids = [row.item_id for row in rows if row.outdated]
+    unapplied_ids = [row.row_id for row in rows if not row.applied]
+    outdated_ids = [row.row_id for row in rows if row.outdated]
 
     other_versions = (
         select(answers.c.model_version)
@@ -391,7 +391,7 @@ def is_preferred(
         models_only: Corrections are no candidates.
     """
     preferred_id = _select_preferred_id(
-        answers.c.item_id,
+        answers.c.row_id,
         preference,
         version=version,
         per_version=per_version,
@@ -436,7 +436,7 @@ def _select_preferred_id(
     """
     candidates = answers.alias("others")
     query = select(candidates.c.id).where(
-        is_applied(preference.task, version, candidates), candidates.c.item_id == key
+        is_applied(preference.task, version, candidates), candidates.c.row_id == key
     )
     if per_version:
         query = query.where(candidates.c.version == answers.c.version)
@@ -484,7 +484,7 @@ def have_different_answers(
         select(answers.c.answer)
         .where(
             _is_of_version(answers, task, version),
-            answers.c.item_id == id_column,
+            answers.c.row_id == id_column,
             or_(answers.c.applied, answers.c.version != PERSON),
         )
         .order_by(answers.c.id.desc())
@@ -558,10 +558,10 @@ def preferred_answers(
         models_only: Leave out corrections.
     """
     columns = (answers.c[name] for name in ANSWER_COLUMNS)
-    query = select(answers.c.item_id, *columns).where(
+    query = select(answers.c.row_id, *columns).where(
         is_preferred(preference or VersionPreference(task), models_only=models_only),
     )
-    rows = select_matching(tx, query, answers.c.item_id, row_ids)
+    rows = select_matching(tx, query, answers.c.row_id, row_ids)
     return {row_id: PreferredAnswer(*columns) for row_id, *columns in rows}
 
 
@@ -597,7 +597,7 @@ def stored_answers(
     """
     query = (
         select(
-            answers.c.item_id,
+            answers.c.row_id,
             answers.c.input_hash,
             *(answers.c[name] for name in StoredAnswer._fields),
         )
@@ -612,7 +612,7 @@ def stored_answers(
     # A newer answer replaces an older answer in the dictionary.
     return {
         (row_id, input_hash): StoredAnswer(*columns)
-        for row_id, input_hash, *columns in select_matching(tx, query, answers.c.item_id, row_ids)
+        for row_id, input_hash, *columns in select_matching(tx, query, answers.c.row_id, row_ids)
     }
 
 
@@ -634,14 +634,14 @@ def preferred_answers_page(
     """
     query = (
         select(
-            answers.c.item_id,
+            answers.c.row_id,
             answers.c.version,
             answers.c.answer,
             answers.c.at,
         )
-        .where(answers.c.item_id > after)
+        .where(answers.c.row_id > after)
         .where(is_preferred(preference, version=version))
-        .order_by(answers.c.item_id)
+        .order_by(answers.c.row_id)
         .limit(PAGE_ROWS)
     )
     return [tuple(row) for row in tx.execute(query)]
@@ -651,7 +651,7 @@ def find_answered(
     tx: Connection, task: str, row_ids: Sequence[str], version: str | None = None
 ) -> set[str]:
     """Return the ids of those rows that have an applied answer of a version, or of any."""
-    answered = select_matching(tx, answered_ids(task, version), answers.c.item_id, row_ids)
+    answered = select_matching(tx, answered_ids(task, version), answers.c.row_id, row_ids)
     return {row[0] for row in answered}
 
 
@@ -664,10 +664,10 @@ def answers_of_version(tx: Connection, task: str, version: str | None) -> Iterat
         version: None means all versions; a correction then comes before all answers.
     """
     gone_row = select(rows.c.n).where(
-        rows.c.task == task, rows.c.item_id == answers.c.item_id, rows.c.gone_at.is_not(None)
+        rows.c.task == task, rows.c.row_id == answers.c.row_id, rows.c.gone_at.is_not(None)
     )
     query = (
-        select(answers.c.item_id, answers.c.answer)
+        select(answers.c.row_id, answers.c.answer)
         .where(is_preferred(VersionPreference(task), version=version))
         .where(~gone_row.correlate(answers).exists())
         .order_by(answers.c.id)
@@ -677,7 +677,7 @@ def answers_of_version(tx: Connection, task: str, version: str | None) -> Iterat
 
 def answered_ids(task: str, version: str | None = None) -> Select[Any]:
     """Return a SELECT of the ids of rows with an applied answer of a version, or of any."""
-    return select(answers.c.item_id).where(is_applied(task, version)).distinct()
+    return select(answers.c.row_id).where(is_applied(task, version)).distinct()
 
 
 def is_answered(
@@ -693,7 +693,7 @@ def is_answered(
         id_column: The column with the row's id in the outer query.
         input_hash: The answer is about this input; None means about any input.
     """
-    query = select(answers.c.id).where(is_applied(task, version), answers.c.item_id == id_column)
+    query = select(answers.c.id).where(is_applied(task, version), answers.c.row_id == id_column)
     if input_hash is not None:
         query = query.where(answers.c.input_hash == input_hash)
     return query.correlate_except(answers).exists()
@@ -715,7 +715,7 @@ def newest_model_answer(
     return (
         select(answers.c[column])
         .where(
-            is_applied(task, version), answers.c.item_id == id_column, answers.c.version != PERSON
+            is_applied(task, version), answers.c.row_id == id_column, answers.c.version != PERSON
         )
         .correlate_except(answers)
         .order_by(answers.c.id.desc())
@@ -743,7 +743,7 @@ def has_version(column: ColumnElement[str], version: str | None) -> ColumnElemen
 
 def has_answers_of_version(tx: Connection, task: str, version: str) -> bool:
     """Return whether a row has an answer of a version, applied or not."""
-    return has_row(tx, select(answers.c.item_id).where(_is_of_version(answers, task, version)))
+    return has_row(tx, select(answers.c.row_id).where(_is_of_version(answers, task, version)))
 
 
 def _is_of_version(table: FromClause, task: str, version: str | None) -> ColumnElement[bool]:
@@ -769,7 +769,7 @@ def count_by_version(
         select(
             answers.c.version,
             func.count(),
-            func.count(answers.c.item_id.distinct()),
+            func.count(answers.c.row_id.distinct()),
             func.min(answers.c.at),
             func.max(answers.c.at),
         )

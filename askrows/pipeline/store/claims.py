@@ -98,7 +98,7 @@ def insert_claims(
             "state": CLAIMED,
             "batch": batch,
             "at": now,
-            "item_id": row.row_id,
+            "row_id": row.row_id,
             "line": row.line,
             "input_hash": row.input_hash,
         }
@@ -144,7 +144,7 @@ def _insert_claim_records(
         row_claims.c.state == ANSWERED,
     )
     change_matching(
-        tx, delete_answered, row_claims.c.item_id, [record["item_id"] for record in records]
+        tx, delete_answered, row_claims.c.row_id, [record["row_id"] for record in records]
     )
     try:
         for page in split_into_pages(records, CLAIM_PAGE_ROWS):
@@ -172,7 +172,7 @@ def find_equal_rows(
     # "answered" sorts before "claimed", so a claimed row replaces an answered row, and a newer
     # answer an older one.
     query = (
-        select(row_claims.c.input_hash, row_claims.c.state, row_claims.c.item_id)
+        select(row_claims.c.input_hash, row_claims.c.state, row_claims.c.row_id)
         .where(
             row_claims.c.task == task,
             row_claims.c.version == version,
@@ -201,7 +201,7 @@ def claimed_rows(
     """
     query = (
         select(
-            row_claims.c.item_id,
+            row_claims.c.row_id,
             row_claims.c.input_hash,
             row_claims.c.line,
         )
@@ -215,7 +215,7 @@ def claimed_rows(
 
 def list_claimed_row_ids(tx: Connection, numbers: Collection[int]) -> list[str]:
     """Return the ids of the rows that batches still claim, in any order."""
-    query = select(row_claims.c.item_id).where(row_claims.c.batch.in_(numbers), IS_CLAIMED)
+    query = select(row_claims.c.row_id).where(row_claims.c.batch.in_(numbers), IS_CLAIMED)
     return list(tx.execute(query).scalars())
 
 
@@ -271,7 +271,7 @@ def end_claims(
 
 def _end_claim_rows(tx: Connection, change: Update | Delete, rows: Sequence[RowClaim]) -> int:
     """Run an UPDATE or DELETE for the records of some rows; return how many it changed."""
-    return change_matching(tx, change, row_claims.c.item_id, [row.row_id for row in rows])
+    return change_matching(tx, change, row_claims.c.row_id, [row.row_id for row in rows])
 
 
 def record_ended(
@@ -296,7 +296,7 @@ def record_ended(
             "task": task,
             "version": version,
             "at": now,
-            "item_id": row.row_id,
+            "row_id": row.row_id,
             "input_hash": row.input_hash,
             "state": state,
             "reason": reason,
@@ -315,7 +315,7 @@ def release_claims(tx: Connection, batch: int) -> int:
 
 def filter_claimed(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
     """Return those of the row ids that are claimed."""
-    return {row[0] for row in select_matching(tx, claimed_ids(task), row_claims.c.item_id, row_ids)}
+    return {row[0] for row in select_matching(tx, claimed_ids(task), row_claims.c.row_id, row_ids)}
 
 
 def is_version_used(tx: Connection, task: str, prompt_version: str) -> bool:
@@ -324,7 +324,7 @@ def is_version_used(tx: Connection, task: str, prompt_version: str) -> bool:
         row_claims.c.version == prompt_version,
         row_claims.c.version.startswith(f"{prompt_version}/", autoescape=True),
     )
-    return has_row(tx, select(row_claims.c.item_id).where(row_claims.c.task == task, is_of_version))
+    return has_row(tx, select(row_claims.c.row_id).where(row_claims.c.task == task, is_of_version))
 
 
 def has_claims(tx: Connection, task: str) -> bool:
@@ -344,7 +344,7 @@ def list_claimed_inputs(tx: Connection, task: str, version: str) -> Sequence[str
 
 def claimed_ids(task: str) -> Select[Any]:
     """Return a SELECT of the ids of claimed rows, under any version."""
-    return select(row_claims.c.item_id).where(row_claims.c.task == task, IS_CLAIMED)
+    return select(row_claims.c.row_id).where(row_claims.c.task == task, IS_CLAIMED)
 
 
 def find_highest_claimed_id(tx: Connection, task: str) -> int:
@@ -353,7 +353,7 @@ def find_highest_claimed_id(tx: Connection, task: str) -> int:
     Returns 0 if there is no such row, or no id is a number.
     """
     queries = (
-        select(func.max(_as_number(tx, table.c.item_id))).where(table.c.task == task)
+        select(func.max(_as_number(tx, table.c.row_id))).where(table.c.task == task)
         for table in (row_claims, attempts)
     )
     return max(tx.execute(query).scalar() or 0 for query in queries)
@@ -387,9 +387,9 @@ def park_forgotten_row(tx: Connection, task: str, row_id: str, *, now: datetime)
 
     A row that is parked under every version already keeps its first reason.
     """
-    record = select(row_claims.c.item_id).where(
+    record = select(row_claims.c.row_id).where(
         row_claims.c.task == task,
-        row_claims.c.item_id == row_id,
+        row_claims.c.row_id == row_id,
         row_claims.c.version == EVERY_VERSION,
     )
     if not has_row(tx, record):
@@ -420,15 +420,15 @@ def unpark(
     """
     free_ids = list_unparkable_ids(tx, task, prompt_version=prompt_version, row_ids=row_ids)
     forgive = update(attempts).where(attempts.c.task == task).values(forgiven=True)
-    change_matching(tx, forgive, attempts.c.item_id, free_ids)
+    change_matching(tx, forgive, attempts.c.row_id, free_ids)
     release = delete(row_claims).where(row_claims.c.task == task, _is_unparkable(prompt_version))
-    change_matching(tx, release, row_claims.c.item_id, free_ids)
+    change_matching(tx, release, row_claims.c.row_id, free_ids)
     return free_ids
 
 
 def forgive_attempts(tx: Connection, task: str, row_ids: Select[Any]) -> None:
     """Forgive the failed attempts of some rows of a task, so that they no longer count."""
-    is_of_row = (attempts.c.task == task) & attempts.c.item_id.in_(row_ids)
+    is_of_row = (attempts.c.task == task) & attempts.c.row_id.in_(row_ids)
     tx.execute(update(attempts).where(is_of_row, ~attempts.c.forgiven).values(forgiven=True))
 
 
@@ -450,12 +450,12 @@ def list_unparkable_ids(
         row_ids: Only these rows; None means all rows.
     """
     query = (
-        select(row_claims.c.item_id)
+        select(row_claims.c.row_id)
         .where(row_claims.c.task == task, _is_unparkable(prompt_version))
         .distinct()
-        .order_by(row_claims.c.item_id)
+        .order_by(row_claims.c.row_id)
     )
-    return [row[0] for row in select_matching(tx, query, row_claims.c.item_id, row_ids)]
+    return [row[0] for row in select_matching(tx, query, row_claims.c.row_id, row_ids)]
 
 
 def _is_unparkable(prompt_version: str) -> ColumnElement[bool]:
@@ -480,9 +480,9 @@ def parked_rows(
     # In the order of the primary key. Otherwise SQLite uses the index of input hashes and reads
     # the table in random order.
     query = (
-        select(row_claims.c.item_id, row_claims.c.reason, row_claims.c.at)
+        select(row_claims.c.row_id, row_claims.c.reason, row_claims.c.at)
         .where(row_claims.c.task == task, is_parked(prompt_version))
-        .order_by(row_claims.c.item_id)
+        .order_by(row_claims.c.row_id)
     )
     rows = [(row[0], row[1], row[2]) for row in tx.execute(query)]
     rows.sort(key=lambda row: (row[2], row[0]))
@@ -502,7 +502,7 @@ def find_parked_reason(
     """
     query = select(func.min(row_claims.c.reason)).where(
         row_claims.c.task == task,
-        row_claims.c.item_id == row_id,
+        row_claims.c.row_id == row_id,
         is_parked(prompt_version),
     )
     return tx.execute(query).scalar()
@@ -510,13 +510,13 @@ def find_parked_reason(
 
 def list_forgotten_ids(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
     """Return the ids of those rows that are being forgotten."""
-    query = select(row_claims.c.item_id).where(
+    query = select(row_claims.c.row_id).where(
         row_claims.c.task == task,
         row_claims.c.version == EVERY_VERSION,
         row_claims.c.reason == BEING_FORGOTTEN,
         _IS_PARKED,
     )
-    return {row[0] for row in select_matching(tx, query, row_claims.c.item_id, row_ids)}
+    return {row[0] for row in select_matching(tx, query, row_claims.c.row_id, row_ids)}
 
 
 # Due rows: open rows for which a call outside of a run failed, or that were recorded as due.
@@ -556,7 +556,7 @@ def record_due_retry(
             outcome=Outcome.MISSING,
             task=task,
             version=version,
-            item_id=row_id,
+            row_id=row_id,
             reason=reason,
             at=now,
         ),
@@ -576,7 +576,7 @@ def list_rows_with_failed_calls(tx: Connection, task: str) -> Iterator[DueRetry]
         batches.c.run.is_(None),
     )
     query = (
-        select(attempts.c.item_id, attempts.c.at, attempts.c.reason, attempts.c.batch)
+        select(attempts.c.row_id, attempts.c.at, attempts.c.reason, attempts.c.batch)
         .where(
             attempts.c.task == task,
             ~attempts.c.charged,

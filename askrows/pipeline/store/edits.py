@@ -70,7 +70,7 @@ def list_edits(
     """
     query = (
         select(
-            answers.c.item_id,
+            answers.c.row_id,
             answers.c.who,
             answers.c.at,
             answers.c.before,
@@ -82,8 +82,8 @@ def list_edits(
         .order_by(answers.c.id)
     )
     edits_by_id: dict[str, list[AnswerEdit]] = {row_id: [] for row_id in row_ids or ()}
-    for row in select_matching(tx, query, answers.c.item_id, row_ids):
-        row_edits = edits_by_id.setdefault(row.item_id, [])
+    for row in select_matching(tx, query, answers.c.row_id, row_ids):
+        row_edits = edits_by_id.setdefault(row.row_id, [])
         row_edits.append(_to_edit(row, number=len(row_edits) + 1))
     return edits_by_id
 
@@ -133,7 +133,7 @@ def add_edits(tx: Connection, task: str, new_edits: Mapping[str, NewEdit]) -> No
     rows = [
         {
             "task": task,
-            "item_id": row_id,
+            "row_id": row_id,
             "version": PERSON,
             "applied": new_edit.is_applied,
             "input_hash": new_edit.input_hash,
@@ -158,7 +158,7 @@ def add_edits(tx: Connection, task: str, new_edits: Mapping[str, NewEdit]) -> No
 
     undone_ids = [row_id for row_id, new_edit in new_edits.items() if not new_edit.is_applied]
     unapply = update(answers).where(*_is_correction(task)).values(applied=False)
-    change_matching(tx, unapply, answers.c.item_id, undone_ids)
+    change_matching(tx, unapply, answers.c.row_id, undone_ids)
 
 
 def _to_json(answer: Mapping[str, Any]) -> str:
@@ -191,7 +191,7 @@ def read_right_values(tx: Connection, task: str) -> dict[str, RightValues]:
     """
     query = (
         select(
-            answers.c.item_id,
+            answers.c.row_id,
             answers.c.version,
             answers.c.input_hash,
             answers.c.answer,
@@ -215,7 +215,7 @@ def read_right_values(tx: Connection, task: str) -> dict[str, RightValues]:
     )
     rows_by_id: dict[str, list[Any]] = {}
     for row in tx.execute(query):
-        rows_by_id.setdefault(row.item_id, []).append(row)
+        rows_by_id.setdefault(row.row_id, []).append(row)
     values_by_id = {row_id: _make_right_values(rows) for row_id, rows in rows_by_id.items()}
     return {row_id: right for row_id, right in values_by_id.items() if right.values}
 
@@ -275,7 +275,7 @@ def read_cost_per_1000(tx: Connection, task: str, version: str) -> float:
     Args:
         version: A version, or a prompt version, which means all its models.
     """
-    count_rows = select(func.count(answers.c.item_id.distinct())).where(
+    count_rows = select(func.count(answers.c.row_id.distinct())).where(
         answers.c.task == task, has_version(answers.c.version, version)
     )
     row_count = tx.execute(count_rows).scalar_one()
@@ -297,7 +297,7 @@ def read_version_answers(
         version: A version, or a prompt version, which means all its models.
     """
     query = (
-        select(answers.c.item_id, answers.c.input_hash, answers.c.answer)
+        select(answers.c.row_id, answers.c.input_hash, answers.c.answer)
         .where(
             answers.c.task == task,
             answers.c.answer != FORGOTTEN_ANSWER,
@@ -306,8 +306,8 @@ def read_version_answers(
         .order_by(answers.c.id)
     )
     return {
-        row.item_id: (row.input_hash, json.loads(row.answer))
-        for row in select_matching(tx, query, answers.c.item_id, row_ids)
+        row.row_id: (row.input_hash, json.loads(row.answer))
+        for row in select_matching(tx, query, answers.c.row_id, row_ids)
     }
 
 
@@ -325,4 +325,4 @@ def find_versions_of_rows(tx: Connection, task: str, row_ids: list[str]) -> set[
         )
         .distinct()
     )
-    return {row.version for row in select_matching(tx, query, answers.c.item_id, row_ids)}
+    return {row.version for row in select_matching(tx, query, answers.c.row_id, row_ids)}

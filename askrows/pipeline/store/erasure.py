@@ -60,7 +60,7 @@ def begin_erasure(tx: Connection, task: str, row_id: str, *, name: str, now: dat
 def has_records(tx: Connection, task: str, row_id: str) -> bool:
     """Return whether any table of the engine has a record about a row."""
     queries = (
-        select(table.c.task).where(table.c.task == task, table.c.item_id == row_id)
+        select(table.c.task).where(table.c.task == task, table.c.row_id == row_id)
         for table in (*REQUEST_TABLES, again, rows)
     )
     return any(has_row(tx, query) for query in queries)
@@ -74,7 +74,7 @@ def list_batches_that_may_have_row(tx: Connection, task: str, row_id: str) -> li
     included, and all rolled back batches, even of other tasks. Reads only.
     """
     queries = [
-        select(table.c.batch).where(table.c.task == task, table.c.item_id == row_id)
+        select(table.c.batch).where(table.c.task == task, table.c.row_id == row_id)
         for table in REQUEST_TABLES
     ]
     queries.append(
@@ -161,12 +161,12 @@ def erase_row(
         },
     }
     is_correction = (answers.c.task == task) & (answers.c.version == PERSON)
-    tx.execute(delete(answers).where(is_correction, answers.c.item_id == row_id))
+    tx.execute(delete(answers).where(is_correction, answers.c.row_id == row_id))
     for table, values in erased_values.items():
-        is_of_row = (table.c.task == task) & (table.c.item_id == row_id)
-        tx.execute(update(table).where(is_of_row).values(item_id=new_id, **values))
+        is_of_row = (table.c.task == task) & (table.c.row_id == row_id)
+        tx.execute(update(table).where(is_of_row).values(row_id=new_id, **values))
     for table in (row_claims, again):
-        tx.execute(delete(table).where(table.c.task == task, table.c.item_id == row_id))
+        tx.execute(delete(table).where(table.c.task == task, table.c.row_id == row_id))
     for word in texts_to_erase:
         whole_word = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
         for table, names in TEXT_COLUMNS.items():

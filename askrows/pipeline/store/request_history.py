@@ -72,7 +72,7 @@ def list_requests_of_row(tx: Connection, task: str, row_id: str) -> list[dict[st
         - `answer`, and `forgotten`: whether it was erased with its row
     """
     queries = [
-        query.where(table.c.task == task, table.c.item_id == row_id)
+        query.where(table.c.task == task, table.c.row_id == row_id)
         for table, query in _make_request_queries()
     ]
     return _read_requests(tx, queries)
@@ -108,7 +108,7 @@ def _make_request_queries() -> Iterator[tuple[Table, Select[Any]]]:
         cells: dict[str, ColumnElement[Any]] = {
             name: table.c[name] if name in table.c else null() for name in _REQUEST_COLUMNS
         }
-        cells["item"] = table.c.item_id
+        cells["item"] = table.c.row_id
         cells["ended_at"] = null() if table is row_claims else table.c.at
         if table is answers:
             cells["outcome"] = literal(Outcome.ANSWERED.value)

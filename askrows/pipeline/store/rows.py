@@ -60,7 +60,7 @@ IS_REFUSED = rows.c.input_hash == NO_HASH
 _staged = Table(
     "askrows_read",
     MetaData(),
-    Column("item_id", Text, primary_key=True),
+    Column("row_id", Text, primary_key=True),
     Column("n", BigInteger, nullable=False),
     *(Column(name, Boolean if name == "is_empty" else Text) for name in STAGED_COLUMNS),
     prefixes=["TEMPORARY"],
@@ -84,7 +84,7 @@ class RefusedRow(NamedTuple):
     def to_columns(self, row_id: str) -> dict[str, Any]:
         """Return the columns of `askrows_rows`, except `task` and `n`."""
         return {
-            "item_id": row_id,
+            "row_id": row_id,
             "row": json.dumps(self.cells, ensure_ascii=False, separators=(",", ":")),
             "input_hash": NO_HASH,
             "is_empty": True,
@@ -185,10 +185,10 @@ class StagedRows(NamedTuple):
         is_changed = rows.c.input_hash.is_distinct_from(_staged.c.input_hash)
         is_askable = ~_staged.c.is_empty & _staged.c.unusable.is_(None)
         query = (
-            select(_staged.c.item_id, _staged.c.input_hash, _staged.c.row)
+            select(_staged.c.row_id, _staged.c.input_hash, _staged.c.row)
             .select_from(_staged.outerjoin(rows, _is_stored_row(task)))
             .where(is_changed, _staged.c.input_hash != NO_HASH, is_askable)
-            .order_by(rows.c.item_id.is_(None), _staged.c.n)
+            .order_by(rows.c.row_id.is_(None), _staged.c.n)
         )
         with self.connection.begin():
             return [tuple(row) for row in self.connection.execute(query)]
@@ -210,7 +210,7 @@ class StagedRows(NamedTuple):
         query = (
             select(
                 func.count(),
-                func.count(rows.c.item_id),
+                func.count(rows.c.row_id),
                 func.count(case((is_changed, 1))),
                 func.count(case((~is_changed & (rows.c.row != _staged.c.row), 1))),
                 func.count(rows.c.gone_at),
@@ -251,7 +251,7 @@ class StagedRows(NamedTuple):
         changed_rows = (
             select(
                 literal(task),
-                _staged.c.item_id,
+                _staged.c.row_id,
                 _staged.c.n + last_n,
                 *(_staged.c[name] for name in STAGED_COLUMNS),
             )
@@ -259,7 +259,7 @@ class StagedRows(NamedTuple):
             .order_by(_staged.c.n)
             .where(differs)
         )
-        columns = ["task", "item_id", "n", *STAGED_COLUMNS]
+        columns = ["task", "row_id", "n", *STAGED_COLUMNS]
         statement = insert_into(rows, self.connection.dialect.name).from_select(
             columns,
             changed_rows,
@@ -271,17 +271,17 @@ class StagedRows(NamedTuple):
         values = {name: new_row[name] for name in STAGED_COLUMNS}
         values["gone_at"] = None
         values["changed_at"] = case((has_new_hash, new_time), else_=rows.c.changed_at)
-        return statement.on_conflict_do_update(index_elements=["task", "item_id"], set_=values)
+        return statement.on_conflict_do_update(index_elements=["task", "row_id"], set_=values)
 
 
 def _is_staged() -> ColumnElement[bool]:
     """Return the SQL condition that a stored row is staged."""
-    return select(_staged.c.item_id).where(_staged.c.item_id == rows.c.item_id).exists()
+    return select(_staged.c.row_id).where(_staged.c.row_id == rows.c.row_id).exists()
 
 
 def _is_stored_row(task: str) -> ColumnElement[bool]:
     """Return the SQL condition that joins a staged row with its stored row."""
-    return (rows.c.task == task) & (rows.c.item_id == _staged.c.item_id)
+    return (rows.c.task == task) & (rows.c.row_id == _staged.c.row_id)
 
 
 @contextlib.contextmanager
@@ -319,13 +319,13 @@ def _read_number_range(tx: Connection, task: str) -> int:
 
 def stored_inspections(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, str | None]:
     """Return the stored inspection (JSON) of the images of rows, by row id."""
-    query = select(rows.c.item_id, rows.c.seen).where(rows.c.task == task)
-    return {row[0]: row[1] for row in select_matching(tx, query, rows.c.item_id, row_ids)}
+    query = select(rows.c.row_id, rows.c.seen).where(rows.c.task == task)
+    return {row[0]: row[1] for row in select_matching(tx, query, rows.c.row_id, row_ids)}
 
 
 def select_changed_ids(task: str, *, changed_at: datetime) -> Select[Any]:
     """Return a SELECT of the ids of the rows whose input changed last at a time."""
-    return select(rows.c.item_id).where(rows.c.task == task, rows.c.changed_at == changed_at)
+    return select(rows.c.row_id).where(rows.c.task == task, rows.c.changed_at == changed_at)
 
 
 def read_hashes_and_rows(
@@ -333,11 +333,11 @@ def read_hashes_and_rows(
 ) -> dict[str, tuple[str, str]]:
     """Return (input hash, cells as JSON) of rows, by row id; rows without are left out."""
     query = select(
-        rows.c.item_id,
+        rows.c.row_id,
         rows.c.input_hash,
         rows.c.row,
     ).where(rows.c.task == task)
-    stored = select_matching(tx, query, rows.c.item_id, row_ids)
+    stored = select_matching(tx, query, rows.c.row_id, row_ids)
     return {row_id: (input_hash, cells) for row_id, input_hash, cells in stored}
 
 
@@ -358,7 +358,7 @@ def select_row(
         select(rows.c.row)
         .where(
             rows.c.task == task,
-            rows.c.item_id == row_id,
+            rows.c.row_id == row_id,
             rows.c.input_hash == input_hash,
         )
         .correlate_except(rows)
@@ -374,7 +374,7 @@ def all_cells(tx: Connection, task: str) -> Iterator[str]:
 
 def all_ids(tx: Connection, task: str) -> set[str]:
     """Return the ids of all rows of a task, without refused rows."""
-    return set(tx.execute(select(rows.c.item_id).where(rows.c.task == task, ~IS_REFUSED)).scalars())
+    return set(tx.execute(select(rows.c.row_id).where(rows.c.task == task, ~IS_REFUSED)).scalars())
 
 
 def upsert_rows(tx: Connection, task: str, stored: Mapping[str, tuple[str, str]]) -> None:
@@ -386,13 +386,13 @@ def upsert_rows(tx: Connection, task: str, stored: Mapping[str, tuple[str, str]]
     last_n = _read_last_n(tx, task)
     statement = insert_into(rows, tx.dialect.name)
     statement = statement.on_conflict_do_update(
-        index_elements=["task", "item_id"],
+        index_elements=["task", "row_id"],
         set_={name: statement.excluded[name] for name in ("input_hash", "row")},
     )
     records = [
         {
             "task": task,
-            "item_id": row_id,
+            "row_id": row_id,
             "n": n,
             "input_hash": input_hash,
             "row": cells,
@@ -405,7 +405,7 @@ def upsert_rows(tx: Connection, task: str, stored: Mapping[str, tuple[str, str]]
 
 def delete_row(tx: Connection, task: str, row_id: str) -> None:
     """Delete a row if it exists."""
-    tx.execute(delete(rows).where(rows.c.task == task, rows.c.item_id == row_id))
+    tx.execute(delete(rows).where(rows.c.task == task, rows.c.row_id == row_id))
 
 
 # Refused rows
@@ -444,7 +444,7 @@ class FileRefusals:
         self._task = task
         self._id_prefix = f"refused-{hashlib.sha256(path.encode()).hexdigest()[:16]}-"
         self._count = 0
-        is_of_file = rows.c.item_id.startswith(self._id_prefix, autoescape=True)
+        is_of_file = rows.c.row_id.startswith(self._id_prefix, autoescape=True)
         tx.execute(delete(rows).where(rows.c.task == task, IS_REFUSED, is_of_file))
 
     def add(self, refused: Collection[RefusedRow]) -> None:
@@ -469,7 +469,7 @@ def delete_refused_rows(tx: Connection, task: str, words: Collection[str]) -> in
     """
     deleted_count = 0
     folded_words = {word.strip().casefold() for word in words}
-    query = select(rows.c.item_id, rows.c.row).where(rows.c.task == task, IS_REFUSED)
+    query = select(rows.c.row_id, rows.c.row).where(rows.c.task == task, IS_REFUSED)
     for row_id, cells in tx.execute(query).all():
         folded_cells = (str(cell).strip().casefold() for cell in json.loads(cells).values())
         if not folded_words.isdisjoint(folded_cells):

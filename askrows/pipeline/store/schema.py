@@ -392,7 +392,7 @@ row_claims = Table(
     metadata,
     # An empty `version` means every version. No index has the state, because each move would
     # write it again.
-    *_columns("task item_id version state"),
+    *_columns("task row_id version state"),
     # NULL for the answer of an equal row.
     Column("batch", ForeignKey("askrows_batches.number")),
     # The line in the batch's request file, from 1.
@@ -402,7 +402,7 @@ row_claims = Table(
     Column("at", UtcTime, nullable=False),
     # This key prevents that a row is asked, and paid for, twice under a version. The row comes
     # before the version, because open rows are looked up by row.
-    PrimaryKeyConstraint("task", "item_id", "version"),
+    PrimaryKeyConstraint("task", "row_id", "version"),
     Index("askrows_asks_of_batch", "batch", "line"),
     Index("askrows_asks_of_version", "task", "version", "input_hash"),
 )
@@ -411,7 +411,7 @@ attempts = Table(
     "askrows_attempts",
     metadata,
     Column("id", BigId, primary_key=True),
-    *_columns("task item_id version"),
+    *_columns("task row_id version"),
     # NULL for the answer of an equal row that the row refused, and for a row that was recorded as
     # due.
     Column("batch", ForeignKey("askrows_batches.number"), index=True),
@@ -428,7 +428,7 @@ attempts = Table(
     Column("cost", Float, nullable=False, server_default=text("0")),
     # The service tier, which decides the price. NULL without a reply.
     Column("tier", Text),
-    Index("askrows_attempts_of_item", "task", "item_id"),
+    Index("askrows_attempts_of_row", "task", "row_id"),
 )
 
 # The rows of user tasks as their sources were read last, and the refused rows of all tasks (see
@@ -437,7 +437,7 @@ rows = Table(
     "askrows_rows",
     metadata,
     Column("task", Text, primary_key=True),
-    Column("item_id", Text, primary_key=True),
+    Column("row_id", Text, primary_key=True),
     # The place in the source as it was last read whole; below 1 for a gone row.
     Column("n", BigInteger, nullable=False),
     # JSON of the row's cells by column, without empty cells; the hash of its prompt's input.
@@ -457,7 +457,7 @@ answers = Table(
     "askrows_answers",
     metadata,
     Column("id", BigId, primary_key=True),
-    *_columns("task item_id"),
+    *_columns("task row_id"),
     # NULL for the answer of an equal row, and for a correction.
     Column("batch", ForeignKey("askrows_batches.number"), index=True),
     # The line in the batch's request file, from 1.
@@ -488,7 +488,7 @@ answers = Table(
     *_columns("confidences?"),
     # The least probability in it.
     Column("least_confidence", Float),
-    Index("askrows_answers_of_item", "task", "item_id"),
+    Index("askrows_answers_of_row", "task", "row_id"),
     # Without it, each list and each count of doubtful rows would read all answers.
     Index(
         "askrows_answers_by_confidence",
@@ -524,11 +524,11 @@ pilots = _define_table("askrows_pilots", PilotRow, big={"seed"})
 again = Table(
     "askrows_again",
     metadata,
-    *_columns("task item_id who"),
+    *_columns("task row_id who"),
     # The newest model answer, of any row. The mark is done when its row has a newer one.
     Column("answer_id", BigInteger, nullable=False),
     Column("at", UtcTime, nullable=False),
-    PrimaryKeyConstraint("task", "item_id"),
+    PrimaryKeyConstraint("task", "row_id"),
 )
 tasks = Table(
     "askrows_tasks",

@@ -455,7 +455,7 @@ def _make_shared_columns(
     reply_usage = paid_reply.usage if paid_reply else NO_USAGE
     return {
         "batch": None if claim.is_of_equal_row else provenance.batch_number,
-        "item_id": claim.row_id,
+        "row_id": claim.row_id,
         "line": claim.line,
         "tokens_in": reply_usage.prompt,
         "tokens_out": reply_usage.answer + reply_usage.thoughts,

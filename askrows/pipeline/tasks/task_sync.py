@@ -308,7 +308,7 @@ def load_unregistered_task(
         # The hash of the asked columns does not cover images, which are not read here.
         input_hash = hash_text(row["row"]) if declaration.images else row["input_hash"]
         input_keys.add(hash(input_hash))
-        row_id = row["item_id"]
+        row_id = row["row_id"]
         if declaration.has_made_key:
             row_id = str(row_count + sync.report.empty + sync.report.refused)
         if row_id not in task.row_by_id and len(task.row_by_id) < max_rows:

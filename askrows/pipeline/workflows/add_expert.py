@@ -60,9 +60,9 @@ class AddedExpert:
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return the person for JSON, which calls the row's id `item_id`."""
+        """Return the person for JSON, which calls the row's id `row_id`."""
         members = asdict(self)
-        return {"username": self.username, "item_id": members.pop("row_id"), **members}
+        return {"username": self.username, "row_id": members.pop("row_id"), **members}
 
     def to_report(self) -> Report:
         """Return the report of `add-expert`: the person, and whether searches find the person.

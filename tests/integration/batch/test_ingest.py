@@ -108,7 +108,7 @@ def test_a_change_during_the_ingest_is_respected(
     with offline.open() as ws, _change_before_first_write(ws, monkeypatch, change_row):
         assert len([*batch_ingest.ingest_batches(ws)]) == 1
 
-    assert offline.query("SELECT applied, outdated FROM askrows_answers ORDER BY item_id") == [
+    assert offline.query("SELECT applied, outdated FROM askrows_answers ORDER BY row_id") == [
         expected_flags,
         (1, 0),
         (1, 0),
@@ -148,8 +148,8 @@ def test_an_answer_that_no_row_was_compared_with_is_not_applied(
     reviewed: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row whose text changes and changes back during the ingest is compared later."""
-    change_input = "UPDATE askrows_rows SET input_hash = :hash WHERE item_id = '2'"
-    row_hash = reviewed.scalar("SELECT input_hash FROM askrows_rows WHERE item_id = '2'")
+    change_input = "UPDATE askrows_rows SET input_hash = :hash WHERE row_id = '2'"
+    row_hash = reviewed.scalar("SELECT input_hash FROM askrows_rows WHERE row_id = '2'")
     reviewed.change(change_input, hash="another input")
 
     def change_back(_write: Write) -> None:
@@ -158,7 +158,7 @@ def test_an_answer_that_no_row_was_compared_with_is_not_applied(
     with reviewed.open() as ws, _change_before_first_write(ws, monkeypatch, change_back):
         assert len([*batch_ingest.ingest_batches(ws)]) == 1
     assert ledger.batches(reviewed) == ["ingested"]
-    query = "SELECT item_id, applied, outdated FROM askrows_answers ORDER BY item_id"
+    query = "SELECT row_id, applied, outdated FROM askrows_answers ORDER BY row_id"
     assert reviewed.query(query) == [("1", 1, 0), ("2", 0, 1)]
     states = json.loads(reviewed.ran("items", JSON="1").stdout)
     assert {row["id"]: row["state"] for row in states["items"]}["2"] == "open"
@@ -167,8 +167,8 @@ def test_an_answer_that_no_row_was_compared_with_is_not_applied(
 @pytest.mark.parametrize(
     "change",
     [
-        "DELETE FROM askrows_rows WHERE item_id = '1'",
-        "UPDATE askrows_rows SET input_hash = 'another input' WHERE item_id = '1'",
+        "DELETE FROM askrows_rows WHERE row_id = '1'",
+        "UPDATE askrows_rows SET input_hash = 'another input' WHERE row_id = '1'",
     ],
 )
 def test_a_row_may_change_between_its_claim_and_its_text(
@@ -189,6 +189,6 @@ def test_a_row_may_change_between_its_claim_and_its_text(
         assert len([*batch_ingest.ingest_batches(ws)]) == 1
     assert changed_ids == ["1", "2", "3", "4"]
     assert ledger.batches(reviewed) == ["ingested"]
-    query_text = "SELECT item_id, applied FROM askrows_answers ORDER BY item_id"
+    query_text = "SELECT row_id, applied FROM askrows_answers ORDER BY row_id"
     assert reviewed.query(query_text) == [("1", 0)]
     assert reviewed.scalar("SELECT COUNT(*) FROM askrows_attempts") == 3

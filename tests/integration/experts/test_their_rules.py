@@ -52,7 +52,7 @@ def test_a_row_that_rejects_updates_is_parked(workspace: Workspace, tmp_path: Pa
         workspace.ran(command)
     counts = json.loads(ran(workspace, "status", "--json"))["experts"]
     assert (counts["tagged"], counts["parked"], counts["untagged"]) == (1, 1, 0)
-    assert workspace.query("SELECT applied FROM askrows_answers ORDER BY item_id") == [
+    assert workspace.query("SELECT applied FROM askrows_answers ORDER BY row_id") == [
         (True,),
         (False,),
     ]

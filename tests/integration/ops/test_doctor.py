@@ -179,8 +179,8 @@ def spoil_index_of_database(bench: Bench) -> None:
     connection = sqlite3.connect(bench.data / "askrows.db")
     connection.execute("PRAGMA writable_schema = ON")
     connection.execute(
-        "UPDATE sqlite_schema SET sql = replace(sql, 'item_id', 'version') "
-        "WHERE name = 'askrows_answers_of_item'"
+        "UPDATE sqlite_schema SET sql = replace(sql, 'row_id', 'version') "
+        "WHERE name = 'askrows_answers_of_row'"
     )
     connection.commit()
     connection.close()
@@ -199,18 +199,18 @@ Fault = tuple[Plant, str, tuple[str, ...]]
 GIVE_UP = "batch-cancel 2 --yes"
 # Faults that doctor reports with exit code 5.
 CONTRADICTIONS: dict[str, Fault] = {
-    "index of the database": (spoil_index_of_database, "index askrows_answers_of_item", ()),
+    "index of the database": (spoil_index_of_database, "index askrows_answers_of_row", ()),
     "claim without a batch": (
         (
             "INSERT INTO askrows_asks "
-            "(task, item_id, version, batch, line, input_hash, state, at) VALUES "
+            "(task, row_id, version, batch, line, input_hash, state, at) VALUES "
             "('expert-tags', '7', 'x/y', 77, 1, 'x', 'claimed', :long_ago)"
         ),
         "1 row of askrows_asks names a missing batch",
         (),
     ),
     "answer without a batch": (
-        "UPDATE askrows_answers SET batch = 77 WHERE item_id = '3'",
+        "UPDATE askrows_answers SET batch = 77 WHERE row_id = '3'",
         "1 row of askrows_answers names a missing batch",
         (),
     ),
@@ -242,14 +242,14 @@ CONTRADICTIONS: dict[str, Fault] = {
         (),
     ),
     "answers": (
-        "DELETE FROM askrows_answers WHERE item_id = '3'",
+        "DELETE FROM askrows_answers WHERE row_id = '3'",
         "but the database has 5 answered",
         (),
     ),
     "attempts": (
         (
             "INSERT INTO askrows_attempts "
-            "(task, item_id, version, batch, at, charged, outcome, reason) VALUES "
+            "(task, row_id, version, batch, at, charged, outcome, reason) VALUES "
             "('expert-tags', '3', 'x/y', 1, :long_ago, true, 'missing', 'x')"
         ),
         "1 missing, 0 refused",

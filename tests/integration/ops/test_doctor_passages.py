@@ -83,7 +83,7 @@ FAULTS: dict[str, tuple[Callable[[Workspace], None], str]] = {
     ),
     "answer gone": (
         lambda workspace: workspace.change(
-            "UPDATE askrows_answers SET applied = false WHERE item_id = 'p-0002'"
+            "UPDATE askrows_answers SET applied = false WHERE row_id = 'p-0002'"
         ),
         "1 concepts without an applied answer, of p-0002",
     ),

@@ -166,16 +166,16 @@ def test_coverage_and_failures_count_the_charged_attempts(workspace: Workspace) 
 
     # The table has no concept of "k", and the answer of "l" does not count.
     for item in ("a", "b", "c", "k"):
-        insert_row(workspace, "askrows_answers", ANSWER, item_id=item)
-    insert_row(workspace, "askrows_answers", ANSWER, item_id="l", applied=False)
-    insert_row(workspace, "askrows_answers", ANSWER | OTHER_VERSION, item_id="j")
+        insert_row(workspace, "askrows_answers", ANSWER, row_id=item)
+    insert_row(workspace, "askrows_answers", ANSWER, row_id="l", applied=False)
+    insert_row(workspace, "askrows_answers", ANSWER | OTHER_VERSION, row_id="j")
 
     # "a" has an answer, too.
     failures = {"a": "invalid", "d": "invalid", "e": "missing", "f": "refused"}
     for item, outcome in failures.items():
-        insert_row(workspace, "askrows_attempts", ATTEMPT, item_id=item, outcome=outcome)
+        insert_row(workspace, "askrows_attempts", ATTEMPT, row_id=item, outcome=outcome)
     other_attempt = ATTEMPT | OTHER_VERSION | {"batch": 2}
-    insert_row(workspace, "askrows_attempts", other_attempt, item_id="g", outcome="invalid")
+    insert_row(workspace, "askrows_attempts", other_attempt, row_id="g", outcome="invalid")
 
     figures = measure_concepts(workspace)
 

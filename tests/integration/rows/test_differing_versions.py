@@ -15,7 +15,7 @@ def test_the_order_of_fields_is_no_difference(workspace: Workspace) -> None:
     reviews.set_up_task(workspace).ran_each(*reviews.BY_BATCH)
     reviews.write_task_file(version=2, system="Be exact.")
     workspace.ran_each(*reviews.BY_BATCH)
-    condition = "item_id = :row_id AND version LIKE 'reviews@2%'"
+    condition = "row_id = :row_id AND version LIKE 'reviews@2%'"
     for row_id, change in (("2", {}), ("3", {"stars": 5})):
         query = f"SELECT answer FROM askrows_answers WHERE {condition}"  # noqa: S608 - ours
         answer = json.loads(workspace.scalar(query, row_id=row_id))

@@ -16,7 +16,7 @@ def test_words_are_found_in_values_only(workspace: Workspace) -> None:
     quotation = {"start": 7001, "end": 7044, "quote": 'Warm "start": 81', "likeness": 0.93}
     answer = {"praise": ["Sturdy", "kein Lärm", "STRASSE"], "quote": quotation, "stars": 4}
     workspace.change(
-        "UPDATE askrows_answers SET answer = :answer WHERE item_id = '2'",
+        "UPDATE askrows_answers SET answer = :answer WHERE row_id = '2'",
         answer=json.dumps(answer),
     )
 

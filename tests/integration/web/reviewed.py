@@ -64,7 +64,7 @@ def store_confidences(
                 name: FieldConfidence(probability, "gemini-decision-1")
                 for name, probability in by_field.items()
             }
-            change = update(answers).where(answers.c.item_id == row_id)
+            change = update(answers).where(answers.c.row_id == row_id)
             tx.execute(change.values(make_confidence_columns(confidences)))
 
 

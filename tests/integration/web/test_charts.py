@@ -29,7 +29,7 @@ def _task(workspace: Workspace) -> Workspace:
 def _write_answer(workspace: Workspace, key: str, **fields: Any) -> None:
     """Replace the stored answer of a row."""
     answer = json.dumps({"quote": None, **fields})
-    change = "UPDATE askrows_answers SET answer = :answer WHERE item_id = :key"
+    change = "UPDATE askrows_answers SET answer = :answer WHERE row_id = :key"
     workspace.change(change, answer=answer, key=key)
 
 

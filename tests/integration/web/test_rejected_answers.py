@@ -24,7 +24,7 @@ def test_rows_of_one_name_are_told_apart(
     rows = "id,who,text\n1,Orla,It broke.\n2,Orla,It shines.\n"
     Path("tasks", "reviews.csv").write_text(rows, encoding="utf-8")
     workspace.ran_each(*reviews.BY_BATCH)
-    workspace.change("UPDATE askrows_answers SET applied = false, outdated = item_id = '1'")
+    workspace.change("UPDATE askrows_answers SET applied = false, outdated = row_id = '1'")
 
     with Page(workspace) as page:
         html = page.get("/batch", params={"number": 1, "task": "reviews"}).text

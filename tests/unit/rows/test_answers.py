@@ -47,7 +47,7 @@ def insert_answers(tx: Connection, rows: Sequence[TargetValue]) -> None:
     for target_value in rows:
         answer_columns = {
             **default_columns,
-            "item_id": target_value.row_id,
+            "row_id": target_value.row_id,
             "version": target_value.version,
             "answer": target_value.answer_json,
             "at": target_value.answered_at,
