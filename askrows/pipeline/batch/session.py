@@ -123,9 +123,7 @@ class WorkspaceSession:
         Raises:
             ConfigurationError: As `Service.client`.
         """
-        self.service.check_access()
-        self.announce_backend()
-        return self.service.client
+        return announcements.open_client(self.workspace, self.service, self.task)
 
     def ensure_client(self) -> "Client":
         """Return the client of the backend; open it now, so that a missing key is reported early.
@@ -306,7 +304,7 @@ class WorkspaceSession:
 
     def lock(self, name: str) -> contextlib.AbstractContextManager[Lock]:
         """Lock a name for a block; wait for another holder and print who it is."""
-        return self.locks.wait_for_lock(name, announce=self.display.say, sleep=self.sleep)
+        return self.workspace.lock(name)
 
     def close(self) -> None:
         """Close the client, local engine, locks and store.
@@ -318,7 +316,7 @@ class WorkspaceSession:
         self.store.close()
 
     def announce_backend(self) -> None:
-        """Print, once per process, which backend works; see `announcements.announce_backend`."""
+        """Print, once per service, which backend works; see `announcements.announce_backend`."""
         announcements.announce_backend(self.workspace, self.service, self.task)
 
     def announce_placeholders(self) -> None:

@@ -1,4 +1,4 @@
-"""The service that answers, one object a process: its client, its models, and the local engine.
+"""The service that answers: its client, its models, and the local engine.
 
 The service is Gemini or the local engine, a server in this process that gives placeholder answers.
 """

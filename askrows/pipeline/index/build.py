@@ -108,7 +108,8 @@ class IndexReport:
             report.title = f"build {self.number} deleted; the search has no index now"
             return report
 
-        entries = plural(self.count, require_indexed_task(workspace, task).entry_noun)
+        indexed_task = require_indexed_task(workspace, task)
+        entries = plural(self.count, indexed_task.entry_noun)
         report.title = f"build {self.number} is in service: {entries}"
         report.title += f", {self.embedded:,} embedded, {self.cached:,} cached"
         if self.rolled_back:
@@ -117,7 +118,7 @@ class IndexReport:
             report.title += f"; without an entry: {format_counts(self.left_out)}"
         search_command = task.nouns.command(
             "search",
-            q=require_indexed_task(workspace, task).example_question,
+            q=indexed_task.example_question,
             **typed_settings,
         )
         report.notes.append(f"`{search_command}` searches the index")

@@ -9,7 +9,7 @@ in the cache at once.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from multiprocessing.pool import ThreadPool
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,12 +26,9 @@ from askrows.pipeline.gemini.usage import Usage, calculate_cost, estimate_tokens
 from askrows.pipeline.index.manifest import Manifest
 from askrows.pipeline.index.vector_cache import VectorCache, Vectors, open_vector_cache
 from askrows.pipeline.store.database import split_into_pages
-from askrows.pipeline.tasks.announcements import announce_backend
+from askrows.pipeline.tasks.announcements import announce_backend, open_client
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
-
-if TYPE_CHECKING:
-    from askrows.pipeline.gemini.client import Client
 
 # HTTP status of a request that is itself at fault.
 HTTP_BAD_REQUEST = 400
@@ -87,7 +84,7 @@ def embed_queries(
         AskrowsError: A call of the backend failed.
     """
     is_local = workspace.backend == "local"
-    embed = embed_locally if is_local else _find_client(workspace, service, task).embed
+    embed = embed_locally if is_local else open_client(workspace, service, task).embed
     dim = workspace.settings.dim
     embed_texts = partial(embed, service.embedding_model, dim=dim, is_query=True)
     if cache is None or is_local:
@@ -107,13 +104,6 @@ def embed_queries(
             )
 
     return cache.fetch_or_add(keys, add_vectors)
-
-
-def _find_client(workspace: OpenWorkspace, service: Service, task: Task) -> "Client":
-    """Return the client of Gemini, after a person was told about the first upload."""
-    service.check_access()
-    announce_backend(workspace, service, task)
-    return service.client
 
 
 def check_embedding_model(
@@ -282,7 +272,7 @@ class Embedder:
             embed: EmbedFunction = embed_locally
         else:
             # Create the client here, once: from Python 3.12 on, each thread would create its own.
-            embed = partial(_find_client(workspace, self._service, self._task).embed, is_paced=True)
+            embed = partial(open_client(workspace, self._service, self._task).embed, is_paced=True)
         embed_texts = partial(self._embed_texts, embed)
         failures = list[BaseException]()
 

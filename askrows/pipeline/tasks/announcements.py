@@ -1,10 +1,26 @@
 """Notices to a person: which backend works, and the first upload of rows."""
 
+from typing import TYPE_CHECKING
+
 from askrows.pipeline.core.report import PLACEHOLDER_NOTE
 from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.store import request_history
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
+
+if TYPE_CHECKING:
+    from askrows.pipeline.gemini.client import Client
+
+
+def open_client(workspace: OpenWorkspace, service: Service, task: Task) -> "Client":
+    """Return the client of the backend, after a person was told which backend works.
+
+    Raises:
+        ConfigurationError: As `Service.client`.
+    """
+    service.check_access()
+    announce_backend(workspace, service, task)
+    return service.client
 
 
 def announce_backend(workspace: OpenWorkspace, service: Service, task: Task) -> None:
