@@ -7,6 +7,7 @@
 - A control request has a known answer. It shows whether Gemini mixed up replies.
 """
 
+from dataclasses import replace
 from typing import Annotated
 
 import click
@@ -58,8 +59,9 @@ def batch_submit(
     Asks for confirmation if the estimate is above ASKROWS_CONFIRM_ABOVE (USD). Rows beyond a
     budget are not sent, and the command then ends with an error.
     """
-    ws.sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
-    ws.set_asked_rows(AskedRows(has_changed=refresh))
+    sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
+    ws = replace(ws, sync_options=sync_options)
+    ws = ws.copy_with_asked_rows(AskedRows(has_changed=refresh))
     if dry:
         return batch_steps.plan_rows(ws, limit)
     return batch_steps.submit_rows(ws, limit=limit, pilot=pilot, skip_pilot=skip_pilot)

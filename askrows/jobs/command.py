@@ -244,7 +244,10 @@ def add_next_step(report: Report, ws: "WorkspaceSession") -> None:
     from askrows.pipeline.ops.status import read_status
 
     if report.next_step is None and not report.errors and not should_print_json():
-        report.next_step = read_status(ws.workspace, ws.task, ws.tasks).next_command
+        # The command may have recorded another declaration of the task.
+        current_ws = ws.reload_task()
+        status_report = read_status(current_ws.workspace, current_ws.task, current_ws.tasks)
+        report.next_step = status_report.next_command
 
 
 def _check_typed_task(entry: Command, task_name: str | None) -> None:

@@ -162,12 +162,9 @@ def _open_task(
         refresh: Also ask answered rows that changed.
     """
     with open_configured_workspace("write", task_name=task_name) as ws:
-        ws.sync_options = sync_options
-        ws.agreed_usd = None
-        ws.set_asked_rows(AskedRows(has_changed=refresh))
-        if has_yes_option():
-            ws.agreed_usd = math.inf
-        yield ws
+        agreed_usd = math.inf if has_yes_option() else None
+        asking_ws = replace(ws, sync_options=sync_options, agreed_usd=agreed_usd)
+        yield asking_ws.copy_with_asked_rows(AskedRows(has_changed=refresh))
 
 
 def _print_pass(report: Report) -> None:

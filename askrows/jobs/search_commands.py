@@ -35,7 +35,7 @@ def index(
     Searches continue meanwhile. --rollback builds nothing, and puts the previous build back.
     """
     # The first index of a task marks the task as indexed.
-    ws.prepare_task_index()
+    ws = ws.prepare_task_index()
     report = (
         build.roll_back_index(ws.workspace, ws.task)
         if rollback

@@ -8,6 +8,7 @@ decide it. A live run makes single calls, in the mode live or flex. A control re
 answer, to show whether a batch mixes up replies.
 """
 
+from dataclasses import replace
 from typing import Annotated
 
 import click
@@ -96,7 +97,8 @@ def tag(
     the command with exit code 6. Later a failed gate is a warning, with --strict exit code 6. The
     answers are stored in any case.
     """
-    ws.sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
+    sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
+    ws = replace(ws, sync_options=sync_options)
     options = tag_workflow.TagOptions(
         mode=mode,
         limit=limit,

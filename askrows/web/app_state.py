@@ -173,8 +173,7 @@ class AppState:
         needs_write = page_command.needs_write_access(form, task or self.settings_for(task).task)
         access = WorkspaceAccess.WRITE if needs_write else WorkspaceAccess.READ
         with self._open_workspace(task, access, display) as ws:
-            ws.agreed_usd = cost
-            return page_command.run(ws, form)
+            return page_command.run(replace(ws, agreed_usd=cost), form)
 
     def create_missing_workspace(self, display: Progress) -> None:
         """Create a workspace if the data folder is missing or empty, as an import would.
@@ -221,10 +220,10 @@ class AppState:
             settings = replace(settings, call_timeout=call_timeout_s, retry_for=0.0)
         progress = display or NoProgress()
         with open_workspace(settings, progress, access=access, is_whole_workspace=not task) as ws:
-            ws.stop_event = self.stop_event
+            stop_event = self.stop_event
             if isinstance(display, BackgroundJob):
-                ws.stop_event = display.stop_event
-            yield ws
+                stop_event = display.stop_event
+            yield replace(ws, stop_event=stop_event)
 
     @contextlib.contextmanager
     def _open_people(self) -> Iterator[WorkspaceSession]:

@@ -44,9 +44,13 @@ class SyncOptions:
     reads_all_rows: bool = False
 
 
-@dataclass
+@dataclass(frozen=True)
 class WorkspaceSession:
-    """An open workspace with its service, the task in use, and the limits of a command."""
+    """An open workspace with its service, the task in use, and the limits of a command.
+
+    No member is set again: what changes the task or the limits returns another session of the same
+    workspace, and the caller goes on with that one.
+    """
 
     workspace: OpenWorkspace
     service: Service
@@ -64,7 +68,7 @@ class WorkspaceSession:
     # Live calls ask closed questions of the decision model, see `copy_for_decisions`.
     is_deciding: bool = False
     # The rows of the user task are up to date.
-    _is_synced: bool = False
+    is_synced: bool = False
 
     @property
     def settings(self) -> Settings:
@@ -206,20 +210,20 @@ class WorkspaceSession:
                     hint=self.task.fill_hint,
                 )
 
-    def sync_task(self) -> None:
-        """Register changes of a user task's file and sync its rows, once per session.
+    def sync_task(self) -> "WorkspaceSession":
+        """Register changes of a user task's file and sync its rows; return the synced session.
 
-        Replaces `task` and `tasks` by the tasks as they are recorded then. Does nothing for a
-        built-in task. Prints the report of the sync, and a line if the model ignores the task's
-        temperature.
+        The task of the returned session is the task as it is recorded then. Does nothing for a
+        built-in task or in a synced session. Prints the report of the sync, and a line if the model
+        ignores the task's temperature.
 
         Raises:
             AskrowsError: The file or the source is invalid, or a change of the file is refused.
         """
-        if self._is_synced or not is_user_task_set(self.settings):
-            return
+        if self.is_synced or not is_user_task_set(self.settings):
+            return self
 
-        from askrows.pipeline.tasks import task_registry, task_sync
+        from askrows.pipeline.tasks import task_sync
 
         task_sync.sync_task(
             self.workspace,
@@ -227,32 +231,44 @@ class WorkspaceSession:
             accepts_changes=self.sync_options.accepts_changes,
             reads_all_rows=self.sync_options.reads_all_rows,
         )
-        # The task as it is recorded now, without loading its file again.
-        user_tasks = self.store.query(task_registry.list_registered_tasks, self.settings)
-        recorded_task = next(task for task in user_tasks if task.name == self.task.name)
-        self.replace_task(recorded_task.copy_with_asked_rows(self.task.asked_rows))
-        self._is_synced = True
+        synced = replace(self.reload_task(), is_synced=True)
 
         if (
-            self.task.prompt_builder.declaration.temperature is not None
-            and not self.model.accepts_temperature
+            synced.task.prompt_builder.declaration.temperature is not None
+            and not synced.model.accepts_temperature
         ):
             self.display.say(
-                f"temperature= is not sent: {self.model.name} ignores it",
+                f"temperature= is not sent: {synced.model.name} ignores it",
             )
+        return synced
 
-    def replace_task(self, task: Task) -> None:
-        """Use another task of the same name from now on."""
+    def reload_task(self) -> "WorkspaceSession":
+        """Return a session with the task in use as the database records it now.
+
+        The task's file is not loaded again. A built-in or forgotten task stays as it is.
+        """
+        if not is_user_task_set(self.settings):
+            return self
+
+        from askrows.pipeline.tasks import task_registry
+
+        user_tasks = self.store.query(task_registry.list_registered_tasks, self.settings)
+        for task in user_tasks:
+            if task.name == self.task.name:
+                return self.copy_with_task(task.copy_with_asked_rows(self.task.asked_rows))
+        return self
+
+    def copy_with_task(self, task: Task) -> "WorkspaceSession":
+        """Return a session with another task of the same name."""
         other_tasks = [other for other in self.tasks if other.name != task.name]
-        self.tasks = (*other_tasks, task)
-        self.task = task
+        return replace(self, task=task, tasks=(*other_tasks, task))
 
-    def set_asked_rows(self, asked_rows: AskedRows) -> None:
-        """Ask these rows of the task in use from now on."""
-        self.replace_task(self.task.copy_with_asked_rows(asked_rows))
+    def copy_with_asked_rows(self, asked_rows: AskedRows) -> "WorkspaceSession":
+        """Return a session that asks these rows of the task in use."""
+        return self.copy_with_task(self.task.copy_with_asked_rows(asked_rows))
 
-    def prepare_task_index(self) -> None:
-        """Sync the rows, and mark the task in use as indexed.
+    def prepare_task_index(self) -> "WorkspaceSession":
+        """Sync the rows, and mark the task in use as indexed; return the synced session.
 
         A task without `index=` in its file is not marked. If the sync fails and the task was
         registered with `index=`, a warning is printed, and the task is marked all the same: its
@@ -261,13 +277,15 @@ class WorkspaceSession:
         Raises:
             AskrowsError: The sync failed, and the task has no `index=`.
         """
+        synced = self
         try:
-            self.sync_task()
+            synced = self.sync_task()
         except AskrowsError as error:
             if self.task.index is None:
                 raise
             self.display.warn(f"{error.message}; the rows of earlier reads are indexed")
-        mark_task_as_indexed(self.workspace, self.task)
+        mark_task_as_indexed(synced.workspace, synced.task)
+        return synced
 
     def confirm_cost(
         self,

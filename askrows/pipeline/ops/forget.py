@@ -262,8 +262,8 @@ def forget_task(ws: WorkspaceSession) -> Report:
     with ws.lock(INDEX_LOCK), ws.store.write() as tx:
         drop_views(tx, record)
         erasure.erase_task(tx, task.name, now=ws.now())
-    ws.tasks = tuple(other_task for other_task in ws.tasks if other_task is not task)
-    _delete_index_leftovers_and_compact(ws.workspace, ws.tasks)
+    other_tasks = tuple(other_task for other_task in ws.tasks if other_task is not task)
+    _delete_index_leftovers_and_compact(ws.workspace, other_tasks)
     # Last, because the same command finds an unfinished task by its file.
     paths = [Path(record.path)]
     if not record.is_query:

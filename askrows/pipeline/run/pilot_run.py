@@ -113,7 +113,7 @@ def run_pilot(
         GateError: No reply came, so the pilot stays unfinished; or no reply was a valid answer, and
             the pilot is recorded as failed.
     """
-    rounds.sync_and_recover_task(ws)
+    ws = rounds.sync_and_recover_task(ws)
     size, seed, row_ids = ws.store.query(
         pilot.plan_next_pilot,
         ws.task,

@@ -59,7 +59,7 @@ def sync_and_recover_task(
     *,
     may_be_empty: bool = False,
     should_sync: bool = True,
-) -> None:
+) -> WorkspaceSession:
     """Sync a task's rows with their source, and clear up after dead and outdated work.
 
     Replies of live runs whose process died are ingested. Prepared batches are given up, which opens
@@ -71,13 +71,16 @@ def sync_and_recover_task(
         may_be_empty: Accept a task without any row. A task with open batches is accepted anyway.
         should_sync: Sync the rows of a user task with their source.
 
+    Returns:
+        The synced session.
+
     Raises:
         InputError: The rows of a user task cannot be read, or the task has no rows.
         ConfigurationError: The declaration changed under its version, or GATES is invalid.
         AskrowsError: The replies of a dead live run could not be ingested.
     """
     if should_sync:
-        ws.sync_task()
+        ws = ws.sync_task()
     # Invalid gates are refused before anything is spent.
     evaluate.read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
     ingest.recover_dead_runs(ws)
@@ -85,6 +88,7 @@ def sync_and_recover_task(
     open_batches = ws.store.query(batches.batches_in_states, *OPEN_STATES, task=ws.task.name)
     if not (may_be_empty or open_batches):
         ws.check_has_rows()
+    return ws
 
 
 class TagRounds:
@@ -133,6 +137,10 @@ class TagRounds:
                     prompt_version=ws.task.parked_version,
                 ),
             )
+
+    def use_synced_session(self, ws: WorkspaceSession) -> None:
+        """Go on with the session that a sync returned."""
+        self._ws = ws
 
     def list_batches(self, *states: BatchState) -> list[batches.BatchRow]:
         """Return the batches of the task in these states, oldest first; without states, all."""

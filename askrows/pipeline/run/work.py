@@ -32,7 +32,7 @@ from askrows.pipeline.run.due_units import (
     repair_link_and_check_index,
 )
 from askrows.pipeline.run.retry_due import ask_single_rows
-from askrows.pipeline.run.rounds import TagRounds
+from askrows.pipeline.run.rounds import TagRounds, sync_and_recover_task
 from askrows.pipeline.tasks import claiming
 
 # Opens the workspace for a task.
@@ -124,6 +124,20 @@ class WorkPass:
         if report.failed_batches:
             self.phrases.append(f"{plural(len(report.failed_batches), 'batch', 'batches')} failed")
         self.failures += report.list_failures(nouns)
+
+    def sync_and_recover(self) -> None:
+        """Sync the rows if the unit "fill" is selected, and clear up after dead processes.
+
+        Later steps use the synced task.
+
+        Raises:
+            AskrowsError: The rows cannot be synced, or the replies of a dead live run cannot be
+                ingested.
+        """
+        if "fill" in self.units:
+            self.ws = self.ws.sync_task()
+            self.tag_rounds.use_synced_session(self.ws)
+        sync_and_recover_task(self.ws, may_be_empty=True, should_sync=False)
 
     def ask_due_rows(self) -> None:
         """Ask about due rows by live calls, and store the answers.

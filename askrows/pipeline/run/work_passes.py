@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from askrows.pipeline.batch import budget
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.errors import AccountError, AskrowsError
 from askrows.pipeline.core.report import Report
-from askrows.pipeline.run import rounds
 from askrows.pipeline.run.due_units import list_due_units
 from askrows.pipeline.run.work import WorkPass, WorkspaceOpener
 from askrows.pipeline.store import workspace
@@ -46,7 +45,7 @@ def run_due_units(
        batches.
     4. Build a stale index, and complete the report.
 
-    Errors of units are not raised: they are in the result. The session gets the budget of the
+    Errors of units are not raised: they are in the result. The budget is that of the
     task's unfinished `tag`. If this `tag` has a start in the future, the start is corrected in the
     database.
 
@@ -56,20 +55,13 @@ def run_due_units(
         number: Run only units of this batch, or all if None. With a number, the report is completed
             only for "ingest".
     """
-    work_pass = WorkPass(ws, units, number)
     budget.correct_tag_start(ws.store, ws.task, now=ws.now)
-    ws.budget = ws.store.query(budget.find_unfinished_tag_budget, ws.task) or ws.budget
+    run_budget = ws.store.query(budget.find_unfinished_tag_budget, ws.task) or ws.budget
+    work_pass = WorkPass(replace(ws, budget=run_budget), units, number)
 
     work_pass.attempt(work_pass.collect)
     if ASKING_UNITS & set(units):
-        is_prepared = work_pass.attempt(
-            partial(
-                rounds.sync_and_recover_task,
-                ws,
-                may_be_empty=True,
-                should_sync="fill" in units,
-            ),
-        )
+        is_prepared = work_pass.attempt(work_pass.sync_and_recover)
         if is_prepared and work_pass.account_error is None:
             work_pass.attempt(
                 work_pass.ask_due_rows,
@@ -113,7 +105,7 @@ def run_pass(
         try:
             with open_workspace(name) as ws:
                 work_pass = run_due_units(ws, units)
-                due_units = list(list_due_units(ws))
+                due_units = list(list_due_units(work_pass.ws))
                 work_pass.describe_waits()
                 document["workspace_id"] = ws.store.query(workspace.get_workspace).workspace_id
         except AskrowsError as error:

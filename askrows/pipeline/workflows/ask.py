@@ -502,15 +502,14 @@ def ask_saved(
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
         AskrowsError: An error ended the calls, and none of the rows has a validated reply.
     """
-    rounds.sync_and_recover_task(ws)
+    ws = rounds.sync_and_recover_task(ws)
     # Stored answers must not reduce the estimate for all rows, so its task has no name.
     unnamed_task = saved_task._replace(name="")
     sample_ws, sample_ids, sample_count, row_report = _load_in_memory(
         ws, unnamed_task, cast(TaskDraft, saved_task.draft), size=max(size, MAX_SAMPLE_ROWS)
     )
     sample_ws = make_session_in_mode(sample_ws, mode)
-    ws = make_session_in_mode(ws, mode)
-    ws.agreed_usd = agreed_usd
+    ws = replace(make_session_in_mode(ws, mode), agreed_usd=agreed_usd)
     row_ids, row_count = ws.store.query(ws.user_task.read_first_askable_ids, size)
     ws.announce_placeholders()
 

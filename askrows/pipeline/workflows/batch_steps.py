@@ -6,6 +6,8 @@
   person downloads it again, gives it up or accepts it.
 """
 
+from dataclasses import replace
+
 from askrows.pipeline.batch import budget, cancel, held_batches, poll, submit
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.report import Report, collect_error, format_fields, make_table
@@ -45,7 +47,7 @@ def submit_rows(
         BudgetError: A budget has no room for any request.
         AskrowsError: The cost was not confirmed, or a batch could not be sent.
     """
-    rounds.sync_and_recover_task(ws)
+    ws = rounds.sync_and_recover_task(ws)
     tag_rounds = rounds.TagRounds(ws, limit=limit, should_report=False)
     pilot_report = check_or_run_pilot(
         ws,
@@ -77,7 +79,7 @@ def plan_rows(ws: WorkspaceSession, limit: int | None) -> Report:
     Raises:
         InputError: The task has no rows at all.
     """
-    ws.sync_task()
+    ws = ws.sync_task()
     estimate = preflight.estimate_rows(ws, limit=limit)
     plan = estimate.sent_plan
     report = _report_submit(ws, submit.SubmitReport(plan), dry=True)
@@ -215,7 +217,7 @@ def plan_move(
     ws = cancel.open_task_of_batch(ws, number)
     batch = ws.store.query(batches.get_batch, number)
     cancel.check_movable(batch, nouns=ws.task.nouns, version=ws.version)
-    _set_budget(ws, budget_usd)
+    ws = _choose_budget(ws, budget_usd)
     other_mode_usd = cancel.price_in_other_mode(
         batch,
         mode,
@@ -233,14 +235,14 @@ def plan_move(
     return Report(figures, format_fields(figures, MOVE_FIELDS))
 
 
-def _set_budget(ws: WorkspaceSession, budget_usd: float | None) -> None:
-    """Set the session's budget: the given amount, else that of the task's unfinished `tag`.
+def _choose_budget(ws: WorkspaceSession, budget_usd: float | None) -> WorkspaceSession:
+    """Return a session with a budget: the given amount, else that of the task's unfinished `tag`.
 
     A given amount counts the spending from now on, that of a `tag` the spending since its start. If
     there is neither, the session keeps its budget.
 
     Args:
-        ws: The session, which is changed.
+        ws: The session.
         budget_usd: The given amount, or None.
 
     Raises:
@@ -248,9 +250,9 @@ def _set_budget(ws: WorkspaceSession, budget_usd: float | None) -> None:
     """
     if budget_usd is not None:
         budget.check_budget_amount(budget_usd)
-        ws.budget = Budget(budget_usd, ws.now(), "BUDGET")
-        return
-    ws.budget = ws.store.query(budget.find_unfinished_tag_budget, ws.task) or ws.budget
+        return replace(ws, budget=Budget(budget_usd, ws.now(), "BUDGET"))
+    run_budget = ws.store.query(budget.find_unfinished_tag_budget, ws.task)
+    return replace(ws, budget=run_budget or ws.budget)
 
 
 def move_batch(
@@ -282,7 +284,7 @@ def move_batch(
     """
     ws = cancel.open_task_of_batch(ws, number)
     rounds.sync_and_recover_task(ws, may_be_empty=True, should_sync=False)
-    _set_budget(ws, budget_usd)
+    ws = _choose_budget(ws, budget_usd)
     batch = ws.store.query(batches.get_batch, number)
     cancel.check_movable(batch, nouns=ws.task.nouns, version=ws.version)
 

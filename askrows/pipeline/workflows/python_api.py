@@ -380,13 +380,15 @@ class Workspace:
         )
 
         def work(ws: WorkspaceSession) -> TagReport:
-            ws.sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
+            agreed_usd: float | None = None
             if budget is not None:
                 # The budget limits the cost.
-                ws.agreed_usd = math.inf
+                agreed_usd = math.inf
             elif again:
-                ws.agreed_usd = ws.settings.confirm_above
-            report = tag.tag_rows(ws, options)
+                agreed_usd = ws.settings.confirm_above
+            sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
+            asking_ws = replace(ws, sync_options=sync_options, agreed_usd=agreed_usd)
+            report = tag.tag_rows(asking_ws, options)
             for warning in report.list_warnings(ws.task.nouns, strict=strict):
                 ws.display.warn(warning)
             raise_first_error(report.list_errors(ws.task.nouns, strict=strict), ws.display)
@@ -608,7 +610,7 @@ class Workspace:
         """
 
         def work(ws: WorkspaceSession) -> IndexReport:
-            ws.prepare_task_index()
+            ws = ws.prepare_task_index()
             return build.build_index(ws.workspace, ws.service, ws.task)
 
         return self._run(work, task, None, settings, access=Access.WRITE, is_exclusive=True)
@@ -764,14 +766,13 @@ class Workspace:
                     is_whole_workspace=is_whole_workspace,
                 ) as ws,
             ):
-                ws.stop_event = stop_event
                 ws.service.sleep = interruptible_sleep
-                ws.workspace = replace(
+                workspace = replace(
                     ws.workspace,
                     sleep=interruptible_sleep,
                     ask_person=partial(_refuse_cost, ws.settings.confirm_above),
                 )
-                return work(ws)
+                return work(replace(ws, workspace=workspace, stop_event=stop_event))
 
         with ThreadPoolExecutor(1) as pool:
             future = pool.submit(call_work)

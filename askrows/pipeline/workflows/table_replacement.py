@@ -145,7 +145,7 @@ def _estimate_run(
         ws: The workspace, before the table is stored.
         changed_rows: Id, input hash and values as JSON of the new and changed rows to ask.
     """
-    ws.set_asked_rows(AskedRows(has_changed=True))
+    ws = ws.copy_with_asked_rows(AskedRows(has_changed=True))
     open_rows = dict[str, Any]()
     with ws.store.read() as tx:
         for page in claiming.read_claimable_rows(tx, ws.task, after_row_id=None):

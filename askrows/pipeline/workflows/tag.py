@@ -117,8 +117,8 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         RemoteError, ConfigurationError: Another step failed; finished steps are kept.
     """
     open_work = status.describe_continuable_batches(ws.workspace, ws.task, ws.tasks)
-    ws.set_asked_rows(AskedRows(has_changed=options.refresh))
-    rounds.sync_and_recover_task(ws)
+    ws = ws.copy_with_asked_rows(AskedRows(has_changed=options.refresh))
+    ws = rounds.sync_and_recover_task(ws)
     ws.announce_placeholders()
     announce_foreign_records(ws.workspace, ws.task)
     has_decide_run = ws.store.query(decisions.is_decide_run_open, ws.task)
@@ -126,28 +126,26 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         ws.display.say("continuing with decisions, as the run began")
         options = replace(options, mode=Mode.DECIDE.value)
 
-    row_filter = select_rows(ws, options)
-    asking_ws = _check_mode_and_marks(ws, options, row_filter)
+    ws = select_rows(ws, options)
+    asking_ws = _check_mode_and_marks(ws, options)
     return _tag_open_rows(asking_ws, options, open_work)
 
 
-def _check_mode_and_marks(
-    ws: WorkspaceSession, options: TagOptions, row_filter: RowFilter
-) -> WorkspaceSession:
+def _check_mode_and_marks(ws: WorkspaceSession, options: TagOptions) -> WorkspaceSession:
     """Return the session that asks in the mode of the options; announce rows to be marked.
 
     Raises:
         InputError: The task cannot be asked in this mode, or no row can be asked again.
     """
     if options.again:
-        _announce_marks(ws, row_filter)
+        _announce_marks(ws)
     if options.mode == Mode.DECIDE:
         return decisions.make_decision_session(ws)
     return ws
 
 
-def select_rows(ws: WorkspaceSession, options: TagOptions) -> RowFilter:
-    """Let the session ask only the rows of the options, and return their filter.
+def select_rows(ws: WorkspaceSession, options: TagOptions) -> WorkspaceSession:
+    """Return a session that asks only the rows of the options.
 
     Raises:
         InputError: The condition is invalid, no row has the key, or `again` has neither.
@@ -165,8 +163,7 @@ def select_rows(ws: WorkspaceSession, options: TagOptions) -> RowFilter:
             "nothing was asked",
             hint=f"{OptionHint(where='…')} names the rows to ask again",
         )
-    ws.set_asked_rows(AskedRows(row_filter, has_changed=options.refresh))
-    return row_filter
+    return ws.copy_with_asked_rows(AskedRows(row_filter, has_changed=options.refresh))
 
 
 def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> preflight.Preflight:
@@ -180,14 +177,13 @@ def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> preflight.Prefli
         InputError: The task has no rows, a request cannot be sent, or the options are invalid; see
             `select_rows`.
     """
-    ws.set_asked_rows(AskedRows(has_changed=options.refresh))
-    ws.sync_task()
+    ws = ws.copy_with_asked_rows(AskedRows(has_changed=options.refresh)).sync_task()
     announce_foreign_records(ws.workspace, ws.task)
-    row_filter = select_rows(ws, options)
+    ws = select_rows(ws, options)
     ingest.recover_dead_runs(ws)
     # A dry run ends with the errors of the real run.
-    _check_mode_and_marks(ws, options, row_filter)
-    ws.set_asked_rows(replace(ws.task.asked_rows, will_mark=bool(options.again)))
+    _check_mode_and_marks(ws, options)
+    ws = ws.copy_with_asked_rows(replace(ws.task.asked_rows, will_mark=bool(options.again)))
     estimate_open = partial(
         preflight.estimate_rows, limit=options.limit, deadline_s=options.deadline_s
     )
@@ -204,19 +200,20 @@ def take_marks_back(ws: WorkspaceSession, options: TagOptions) -> Report:
     Raises:
         InputError: The condition is invalid, or no row has the key.
     """
-    row_filter = select_rows(ws, options)
+    ws = select_rows(ws, options)
     with ws.store.write() as tx:
-        count = claiming.unmark_rows(tx, ws.task, row_filter)
+        count = claiming.unmark_rows(tx, ws.task, ws.task.asked_rows.row_filter)
     rows = plural(count, ws.task.nouns.singular, ws.task.nouns.plural)
     return Report({"marks": count}, f"{rows} will not be asked again")
 
 
-def _announce_marks(ws: WorkspaceSession, row_filter: RowFilter) -> None:
+def _announce_marks(ws: WorkspaceSession) -> None:
     """Print how many rows will be marked, and warn if their new answers will not be shown.
 
     Raises:
         InputError: No row can be asked again.
     """
+    row_filter = ws.task.asked_rows.row_filter
     report = ws.store.query(claiming.count_rows_to_ask_again, ws.task, row_filter)
     if not (report.markable or report.already_marked or report.asked_already):
         raise InputError(
@@ -252,24 +249,23 @@ def _tag_open_rows(
     Raises:
         AskrowsError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
     """
+    ws, started_at = _resume_budget(ws, options)
     tag_rounds = rounds.TagRounds(ws, limit=options.limit)
     report = tag_rounds.report
-    tag_rounds.started_at = _resume_budget(ws, options)
+    tag_rounds.started_at = started_at
     if options.pilot is None and not options.skip_pilot:
         check_or_run_pilot(ws, is_required=options.needs_pilot and ws.task.needs_pilot)
 
     # A held batch waits for a person, so it does not choose the mode of other rows.
     has_open_batches = any(not batch.is_held for batch in tag_rounds.list_batches(*OPEN_STATES))
     # Rows are marked after the confirmation, but the estimate contains them.
-    asked_rows = ws.task.asked_rows
-    ws.set_asked_rows(replace(asked_rows, will_mark=bool(options.again)))
+    asked_rows = replace(ws.task.asked_rows, will_mark=bool(options.again))
     estimate = preflight.estimate_rows(
-        ws,
+        ws.copy_with_asked_rows(asked_rows),
         limit=options.limit,
         deadline_s=options.deadline_s,
         is_pilot_waived=options.skip_pilot,
     )
-    ws.set_asked_rows(asked_rows)
     report.asked = estimate.plan.items
     is_pilot_begun = options.pilot is not None and ws.store.query(
         pilot.has_unfinished_pilot, ws.version
@@ -414,15 +410,15 @@ def _choose_mode(
     return estimate.recommended or "batch", estimate.reason
 
 
-def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> datetime:
-    """Set the session's budget; return the time since which the spending of the run counts.
+def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> tuple[WorkspaceSession, datetime]:
+    """Return a session with the run's budget, and the time since which its spending counts.
 
     The budget is that of the options, else that of the unfinished `tag` run, which is printed. If
     there is neither, the session keeps its budget. The time is the start of the unfinished run, or
     now without one. If its start is in the future, it is corrected in the database.
 
     Args:
-        ws: The session, whose budget is set.
+        ws: The session.
         options: The options of the command.
     """
     correct_tag_start(ws.store, ws.task, now=ws.now)
@@ -431,12 +427,11 @@ def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> datetime:
         run_budget = find_unfinished_tag_budget(tx, ws.task)
     started_at = ws.now() if unfinished_run is None else unfinished_run.started_at
     if options.budget is not None:
-        ws.budget = Budget(options.budget, started_at, "BUDGET")
+        run_budget = Budget(options.budget, started_at, "BUDGET")
     elif run_budget is not None:
-        ws.budget = run_budget
         hint = OptionHint(budget=f"{run_budget.usd:g}")
         ws.display.say(f"continuing the run of {started_at:%Y-%m-%d %H:%M} UTC with {hint}")
-    return started_at
+    return replace(ws, budget=run_budget or ws.budget), started_at
 
 
 def _begin_or_continue_run(

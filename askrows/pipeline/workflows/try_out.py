@@ -526,19 +526,17 @@ def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
     """Sync the rows with their source, or return a session for the task's changed file.
 
     The draft is the task as its file declares it now. It is used only if the file differs under a
-    version that has answers; then the rows are not synced, and the given session stays as it is. A
-    file that differs under a version without answers is simply synced.
+    version that has answers; then the rows are not synced. A file that differs under a version
+    without answers is simply synced.
 
     Returns:
-        The same session and "", or a copy with the draft as task, and the version of the changed
-        version.
+        The synced session and "", or a copy with the draft as task and the version that changed.
     """
     try:
-        ws.sync_task()
+        return ws.sync_task(), ""
     except QuestionChangedError:
         draft = task_registry.load_draft_task(ws.user_task, now=ws.now())
         return replace(ws, task=draft), ws.task.prompt_version
-    return ws, ""
 
 
 def _select_rows(

@@ -141,7 +141,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     check_ws.announce_placeholders()
     measurements = dict[str, str]()
     started_at_s = ws.monotonic()
-    rounds.sync_and_recover_task(check_ws)
+    check_ws = rounds.sync_and_recover_task(check_ws)
     tag_rounds = rounds.TagRounds(check_ws, limit=CHECK_ROW_COUNT - 1, should_report=False)
 
     cost = preflight.estimate_rows(check_ws).live_cost

@@ -486,9 +486,8 @@ class _Worker:
             access=access,
             is_whole_workspace=is_whole_workspace,
         ) as ws:
-            ws.stop_event = self._stopping
-            ws.agreed_usd = math.inf if self._is_cost_confirmed else None
-            yield ws
+            agreed_usd = math.inf if self._is_cost_confirmed else None
+            yield replace(ws, stop_event=self._stopping, agreed_usd=agreed_usd)
 
     def _task_names(self) -> list[str]:
         """Return the names of all tasks of the workspace."""

@@ -5,6 +5,7 @@ steps in BUTTON_LABELS. A dead run is a live run whose process was killed; its r
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -141,8 +142,8 @@ def start_or_join_command(
         """
         if command == INDEX_COMMAND and not form.get("rollback"):
             with app_state.open_to_read(task) as ws:
-                ws.agreed_usd = cost
-                ws.confirm_cost(
+                priced_ws = replace(ws, agreed_usd=cost)
+                priced_ws.confirm_cost(
                     estimate_index_cost(ws.workspace, ws.service, ws.task),
                     unchanged_text="nothing was embedded",
                 )

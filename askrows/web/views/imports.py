@@ -500,8 +500,8 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
         which the run will make again, and what was tried: the task, the question and the work.
         """
         with app_state.open_to_write(None, display) as ws:
-            ws.agreed_usd = MAX_TRIAL_USD
-            report = ask.ask_question(ws, unwritten_task, size=TRIAL_ROWS)
+            trial_ws = replace(ws, agreed_usd=MAX_TRIAL_USD)
+            report = ask.ask_question(trial_ws, unwritten_task, size=TRIAL_ROWS)
             upload.estimate = ask.estimate_run(
                 ws, unwritten_task, report, name=upload.suggested_name
             )

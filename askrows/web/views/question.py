@@ -94,8 +94,8 @@ def remove_task(app_state: PageState, task: str, form: FormFields) -> RedirectRe
         raise RequestRefusedError(422, "type the name of the task; nothing was removed")
     with app_state.open_to_write(task) as ws:
         # Typing the name has confirmed it.
-        ws.workspace = replace(ws.workspace, ask_person=agree_to_all)
-        forget.forget_task(ws)
+        workspace = replace(ws.workspace, ask_person=agree_to_all)
+        forget.forget_task(replace(ws, workspace=workspace))
     app_state.background_work.delete_finished(task=task)
     return RedirectResponse("/#removed", status_code=303)
 

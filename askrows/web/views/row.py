@@ -562,8 +562,8 @@ def mark_and_start_asking(
     if newest is not None and newest.is_running:
         return newest
 
-    with app_state.open_to_write(task) as ws:
-        ws.sync_task()
+    with app_state.open_to_write(task) as opened_ws:
+        ws = opened_ws.sync_task()
         ingest.recover_dead_runs(ws)
         # A missing key or model is reported before anything is changed.
         ws.ensure_model()
@@ -582,8 +582,7 @@ def mark_and_start_asking(
     def ask_rows(display: BackgroundJob) -> dict[str, Any]:
         """Sync the rows, then ask them; return how many were answered and asked."""
         with app_state.open_to_write(task, display) as ws:
-            ws.sync_task()
-            report = ask_single_rows(ws, asked_ids)
+            report = ask_single_rows(ws.sync_task(), asked_ids)
         if report.stopped and not report.answered:
             raise report.stopped
         return {
@@ -621,8 +620,8 @@ def _start_forgetting(
         """Forget the row, and delete finished work that names it; return counts without names."""
         with app_state.open_to_write(task, display) as ws:
             # Typing the key has confirmed it.
-            ws.workspace = replace(ws.workspace, ask_person=agree_to_all)
-            report = forget.forget_rows(ws, [key])
+            workspace = replace(ws.workspace, ask_person=agree_to_all)
+            report = forget.forget_rows(replace(ws, workspace=workspace), [key])
         app_state.background_work.delete_finished(task=task, row_key=key)
         # The result outlives the row, so it must not contain the name.
         return {
