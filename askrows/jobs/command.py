@@ -267,8 +267,8 @@ def _check_typed_task(entry: Command, task_name: str | None) -> None:
         return
 
     hint = f"leave out {OptionHint('task')}"
-    if "ITEM" in entry.variables:
-        hint += f", or name a row of the task by {OptionHint('item')}"
+    if "ROW" in entry.variables:
+        hint += f", or name a row of the task by {OptionHint('row')}"
     raise InputError(
         f"this command is about {task_name}, not about {typed_task}; nothing was done",
         hint=hint,

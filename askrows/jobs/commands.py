@@ -249,12 +249,12 @@ COMMANDS = {
     "correct": Command(
         function_path="row_commands:correct",
         summary="Correct answers, by hand or from a file, or undo a correction.",
-        arguments=("item",),
+        arguments=("row",),
         access="read",
         dry_access="read",
         write_options=("set_", "undo", "file", "reviewed"),
         renamed_options={"editor": "who"},
-        example='TASK=reviews ITEM=7 SET="tone=praise; stars=4"',
+        example='TASK=reviews ROW=7 SET="tone=praise; stars=4"',
         local_options=("file", "sheet", "encoding", "header", "dry"),
         page_access="run",
     ),
@@ -429,7 +429,7 @@ ALIASES = {
     "unpark": Command(
         function_path="maintenance_commands:unpark",
         summary="Release parked rows, so that they are asked again.",
-        arguments=("item",),
+        arguments=("row",),
         access="write",
         page_access="run",
     ),

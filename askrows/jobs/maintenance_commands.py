@@ -33,10 +33,10 @@ from askrows.jobs.options import (
     Dry,
     Experts,
     Full,
-    Item,
     NumberParam,
     Parameter,
     Refresh,
+    RowKey,
     Version,
 )
 from askrows.jobs.output import Terminal, log_times, print_line
@@ -261,7 +261,7 @@ def forget(
     ws: WorkspaceSession,
     *,
     expert: Experts = (),
-    item: Item = None,
+    row: RowKey = None,
     file: Annotated[
         Path | None,
         Parameter("File with one name per line, or CSV file with a Username or key column.", PATH),
@@ -272,7 +272,7 @@ def forget(
     Without a name, the task of a typed TASK is deleted, with its rows, answers, corrections and
     files. Its costs stay.
 
-    Name people by usernames or --file, and rows of your task by --item, or by TASK= and --file.
+    Name people by usernames or --file, and rows of your task by --row, or by TASK= and --file.
     Names without an option mean rows of TASK. If the file is the REPORT= of an import, only the
     people that the report lists as gone from the imported file are deleted. A row that another
     program has deleted from the table has no name any more; name it by its id.
@@ -286,22 +286,22 @@ def forget(
     all other builds. After a kill, the same command continues. It prints which copies it cannot
     reach.
     """
-    name_count = [bool(expert), item is not None, file is not None].count(True)
+    name_count = [bool(expert), row is not None, file is not None].count(True)
     # A task of the environment or of .env is not deleted by a bare `forget`.
     if not name_count and read_typed_settings(["task"]):
         return row_erasure.forget_task(ws)
     if name_count != 1:
         raise InputError(
             f"forget needs one of {OptionHint('expert')}, {OptionHint('file')}, "
-            f"{OptionHint('item')} and {OptionHint('task')}; nothing was changed",
+            f"{OptionHint('row')} and {OptionHint('task')}; nothing was changed",
             hint=f"`{CommandHint('items')}` lists the names",
         )
 
     names = split_names(",".join(expert))
     if file is not None:
         names = row_erasure.read_names(ws.store, ws.task, file)
-    elif item is not None:
-        names = [item]
+    elif row is not None:
+        names = [row]
     return row_erasure.forget_rows(ws, names)
 
 
@@ -404,7 +404,7 @@ def parked(ws: WorkspaceSession) -> Report:
 def unpark(
     ws: WorkspaceSession,
     *,
-    item: Item = None,
+    row: RowKey = None,
     all_: Annotated[bool, Parameter("Release all parked rows.")] = False,
 ) -> Report:
     """Release a parked row, or with --all all parked rows, so that they are asked again.
@@ -414,4 +414,4 @@ def unpark(
 
     Rows that `forget` is deleting stay parked.
     """
-    return row_items.unpark_rows(ws.workspace, ws.task, name=item, all_rows=all_)
+    return row_items.unpark_rows(ws.workspace, ws.task, name=row, all_rows=all_)

@@ -328,7 +328,7 @@ Experts = Annotated[
     tuple[str, ...],
     Parameter("Usernames, separated by commas.", NAMES),
 ]
-Item = Annotated[str | None, Parameter("Key of a row of TASK.", TEXT, metavar="KEY")]
+RowKey = Annotated[str | None, Parameter("Key of a row of TASK.", TEXT, metavar="KEY")]
 Version = Annotated[
     str | None,
     Parameter("A version, or version/model. Default: the version of the task.", VERSION),

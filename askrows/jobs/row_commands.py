@@ -21,10 +21,10 @@ from askrows.jobs.options import (
     Encoding,
     Expert,
     Header,
-    Item,
     Overwrite,
     Parameter,
     Raw,
+    RowKey,
     Sheet,
     Tag,
     Version,
@@ -146,7 +146,7 @@ def show(
     ws: WorkspaceSession,
     *,
     expert: Expert = None,
-    item: Item = None,
+    row: RowKey = None,
     n: Annotated[int, Parameter("List this many requests.", COUNT, metavar="REQUESTS")] = 10,
     all_: Annotated[bool, Parameter("List the requests of all tasks.")] = False,
     raw: Raw = False,
@@ -157,14 +157,14 @@ def show(
     requests with their cost (USD), and the index entry. --raw adds each request and its replies,
     exactly as they were sent and received.
 
-    A name without an option, and --item, mean a row of TASK. If no row is named, it lists the
+    A name without an option, and --row, mean a row of TASK. If no row is named, it lists the
     newest requests: time (UTC), row, batch, model, outcome, tokens and cost.
     """
-    if expert is None and item is None:
+    if expert is None and row is None:
         return row_items.report_newest_requests(
             ws.workspace, ws.task, ws.tasks, limit=n, all_tasks=all_, raw=raw
         )
-    return row_items.report_row(ws.workspace, ws.task, item or expert or "", raw=raw)
+    return row_items.report_row(ws.workspace, ws.task, row or expert or "", raw=raw)
 
 
 def export(
@@ -262,7 +262,7 @@ def tags(
 
 def correct(
     ws: WorkspaceSession,
-    item: Annotated[str | None, Parameter("Key of the row, or username.", TEXT)] = None,
+    row: Annotated[str | None, Parameter("Key of the row, or username.", TEXT)] = None,
     *,
     set_: Annotated[
         str | None,
@@ -285,9 +285,9 @@ def correct(
     ] = None,
     editor: Editor = None,
 ) -> Report:
-    """Correct the answer about the row ITEM, undo a correction, or list the corrections.
+    """Correct the answer about a row, undo a correction, or list the corrections.
 
-    Without ITEM and options, it lists all edits of TASK. If only ITEM is given, it prints the
+    Without ROW and options, it lists all edits of TASK. If only ROW is given, it prints the
     answer and lists the edits. --set stores an edit, and --undo undoes the edit with a number. A
     correction outranks the answers of all models, and stays.
 
@@ -303,28 +303,28 @@ def correct(
     """
     consequence = "nothing was changed"
     check_exclusive(consequence, set=set_, reviewed=reviewed, undo=undo, file=file)
-    check_exclusive(consequence, item=item, file=file)
+    check_exclusive(consequence, row=row, file=file)
     file_options = {"sheet": sheet, "encoding": encoding, "header": header, "dry": dry}
     for name, value in file_options.items():
-        check_exclusive(consequence, item=item, **{name: value or None})
+        check_exclusive(consequence, row=row, **{name: value or None})
     editor_name = editor or system_user()
     if file is not None:
         read_options = ReadOptions(sheet, encoding, header)
         return correct_rows.correct_by_file(
             ws, file, options=read_options, editor_name=editor_name, is_dry=dry
         )
-    if item is None and set_ is None and reviewed is None and undo is None:
+    if row is None and set_ is None and reviewed is None and undo is None:
         return correct_rows.report_corrections(ws)
-    if item is None:
+    if row is None:
         raise InputError(
-            f"{OptionHint('item')} or {OptionHint('file')} is missing; nothing was changed"
+            f"{OptionHint('row')} or {OptionHint('file')} is missing; nothing was changed"
         )
 
     # An edit is either a number to undo, or the new values.
     change: Document | int | None = undo
     if set_ is not None:
         change = corrections.parse_typed_fields(ws.task, set_)
-    return correct_rows.correct_row(ws, item, change, is_reviewed=reviewed, editor_name=editor_name)
+    return correct_rows.correct_row(ws, row, change, is_reviewed=reviewed, editor_name=editor_name)
 
 
 def score(ws: WorkspaceSession) -> Report:

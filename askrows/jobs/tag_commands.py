@@ -20,11 +20,11 @@ from askrows.jobs.options import (
     Deadline,
     Dry,
     Full,
-    Item,
     Limit,
     Parameter,
     Pilot,
     Refresh,
+    RowKey,
     Seed,
     SkipPilot,
     Strict,
@@ -50,11 +50,11 @@ def tag(
     ] = "auto",
     limit: Limit = None,
     where: WhereCondition = "",
-    item: Item = None,
+    row: RowKey = None,
     again: Annotated[
         bool | None,
         Parameter(
-            "Ask the answered rows of --where or --item again. 0 takes that back instead.", bool
+            "Ask the answered rows of --where or --row again. 0 takes that back instead.", bool
         ),
     ] = None,
     refresh: Refresh = False,
@@ -108,7 +108,7 @@ def tag(
         pilot=pilot,
         skip_pilot=skip_pilot,
         where=where,
-        item=item,
+        row_key=row,
         again=again,
         who=system_user(),
         refresh=refresh,

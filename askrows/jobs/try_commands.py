@@ -26,7 +26,7 @@ def try_(
         int | None,
         Parameter("Try this many rows. Default: 3; with --labelled 20.", COUNT, "ROWS"),
     ] = None,
-    item: Annotated[str | None, Parameter("Try this row, in any state.", TEXT, "KEY")] = None,
+    row: Annotated[str | None, Parameter("Try this row, in any state.", TEXT, "KEY")] = None,
     seed: Seed = None,
     mode: SingleRowMode = "live",
     labelled: Annotated[
@@ -38,23 +38,23 @@ def try_(
     Validates the answers, but stores only their cost, which counts in budgets and quotas. If a
     budget, a quota or Ctrl-C ends the calls early, the finished rows are printed first.
 
-    Tries the first open rows, a random sample with --seed, or the row of --item. Asks for
+    Tries the first open rows, a random sample with --seed, or the row of --row. Asks for
     confirmation if the estimate is above ASKROWS_CONFIRM_ABOVE (USD); without a terminal it needs
     --yes.
 
     --labelled draws rows that a person corrected or reviewed first, then others, and prints how
     often the answers are right.
     """
-    if item is not None and (n is not None or seed is not None or labelled):
+    if row is not None and (n is not None or seed is not None or labelled):
         options = f"{OptionHint('n')}, {OptionHint('seed')} or {OptionHint(labelled=True)}"
-        raise InputError(f"{OptionHint('item')} excludes {options}; nothing was asked")
+        raise InputError(f"{OptionHint('row')} excludes {options}; nothing was asked")
 
     # A few rows show a request; a share of right answers needs more.
     default_size = DEFAULT_LABELLED_ROWS if labelled else try_out.DEFAULT_ROW_COUNT
     return try_out.try_task(
         ws,
         n or default_size,
-        item,
+        row,
         seed,
         mode=mode,
         labelled=labelled,

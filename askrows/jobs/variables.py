@@ -84,7 +84,7 @@ AMBIGUOUS_NAMES = frozenset(
         "STATE",
         "AFTER",
         "NAME",
-        "ITEM",
+        "ROW",
         "RAW",
         "A",
         "B",

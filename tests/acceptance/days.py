@@ -467,7 +467,7 @@ DAYS = (
             SUBMIT_CHANGED,
             *COLLECT,
             INDEX,
-            line("forget", item="r-2", yes=True, repeated_codes=SUCCESS_OR_REFUSAL),
+            line("forget", row="r-2", yes=True, repeated_codes=SUCCESS_OR_REFUSAL),
         ),
         after="own",
         excused=(*FORGOTTEN, *REPEATED_REQUESTS),
@@ -476,7 +476,7 @@ DAYS = (
     ),
     Day(
         "own-live",
-        (line("try", item="r-3"), line("tag_live"), EXPORT),
+        (line("try", row="r-3"), line("tag_live"), EXPORT),
         settings=ONE_CALL,
         compared_parts=LIVE,
         task="reviews",
@@ -535,7 +535,7 @@ DAYS = (
         (
             IMPORT_PHOTOS,
             *CHAIN,
-            line("forget", item="1", yes=True, repeated_codes=SUCCESS_OR_REFUSAL),
+            line("forget", row="1", yes=True, repeated_codes=SUCCESS_OR_REFUSAL),
         ),
         after="images",
         excused=FORGOTTEN,

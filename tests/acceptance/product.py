@@ -80,7 +80,7 @@ WARM_UP_COMMANDS = (
     ("doctor",),
     ("prices",),
     ("tag", "--dry"),
-    ("try", "--item", "ada"),
+    ("try", "--row", "ada"),
     ("tag-live",),
     ("tag",),
     ("work", "--once"),

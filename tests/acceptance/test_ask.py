@@ -125,7 +125,7 @@ def test_stored_question_sends_the_same_requests(
     spent_before = workspace.spending()
 
     for row in ask_document["tried"]["items"]:
-        try_document = workspace.read_json("try", TASK="kept", item=row["id"])
+        try_document = workspace.read_json("try", TASK="kept", row=row["id"])
         assert (ask_document["file"], try_document["schema"]) == (
             "tasks/kept.py",
             ask_document["tried"]["schema"],
@@ -201,7 +201,7 @@ def test_query_is_asked_about(workspace: Workspace) -> None:
 
     ask_document = workspace.read_json("ask", query, q="What is it about?", name="tickets")
     assert [row["nr"] for row in ask_document["answers"]] == ["7", "8"]
-    [item] = workspace.read_json("try", TASK="tickets", item="7")["items"]
+    [item] = workspace.read_json("try", TASK="tickets", row="7")["items"]
     assert item["request"] == ask_document["tried"]["items"][0]["request"]
 
 

@@ -86,8 +86,8 @@ def test_row_without_a_key_is_called_by_its_place(workspace: Workspace) -> None:
     assert '--after "row 2"' in workspace.run_command("items", limit=2).stderr
     rows = workspace.read_json("items", after="row 2")["items"]
     assert [row["id"] for row in rows if row["state"] == "answered"] == ["3"]
-    assert workspace.run_command("show", item="row 4").stdout.startswith("row: row 4\n")
-    workspace.run_command("show", item="row 1", code=2)
+    assert workspace.run_command("show", row="row 4").stdout.startswith("row: row 4\n")
+    workspace.run_command("show", row="row 1", code=2)
     with workspace.serve_page() as client:
         assert "row 4</a>" in " ".join(client.get("/?task=letters").text.split())
 

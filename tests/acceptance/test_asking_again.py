@@ -112,7 +112,7 @@ def test_answer_stays_while_gemini_is_down(
         run_job(client, "/api/tasks/notes/items/ask", json={"ids": ["1"]})
     assert topics(workspace) == {"other": 2, "speed": 4}
     assert workspace.state_counts() == {"answered": 5, "stale": 1}
-    workspace.run_command("tag", item="2", again=True, mode="live", yes=True, code="any")
+    workspace.run_command("tag", row="2", again=True, mode="live", yes=True, code="any")
     assert topics(workspace) == {"other": 2, "speed": 4}
 
     outside_server.come_back()
@@ -245,7 +245,7 @@ def test_invalid_answers_park_the_row_and_the_old_answer_counts(
     """`unpark` makes the row stale; marking and a changed input forgive earlier failures."""
     workspace = notes_workspace
     outside_server.answerer = lambda _: {"topic": "wrong"}
-    workspace.run_command("tag", item="1", again=True, mode="live", yes=True, code="any")
+    workspace.run_command("tag", row="1", again=True, mode="live", yes=True, code="any")
     workspace.run_command("tag", mode="live", code="any")
     assert workspace.state_counts() == {"answered": 5, "parked": 1}
     assert topics(workspace) == {"other": 2, "speed": 4}

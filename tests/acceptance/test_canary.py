@@ -303,7 +303,7 @@ def test_password_of_a_source_is_not_shown(workspace: Workspace, variable: str) 
     """A source's password in a variable or a task's file is not shown, also if it is invalid."""
     address = create_foreign_database(workspace)
     workspace.task = "notes"
-    arguments = {**ARGUMENTS, "show": ("--item", "1"), "export": ("out.csv", "--overwrite")}
+    arguments = {**ARGUMENTS, "show": ("--row", "1"), "export": ("out.csv", "--overwrite")}
     output = ""
     verbs = (
         "try",

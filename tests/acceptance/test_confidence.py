@@ -102,8 +102,8 @@ def test_doubtful_rows_are_counted_and_listed_until_a_person_looked(tickets: Wor
     corrected_id, reviewed_id, *_ = sorted(doubtful_ids)
     tones = {str(row["id"]): row["tone"] for row in tickets.exported_rows()}
     other_tone = "blame" if tones[corrected_id] == "praise" else "praise"
-    tickets.run_command("correct", item=corrected_id, set=f"tone={other_tone}", who="ada")
-    tickets.run_command("correct", item=reviewed_id, reviewed=True, who="ada")
+    tickets.run_command("correct", row=corrected_id, set=f"tone={other_tone}", who="ada")
+    tickets.run_command("correct", row=reviewed_id, reviewed=True, who="ada")
     remaining_ids = doubtful_ids - {corrected_id, reviewed_id}
     assert list_ids(tickets, "doubtful = true") == remaining_ids
     assert tickets.status()["doubtful"]["count"] == len(remaining_ids)
@@ -112,12 +112,12 @@ def test_doubtful_rows_are_counted_and_listed_until_a_person_looked(tickets: Wor
     assert read_probabilities(tickets)[corrected_id] == {"tone": None, "place": place}
     query = "SELECT answer_tone_confidence, place_confidence FROM tickets_answered WHERE id = :id"
     assert run_sql(tickets, query, id=corrected_id) == [(None, place)]
-    *_, correction = tickets.read_json("show", item=corrected_id)["answers"]
+    *_, correction = tickets.read_json("show", row=corrected_id)["answers"]
     assert correction["confidences"]["place"]["model"] == "gemini-decision-1"
     options = {"where": "tone.confidence IS NULL", "fields": "id,confidence"}
     assert [row["confidence"] for row in tickets.read_json("items", **options)["items"]] == [place]
 
-    tickets.run_command("correct", item=corrected_id, undo=1, who="ada")
+    tickets.run_command("correct", row=corrected_id, undo=1, who="ada")
     assert list_ids(tickets, "doubtful = true") == remaining_ids | {corrected_id}
     assert read_probabilities(tickets) == probabilities
     tickets.run_command("items", DOUBTFUL="1.5", code=2)
@@ -162,7 +162,7 @@ def test_confidences_are_beside_their_fields_everywhere(tickets: Workspace) -> N
     tones = [row["answer_tone_confidence"] for row in listing]
     assert tones == sorted(tones, reverse=True)
 
-    (answer,) = tickets.read_json("show", item="1")["answers"]
+    (answer,) = tickets.read_json("show", row="1")["answers"]
     stored_numbers = {name: member["probability"] for name, member in answer["confidences"].items()}
     assert stored_numbers == probabilities["1"]
     assert {member["model"] for member in answer["confidences"].values()} == {"gemini-decision-1"}
@@ -224,7 +224,7 @@ def test_answer_of_an_equal_row_has_its_confidences(
     assert probabilities["1"]["tone"] is not None
     assert probabilities["1"] == probabilities["2"] == probabilities["3"]
 
-    tickets.run_command("forget", item="2", yes=True)
+    tickets.run_command("forget", row="2", yes=True)
     stored_confidences = read_stored_confidences(tickets)
     assert sorted(value is None for value in stored_confidences) == [False, False, True]
 

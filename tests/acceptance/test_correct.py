@@ -47,9 +47,9 @@ def declare(workspace: Workspace, *arguments: str, items: str = "notes.csv") -> 
     )
 
 
-def corrected(workspace: Workspace, values: str, item: str = "1", **options: Any) -> Any:
+def corrected(workspace: Workspace, values: str, row: str = "1", **options: Any) -> Any:
     """Correct an answer as the user ada and return the document."""
-    return workspace.read_json("correct", item, set=values, who="ada", **options)
+    return workspace.read_json("correct", row, set=values, who="ada", **options)
 
 
 @pytest.mark.promise("corrections")
@@ -135,7 +135,7 @@ def test_correction_survives_later_answers_of_models(
     A row that a person answered is not asked about.
     """
     notes_workspace.run_command("submit")
-    corrected(notes_workspace, "tone=praise; topics=hum; why=It hums.", item="2")
+    corrected(notes_workspace, "tone=praise; topics=hum; why=It hums.", row="2")
     notes_workspace.run_commands("poll", "ingest")
     assert notes_workspace.state_counts() == {"answered": 2}
     assert [row["tone"] for row in notes_workspace.exported_rows()] == ["blame", "praise"]
@@ -198,7 +198,7 @@ def test_target_tables_follow_corrections(
     )
     # Reads the rows, and asks about none.
     notes_workspace.run_command("tag", where="id = 0")
-    corrected(notes_workspace, "tone=praise; topics=hum; why=It hums.", item="2")
+    corrected(notes_workspace, "tone=praise; topics=hum; why=It hums.", row="2")
     assert run_sql(notes_workspace, "SELECT model, tone FROM note_ai") == [("person", "praise")]
     notes_workspace.run_commands(*BATCH_COMMANDS)
     assert sum(outside_server.kept.questions().values()) == 3
@@ -236,7 +236,7 @@ def test_corrected_concepts_replace_those_of_the_model(workspace: Workspace) -> 
         "quotes": ["Bees make honey."],
     }
 
-    correction = corrected(workspace, f"concepts={json.dumps([concept])}", item="p1")
+    correction = corrected(workspace, f"concepts={json.dumps([concept])}", row="p1")
     [stored_concept] = correction["answer"]["concepts"]
     assert stored_concept["evidence"]["support"][0]["end"] == 16
     assert [row["concept_name"] for row in workspace.exported_rows()] == ["honey"]

@@ -344,12 +344,12 @@ def test_images_are_decided(served_tickets: Workspace, outside_server: Outside) 
         assert prompt["text"].startswith("<text>A ")
     assert inputs[0][1]["data"] != inputs[1][1]["data"]
 
-    printed = served_tickets.run_command("try", mode="decide", item="1").stdout
+    printed = served_tickets.run_command("try", mode="decide", row="1").stdout
     assert "image/jpeg" in printed
-    (tried,) = served_tickets.read_json("try", mode="decide", item="1")["items"]
+    (tried,) = served_tickets.read_json("try", mode="decide", row="1")["items"]
     shown_image = tried["request"]["input"][1]
     assert shown_image["data"].keys() == {"mimeType", "size", "sha256"}
-    shown = served_tickets.run_command("show", item="1", raw=True).output
+    shown = served_tickets.run_command("show", row="1", raw=True).output
     assert inputs[0][1]["data"][:60] not in shown
 
 

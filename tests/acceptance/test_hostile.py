@@ -68,7 +68,7 @@ CONTROLS = (
 SHOWING_COMMANDS = (
     ("show", "ada"),
     ("show", "ada", "--json"),
-    ("show", "--item", "ada", "--raw"),
+    ("show", "--row", "ada", "--raw"),
     ("show",),
     ("parked",),
     ("parked", "--json"),
@@ -260,7 +260,7 @@ def test_no_control_character_reaches_a_terminal(workspace: Workspace, api: Engi
     assert terminal_output.count("ended with 0") >= len(SHOWING_COMMANDS), terminal_output
     assert [control for control in CONTROLS if control in terminal_output] == []
 
-    assert CONTROL_TEXT[:20] in workspace.read_json("show", item="ada")["columns"]["bio"]
+    assert CONTROL_TEXT[:20] in workspace.read_json("show", row="ada")["columns"]["bio"]
     assert CONTROL_TEXT.rstrip("\b\r") in workspace.run_command("export", "-").stdout
 
 

@@ -149,9 +149,9 @@ def test_options_without_their_row_or_file_are_refused(notes_workspace: Workspac
     """Options that exclude or need each other are named; nothing is changed."""
     workspace = notes_workspace
     wrong_options: tuple[dict[str, Any], ...] = (
-        {"item": 1, "file": "labels.csv"},
+        {"row": 1, "file": "labels.csv"},
         {"file": "labels.csv", "undo": 1},
-        {"item": 1, "set": "tone=praise", "dry": True},
+        {"row": 1, "set": "tone=praise", "dry": True},
         {"set": "tone=praise"},
         {"reviewed": True},
         {"undo": 7},
@@ -219,7 +219,7 @@ def test_row_is_reviewed_by_a_command(notes_workspace: Workspace) -> None:
     workspace = notes_workspace
     workspace.run_command("correct", 1, reviewed=True, who="ada")
     assert workspace.read_json("correct", 1)["reviewed_by"] == "ada"
-    assert "\tada\t20" in workspace.run_command("show", item="1").stdout
+    assert "\tada\t20" in workspace.run_command("show", row="1").stdout
     assert _label_counts(workspace) == dict.fromkeys(FIELDS, (1, 1))
     (row,) = [row for row in workspace.exported_rows() if row["id"] == "1"]
     assert row["answer_version"].startswith("notes@1/")

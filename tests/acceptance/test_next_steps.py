@@ -112,7 +112,7 @@ SUBMIT = "batch-submit"
 TAG = "tag --mode live"
 CORRECT = "correct 1 --set topic=lamps"
 # The budget has no room for the row, so its mark stays.
-MARK = "tag --mode live --item 1 --again --yes --budget 0.0000001"
+MARK = "tag --mode live --row 1 --again --yes --budget 0.0000001"
 
 # Each state, what leads to it, and the steps from it to the last one. New rows are written into the
 # file, all others are commands. The task can be indexed, and `index` is a step if it has a build. A
@@ -188,10 +188,10 @@ def test_row_with_a_hash_is_found_by_its_beginning(workspace: Workspace) -> None
     workspace.task = "notes"
     workspace.run_command("tag", mode="live")
     [row_id, _] = [row["row"] for row in workspace.listed_rows()]
-    assert workspace.read_json("show", item=row_id[:8])["item"] == row_id
-    workspace.run_command("show", item=row_id[:3], code=2)
-    workspace.run_command("show", item="none", code=2)
-    workspace.run_command("forget", item=row_id[:8], yes=True, code=2)
+    assert workspace.read_json("show", row=row_id[:8])["item"] == row_id
+    workspace.run_command("show", row=row_id[:3], code=2)
+    workspace.run_command("show", row="none", code=2)
+    workspace.run_command("forget", row=row_id[:8], yes=True, code=2)
 
 
 def test_name_without_an_option_is_a_row_of_the_task(workspace: Workspace) -> None:

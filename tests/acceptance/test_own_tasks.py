@@ -418,7 +418,7 @@ def test_equal_rows_share_one_request_and_its_outcome(
     notes.run_commands(*commands, BATCH_ROWS=2)
     assert (notes.state_counts(), count_requests(api)) == ({"answered": 6}, 3)
     assert sum((request["cost"] or 0) > 0 for request in notes.logged_requests()) == 3
-    assert notes.read_json("show", item="6")["cost"] == 0
+    assert notes.read_json("show", row="6")["cost"] == 0
 
     earlier_rows = (KETTLE, LAMP, CHAIRS, KETTLE, LAMP, KETTLE, CHAIRS, "d", "d")
     write_rows(notes, *earlier_rows)
@@ -453,7 +453,7 @@ def test_equal_rows_are_judged_and_forgotten_separately(notes: Workspace, api: E
         notes.run_commands("poll", "ingest", "submit")
     assert (notes.state_counts(), count_requests(api)) == ({"answered": 2, "parked": 1}, 2)
 
-    notes.run_command("forget", item="1")
+    notes.run_command("forget", row="1")
     assert [row["id"] for row in notes.exported_rows() if row["topic"]] == ["3"]
 
     write_rows(notes, KETTLE, KETTLE, KETTLE, LAMP, LAMP)
@@ -732,7 +732,7 @@ def test_images_are_sent_inline_and_unusable_images_are_listed(notes: Workspace)
     csv_lines = ["id,photo", *csv_lines, "none,"]
     notes.write_file("tasks/notes.csv", "\n".join(csv_lines) + "\n")
 
-    tried_row = notes.read_json("try", item="red.png")["items"][0]
+    tried_row = notes.read_json("try", row="red.png")["items"][0]
     image_part, text_part = tried_row["request"]["contents"][0]["parts"]
     assert image_part["inlineData"].keys() == {"mimeType", "size", "sha256"}
     assert text_part == {"text": "What is it?"}
@@ -749,7 +749,7 @@ def test_images_are_sent_inline_and_unusable_images_are_listed(notes: Workspace)
 
     sent_parts = read_sent_lines(notes)[0]["request"]["contents"][0]["parts"]
     sent_bytes = sent_parts[0]["inlineData"]["data"]
-    assert sent_bytes not in notes.run_command("show", raw=True, item="blue.jpg").stdout
+    assert sent_bytes not in notes.run_command("show", raw=True, row="blue.jpg").stdout
 
     (folder / "cut.jpg").write_bytes(encode_image("navy"))
     notes.run_command("submit")
@@ -807,7 +807,7 @@ def test_task_with_an_index_is_searched_rebuilt_and_rolled_back(notes: Workspace
 
     forgotten_text = GOODS["x/2"][1].encode()
     (notes.home / "tasks" / "notes.csv").unlink()
-    notes.run_command("forget", item="x/2")
+    notes.run_command("forget", row="x/2")
     assert "x/2" not in notes.search(TEA_QUERY)
     files = [path for path in notes.data.rglob("*") if path.is_file()]
     assert not [path for path in files if forgotten_text in path.read_bytes()]

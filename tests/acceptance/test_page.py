@@ -157,7 +157,7 @@ def check_documents_equal_commands(client: httpx2.Client, workspace: Workspace) 
         "/api/status": workspace.status(),
         "/api/items": workspace.read_json("items"),
         "/api/items?state=parked&fields=username": parked_people,
-        f"{SHOW_PATH}?item=ada": workspace.read_json("show", item="ada"),
+        f"{SHOW_PATH}?row=ada": workspace.read_json("show", row="ada"),
         "/api/batches": workspace.read_json("batches"),
         "/api/costs?by=task": workspace.read_json("costs", by="task"),
     }
@@ -221,7 +221,7 @@ def test_error_is_a_problem_document(workspace: Workspace) -> None:
                 "/api/batches/2",
                 "/api/costs?by=moon",
                 "/search?q=b%00",
-                f"{SHOW_PATH}?item=%00",
+                f"{SHOW_PATH}?row=%00",
                 "/api/items?moon=1",
                 "/api/items?sort=moon",
                 "/api/items?fields=moon",
@@ -319,7 +319,7 @@ def _forget_bob_on_page(client: httpx2.Client) -> None:
     assert "is not" in post_row_form(client, "bob", act="forget", name="Bob")
     post_row_form(client, "bob", act="forget", name="bob")
     assert [job["state"] for job in wait_for_jobs(client) if "forget" in job["kind"]] == ["done"]
-    assert client.get(SHOW_PATH, params={"item": "bob"}).status_code == 422
+    assert client.get(SHOW_PATH, params={"row": "bob"}).status_code == 422
     for path in ("/api/work", "/", "/runs"):
         assert "bob" not in client.get(path).text
 
@@ -336,7 +336,7 @@ def _correct_tags_on_page(client: httpx2.Client) -> None:
 
     def correct(**edit: str) -> dict[str, Any]:
         """Run the command `correct`, and return its job."""
-        body = {"item": "ada", "who": editor, **edit}
+        body = {"row": "ada", "who": editor, **edit}
         return run_job(client, "/api/correct", params=EXPERTS_TASK, json=body)
 
     tags = ", ".join(correct()["result"]["answer"]["tags"])
@@ -380,7 +380,7 @@ def test_person_added_during_an_outage_is_tagged_once_by_the_next_page(
 
     with workspace.serve_page() as client:
         _wait_for_tagged_people(client, 2)
-        if client.get(SHOW_PATH, params={"item": "cy"}).json()["state"] != "tagged":
+        if client.get(SHOW_PATH, params={"row": "cy"}).json()["state"] != "tagged":
             post_row_form(client, "cy", act="ask")
             assert wait_for_jobs(client)[-1]["result"] == {"answered": 1, "asked": 1}
 

@@ -60,7 +60,7 @@ def check_readers(
         assert {int(row["id"]) for row in items} == expected_ids
 
     for number, preferred_mood in expected.items():
-        answers = workspace.read_json("show", item=str(number), **options)["answers"]
+        answers = workspace.read_json("show", row=str(number), **options)["answers"]
         shown_moods = [answer["answer"]["mood"] for answer in answers if answer["preferred"]]
         assert shown_moods == [preferred_mood]
 
@@ -113,7 +113,7 @@ def test_one_rule_decides_which_answer_counts(
     assert workspace.status()["index"]["behind"] == 0
     assert workspace.search("lamp", where="mood = 'two'", rank="words") == []
     assert workspace.search("lamp", where="mood = 'one'", rank="words") == ["1"]
-    workspace.run_command("correct", item="1", set="mood=own; topics=of own")
+    workspace.run_command("correct", row="1", set="mood=own; topics=of own")
     assert moods_in_view(workspace) == CORRECTED
 
     # The preference survives new texts of the rows until another preference is stored.

@@ -43,7 +43,7 @@ TASK_READS: tuple[tuple[str, ...], ...] = (
     ("items", "--counts"),
     ("export", "../out.csv", "--overwrite"),
     ("search", "law"),
-    ("show", "--item", "1"),
+    ("show", "--row", "1"),
     ("submit", "--dry"),
 )
 PEOPLE_READS: tuple[tuple[str, ...], ...] = (("people",), ("tags",), ("show", "ada"))

@@ -175,7 +175,7 @@ def test_every_row_and_column_comes_back(workspace: Workspace, kind: str, suffix
     workspace.run_command("items", to=f"items.{suffix}")
     item_rows = read_back(workspace.home / f"items.{suffix}")
     assert [row["Ticket Nr."] for row in item_rows] == KEYS
-    assert workspace.read_json("show", item="T-9")["columns"]["Kunde"] == "Ada Böhm"
+    assert workspace.read_json("show", row="T-9")["columns"]["Kunde"] == "Ada Böhm"
 
     workspace.run_command("export", f"out.{suffix}", code=2)
     workspace.run_command("export", f"out.{suffix}", overwrite=True)

@@ -77,7 +77,7 @@ def test_only_task_is_the_default_and_several_tasks_are_listed(workspace: Worksp
     assert len(workspace.read_json("items")["items"]) == 6
     assert workspace.status()[TASK]["total"] == 6
     workspace.run_command("export", "out.csv")
-    workspace.run_command("show", item="L-0")
+    workspace.run_command("show", row="L-0")
     workspace.run_commands("submit", "poll", "ingest", "tag", yes=True)
     assert workspace.state_counts(TASK) == {"answered": 6}
 

@@ -230,13 +230,13 @@ def test_trial_stores_only_its_cost(workspace: Workspace, api: Engine) -> None:
     assert 0 < trial["cost"] == pytest.approx(workspace.spending()["actual"], abs=1e-5)
 
     workspace.run_command("tag_live", limit=4)
-    assert workspace.read_json("try", item="person-0000")["items"][0]["outcome"] == "answered"
+    assert workspace.read_json("try", row="person-0000")["items"][0]["outcome"] == "answered"
     first_sample = workspace.read_json("try", seed=7, N=2)["items"]
     second_sample = workspace.read_json("try", seed=7, N=2)["items"]
     assert {row["id"] for row in first_sample} == {row["id"] for row in second_sample}
-    workspace.run_command("try", item="person-0001", N=1, code=2)
+    workspace.run_command("try", row="person-0001", N=1, code=2)
     api.script_fault("schema_mismatch", path=LIVE_CALL)
-    assert "tags: Field required" in workspace.run_command("try", item="person-0001").stdout
+    assert "tags: Field required" in workspace.run_command("try", row="person-0001").stdout
 
     # Consent and the daily budget apply to trials as well.
     live_calls = api.count_calls("POST", LIVE_CALL)

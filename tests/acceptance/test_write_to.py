@@ -216,14 +216,14 @@ def test_removed_answers_leave_the_column(notes_workspace: Workspace) -> None:
     create_orders(notes_workspace, "a", "b", "c", "d")
     declare(notes_workspace, "orders.v=v")
     notes_workspace.run_command("tag", mode="live")
-    notes_workspace.run_command("correct", item="1", set="v=mine")
+    notes_workspace.run_command("correct", row="1", set="v=mine")
     run_sql(notes_workspace, "UPDATE orders SET v = 'theirs' WHERE id = 2")
     assert column_values(notes_workspace) == ["mine", "theirs", "said of c", "said of d"]
 
     no_values = {"place": "", "rows": 0}
-    for item in ("1", "3"):
-        assert notes_workspace.read_json("forget", item=item)["kept_values"] == no_values
-    forget_run = notes_workspace.run_command("forget", item="2")
+    for number in ("1", "3"):
+        assert notes_workspace.read_json("forget", row=number)["kept_values"] == no_values
+    forget_run = notes_workspace.run_command("forget", row="2")
     assert "orders.v still has a value for 1 row, which" in forget_run.stdout
     assert column_values(notes_workspace) == [None, "theirs", None, "said of d"]
     assert notes_workspace.read_json("rollback", "notes@1")["kept_values"] == no_values

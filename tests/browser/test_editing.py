@@ -23,7 +23,7 @@ SELECT_WORDS = """(words) => {
 
 def read_answer(client: httpx2.Client) -> dict[str, Any]:
     """Return the answer in force."""
-    shown = client.get("/api/show", params={"task": "reviews", "item": "1"}).json()
+    shown = client.get("/api/show", params={"task": "reviews", "row": "1"}).json()
     answer: dict[str, Any] = [one for one in shown["answers"] if one["applied"]][-1]["answer"]
     return answer
 

@@ -89,7 +89,7 @@ def _describe_other_columns(mapping: ColumnMapping) -> Iterator[str]:
             f"{_list_columns(stored_columns)}; {OptionHint('index_columns')} searches them"
         )
     if ignored_columns:
-        edits = CommandHint("correct", item="…")
+        edits = CommandHint("correct", row="…")
         yield (
             f"columns ignored: {_list_columns(sorted(ignored_columns))}; `{edits}` changes the "
             "tags of a person"

@@ -332,7 +332,7 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
                 f"answers or imported columns of {people} without a row, ids {join_first(ids)}",
                 "another program deleted the rows, but askrows still stores data about these"
                 " people",
-                f"{CommandHint('forget', task='experts', item=ids[0])}, for each id",
+                f"{CommandHint('forget', task='experts', row=ids[0])}, for each id",
                 is_contradiction=False,
             )
         )

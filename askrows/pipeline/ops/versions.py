@@ -238,7 +238,7 @@ def _check_can_roll_back(
             "nothing was changed",
             hint=(
                 f"`{CommandHint('versions')}` lists the versions, "
-                f"`{CommandHint('correct', item='…', undo='…')}` undoes a correction"
+                f"`{CommandHint('correct', row='…', undo='…')}` undoes a correction"
             ),
         )
 

@@ -108,7 +108,7 @@ class InvalidAnswerError(InputError):
         wrong_fields = [*missing_fields, *filter(None, faults)] or fields
         typed_fields = dict.fromkeys([*changed_fields, *wrong_fields])
         assignments = "; ".join(f"{name}=…" for name in typed_fields)
-        command = task.nouns.command("correct", item=row_id, set=assignments)
+        command = task.nouns.command("correct", row=row_id, set=assignments)
         messages = "; ".join(faults.values())
         super().__init__(
             f"the answer about {row_id!r} would not be valid: {messages}; {UNCHANGED_MESSAGE}",

@@ -62,7 +62,7 @@ class TagOptions:
     skip_pilot: bool = False
     # Ask only the rows of this condition, and only the row with this key.
     where: str = ""
-    item: str | None = None
+    row_key: str | None = None
     # True marks answered rows first, so that they are asked again. False takes marks back.
     again: bool | None = None
     # Who marks the rows.
@@ -152,14 +152,16 @@ def select_rows(ws: WorkspaceSession, options: TagOptions) -> WorkspaceSession:
     """
     with ws.store.read() as tx:
         row_filter = RowFilter(where=options.where)
-        if options.item is not None:
-            row_filter = RowFilter(where=options.where, ids=[ws.task.find_row_id(tx, options.item)])
+        if options.row_key is not None:
+            row_filter = RowFilter(
+                where=options.where, ids=[ws.task.find_row_id(tx, options.row_key)]
+            )
         # An invalid condition is refused before anything is written.
         grid = ws.task.make_grid(tx)
         grid.make_conditions(tx, row_filter)
     if options.again and row_filter == RowFilter():
         raise InputError(
-            f"{OptionHint(again=True)} needs {OptionHint('where')} or {OptionHint('item')}; "
+            f"{OptionHint(again=True)} needs {OptionHint('where')} or {OptionHint('row')}; "
             "nothing was asked",
             hint=f"{OptionHint(where='…')} names the rows to ask again",
         )

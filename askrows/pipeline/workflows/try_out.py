@@ -313,7 +313,7 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
         ws.check_has_rows()
         raise InputError(
             f"{ws.task.nouns.none_open_message}; nothing was asked",
-            hint=f"{OptionHint('item')} tries a {ws.task.nouns.singular} in any state",
+            hint=f"{OptionHint('row')} tries a {ws.task.nouns.singular} in any state",
         )
 
     tried_rows = dict[str, TriedRow]()

@@ -329,7 +329,7 @@ HARMLESS: dict[str, Fault] = {
     "gone person": (
         "DELETE FROM experts WHERE id = 1",
         "answers or imported columns of 1 person without a row",
-        ("forget --item 1 --yes",),
+        ("forget --row 1 --yes",),
     ),
 }
 

@@ -30,7 +30,7 @@ WITH_REVIEWS = [
     (
         2,
         "forget --expert L-3 --task reviews",
-        "leave out TASK=, or name a row of the task by ITEM=",
+        "leave out TASK=, or name a row of the task by ROW=",
     ),
     (2, "add-expert new.json --task reviews", "leave out TASK="),
 ]

@@ -12,7 +12,7 @@ from tests.lab import Workspace
 def test_show_prints_an_item_with_its_requests(workspace: Workspace) -> None:
     """`show --raw` prints row, state, answer and batch, with the sealed request and reply."""
     reviews.set_up_task(workspace).ran_each(*reviews.BY_BATCH)
-    words = ("show", "--item", "2", "--raw")
+    words = ("show", "--row", "2", "--raw")
     document = json.loads(workspace.ran(*words, "--json").stdout)
     (answer,) = document["answers"]
     (request,) = document["requests"]

@@ -76,7 +76,7 @@ def test_answer_stays_if_its_row_cannot_be_asked(workspace: Workspace, *, is_gon
 
         def is_applied() -> list[bool]:
             """Return for each answer of row 4 whether it is in force."""
-            params = {"task": "reviews", "item": "4"}
+            params = {"task": "reviews", "row": "4"}
             document = page.get("/api/show", params=params).json()
             return [answer["applied"] for answer in document["answers"]]
 

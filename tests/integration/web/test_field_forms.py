@@ -29,7 +29,7 @@ def _submit(page: Page, field: str, **form: str) -> str:
 
 def _read_answer(page: Page) -> dict[str, Any]:
     """Return the answer in force."""
-    answers = page.get("/api/show", params={"task": "reviews", "item": "1"}).json()["answers"]
+    answers = page.get("/api/show", params={"task": "reviews", "row": "1"}).json()["answers"]
     answer: dict[str, Any] = [answer for answer in answers if answer["applied"]][-1]["answer"]
     return answer
 

@@ -52,7 +52,7 @@ def test_an_invalid_question_leaves_no_file(workspace: Workspace) -> None:
 def test_forget_names_the_copy_of_the_table(workspace: Workspace) -> None:
     """A forgotten row stays in the copy of its table, so the output names the copy."""
     save_question(workspace.begin(), write_table())
-    output = ran(workspace, "forget", TASK="reviews", ITEM="1", YES="1")
+    output = ran(workspace, "forget", TASK="reviews", ROW="1", YES="1")
     assert f"{workspace.data / 'sources' / 'reviews.csv'} has it: delete it there" in output
 
 
