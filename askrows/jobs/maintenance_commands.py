@@ -53,7 +53,7 @@ from askrows.pipeline.ops import backup as workspace_backup
 from askrows.pipeline.ops import clean as file_cleanup
 from askrows.pipeline.ops import doctor as workspace_check
 from askrows.pipeline.ops import forget as row_erasure
-from askrows.pipeline.ops import items as row_items
+from askrows.pipeline.ops import listed_rows
 from askrows.pipeline.ops import remove_tables as table_removal
 from askrows.pipeline.ops import versions as answer_versions
 from askrows.pipeline.ops.restore import restore_workspace
@@ -398,7 +398,7 @@ def parked(ws: WorkspaceSession) -> Report:
 
     `unpark` releases them.
     """
-    return row_items.report_parked_rows(ws.workspace, ws.task)
+    return listed_rows.report_parked_rows(ws.workspace, ws.task)
 
 
 def unpark(
@@ -414,4 +414,4 @@ def unpark(
 
     Rows that `forget` is deleting stay parked.
     """
-    return row_items.unpark_rows(ws.workspace, ws.task, name=row, all_rows=all_)
+    return listed_rows.unpark_rows(ws.workspace, ws.task, name=row, all_rows=all_)

@@ -43,7 +43,7 @@ from askrows.pipeline.experts import EXPERTS
 from askrows.pipeline.experts import table as people_table
 from askrows.pipeline.experts import tags as expert_tags
 from askrows.pipeline.experts.tags import Document
-from askrows.pipeline.ops import items as row_items
+from askrows.pipeline.ops import listed_rows
 from askrows.pipeline.ops.status_report import report_status
 from askrows.pipeline.tasks import corrections, row_export
 from askrows.pipeline.tasks.task_values import ExportOptions
@@ -129,7 +129,7 @@ def items(
         limit or DEFAULT_PAGE_ROWS, row_filter, after, sort=sort, fields=columns, within_s=None
     )
     if target is not None:
-        return row_items.write_rows(
+        return listed_rows.write_rows(
             ws.workspace,
             ws.task,
             target,
@@ -137,8 +137,8 @@ def items(
             overwrite=overwrite,
         ).to_report()
     if counts:
-        return row_items.count_rows(ws.store, ws.task, row_filter, within_s=None).to_report()
-    page = row_items.read_page(ws.store, ws.task, options)
+        return listed_rows.count_rows(ws.store, ws.task, row_filter, within_s=None).to_report()
+    page = listed_rows.read_page(ws.store, ws.task, options)
     return page.to_report(has_chosen_columns=columns is not None)
 
 
@@ -161,10 +161,10 @@ def show(
     newest requests: time (UTC), row, batch, model, outcome, tokens and cost.
     """
     if expert is None and row is None:
-        return row_items.report_newest_requests(
+        return listed_rows.report_newest_requests(
             ws.workspace, ws.task, ws.tasks, limit=n, all_tasks=all_, raw=raw
         )
-    return row_items.report_row(ws.workspace, ws.task, row or expert or "", raw=raw)
+    return listed_rows.report_row(ws.workspace, ws.task, row or expert or "", raw=raw)
 
 
 def export(

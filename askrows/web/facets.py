@@ -122,7 +122,7 @@ def _build_field_facets(
                 "only",
                 count.condition,
                 label=BOOLEAN_LABELS.get(count.value, count.value),
-                row_count=count.items,
+                row_count=count.rows,
             )
             for count in counts
         ]

@@ -35,7 +35,7 @@ WORK_GRACE_S = 20.0
 KEEP_ALIVE_S = 75.0
 MIN_TOKEN_CHARS = 20
 # Beginnings of paths whose errors are no pages. An export is saved as a file.
-PROGRAM_PATHS = ("/api", "/items.")
+PROGRAM_PATHS = ("/api", "/rows.")
 
 
 def make_access_rules(port: int, *, token: str, readonly: bool) -> AccessRules:

@@ -184,9 +184,9 @@ def nobody_is_answered_twice(inspection: Inspection) -> Iterator[str]:
 def _count_by_row(
     requests: Iterable[Mapping[str, Any]], outcomes: set[str]
 ) -> Counter[tuple[str, str, str]]:
-    """Count the requests with some outcomes by task, item and version."""
+    """Count the requests with some outcomes by task, row and version."""
     return Counter(
-        (request["task"], request["item"], request["version"])
+        (request["task"], request["row"], request["version"])
         for request in requests
         if request["outcome"] in outcomes
     )

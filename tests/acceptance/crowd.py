@@ -99,12 +99,12 @@ def run_crowd(folder: Path, *, seed: str, seconds: float) -> int:
         )
 
         answer_counts = Counter(
-            request["item"]
+            request["row"]
             for request in workspace.logged_requests()
             if request["outcome"] == "answered"
         )
-        repeated_items = [item for item, count in answer_counts.items() if count > 1]
-        assert not repeated_items, repeated_items
+        repeated_rows = [item for item, count in answer_counts.items() if count > 1]
+        assert not repeated_rows, repeated_rows
         workspace.run_command("doctor")
     return killed_count
 

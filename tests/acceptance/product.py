@@ -310,7 +310,7 @@ class Workspace:
     def logged_requests(self, task: str = "") -> list[dict[str, Any]]:
         """Return every request of a task, oldest first.
 
-        A request has item, batch, line, outcome, reason, version, answer, and cost.
+        A request has row, batch, line, outcome, reason, version, answer, and cost.
         """
         requests: list[dict[str, Any]] = self.read_json(
             "log", n=MAX_ROWS, **task_setting(task or self.task or PEOPLE)
@@ -322,7 +322,7 @@ class Workspace:
         document = self.read_json(
             "items", limit=MAX_ROWS, **task_setting(task or self.task or PEOPLE)
         )
-        rows: list[dict[str, Any]] = document["items"]
+        rows: list[dict[str, Any]] = document["rows"]
         return rows
 
     def exported_rows(self, task: str = "", **options: Any) -> list[dict[str, Any]]:

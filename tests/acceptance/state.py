@@ -34,7 +34,7 @@ BATCH_MEMBERS = (
 )
 REQUEST_MEMBERS = (
     "task",
-    "item",
+    "row",
     "batch",
     "line",
     "outcome",

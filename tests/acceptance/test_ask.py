@@ -110,7 +110,7 @@ def test_estimate_counts_equal_rows_as_tag_does(
     workspace.run_command("new_task", "new", **{"from": "kettles.csv"})
     dry_document = workspace.read_json("tag", TASK="new", dry=True)
     for document in (ask_document["all"], dry_document):
-        figures = (document["items"], document["questions"], document["live"]["calls"])
+        figures = (document["rows"], document["questions"], document["live"]["calls"])
         assert figures == (12, 2, 2)
 
 
@@ -124,14 +124,14 @@ def test_stored_question_sends_the_same_requests(
     workspace.run_command("ask", file_name, q="Another?", name="kept", code=2)
     spent_before = workspace.spending()
 
-    for row in ask_document["tried"]["items"]:
+    for row in ask_document["tried"]["rows"]:
         try_document = workspace.read_json("try", TASK="kept", row=row["id"])
         assert (ask_document["file"], try_document["schema"]) == (
             "tasks/kept.py",
             ask_document["tried"]["schema"],
         )
-        assert try_document["items"][0]["request"] == row["request"]
-        assert try_document["items"][0]["answer"] == row["answer"]
+        assert try_document["rows"][0]["request"] == row["request"]
+        assert try_document["rows"][0]["answer"] == row["answer"]
         assert try_document["version"] == ask_document["tried"]["version"]
     assert spent_before["actual"] == pytest.approx(ask_document["tried"]["cost"], abs=1e-6)
 
@@ -201,8 +201,8 @@ def test_query_is_asked_about(workspace: Workspace) -> None:
 
     ask_document = workspace.read_json("ask", query, q="What is it about?", name="tickets")
     assert [row["nr"] for row in ask_document["answers"]] == ["7", "8"]
-    [item] = workspace.read_json("try", TASK="tickets", row="7")["items"]
-    assert item["request"] == ask_document["tried"]["items"][0]["request"]
+    [row] = workspace.read_json("try", TASK="tickets", row="7")["rows"]
+    assert row["request"] == ask_document["tried"]["rows"][0]["request"]
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_row_without_a_key_is_called_by_its_place(workspace: Workspace) -> None:
 
     workspace.task = "letters"
     assert '--after "row 2"' in workspace.run_command("items", limit=2).stderr
-    rows = workspace.read_json("items", after="row 2")["items"]
+    rows = workspace.read_json("items", after="row 2")["rows"]
     assert [row["id"] for row in rows if row["state"] == "answered"] == ["3"]
     assert workspace.run_command("show", row="row 4").stdout.startswith("row: row 4\n")
     workspace.run_command("show", row="row 1", code=2)
@@ -92,4 +92,4 @@ def test_row_without_a_key_is_called_by_its_place(workspace: Workspace) -> None:
         assert "row 4</a>" in " ".join(client.get("/?task=letters").text.split())
 
     workspace.run_command("correct", "3", set="answer=light", who="ada")
-    assert [edit["item"] for edit in workspace.read_json("correct")] == ["3"]
+    assert [edit["row"] for edit in workspace.read_json("correct")] == ["3"]

@@ -62,13 +62,13 @@ def later_answer(_request: Json) -> Json:
 
 def asked_ids(workspace: Workspace) -> list[str]:
     """Return the ids of the rows of all requests after the first of each row, sorted."""
-    counts = Counter(request["item"] for request in workspace.logged_requests())
+    counts = Counter(request["row"] for request in workspace.logged_requests())
     return sorted((counts - Counter(counts.keys())).elements())
 
 
 def topics(workspace: Workspace) -> Counter[str]:
     """Return how many rows have each topic in the list, which equals the export and the view."""
-    rows = workspace.read_json("items", fields="topic", limit=ROW_COUNT)["items"]
+    rows = workspace.read_json("items", fields="topic", limit=ROW_COUNT)["rows"]
     listed = Counter(row["topic"] for row in rows)
     assert Counter(row["topic"] for row in workspace.exported_rows()) == listed
     in_view = Counter(topic for (topic,) in run_sql(workspace, "SELECT topic FROM notes_answered"))
@@ -84,7 +84,7 @@ def test_changed_row_is_counted_listed_and_exported_as_stale(notes_workspace: Wo
     workspace.run_command("tag")
     assert workspace.state_counts() == {"answered": 4, "stale": 1, "empty": 1}
     listed = workspace.read_json("items", state="stale")
-    assert [row["id"] for row in listed["items"]] == ["2"]
+    assert [row["id"] for row in listed["rows"]] == ["2"]
     (row,) = [row for row in workspace.exported_rows() if row["id"] == "2"]
     assert (row["text"], row["topic"]) == ("note 2 changed", "speed")
     assert (row["state"], row["reason"]) == ("stale", "its input changed after the answer")
@@ -109,7 +109,7 @@ def test_answer_stays_while_gemini_is_down(
     workspace = notes_workspace
     outside_server.die()
     with workspace.serve_page() as client:
-        run_job(client, "/api/tasks/notes/items/ask", json={"ids": ["1"]})
+        run_job(client, "/api/tasks/notes/rows/ask", json={"ids": ["1"]})
     assert topics(workspace) == {"other": 2, "speed": 4}
     assert workspace.state_counts() == {"answered": 5, "stale": 1}
     workspace.run_command("tag", row="2", again=True, mode="live", yes=True, code="any")
@@ -172,7 +172,7 @@ def test_condition_narrows_and_marks_only_with_again(notes_workspace: Workspace)
     refused = workspace.run_command("tag", where=CONDITION, again=True, mode="live", code=2)
     assert "2 answered rows to ask again; the old answers stay" in refused.stderr
     estimate = workspace.read_json("tag", where=CONDITION, again=True, dry=True)
-    assert (estimate["items"], estimate["questions"]) == (2, 2)
+    assert (estimate["rows"], estimate["questions"]) == (2, 2)
     assert workspace.state_counts() == {"answered": ROW_COUNT}
 
     workspace.run_command("correct", "4", set="topic=speed", who="ada")
@@ -226,7 +226,7 @@ def test_killed_command_asks_each_row_again_once(notes_workspace: Workspace, mod
     if workspace.state_counts() != {"answered": ROW_COUNT}:
         workspace.run_command("tag", mode=mode, wait=True, yes=True)
     answered_ids = Counter(
-        request["item"]
+        request["row"]
         for request in workspace.logged_requests()
         if request["outcome"] == "answered"
     )

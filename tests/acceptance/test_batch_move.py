@@ -59,7 +59,7 @@ def check_asked_once(workspace: Workspace, api: Engine, *, kept: int, lost_calls
     """
     assert workspace.state_counts() == {"tagged": PEOPLE_COUNT}
     answered_rows = [
-        row["item"] for row in workspace.logged_requests() if row["outcome"] == "answered"
+        row["row"] for row in workspace.logged_requests() if row["outcome"] == "answered"
     ]
     assert len(answered_rows) == len(set(answered_rows)) == PEOPLE_COUNT
     assert len(api.creates()) == 1

@@ -23,7 +23,7 @@ def put_table(
 
 def prompts(document: dict[str, Any]) -> str:
     """Return the requests of the tried rows of an `ask` as a text."""
-    return json.dumps([row["request"] for row in document["tried"]["items"]], ensure_ascii=False)
+    return json.dumps([row["request"] for row in document["tried"]["rows"]], ensure_ascii=False)
 
 
 def test_only_the_text_and_named_columns_are_sent(workspace: Workspace) -> None:

@@ -71,7 +71,7 @@ def read_probabilities(workspace: Workspace) -> dict[str, dict[str, float]]:
 def list_ids(workspace: Workspace, condition: str, **options: Any) -> set[str]:
     """Return the ids of the rows that meet a condition."""
     document = workspace.read_json("items", where=condition, limit=100, **options)
-    return {row["id"] for row in document["items"]}
+    return {row["id"] for row in document["rows"]}
 
 
 def find_doubtful(probabilities: dict[str, dict[str, float]], threshold: float) -> set[str]:
@@ -90,7 +90,7 @@ def test_doubtful_rows_are_counted_and_listed_until_a_person_looked(tickets: Wor
     assert 2 < len(doubtful_ids) < len(probabilities)
     assert list_ids(tickets, "doubtful = true") == doubtful_ids
     assert list_ids(tickets, "doubtful = false") == probabilities.keys() - doubtful_ids
-    doubtful_row = tickets.read_json("items", where="doubtful = true", limit=1)["items"][0]
+    doubtful_row = tickets.read_json("items", where="doubtful = true", limit=1)["rows"][0]
     assert doubtful_row["confidence"] == min(probabilities[doubtful_row["id"]].values())
     strict_ids = find_doubtful(probabilities, 0.9)
     assert list_ids(tickets, "doubtful = true", DOUBTFUL="0.9") == strict_ids
@@ -115,7 +115,7 @@ def test_doubtful_rows_are_counted_and_listed_until_a_person_looked(tickets: Wor
     *_, correction = tickets.read_json("show", row=corrected_id)["answers"]
     assert correction["confidences"]["place"]["model"] == "gemini-decision-1"
     options = {"where": "tone.confidence IS NULL", "fields": "id,confidence"}
-    assert [row["confidence"] for row in tickets.read_json("items", **options)["items"]] == [place]
+    assert [row["confidence"] for row in tickets.read_json("items", **options)["rows"]] == [place]
 
     tickets.run_command("correct", row=corrected_id, undo=1, who="ada")
     assert list_ids(tickets, "doubtful = true") == remaining_ids | {corrected_id}
@@ -149,13 +149,13 @@ def test_confidences_are_beside_their_fields_everywhere(tickets: Workspace) -> N
         assert cells["tone_confidence"] == f"own {cells['id']}"
 
     names = "id,tone,answer_tone_confidence,confidence,doubtful"
-    listing = tickets.read_json("items", fields=names, sort="confidence", limit=100)["items"]
+    listing = tickets.read_json("items", fields=names, sort="confidence", limit=100)["rows"]
     least = [row["confidence"] for row in listing]
     assert least == sorted(min(numbers.values()) for numbers in probabilities.values())
     assert all(row["doubtful"] == (row["confidence"] < THRESHOLD) for row in listing)
 
     dotted_options = {"fields": "id,tone.confidence", "sort": "-tone.confidence", "limit": 100}
-    listing = tickets.read_json("items", **dotted_options)["items"]
+    listing = tickets.read_json("items", **dotted_options)["rows"]
     assert {row["id"]: row["answer_tone_confidence"] for row in listing} == {
         row_id: numbers["tone"] for row_id, numbers in probabilities.items()
     }
@@ -252,7 +252,7 @@ def test_review_of_people_and_passages_is_a_condition(workspace: Workspace, subj
     assert "doubtful" not in workspace.status(**options)
     assert not [name for row in workspace.exported_rows(subject) for name in row if "_conf" in name]
 
-    (row, *_) = workspace.read_json("items", **options)["items"]
+    (row, *_) = workspace.read_json("items", **options)["rows"]
     name = row.get("username", row["id"])
     workspace.run_command("correct", name, reviewed=True, who="ada", **options)
     assert list_ids(workspace, "reviewed = true", **options) == {row["id"]}
@@ -271,7 +271,7 @@ def test_fields_with_names_of_judgements_are_told_apart(tickets: Workspace) -> N
     assert all(float(row["answer_cost"]) > 0 for row in rows)
 
     fields = "id,answer.confidence,confidence,answer.reviewed,reviewed,doubtful,state"
-    listed_rows = tickets.read_json("items", fields=fields)["items"]
+    listed_rows = tickets.read_json("items", fields=fields)["rows"]
     for row, listed in zip(rows, listed_rows, strict=True):
         least = min(float(row[f"{name}_confidence"]) for name in HOMONYMS)
         assert listed["confidence"] == least

@@ -71,8 +71,8 @@ def test_correction_is_visible_to_every_reader(notes_workspace: Workspace) -> No
     assert {name: first[name] for name in expected_answer} == expected_answer
     assert first["answer_version"] == "person"
     assert (second["tone"], second["answer_version"].partition("/")[0]) == ("blame", "notes@1")
-    items_document = notes_workspace.read_json("items", where="tone = 'praise'")
-    assert [item["id"] for item in items_document["items"]] == ["1"]
+    listing = notes_workspace.read_json("items", where="tone = 'praise'")
+    assert [row["id"] for row in listing["rows"]] == ["1"]
     assert run_sql(notes_workspace, "SELECT id, tone FROM notes_answered ORDER BY id") == [
         ("1", "praise"),
         ("2", "blame"),

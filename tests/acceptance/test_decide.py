@@ -254,7 +254,7 @@ def test_ask_and_try_by_decisions(served_tickets: Workspace, outside_server: Out
     assert not outside_server.decisions
 
     asked = served_tickets.read_json("ask", table, mode="decide", **question)
-    assert {row["confidences"].keys() == {"tone"} for row in asked["tried"]["items"]} == {True}
+    assert {row["confidences"].keys() == {"tone"} for row in asked["tried"]["rows"]} == {True}
     assert len(outside_server.decisions) == 3
     kept = served_tickets.run_command("ask", table, mode="decide", name="tones", **question)
     assert "answers stored" in kept.output
@@ -262,9 +262,9 @@ def test_ask_and_try_by_decisions(served_tickets: Workspace, outside_server: Out
     assert served_tickets.state_counts("tones") == {"answered": 3}
 
     tried = served_tickets.read_json("try", mode="decide", n=1, TASK="tones", seed=1)
-    assert tried["items"][0]["confidences"].keys() == {"tone"}
+    assert tried["rows"][0]["confidences"].keys() == {"tone"}
     outside_server.troubles.decision_faults = ["blocked"]
-    (blocked,) = served_tickets.read_json("try", mode="decide", n=1, TASK="tones", seed=1)["items"]
+    (blocked,) = served_tickets.read_json("try", mode="decide", n=1, TASK="tones", seed=1)["rows"]
     assert (blocked["outcome"], blocked["calls"], blocked["answer"]) == ("refused", 1, None)
 
 
@@ -346,7 +346,7 @@ def test_images_are_decided(served_tickets: Workspace, outside_server: Outside) 
 
     printed = served_tickets.run_command("try", mode="decide", row="1").stdout
     assert "image/jpeg" in printed
-    (tried,) = served_tickets.read_json("try", mode="decide", row="1")["items"]
+    (tried,) = served_tickets.read_json("try", mode="decide", row="1")["rows"]
     shown_image = tried["request"]["input"][1]
     assert shown_image["data"].keys() == {"mimeType", "size", "sha256"}
     shown = served_tickets.run_command("show", row="1", raw=True).output

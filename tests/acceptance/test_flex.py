@@ -31,7 +31,7 @@ def check_paid(workspace: Workspace, server: Outside) -> None:
     assert len(requests) == PEOPLE + 1
     for request in requests:
         # Ids of people count from 1, and texts from 0.
-        text = f"law number {int(request['item']) - 1}."
+        text = f"law number {int(request['row']) - 1}."
         tiers = {tier for body, tier in server.tiers if text in user_text(body)}
         # Other calls ask for no tier.
         tiers = tiers or {"standard"}

@@ -112,7 +112,7 @@ def test_decimals_keep_their_digits(served_workspace: Workspace, outside_server:
     assert [line.split(",")[2] for line in lines] == prices
     view_rows = run_sql(served_workspace, "SELECT price FROM kept_answered ORDER BY id")
     assert [str(price) for (price,) in view_rows] == prices
-    cheap_rows = served_workspace.read_json("items", where="price < 1")["items"]
+    cheap_rows = served_workspace.read_json("items", where="price < 1")["rows"]
     assert sorted(row["id"] for row in cheap_rows) == ["1", "2"]
 
 

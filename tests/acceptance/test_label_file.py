@@ -208,7 +208,7 @@ def test_row_with_a_key_of_two_columns(workspace: Workspace) -> None:
     report = _correct(workspace, path)
     assert (report["labelled"], report["reviewed"]) == (2, 1)
     assert {"tone", "reviewed"} <= set(report["ignored_columns"])
-    listing = workspace.read_json("items", where="answer_reviewed = true")["items"]
+    listing = workspace.read_json("items", where="answer_reviewed = true")["rows"]
     assert len(listing) == 1
     tones = [row["answer_tone"] for row in workspace.exported_rows()]
     assert tones == ["praise", "blame"]
@@ -231,7 +231,7 @@ def test_row_is_reviewed_by_a_command(notes_workspace: Workspace) -> None:
 
 def _reviewed_ids(workspace: Workspace) -> set[str]:
     """Return the keys of the reviewed rows, as `items` lists them."""
-    rows = workspace.read_json("items", where="reviewed = true", limit=100)["items"]
+    rows = workspace.read_json("items", where="reviewed = true", limit=100)["rows"]
     assert all(row["reviewed"] is True for row in rows)
     return {row["id"] for row in rows}
 

@@ -122,8 +122,8 @@ def test_draft_is_tried_on_labelled_rows(
     outside_server.answerer = praise
 
     tried = workspace.read_json("try", labelled=True, n=5)
-    assert {row["id"] for row in tried["items"]} > {"3", "9", "27"}
-    assert len(tried["items"]) == 5
+    assert {row["id"] for row in tried["rows"]} > {"3", "9", "27"}
+    assert len(tried["rows"]) == 5
     assert tried["draft_of"] == "notes@1"
     (tone,) = tried["accuracy"]
     assert (tone["field"], tone["a"]["right"], tone["a"]["of"]) == ("tone", 3, 3)

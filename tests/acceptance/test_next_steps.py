@@ -188,7 +188,7 @@ def test_row_with_a_hash_is_found_by_its_beginning(workspace: Workspace) -> None
     workspace.task = "notes"
     workspace.run_command("tag", mode="live")
     [row_id, _] = [row["row"] for row in workspace.listed_rows()]
-    assert workspace.read_json("show", row=row_id[:8])["item"] == row_id
+    assert workspace.read_json("show", row=row_id[:8])["row"] == row_id
     workspace.run_command("show", row=row_id[:3], code=2)
     workspace.run_command("show", row="none", code=2)
     workspace.run_command("forget", row=row_id[:8], yes=True, code=2)

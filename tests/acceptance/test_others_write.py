@@ -45,7 +45,7 @@ def test_rows_that_change_between_request_and_answer(workspace: Workspace) -> No
     [batch] = workspace.batches()
     assert (batch["state"], batch["answered"], batch["not_applied"]) == ("ingested", 6, 2)
     requests = workspace.logged_requests()
-    answered_ids = [request["item"] for request in requests if request["outcome"] == "answered"]
+    answered_ids = [request["row"] for request in requests if request["outcome"] == "answered"]
     assert sorted(answered_ids) == list("123456")
     tags = workspace.exported_tags()
     assert (tags[FIRST_PERSON], len(tags)) == (["mine"], 5)

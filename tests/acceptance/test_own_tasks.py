@@ -413,7 +413,7 @@ def test_equal_rows_share_one_request_and_its_outcome(
     declare(notes)
     write_rows(notes, KETTLE, LAMP, CHAIRS, KETTLE, LAMP, KETTLE)
     preflight_document = notes.read_json("preflight")
-    assert (preflight_document["items"], preflight_document["questions"]) == (6, 3)
+    assert (preflight_document["rows"], preflight_document["questions"]) == (6, 3)
 
     notes.run_commands(*commands, BATCH_ROWS=2)
     assert (notes.state_counts(), count_requests(api)) == ({"answered": 6}, 3)
@@ -732,7 +732,7 @@ def test_images_are_sent_inline_and_unusable_images_are_listed(notes: Workspace)
     csv_lines = ["id,photo", *csv_lines, "none,"]
     notes.write_file("tasks/notes.csv", "\n".join(csv_lines) + "\n")
 
-    tried_row = notes.read_json("try", row="red.png")["items"][0]
+    tried_row = notes.read_json("try", row="red.png")["rows"][0]
     image_part, text_part = tried_row["request"]["contents"][0]["parts"]
     assert image_part["inlineData"].keys() == {"mimeType", "size", "sha256"}
     assert text_part == {"text": "What is it?"}
@@ -743,7 +743,7 @@ def test_images_are_sent_inline_and_unusable_images_are_listed(notes: Workspace)
     assert notes.state_counts() == {"answered": 4, "unusable": len(UNUSABLE_IMAGES), "empty": 1}
     assert len(notes.logged_requests()) == 3
 
-    listed_rows = notes.read_json("items", state="unusable", limit=50)["items"]
+    listed_rows = notes.read_json("items", state="unusable", limit=50)["rows"]
     for row in listed_rows:
         assert UNUSABLE_IMAGES[row["id"]] in str(row)
 

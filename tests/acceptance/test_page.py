@@ -86,7 +86,7 @@ def test_request_without_token_or_from_another_site_is_refused(workspace: Worksp
 
         # A browser has to send its origin with a change.
         assert browser.post(ADD_PATH, json=ADA).status_code == 403
-        people = client.get("/api/items").json()["items"]
+        people = client.get("/api/items").json()["rows"]
         assert [person["username"] for person in people] == ["person-0000"]
         assert browser.post(ADD_PATH, json=ADA, headers={"origin": base}).status_code == 201
 
@@ -172,7 +172,7 @@ def check_documents_equal_commands(client: httpx2.Client, workspace: Workspace) 
     assert hits == workspace.read_json("search", "bees", where="findability_score > 1") != []
 
     for format_ in ("csv", "jsonl"):
-        response = client.get(f"/items.{format_}", params={"task": "experts"})
+        response = client.get(f"/rows.{format_}", params={"task": "experts"})
         workspace.run_command("export", f"page-rows.{format_}")
         assert response.content == (workspace.home / f"page-rows.{format_}").read_bytes()
 
@@ -226,9 +226,9 @@ def test_error_is_a_problem_document(workspace: Workspace) -> None:
                 "/api/items?sort=moon",
                 "/api/items?fields=moon",
                 "/api/items?state=asleep",
-                "/items.csv?task=experts&find=a%00",
-                "/items.csv?task=experts&where=moon",
-                "/items.moon?task=experts",
+                "/rows.csv?task=experts&find=a%00",
+                "/rows.csv?task=experts&where=moon",
+                "/rows.moon?task=experts",
             ),
             405: ("/api/tag", "/api/qc"),
         }
@@ -236,7 +236,7 @@ def test_error_is_a_problem_document(workspace: Workspace) -> None:
             statuses = {path: client.get(path).status_code for path in paths}
             assert statuses == dict.fromkeys(paths, status)
             for path in paths:
-                if path.startswith(("/api", "/items.")):
+                if path.startswith(("/api", "/rows.")):
                     assert client.get(path).headers["content-type"] == PROBLEM_TYPE, path
 
         # The limit of a body applies with and without a declared length.
@@ -303,7 +303,7 @@ def test_people_are_added_corrected_indexed_and_forgotten_on_the_page(
 def _tag_from_page(client: httpx2.Client) -> None:
     """Tag all people with the confirmed cost; another step or too low a cost is refused."""
     proposal = client.get(NEXT_PATH).json()
-    assert (proposal["command"], proposal["plan"]["items"]) == ("tag", 2)
+    assert (proposal["command"], proposal["plan"]["rows"]) == ("tag", 2)
     assert client.post(NEXT_PATH, params={"step": "make index"}).status_code == 409
 
     step = proposal["next"]
@@ -485,7 +485,7 @@ def test_uploaded_file_is_imported_once_after_confirmation(workspace: Workspace)
         assert (imported["state"], imported["done"]["added"]) == ("imported", 2)
         assert imported["found"] is None
         assert "imported now" in _confirm_import(client, number).text
-        people = client.get("/api/items").json()["items"]
+        people = client.get("/api/items").json()["rows"]
         assert [person["username"] for person in people] == ["ada", "bob"]
 
         passage_lines = '{"id": "a", "text": "Bees."}\nno json\n'
@@ -525,7 +525,7 @@ def test_texts_and_images_are_escaped(workspace: Workspace) -> None:
         assert [text for text in quotations if unescape(text) not in foul_text] == []
 
         parameters = {"task": "images", "fields": "path,summary"}
-        image_rows = client.get("/api/items", params=parameters).json()["items"]
+        image_rows = client.get("/api/items", params=parameters).json()["rows"]
         (image,) = [row for row in image_rows if "blue" in row["path"]]
 
         thumbnail_parameters = {"key": image["id"], "side": 160}
@@ -631,7 +631,7 @@ def test_killed_page_saves_a_person_once_or_not_at_all(
     assert sorted(workspace.exported_tags()) == ["early", "late", "person-0000"]
     assert workspace.state_counts() == {"tagged": 3}
     answered_requests = [row for row in workspace.logged_requests() if row["outcome"] == "answered"]
-    assert len({request["item"] for request in answered_requests}) == 3
+    assert len({request["row"] for request in answered_requests}) == 3
 
     # Only the call that was running at the kill may be repeated.
     late_calls = sum("says late" in str(call["json"]) for call in read_answered_calls(api))

@@ -62,8 +62,8 @@ def test_condition_selects_the_same_people_in_lists_and_searches(people: Workspa
     people.run_command("index")
     words = "boats rights bread водным"
     for condition, expected in CONDITIONS.items():
-        items = people.read_json("items", where=condition)["items"]
-        assert {item["username"] for item in items} == expected, condition
+        rows = people.read_json("items", where=condition)["rows"]
+        assert {row["username"] for row in rows} == expected, condition
         hits = people.search(words, where=condition, rank="words")
         assert set(hits) == expected, condition
 

@@ -217,7 +217,7 @@ def test_interrupted_backfill_continues_and_sends_no_row_twice(
     assert export_concepts(passages)
 
     row_counts = {
-        version["prompt_version"]: version["items"] for version in passages.read_json("versions")
+        version["prompt_version"]: version["rows"] for version in passages.read_json("versions")
     }
     assert row_counts == {FIRST_VERSION: 30, SECOND_VERSION: 30}
     assert len(passages.exported_rows(answer_version=FIRST_VERSION)) == len(concepts_before)

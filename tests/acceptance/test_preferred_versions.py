@@ -47,17 +47,17 @@ def check_readers(
     **options: str,
 ) -> None:
     """Assert that lists, filters, counts, sorting, words and exports use the same answers."""
-    sorted_items = workspace.read_json("items", sort="mood", fields="id,mood", limit=9, **options)[
-        "items"
+    sorted_rows = workspace.read_json("items", sort="mood", fields="id,mood", limit=9, **options)[
+        "rows"
     ]
-    assert moods(sorted_items) == expected
-    assert [row["mood"] for row in sorted_items] == sorted(expected.values())
+    assert moods(sorted_rows) == expected
+    assert [row["mood"] for row in sorted_rows] == sorted(expected.values())
 
     mood = expected[2]
     for filters in ({"where": f"mood = '{mood}'"}, {"find": mood}, {"tag": f"of {mood}"}):
-        items = workspace.read_json("items", fields="id", limit=9, **filters, **options)["items"]
+        rows = workspace.read_json("items", fields="id", limit=9, **filters, **options)["rows"]
         expected_ids = {number for number in expected if expected[number] == mood}
-        assert {int(row["id"]) for row in items} == expected_ids
+        assert {int(row["id"]) for row in rows} == expected_ids
 
     for number, preferred_mood in expected.items():
         answers = workspace.read_json("show", row=str(number), **options)["answers"]

@@ -44,7 +44,7 @@ def test_task_without_a_file_is_asked_and_read_in_its_own_types(
         ws.tag(declared(name="later"), "batch", items=rows(2), wait=False)
         flat = ws.answers("reviews").to_dicts()
         ws.correct(2, {"stars": 4}, task, who="ada")
-        assert ws.show(2, task)["item"] == "2"
+        assert ws.show(2, task)["row"] == "2"
         assert ws.rows(task, fields="id, stars").to_dicts()[1].keys() >= {"id", "stars"}
         assert "budget='$5' is not a number" in refusal(ws.tag, task, budget="$5")
         textless = refusal(ws.ask, [{"id": 1, "text": {2}}], "What?")
@@ -119,8 +119,8 @@ def test_member_of_an_enum_is_sent_as_its_value(workspace: Workspace) -> None:
             RED = "dark red"
             SIZE = 7
 
-        items = [{"id": 1, "text": "It broke.", "color": Color.RED, "size": Color.SIZE}]
-        task = declared(prompt="{text} {color}", items=items)
+        rows_of_enums = [{"id": 1, "text": "It broke.", "color": Color.RED, "size": Color.SIZE}]
+        task = declared(prompt="{text} {color}", items=rows_of_enums)
         ws.tag(task, "live")
         [row] = ws.answers(task)
         print(json.dumps([row.row["color"], row.row["size"]]))

@@ -450,7 +450,7 @@ def test_people_with_any_kind_of_id_are_tagged_indexed_and_updated(
     workspace.run_command("score", yes=True)
     workspace.run_commands("submit", "poll", "ingest", "index")
     ids = {str(row[0]) for row in run_sql(workspace, "SELECT id FROM experts")}
-    assert {request["item"] for request in workspace.logged_requests()} == ids
+    assert {request["row"] for request in workspace.logged_requests()} == ids
     assert sorted(workspace.search("water law")) == ["p1", "p2", "p3"]
 
     workspace.write_file("people.csv", "username,bio\np1,I teach river law.\nnew-1,I keep bees.\n")

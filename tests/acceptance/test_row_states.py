@@ -66,8 +66,8 @@ def test_every_row_of_a_file_is_in_one_state(workspace: Workspace) -> None:
     assert workspace.state_counts() == STATES
     check_sums(workspace, 9)
 
-    refused_rows = workspace.read_json("items", state="refused")["items"]
-    assert [(item["reason"].partition(":")[0], item["text"]) for item in refused_rows] == [
+    refused_rows = workspace.read_json("items", state="refused")["rows"]
+    assert [(row["reason"].partition(":")[0], row["text"]) for row in refused_rows] == [
         ("line 3", "no key"),
         ("line 5", "another lamp"),
         ("line 8", "a"),
@@ -115,13 +115,13 @@ def test_rows_that_left_the_source_are_counted_as_gone(workspace: Workspace) -> 
     assert {row["id"]: row["row_state"] for row in workspace.exported_rows(gone=True)}[
         "2"
     ] == "gone"
-    items_document = workspace.read_json("items", counts=True)
-    assert (items_document["total"], items_document["gone"], len(workspace.listed_rows())) == (
+    listing = workspace.read_json("items", counts=True)
+    assert (listing["total"], listing["gone"], len(workspace.listed_rows())) == (
         3,
         1,
         3,
     )
-    assert [row["id"] for row in workspace.read_json("items", state="gone")["items"]] == ["2"]
+    assert [row["id"] for row in workspace.read_json("items", state="gone")["rows"]] == ["2"]
 
 
 @pytest.mark.alike
@@ -201,7 +201,7 @@ def test_refused_rows_of_people_and_passages_are_kept_until_the_next_import(
         1,
         2,
     )
-    refused_rows = workspace.read_json("items", state="refused")["items"]
+    refused_rows = workspace.read_json("items", state="refused")["rows"]
     assert [(row["reason"].partition(":")[0], row["cells"]["bio"]) for row in refused_rows] == [
         ("line 3", "nobody"),
         ("line 4", "Wasps"),
@@ -226,7 +226,7 @@ def test_refused_rows_of_people_and_passages_are_kept_until_the_next_import(
     ]
 
     workspace.run_command("forget", "ada", yes=True)
-    (refused_row,) = workspace.read_json("items", state="refused")["items"]
+    (refused_row,) = workspace.read_json("items", state="refused")["rows"]
     assert refused_row["reason"].startswith("line 3: ")
     workspace.write_file("p.csv", f"{header}bob,Bob,,y\n")
     workspace.run_command("import", "p.csv")
@@ -235,6 +235,6 @@ def test_refused_rows_of_people_and_passages_are_kept_until_the_next_import(
     workspace.write_file("t.jsonl", '{"id": "a", "text": "bees"}\n{"id": "b"}\nnope\n')
     workspace.run_command("import_passages", "t.jsonl")
     assert workspace.state_counts("passages") == {"open": 1, "refused": 2}
-    refused_rows = workspace.read_json("items", state="refused", TASK="passages")["items"]
+    refused_rows = workspace.read_json("items", state="refused", TASK="passages")["rows"]
     lines = [(row["reason"].partition(":")[0], row["cells"]) for row in refused_rows]
     assert lines == [("line 2", {"id": "b"}), ("line 3", {})]

@@ -170,11 +170,11 @@ def test_every_row_and_column_comes_back(workspace: Workspace, kind: str, suffix
     source_cells = [tuple(row.values())[: len(NAMES)] for row in rows]
     assert source_cells == [tuple(map(mark_cell, row)) for row in TABLE]
     assert [bool(row["answer_topic"]) for row in rows] == [True, True, False]
-    items_document = workspace.read_json("items", fields="Ticket Nr.")
-    assert [item["Ticket Nr."] for item in items_document["items"]] == KEYS
+    listing = workspace.read_json("items", fields="Ticket Nr.")
+    assert [row["Ticket Nr."] for row in listing["rows"]] == KEYS
     workspace.run_command("items", to=f"items.{suffix}")
-    item_rows = read_back(workspace.home / f"items.{suffix}")
-    assert [row["Ticket Nr."] for row in item_rows] == KEYS
+    written_rows = read_back(workspace.home / f"items.{suffix}")
+    assert [row["Ticket Nr."] for row in written_rows] == KEYS
     assert workspace.read_json("show", row="T-9")["columns"]["Kunde"] == "Ada Böhm"
 
     workspace.run_command("export", f"out.{suffix}", code=2)

@@ -74,7 +74,7 @@ def test_only_task_is_the_default_and_several_tasks_are_listed(workspace: Worksp
     """Commands and the page default to the only task, and to people if there are any."""
     put_letters(workspace)
     workspace.run_command("tag", mode="live", TASK=TASK, limit=3, yes=True)
-    assert len(workspace.read_json("items")["items"]) == 6
+    assert len(workspace.read_json("items")["rows"]) == 6
     assert workspace.status()[TASK]["total"] == 6
     workspace.run_command("export", "out.csv")
     workspace.run_command("show", row="L-0")
@@ -94,4 +94,4 @@ def test_only_task_is_the_default_and_several_tasks_are_listed(workspace: Worksp
 
     workspace.write_file("people.csv", f"{HEADER}ada,Ada,Lovelace,,,Keeps bees.\n")
     workspace.run_command("import", "people.csv")
-    assert [row["username"] for row in workspace.read_json("items")["items"]] == ["ada"]
+    assert [row["username"] for row in workspace.read_json("items")["rows"]] == ["ada"]

@@ -79,7 +79,7 @@ def test_values_of_another_type_are_invalid(
     served_workspace.run_command("tag", mode=mode, yes=True, wait=True)
     # Each wrong value must be refused in its own request.
     invalid_requests = {
-        request["item"]: request
+        request["row"]: request
         for request in served_workspace.logged_requests()
         if request["outcome"] != "answered"
     }

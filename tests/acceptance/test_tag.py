@@ -46,7 +46,7 @@ def test_preflight_estimates_batch_and_live_without_a_call(
     workspace.import_people(7, without_bio=2)
     estimate = workspace.read_json("preflight")
     dry_run = workspace.read_json("submit", dry=True)
-    assert estimate["items"] == 7
+    assert estimate["rows"] == 7
     assert estimate["batch"]["batches"] == 1
     assert estimate["live"]["calls"] == 7
 
@@ -222,17 +222,17 @@ def test_trial_stores_only_its_cost(workspace: Workspace, api: Engine) -> None:
     """A trial of the next, a named or some random people prints answers and stores its cost."""
     workspace.import_people(5, without_bio=1)
     trial = workspace.read_json("try")
-    names = [row["name"] for row in trial["items"]]
+    names = [row["name"] for row in trial["rows"]]
     assert names == ["person-0000", "person-0001", "person-0002"]
-    assert [row["outcome"] for row in trial["items"]] == ["answered"] * 3
+    assert [row["outcome"] for row in trial["rows"]] == ["answered"] * 3
     assert api.count_calls("POST", LIVE_CALL) == 3
     assert workspace.state_counts() == {"untagged": 5, "no_bio": 1}
     assert 0 < trial["cost"] == pytest.approx(workspace.spending()["actual"], abs=1e-5)
 
     workspace.run_command("tag_live", limit=4)
-    assert workspace.read_json("try", row="person-0000")["items"][0]["outcome"] == "answered"
-    first_sample = workspace.read_json("try", seed=7, N=2)["items"]
-    second_sample = workspace.read_json("try", seed=7, N=2)["items"]
+    assert workspace.read_json("try", row="person-0000")["rows"][0]["outcome"] == "answered"
+    first_sample = workspace.read_json("try", seed=7, N=2)["rows"]
+    second_sample = workspace.read_json("try", seed=7, N=2)["rows"]
     assert {row["id"] for row in first_sample} == {row["id"] for row in second_sample}
     workspace.run_command("try", row="person-0001", N=1, code=2)
     api.script_fault("schema_mismatch", path=LIVE_CALL)
@@ -242,7 +242,7 @@ def test_trial_stores_only_its_cost(workspace: Workspace, api: Engine) -> None:
     live_calls = api.count_calls("POST", LIVE_CALL)
     assert "--yes" in workspace.run_command("try", CONFIRM_ABOVE=0, code=2).stderr
     stopped_trial = workspace.run_command("try", json=True, BUDGET_PER_DAY="0.0000001", code=3).json
-    assert {row["outcome"] for row in stopped_trial["items"]} == {"not asked"}
+    assert {row["outcome"] for row in stopped_trial["rows"]} == {"not asked"}
     assert api.count_calls("POST", LIVE_CALL) == live_calls
     assert workspace.state_counts() == {"tagged": 4, "untagged": 1, "no_bio": 1}
 

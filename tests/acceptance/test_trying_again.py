@@ -18,9 +18,9 @@ def run_chain(
     workspace: Workspace, api: Engine, *faults: tuple[str, str, int | None], **options: int
 ) -> None:
     """Run the chain once; each fault has a kind, a row and the code of its error."""
-    for fault, item, code in faults:
+    for fault, row, code in faults:
         args = {} if code is None else {"code": code, "message": f"Trouble {code}."}
-        api.script_fault(fault, key=KEY_OF.format(item), args=args)
+        api.script_fault(fault, key=KEY_OF.format(row), args=args)
 
     workspace.run_command("submit", **options)
     workspace.run_commands("poll", "ingest")

@@ -296,7 +296,7 @@ def check_settled(life: Life, completed: set[str], context: object) -> None:
         assert set(request_counts.values()) == {1}, (context, request_counts)
 
     answer_counts = Counter(
-        request["item"]
+        request["row"]
         for request in workspace.logged_requests()
         if request["outcome"] == "answered"
     )

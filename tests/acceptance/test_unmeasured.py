@@ -43,6 +43,6 @@ def test_estimate_without_a_key_has_price_and_time_of_the_real_model(workspace: 
     local_workspace.run_command("ask", file_name, q="Praise?")
     estimates = local_workspace.read_json("ask", file_name, q="Praise?")["all"]
     assert all(cost > 0 for cost in costs_by_mode(estimates["with_key"]).values())
-    assert estimates["with_key"]["items"] == 12
+    assert estimates["with_key"]["rows"] == 12
     local_document = local_workspace.read_json("tag", dry=True, TASK="notes")
     assert {local_document[mode]["seconds"] for mode in MODES} == {None}

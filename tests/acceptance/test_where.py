@@ -161,8 +161,8 @@ def test_condition_selects_the_same_rows_in_lists_and_searches(
         assert set(search_ids) == CASES[condition], condition
 
     condition = "city = 'strasse' OR stars = 10 OR topics = 'law' AND NOT is_open != TRUE"
-    items = workspace.read_json("items", where=condition, limit=100)["items"]
-    assert sorted(int(item["id"]) for item in items) == [1, 2, 3, 4, 5]
+    rows = workspace.read_json("items", where=condition, limit=100)["rows"]
+    assert sorted(int(row["id"]) for row in rows) == [1, 2, 3, 4, 5]
     assert workspace.read_json("items", where=condition, counts=True)["total"] == 5
     assert sorted(workspace.search("town", where=condition, rank="words")) == [
         "1",

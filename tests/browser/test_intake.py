@@ -97,7 +97,7 @@ def test_a_file_becomes_a_table_by_keyboard_alone(workspace: Workspace, tmp_path
         tab.wait_for_url("**/?task=lamps")
         reader.wait_for("#state", f"{FEW_ROWS} answered")
 
-        _press_tab_until(reader, tab, "a[href^='/items.csv']")
+        _press_tab_until(reader, tab, "a[href^='/rows.csv']")
         with tab.expect_download() as download:
             tab.keyboard.press("Enter")
         rows = read_download(download.value)

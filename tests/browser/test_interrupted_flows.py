@@ -45,7 +45,7 @@ def _wait_for_button(reader: Reader) -> str:
 
 def _read_table(client: httpx2.Client) -> dict[str, dict[str, str]]:
     """Return the exported rows of the lamps by key."""
-    text = client.get("/items.csv", params={"task": "lamps"}).content.decode("utf-8-sig")
+    text = client.get("/rows.csv", params={"task": "lamps"}).content.decode("utf-8-sig")
     return {row["id"]: row for row in csv.DictReader(io.StringIO(text, newline=""))}
 
 

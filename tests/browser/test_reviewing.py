@@ -51,5 +51,5 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         tab.keyboard.press("Escape")
         tab.wait_for_url("**/quality?task=reviews#accuracy")
         params = {"task": "reviews", "where": "reviewed = true"}
-        reviewed_rows = client.get("/api/items", params=params).json()["items"]
+        reviewed_rows = client.get("/api/items", params=params).json()["rows"]
         assert [row["id"] for row in reviewed_rows] == ["1", "2", "3", "4"]

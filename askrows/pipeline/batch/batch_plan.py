@@ -273,7 +273,7 @@ class BatchPlan:
     """Counts, expected tokens and cost of the batches that a command would send."""
 
     # Rows, including rows with the same input as another.
-    items: int = 0
+    rows: int = 0
     batches: int = 0
     # Requests; rows with the same input share a request.
     requests: int = 0
@@ -298,10 +298,10 @@ class BatchPlan:
         Args:
             nouns: The task's word for a row, in singular and plural.
         """
-        rows = plural(self.items, nouns.singular, nouns.plural)
+        rows = plural(self.rows, nouns.singular, nouns.plural)
         if not self.requests:
             return f"{rows}, no request"
-        equal_count = self.items - self.requests
+        equal_count = self.rows - self.requests
         if not equal_count:
             return rows
         equal_rows = plural(
@@ -347,7 +347,7 @@ def plan_batches(
 
     Returns:
         The plan. `requests`, bytes, tokens and cost count the requests that would be sent, at most
-        `selection.limit`. `items` counts their rows, and the rows before the limit that need no
+        `selection.limit`. `rows` counts them, and the rows before the limit that need no
         request because they get the answer of an equal row or wait for the request of an equal row.
     """
     full_files = 0
@@ -379,7 +379,7 @@ def plan_batches(
     request_count = len(draft.row_claims)
     expected_usage = calibration.applied(counted_usage, count=request_count)
     return BatchPlan(
-        items=draft.seen_rows,
+        rows=draft.seen_rows,
         batches=full_files + bool(draft.file_rows),
         requests=request_count,
         counted_prompt_tokens=counted_usage.prompt,

@@ -38,7 +38,7 @@ class SubmitReport:
     # Batch number to the outcome of sending it.
     sent: dict[int, SendOutcome] = field(default_factory=dict)
     # Requests in the batches that this submit brought to the API.
-    items: int = 0
+    requests: int = 0
     # Rows that got the answer of a row with the same input.
     equal_rows: int = 0
     # Rows that a budget does not allow.
@@ -89,7 +89,7 @@ class SubmitReport:
             "dry": dry,
             "model": model.name,
             "priced_on": model.priced_on.isoformat(),
-            "items": plan.items,
+            "rows": plan.rows,
             "requests": plan.requests,
             "batches": plan.batches,
             "tokens_in": plan.usage.prompt,
@@ -153,25 +153,23 @@ def submit_batches(
         running = batches.batches_in_states(tx, BatchState.SUBMITTED, task=ws.task.name)
     # Requests, tokens and cost of the new rows are not counted if they are confirmed.
     new_plan = BatchPlan(_count_new_rows(ws.store, ws.task, selection))
-    if new_plan.items and not is_confirmed:
-        with ws.display.bar("counting tokens", new_plan.items) as bar:
+    if new_plan.rows and not is_confirmed:
+        with ws.display.bar("counting tokens", new_plan.rows) as bar:
             new_plan = batch_plan.plan_batches(ws, selection, bar=bar)
     plan = prepared_plan + new_plan
     report = SubmitReport(plan)
-    if not plan.items and not earlier_batches:
+    if not plan.rows and not earlier_batches:
         return report
 
     # A missing key, or an engine that cannot start, is reported before anything is written.
     ws.ensure_client()
     if not is_confirmed:
-        announcement = (
-            describe_plan(ws, plan) if plan.items else "sending batches of an earlier run"
-        )
+        announcement = describe_plan(ws, plan) if plan.rows else "sending batches of an earlier run"
         ws.display.say(f"{ws.model.name}, {announcement}")
         ws.confirm_cost(plan.cost, unchanged_text="nothing was written or sent")
 
     # Without a token count it is unknown which rows share a request.
-    new_requests = new_plan.items if is_confirmed else new_plan.requests
+    new_requests = new_plan.rows if is_confirmed else new_plan.requests
     # Batches with an unclear create go first.
     earlier_batches.sort(key=lambda batch: batch.state is BatchState.PREPARED)
     max_new_batches = None
@@ -184,7 +182,7 @@ def submit_batches(
     submission = _Submission(ws, report, max_new_batches)
     try:
         submission.send(earlier for earlier in earlier_numbers if number in (None, earlier))
-        submission.send_new(selection, new_requests, has_new_rows=bool(new_plan.items))
+        submission.send_new(selection, new_requests, has_new_rows=bool(new_plan.rows))
     except (ThrottledError, QuotaFullError) as error:
         is_daily = isinstance(error, ThrottledError) and error.resets_at is not None
         submitted = ws.store.query(
@@ -277,7 +275,7 @@ def plan_stored_batches(stored_batches: Iterable[BatchRow]) -> BatchPlan:
     plan = BatchPlan()
     for batch in stored_batches:
         plan += BatchPlan(
-            items=batch.requests,
+            rows=batch.requests,
             batches=1,
             requests=batch.requests,
             counted_prompt_tokens=batch.counted_in or 0,
@@ -380,7 +378,7 @@ class _Submission:
             BudgetError: A budget held all rows back, so nothing was prepared or sent.
         """
         report = self.report
-        report.items = self._count_requests(report.created_batches)
+        report.requests = self._count_requests(report.created_batches)
         if not self.stop_reasons & {StopReason.BUDGET, StopReason.QUOTA}:
             return
 

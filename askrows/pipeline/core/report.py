@@ -63,7 +63,7 @@ TABLE_COLUMNS = {
     "answers": "answered=at version batch corrected_by=who reviewed_by reviewed_at cost",
     "attempts": "attempted=at outcome reason",
     "requests": "requested=at version batch outcome reason cost",
-    "items": "row=name outcome took=seconds tokens_in tokens_out cost",
+    "rows": "row=name outcome took=seconds tokens_in tokens_out cost",
     "accuracy": "field right=a",
 }
 

@@ -81,7 +81,7 @@ class ListedRow(NamedTuple):
 class RowsPage(NamedTuple):
     """A page of rows."""
 
-    items: list[ListedRow]
+    rows: list[ListedRow]
     # Id of the last row if there are more rows, else None.
     after: str | None
     # Names of the values.
@@ -96,8 +96,8 @@ class RowsPage(NamedTuple):
     @property
     def document(self) -> dict[str, Any]:
         """The page for programs."""
-        items = [{"id": row.id, **row.values, self.state_name: row.state} for row in self.items]
-        return {"items": items, "after": self.after}
+        rows = [{"id": row.id, **row.values, self.state_name: row.state} for row in self.rows]
+        return {"rows": rows, "after": self.after}
 
     def to_report(self, *, has_chosen_columns: bool) -> Report:
         """Return the report of `items`: the rows, and how to get the next page.
@@ -107,13 +107,13 @@ class RowsPage(NamedTuple):
                 a row is reviewed.
         """
         names = list(self.names)
-        has_review = any(row.values.get(self.review_name) for row in self.items)
+        has_review = any(row.values.get(self.review_name) for row in self.rows)
         if not has_chosen_columns and self.review_name in names and not has_review:
             names.remove(self.review_name)
         headers = [SHORT_COLUMN_NAMES.get(name, name) for name in (*names, self.state_name)]
         rows = [
             [*(_format_row_value(row.values.get(name)) for name in names), row.state]
-            for row in self.items
+            for row in self.rows
         ]
         report = Report(self.document, parts=[Table(headers, rows, MAX_CELL_CHARS)])
         if self.after is not None:
@@ -133,7 +133,7 @@ class FieldCount(NamedTuple):
     """Number of rows with a value, or a range of values, in a cell such as a field of answers."""
 
     value: str
-    items: int
+    rows: int
     # The WHERE= condition that lists these rows.
     condition: str
     # Whether `value` is a number or a range of numbers, and the counts ascend.
@@ -171,7 +171,7 @@ class RowCounts(NamedTuple):
         if self.fields:
             document["fields"] = {
                 name: [
-                    {"value": count.value, "count": count.items, "where": count.condition}
+                    {"value": count.value, "count": count.rows, "where": count.condition}
                     for count in counts
                 ]
                 for name, counts in self.fields.items()
@@ -193,6 +193,6 @@ class RowCounts(NamedTuple):
             ]
         for name, value_counts in self.fields.items():
             rows += [
-                {"by": name, "value": count.value, "rows": count.items} for count in value_counts
+                {"by": name, "value": count.value, "rows": count.rows} for count in value_counts
             ]
         return Report(self.document, parts=[make_table(rows, "by value rows")])

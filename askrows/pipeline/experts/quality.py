@@ -141,7 +141,7 @@ def measure(
     return QualityFigures(
         title="Quality of the tags of people",
         version=version or "all",
-        items=people_count,
+        rows=people_count,
         figures=FIGURES,
         values=values,
         tables=[

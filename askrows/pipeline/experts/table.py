@@ -618,9 +618,13 @@ def write_tags(
         )
     blank_tags = to_stored_values(tx, {"tags": None})["tags"]
     changes = [
-        (tags_by_id[item] or blank_tags, score({**row, "tags": tags_by_id[item]}), row["id"])
-        for item, row in rows.items()
-        if item in tags_by_id
+        (
+            tags_by_id[person_id] or blank_tags,
+            score({**row, "tags": tags_by_id[person_id]}),
+            row["id"],
+        )
+        for person_id, row in rows.items()
+        if person_id in tags_by_id
     ]
     condition = true() if overwrite else untagged
     with translate_refusals(experts.name):
@@ -628,9 +632,9 @@ def write_tags(
 
     new_rows = people_table(tx).read_rows(tx, list(tags_by_id), ("tags",))
     return {
-        item
-        for item, row in new_rows.items()
-        if parse_text_list(row["tags"]) == parse_text_list(tags_by_id[item])
+        person_id
+        for person_id, row in new_rows.items()
+        if parse_text_list(row["tags"]) == parse_text_list(tags_by_id[person_id])
     }
 
 

@@ -76,12 +76,12 @@ class ImagesTask(UserTask):
 
         A file that changed since then is asked about by the next command.
         """
-        for item in super().make_task_rows(rows):
+        for task_row in super().make_task_rows(rows):
             # Whoever may change the database must not choose the image that is sent.
             # Nobody knows the hash of an image without its bytes.
-            seen_hash = rows[item.id][HASH_COLUMN]
-            if item.input_hash == seen_hash:
-                yield item
+            seen_hash = rows[task_row.id][HASH_COLUMN]
+            if task_row.input_hash == seen_hash:
+                yield task_row
 
     def limit_answer(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
         """Return a copy of an answer with up to MAX_TAGS tags in each list, and how many it lost.

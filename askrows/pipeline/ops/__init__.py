@@ -3,7 +3,8 @@
 - `open_task` opens the workspace and the task of a command.
 - `status` reads the state of a workspace, `status_report` describes it, and `next_command` says
   what to type next.
-- `items` lists rows, shows one, and unparks rows. `versions` lists versions, and rolls one back.
+- `listed_rows` lists rows, shows one, and unparks rows. `versions` lists versions, and rolls one
+  back.
 - `doctor` checks everything stored; `health` answers health checks of a worker.
 - `backup` and `restore` copy a workspace.
 - `forget` erases rows, `clean` old files, and `remove_tables` askrows' own tables.

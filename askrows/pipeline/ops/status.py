@@ -310,11 +310,10 @@ def _describe_live_runs(
 ) -> dict[int, dict[str, Any]]:
     """Return the live runs among open batches, for JSON, by the number of their batch.
 
-    A live run asks rows by direct calls. It is {number, items, done, eta_s, state}, and `number` is
-    that of the run. `items` and `done` count requests, although the member is named after rows.
-    `eta_s` is the estimated remaining time in seconds. It is None before the first call, and after
-    the last batch ended its calls. `state` is "under way" or "killed". A killed run, whose process
-    is dead, has no `eta_s`.
+    A live run asks rows by direct calls. It is {number, requests, done, eta_s, state}, and
+    `number` is that of the run. `done` of its `requests` are asked. `eta_s` is the estimated
+    remaining time in seconds. It is None before the first call, and after the last batch ended its
+    calls. `state` is "under way" or "killed". A killed run, whose process is dead, has no `eta_s`.
 
     Args:
         open_batches: The batches; those of a live run are combined into one with their sums.
@@ -334,7 +333,7 @@ def _describe_live_runs(
             eta_s = (batch.requests - done_count) * elapsed_s / done_count
         live_runs[batch.number] = {
             "number": number,
-            "items": batch.requests,
+            "requests": batch.requests,
             "done": done_count,
             "eta_s": eta_s,
             "state": "killed" if is_stopped else "under way",

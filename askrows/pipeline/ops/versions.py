@@ -30,7 +30,7 @@ from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 ROLLBACK_LOCK = "rollback"
 # Columns of versions, and figures of a rollback; see `make_table`.
-VERSION_COLUMNS = "task version=prompt_version model records=rows rows=items first last cost"
+VERSION_COLUMNS = "task version=prompt_version model records rows first last cost"
 ROLLBACK_FIGURES = "answers rows rows_unparked=let_go"
 
 
@@ -51,8 +51,8 @@ class VersionSummary(NamedTuple):
             "prompt_version": counts.prompt_version,
             "model": counts.model or None,
             "version": counts.version,
+            "records": counts.records,
             "rows": counts.rows,
-            "items": counts.items,
             "first": counts.first and counts.first.isoformat(),
             "last": counts.last and counts.last.isoformat(),
             "cost": round(self.cost, 6),
@@ -110,8 +110,8 @@ def delete_version_answers(ws: WorkspaceSession, name: str) -> Report:
     ws.store.query(_check_can_roll_back, task, summaries)
 
     for summary in summaries:
-        item_count = plural(summary.counts.items, task.nouns.singular, task.nouns.plural)
-        counts = f"{plural(summary.counts.rows, 'record')} of {item_count}"
+        row_count = plural(summary.counts.rows, task.nouns.singular, task.nouns.plural)
+        counts = f"{plural(summary.counts.records, 'record')} of {row_count}"
         ws.display.say(f"{summary.counts.version}: {counts}, {format_usd(summary.cost)} paid")
     if summaries:
         ws.workspace.confirm(

@@ -211,10 +211,10 @@ def _write_passages(
     A passage whose text differs and that has concepts is rejected. Runs in the caller's
     transaction.
     """
-    items = table.select_task_rows(shape)
+    task_rows = table.select_task_rows(shape)
     stored_rows: Mapping[str, Mapping[str, Any]] = {}
     if shape.passages.name not in shape.missing:
-        stored_rows = items.read_rows(
+        stored_rows = task_rows.read_rows(
             tx,
             [passage.key for passage in passages],
             shape.value_columns,
@@ -228,7 +228,7 @@ def _write_passages(
     ]
     conflicting_ids: set[str] = set()
     if shape.concepts.name not in shape.missing:
-        conflicting_ids = items.filter_ids(tx, other_text_ids, table.has_concepts(shape, None))
+        conflicting_ids = task_rows.filter_ids(tx, other_text_ids, table.has_concepts(shape, None))
 
     new_rows = [_make_passage_cells(row, {}) for row in passages if row.key not in stored_rows]
     changed_rows = [

@@ -228,7 +228,7 @@ def measure(tx: Connection, shape: PassagesShape, version: str | None) -> Qualit
     return QualityFigures(
         title="Quality of the concepts of passages",
         version=version or "all",
-        items=answer_count,
+        rows=answer_count,
         figures=FIGURES,
         values=values,
         tables=[

@@ -69,7 +69,7 @@ def _version_of(concept: ConceptRow) -> tuple[str, str]:
 def make_passages_grid(
     tx: Connection,
     shape: PassagesShape,
-    items: TaskRows,
+    task_rows: TaskRows,
     *,
     preference: VersionPreference,
 ) -> Grid:
@@ -82,7 +82,7 @@ def make_passages_grid(
     Args:
         tx: A connection to the database that will run the queries. Few queries run now.
         shape: The columns of the tables of passages and concepts.
-        items: The table of passages. Which of its rows are open depends on the version in use.
+        task_rows: The table of passages. Which of its rows are open depends on the version in use.
         preference: The order of preference among the answers to a passage.
     """
     column_names = ["id"]
@@ -97,18 +97,18 @@ def make_passages_grid(
     )
     return make_grid(
         tx,
-        items,
+        task_rows,
         columns,
         preference=preference,
         cells={
-            **{name: items.table.c[name] for name in column_names},
+            **{name: task_rows.table.c[name] for name in column_names},
             CONCEPTS: names,
             TYPES: types,
         },
         read_values=dict,
         source_names=column_names,
         default_names=[*column_names, CONCEPTS],
-        searched_cells=[items.table.c[name] for name in column_names],
+        searched_cells=[task_rows.table.c[name] for name in column_names],
         facets=(TYPES,),
     )
 

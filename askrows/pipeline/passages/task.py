@@ -378,7 +378,7 @@ class PassagesTask(Task):
 
         conditions = self._make_passage_conditions(tx, options.row_filter)
         versions = table.read_concept_versions(tx, self.shape)
-        item_counts = {counts.version: counts.items for counts in versions}
+        row_counts = {counts.version: counts.rows for counts in versions}
         # Another program may have written the time as text, so times are compared as text.
         versions.sort(key=lambda version: str(version.last or ""), reverse=True)
         version_by_name = {counts.version: counts for counts in versions}
@@ -393,12 +393,12 @@ class PassagesTask(Task):
         )
         left_out_corrections = 0
         if not use_corrections and exported_version != stored_answers.PERSON:
-            left_out_corrections = item_counts.pop(stored_answers.PERSON, 0)
+            left_out_corrections = row_counts.pop(stored_answers.PERSON, 0)
         return ExportRows(
             concepts,
             encode_concepts,
             version=exported_version,
-            version_counts=item_counts,
+            version_counts=row_counts,
             left_out_corrections=left_out_corrections,
         )
 
@@ -503,11 +503,11 @@ def _read_index_entries(
     Args:
         among: Ids of the passages; None means all passages.
     """
-    items = table.select_task_rows(shape)
+    task_rows = table.select_task_rows(shape)
     condition = table.has_concepts(shape, None)
     # WHERE= of a search can name the columns after the text.
     _, *extra_columns = shape.value_columns
-    rows = items.read_cells(tx, ("id", "text", *extra_columns), condition, row_ids=among)
+    rows = task_rows.read_cells(tx, ("id", "text", *extra_columns), condition, row_ids=among)
     for page in split_into_pages(rows, _INDEX_PAGE_SIZE):
         cells_by_id = {cell_to_text(row[0]): row[1:] for row in page}
         names_by_id = table.read_concept_names(tx, shape, list(cells_by_id))

@@ -25,7 +25,7 @@ LOCAL_EVIDENCE_NOTE = (
 )
 
 # Columns of the table of gates; see `make_table`.
-GATE_COLUMNS = "gate=name rows=items verdict=passed finding=said"
+GATE_COLUMNS = "gate=name cases verdict=passed finding=said"
 # Bounds of tasks whose answers consist of choices only, in the form of the setting GATES.
 CLOSED_ANSWER_GATES = "same=off"
 
@@ -115,7 +115,7 @@ def write_report(
     with workspace.store.read() as tx:
         quality = task_measure.measure(tx, task, measured_version)
 
-    if not quality.items and not any(item_count for _, item_count in quality.values.values()):
+    if not quality.rows and not any(case_count for _, case_count in quality.values.values()):
         return None
 
     if workspace.has_placeholder_answers:

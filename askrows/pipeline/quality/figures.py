@@ -7,7 +7,7 @@ A figure with bounds is a gate. GATES sets other bounds: `GATES="evidence=0.95,c
 - `off` switches a gate off.
 
 Shares are between 0 and 1. To judge a figure is to compare its value with the bounds of its gate.
-Items are the answers, rows or replies on which a figure was measured.
+Cases are the answers, rows or replies on which a figure was measured.
 """
 
 import csv
@@ -28,11 +28,11 @@ from askrows.pipeline.tasks.task import Task
 
 T = TypeVar("T")
 Unit = Literal["share", "mean", "count", "USD", "characters", "bits"]
-# The value of a figure, and the number of measured items. The value is missing if nothing was
+# The value of a figure, and the number of measured cases. The value is missing if nothing was
 # measured.
 FigureValue = tuple[float | None, int]
-# A figure of fewer items can have any value by chance.
-MIN_HOPELESS_ITEMS = 20
+# A figure of fewer cases can have any value by chance.
+MIN_HOPELESS_CASES = 20
 GATES_HINT = HintTemplate(
     "write it like {}, with shares between 0 and 1",
     OptionHint(gates="evidence=0.95,concepts=3..16,divergence=off"),
@@ -48,8 +48,8 @@ class Figure(NamedTuple):
     description: str
     low: float | None = None
     high: float | None = None
-    # A gate is not judged on fewer items.
-    min_items: int = 0
+    # A gate is not judged on fewer cases.
+    min_cases: int = 0
     # The reason for the bounds.
     bounds_reason: str = ""
 
@@ -87,7 +87,7 @@ class MeasuredFigure(NamedTuple):
 
     figure: Figure
     value: float | None
-    items: int
+    cases: int
     # Whether the gate passed, or None if it was not judged.
     passed: bool | None = None
     # The reason for not judging the gate.
@@ -137,8 +137,8 @@ class QualityFigures(NamedTuple):
     title: str
     # `task@n/model`, `task@n` for all models, or "all".
     version: str
-    # Items with an answer.
-    items: int
+    # Rows with an answer.
+    rows: int
     figures: Sequence[Figure]
     # By name of the figure.
     values: Mapping[str, FigureValue]
@@ -163,7 +163,7 @@ class TaskMeasure(NamedTuple):
 def read_figures(path: Path) -> tuple[Figure, ...]:
     """Return the figures that a TSV file defines, in its order, followed by USAGE_FIGURES.
 
-    The first line is skipped. The columns are name, unit, low, high, minimum number of items,
+    The first line is skipped. The columns are name, unit, low, high, minimum number of cases,
     description and reason of the bounds. An empty bound means no bound, and an empty minimum means
     0.
     """
@@ -177,10 +177,10 @@ def read_figures(path: Path) -> tuple[Figure, ...]:
             description,
             low=float(low) if low else None,
             high=float(high) if high else None,
-            min_items=int(min_items or 0),
+            min_cases=int(min_cases or 0),
             bounds_reason=reason,
         )
-        for name, unit, low, high, min_items, description, reason in rows
+        for name, unit, low, high, min_cases, description, reason in rows
     )
     return (*figures, *USAGE_FIGURES)
 
@@ -363,31 +363,31 @@ def judge_figures(
 def _judge_figure(
     figure: Figure,
     value: float | None,
-    item_count: int,
+    case_count: int,
     gate: Figure | None,
 ) -> MeasuredFigure:
     """Return a figure with its value and whether its gate passed, or why it was not judged.
 
-    It is not judged if `gate` is None, if `value` is None, or if fewer items were measured than the
+    It is not judged if `gate` is None, if `value` is None, or if fewer cases were measured than the
     gate requires. A judged figure is returned with the bounds of `gate`. A figure that is not
     judged is returned with its default bounds.
 
     Args:
         figure: The figure with its default bounds.
         value: Its value; None if nothing was measured.
-        item_count: The number of measured items.
+        case_count: The number of measured cases.
         gate: The same figure with the bounds in force; None if the gate is off, or if the figure
             has no bounds.
     """
     if gate is None:
         reason = "switched off" if figure.is_gate else "it has no bounds"
-        return MeasuredFigure(figure, value, item_count, None, reason)
+        return MeasuredFigure(figure, value, case_count, None, reason)
     if value is None:
-        return MeasuredFigure(figure, value, item_count, None, "nothing to measure")
-    if item_count < gate.min_items:
-        reason = f"measured on {item_count:,}, at least {gate.min_items:,} are needed"
-        return MeasuredFigure(figure, value, item_count, None, reason)
-    return MeasuredFigure(gate, value, item_count, gate.find_missed_bound(value) is None)
+        return MeasuredFigure(figure, value, case_count, None, "nothing to measure")
+    if case_count < gate.min_cases:
+        reason = f"measured on {case_count:,}, at least {gate.min_cases:,} are needed"
+        return MeasuredFigure(figure, value, case_count, None, reason)
+    return MeasuredFigure(gate, value, case_count, gate.find_missed_bound(value) is None)
 
 
 def apply_gate_settings(

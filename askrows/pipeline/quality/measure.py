@@ -95,7 +95,7 @@ def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
     return QualityFigures(
         title=f"Quality of the answers of {task.name}",
         version=version or "all",
-        items=answer_count,
+        rows=answer_count,
         figures=(*FIGURES, *mean_figures),
         values=values,
         tables=list(tally.bars()),

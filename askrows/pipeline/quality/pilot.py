@@ -1,9 +1,9 @@
-"""Draw pilots, and decide whether all items may be asked.
+"""Draw pilots, and decide whether all rows may be asked.
 
 A pilot is a small random sample of rows that is asked first; its answers are measured and compared
 with the gates, which gives its verdict. To waive a pilot is to allow asking all rows without it.
-A version is `task@n/model`. The seed and the items determine the sample, so an interrupted pilot
-resumes with the same items.
+A version is `task@n/model`. The seed and the rows determine the sample, so an interrupted pilot
+resumes with the same rows.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from askrows.pipeline.store.schema import answers as answers_table
 from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.task import Task
 
-# Items of a pilot, so that a failing share of 1 % is two items.
+# Rows of a pilot, so that a failing share of 1 % is two rows.
 DEFAULT_PILOT_SIZE = 200
 DEFAULT_PILOT_SEED = 1
 # Ids in a fetch.
@@ -76,7 +76,7 @@ def draw_pilot(tx: "Connection", task: Task, version: str, *, size: int, seed: i
     """
     table = task.select_task_rows(tx)
     askable_ids = table.select_rows(claiming.make_asked_rows_condition(tx, task))
-    # An item with an answer that was not applied is in both queries.
+    # A row with an answer that was not applied is in both queries.
     answered_ids = answers.answered_ids(task.name, version)
     if table.is_gone is not None:
         gone_ids = table.select_rows(table.is_gone)

@@ -25,7 +25,7 @@ from askrows.pipeline.core.errors import GateError
 from askrows.pipeline.core.report import PLACEHOLDER_NOTE
 from askrows.pipeline.core.text import format_markdown_code
 from askrows.pipeline.quality.figures import (
-    MIN_HOPELESS_ITEMS,
+    MIN_HOPELESS_CASES,
     MeasuredFigure,
     QualityFigures,
     ReportTable,
@@ -73,11 +73,11 @@ class QualityReport(NamedTuple):
     def is_hopeless(self) -> bool:
         """Whether a share misses the bound of its gate by at least HOPELESS_MISS.
 
-        Only shares that were measured on at least MIN_HOPELESS_ITEMS items count, so that the miss
+        Only shares that were measured on at least MIN_HOPELESS_CASES cases count, so that the miss
         is not due to chance. Failed gates of other units do not count.
         """
         for gate in self.failed:
-            if gate.figure.unit == "share" and gate.items >= MIN_HOPELESS_ITEMS:
+            if gate.figure.unit == "share" and gate.cases >= MIN_HOPELESS_CASES:
                 bound = gate.figure.find_missed_bound(gate.value) or 0.0
                 if abs((gate.value or 0.0) - bound) >= HOPELESS_MISS:
                     return True
@@ -134,7 +134,7 @@ class QualityReport(NamedTuple):
             "title": quality.title,
             "version": quality.version,
             "at": self.at.isoformat(),
-            "items": quality.items,
+            "rows": quality.rows,
             "passed": self.passed,
             "verdict": self.gates_text,
             "gates": [
@@ -142,10 +142,10 @@ class QualityReport(NamedTuple):
                     "name": gate.figure.name,
                     "low": gate.figure.low,
                     "high": gate.figure.high,
-                    "at_least": gate.figure.min_items,
+                    "at_least": gate.figure.min_cases,
                     "why": gate.figure.bounds_reason,
                     "value": gate.value,
-                    "items": gate.items,
+                    "cases": gate.cases,
                     "passed": gate.passed,
                     "said": gate.verdict_text,
                 }
@@ -157,7 +157,7 @@ class QualityReport(NamedTuple):
                     "unit": measured.figure.unit,
                     "told": measured.figure.description,
                     "value": measured.value,
-                    "items": measured.items,
+                    "cases": measured.cases,
                     "passed": measured.passed,
                 }
                 for measured in self.measured

@@ -77,7 +77,7 @@ ANSWERED_AT = "answered_at"
 JSON = "json"
 
 # The number of the code that makes the views from a definition. Every change of their SQL adds 1.
-MAKER_NUMBER = 9
+MAKER_NUMBER = 10
 # Origin of these views, in their stamps.
 _STAMP_PREFIX = "askrows"
 # Hexadecimal digits of the hash at the end of a cut name.

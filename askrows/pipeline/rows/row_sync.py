@@ -222,7 +222,7 @@ class RowSync:
         """Read a source to its end, and stage its rows, except forgotten rows."""
         is_forgotten = self.store.query(journal.make_forgotten_check, self.record.name)
         rows = self.convert_rows(source, is_forgotten=is_forgotten)
-        with display.bar("items", None) as bar:
+        with display.bar("rows", None) as bar:
             for page in split_into_pages(rows, PAGE_ROWS):
                 sound_rows = [row for row in page if row["input_hash"] != stored_rows.NO_HASH]
                 self.report.empty += sum(row["is_empty"] for row in sound_rows)
@@ -427,7 +427,7 @@ def sync_source(row_sync: RowSync, source: RowSource, locks: Locks, display: Pro
     for note in earlier_notes:
         display.say(f"{record.name}: {note}")
 
-    with locks.wait_for_lock(f"items-{record.name}", announce=display.say, sleep=time.sleep):
+    with locks.wait_for_lock(f"rows-{record.name}", announce=display.say, sleep=time.sleep):
         report = row_sync.run(source, display)
         for note in source.notes[len(earlier_notes) :]:
             display.say(f"{record.name}: {note}")

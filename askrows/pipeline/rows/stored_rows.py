@@ -42,7 +42,7 @@ _COLUMN_BY_NAME = {
 def make_rows_subquery(task: str) -> Subquery:
     """Return a subquery of the stored rows of a task, with their values as JSON."""
     columns = (column.label(name) for name, column in _COLUMN_BY_NAME.items())
-    return select(*columns).where(rows_table.c.task == task).subquery("items")
+    return select(*columns).where(rows_table.c.task == task).subquery("task_rows")
 
 
 def select_task_rows(

@@ -75,7 +75,7 @@ class ModeEstimate:
 def recommend_mode(
     estimates: Mapping[str, ModeEstimate],
     *,
-    items: int,
+    row_count: int,
     deadline_s: float | None = None,
 ) -> tuple[str | None, str]:
     """Return the mode to use and the reason, from the estimates of all modes.
@@ -90,14 +90,14 @@ def recommend_mode(
 
     Args:
         estimates: Estimates by mode.
-        items: Number of rows to ask.
+        row_count: Number of rows to ask.
         deadline_s: Seconds from now, or None for no deadline.
 
     Returns:
         Mode and reason. The mode is None if there is no row to ask, or if a mode is refused, with
         the reason of the refusal.
     """
-    if not items:
+    if not row_count:
         return None, "no row is open"
 
     available = {

@@ -102,7 +102,7 @@ class Preflight:
             decide_members = decide.document("calls")
             decide_members["absent"] = decide.absence_reason or None
         return {
-            "items": self.plan.items,
+            "rows": self.plan.rows,
             "questions": self.plan.requests,
             "model": self.model,
             "prices": self.prices,
@@ -117,7 +117,7 @@ class Preflight:
             },
             **mode_members,
             "decide": decide_members,
-            "waiting": {"items": self.waiting.items, "cost": round(self.waiting.cost, 6)},
+            "waiting": {"rows": self.waiting.rows, "cost": round(self.waiting.cost, 6)},
             "recommended": self.recommended,
             "reason": self.reason,
             "with_key": None if self.with_key is None else self.with_key.document(),
@@ -160,13 +160,13 @@ class Preflight:
         """
         estimate = self.with_key or self
         report = Report(self.document())
-        if self.waiting.items:
+        if self.waiting.rows:
             waiting_rows = self.waiting.describe_rows(nouns)
             cost = format_usd(self.waiting.cost)
             report.parts.append(
                 f"also sent: {waiting_rows} in batches of an earlier run, about {cost}"
             )
-        if not self.plan.items:
+        if not self.plan.rows:
             report.parts.append(f"nothing to ask: {nouns.none_open_message}")
             return report
 
@@ -325,7 +325,7 @@ def _extend_plan(
     batches_for_tokens = usage.prompt / settings.batch_tokens
     return replace(
         plan,
-        items=row_count,
+        rows=row_count,
         batches=math.ceil(max(plan.batches, batches_for_requests, batches_for_tokens)),
         requests=request_count,
         counted_prompt_tokens=round(plan.counted_prompt_tokens * share),
@@ -373,7 +373,7 @@ def estimate_plan(
         Mode.FLEX.value: estimator.estimate_calls(Mode.FLEX),
         Mode.LIVE.value: estimator.estimate_calls(Mode.LIVE),
     }
-    recommended, reason = recommend_mode(mode_estimates, items=plan.items, deadline_s=deadline_s)
+    recommended, reason = recommend_mode(mode_estimates, row_count=plan.rows, deadline_s=deadline_s)
     if ws.task.user_file is not None:
         mode_estimates[Mode.DECIDE.value] = _estimate_decisions(ws, plan)
     return Preflight(

@@ -248,9 +248,9 @@ class WorkPass:
         report = tag_rounds.report
         outcomes = submit_report.sent.items()
         self.figures["submitted"] = {str(number): outcome.value for number, outcome in outcomes}
-        if submit_report.items:
+        if submit_report.requests:
             count_text = plural(len(report.submitted), "batch", "batches")
-            self.phrases.append(f"{submit_report.items:,} submitted in {count_text}")
+            self.phrases.append(f"{submit_report.requests:,} submitted in {count_text}")
         if report.budget_message:
             self.figures["left"] = report.stop.rows or askable_count
             self.figures["out_of_money"] = report.budget_message

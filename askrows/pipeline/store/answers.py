@@ -107,9 +107,9 @@ class VersionCounts(NamedTuple):
     # Empty for a version without a model, such as `person`.
     model: str = ""
     # Answers or table rows of the version.
-    rows: int = 0
+    records: int = 0
     # Distinct rows of the task that they belong to.
-    items: int = 0
+    rows: int = 0
     # Times of the oldest and the newest of them.
     first: datetime | None = None
     last: datetime | None = None

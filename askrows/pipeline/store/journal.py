@@ -22,7 +22,7 @@ from askrows.pipeline.store.schema import batches, events
 
 # Kinds of the journal's lines.
 FORGET_EVENT = "forget"
-BURIED_EVENT = "forgotten item"
+BURIED_EVENT = "forgotten row"
 # Follows the name of the task.
 _BURIED_REASON = "the row is left out if its source still has it"
 CLEANED_EVENT = "clean"

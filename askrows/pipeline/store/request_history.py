@@ -65,7 +65,7 @@ def list_requests_of_row(tx: Connection, task: str, row_id: str) -> list[dict[st
     Returns:
         Documents with these members:
 
-        - `at`, `task`, `item`: when the batch was made, and about which row
+        - `at`, `task`, `row`: when the batch was made, and about which row
         - `purpose` (the mode), `batch` and its `state`, `line`, `version`, `model`
         - `outcome` (None while the request is running), `reason`, `ended_at`
         - `tokens_in`, `tokens_out`, `cost` (USD)
@@ -108,7 +108,7 @@ def _make_request_queries() -> Iterator[tuple[Table, Select[Any]]]:
         cells: dict[str, ColumnElement[Any]] = {
             name: table.c[name] if name in table.c else null() for name in _REQUEST_COLUMNS
         }
-        cells["item"] = table.c.row_id
+        cells["row"] = table.c.row_id
         cells["ended_at"] = null() if table is row_claims else table.c.at
         if table is answers:
             cells["outcome"] = literal(Outcome.ANSWERED.value)

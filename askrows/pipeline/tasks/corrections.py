@@ -133,7 +133,7 @@ def read_history(store: Store, task: Task, row_name: str) -> Document:
         row_name: Id or name of the row.
 
     Returns:
-        `item` (id), `answer` (values by field; empty if there is no answer), `state` (hash to pass
+        `row` (id), `answer` (values by field; empty if there is no answer), `state` (hash to pass
         to `correct`) and `edits`. Edits are in ascending order, each with `number`, `who`, `at`,
         `before`, `after`, `undoes` and `changes` ((before, after) by changed field). `reviewed_by`
         and `reviewed_at` are None if nobody reviewed the answer.
@@ -146,7 +146,7 @@ def read_history(store: Store, task: Task, row_name: str) -> Document:
 
 
 def list_task_edits(store: Store, task: Task) -> list[Document]:
-    """Return all edits of a task, each with the row's id (`item`) and title (`name`).
+    """Return all edits of a task, each with the row's id (`row`) and title (`name`).
 
     Rows follow each other; the other members are those of `read_history`.
     """
@@ -156,7 +156,7 @@ def list_task_edits(store: Store, task: Task) -> list[Document]:
 
     documents = []
     for row_id, row_edits in edits_by_id.items():
-        row_names = {"item": row_id, "name": titles.get(row_id, row_id)}
+        row_names = {"row": row_id, "name": titles.get(row_id, row_id)}
         documents += [{**row_names, **_to_edit_document(edit)} for edit in row_edits]
     return documents
 
@@ -555,7 +555,7 @@ def _read_answer_history(tx: Connection, task: Task, row_id: str) -> Document:
         reviewed_by = stored_answer.reviewed_by
         reviewed_at = stored_answer.reviewed_at
     return {
-        "item": row_id,
+        "row": row_id,
         "answer": answer,
         "reviewed_by": reviewed_by,
         "reviewed_at": reviewed_at,

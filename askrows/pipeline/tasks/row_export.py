@@ -34,10 +34,10 @@ class ExportReport:
     # Written rows.
     count: int = 0
     # The noun for a row.
-    word: str = "item"
+    word: str = "row"
     # Version of all answers, or None if each row has its own.
     version: str | None = None
-    # The number of answered rows of each version, as {version, items}.
+    # The number of answered rows of each version, as {version, rows}.
     versions: Sequence[Mapping[str, Any]] = ()
     # Rows with a correction, which are in no version's count.
     corrected_rows: int = 0
@@ -184,7 +184,7 @@ def _add_versions_to_report(export_rows: ExportRows, report: ExportReport) -> No
     if export_rows.version != PERSON:
         report.corrected_rows = counts.pop(PERSON, 0)
     report.versions = [
-        {"version": version, "items": count} for version, count in sorted(counts.items())
+        {"version": version, "rows": count} for version, count in sorted(counts.items())
     ]
 
 
@@ -197,7 +197,7 @@ def _format_summary(report: ExportReport, nouns: TaskNouns) -> Iterator[str]:
     """
     for version in report.versions:
         name = version["version"] or "no version (imported with the table)"
-        line = f"answers of {name}: {plural(version['items'], nouns.singular, nouns.plural)}"
+        line = f"answers of {name}: {plural(version['rows'], nouns.singular, nouns.plural)}"
         if report.version is not None and not belongs_to_version(name, report.version):
             line = f"not written: {line}"
         yield line

@@ -180,7 +180,7 @@ class Task(ABC):
     decision_version: str = ""
 
     # Word for a row of an export.
-    exported_noun: str = "item"
+    exported_noun: str = "row"
     # Members of `ExportOptions` that the task supports.
     export_options: frozenset[str] = frozenset()
     # Formats by file ending; the first is the default.

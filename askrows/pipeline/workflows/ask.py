@@ -117,7 +117,7 @@ class AskReport:
         `problem`, a text such as "outcome: reason".
         """
         key_name = self.draft.guess.key
-        for row in self.tried.items:
+        for row in self.tried.rows:
             if row.answer:
                 yield {key_name: row.id, **row.answer}
             else:
@@ -615,7 +615,7 @@ def _check_any_reply_validated(try_report: try_out.TryReport) -> None:
 
     Does nothing if a reply was validated, even as invalid, or if no error ended the calls.
     """
-    if all(row.outcome in try_out.UNJUDGED_OUTCOMES for row in try_report.items):
+    if all(row.outcome in try_out.UNJUDGED_OUTCOMES for row in try_report.rows):
         raise_first_error(try_report.errors, NO_PROGRESS)
 
 
@@ -643,7 +643,7 @@ def _estimate_all(
     """
     measured_usages = [
         Usage(prompt=row.tokens_in, answer=row.tokens_out)
-        for row in try_report.items
+        for row in try_report.rows
         if row.tokens_in
     ]
     if not measured_usages:

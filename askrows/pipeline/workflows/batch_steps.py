@@ -83,7 +83,7 @@ def plan_rows(ws: WorkspaceSession, limit: int | None) -> Report:
     estimate = preflight.estimate_rows(ws, limit=limit)
     plan = estimate.sent_plan
     report = _report_submit(ws, submit.SubmitReport(plan), dry=True)
-    if plan.items:
+    if plan.rows:
         description = submit.describe_plan(ws, plan)
         report.title = f"would submit {description}; no batch was written or sent"
     else:
@@ -98,9 +98,9 @@ def _report_submit(
     nouns = ws.task.nouns
     summary = submit_report.summary
     if submit_report.sent:
-        rows = plural(submit_report.items, nouns.singular, nouns.plural)
+        rows = plural(submit_report.requests, nouns.singular, nouns.plural)
         title = f"submitted {rows}: {summary}"
-    elif submit_report.plan.items:
+    elif submit_report.plan.rows:
         title = f"nothing was submitted: {summary or 'these requests are under way already'}"
     else:
         title = f"nothing to submit: {nouns.none_open_message}"

@@ -35,9 +35,8 @@ from askrows.pipeline.index import build
 from askrows.pipeline.index.build import IndexReport
 from askrows.pipeline.index.hits import Hit
 from askrows.pipeline.index.search import SearchSession, make_search_options
-from askrows.pipeline.ops import items as listing
-from askrows.pipeline.ops import status
-from askrows.pipeline.ops.items import ParkedRow
+from askrows.pipeline.ops import listed_rows, status
+from askrows.pipeline.ops.listed_rows import ParkedRow
 from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.rows.cells import encode_row_as_json, list_rows
 from askrows.pipeline.rows.dataframes import ResultDocument, ResultTable, RowCollection
@@ -291,7 +290,7 @@ class Workspace:
         task: TaskLike | None = None,
         n: int = try_out.DEFAULT_ROW_COUNT,
         *,
-        item: str | int | None = None,
+        row: str | int | None = None,
         seed: int | None = None,
         items: Any = None,
         mode: SingleRowMode = "live",
@@ -304,7 +303,7 @@ class Workspace:
         Args:
             task: The task.
             n: How many rows are asked.
-            item: Ask only the row of this key or name.
+            row: Ask only the row of this key or name.
             seed: Draw the rows at random with this seed.
             items: Rows that replace those of `task`, which must be a `Task` object then.
             mode: "decide" asks a decision model about the fields that have a fixed choice.
@@ -316,7 +315,7 @@ class Workspace:
             AskrowsError: A quota was used up or the service is down, so that the calls ended
                 early.
         """
-        name = None if item is None else str(item)
+        name = None if row is None else str(row)
         work = partial(try_out.try_task, size=n, name=name, seed=seed, mode=mode)
         report = self._run(work, task, items, settings, access=Access.WRITE, is_exclusive=True)
         raise_first_error(report.errors, self.display)
@@ -493,12 +492,12 @@ class Workspace:
         )
 
     def show(
-        self, item: str | int, task: TaskLike | None = None, *, raw: bool = False
+        self, row: str | int, task: TaskLike | None = None, *, raw: bool = False
     ) -> ResultDocument:
         """Return a row with its answers, attempts, requests and cost.
 
         Args:
-            item: Key or name of the row.
+            row: Key or name of the row.
             task: The task.
             raw: Add `wire` to each request: the bytes that were sent and received.
 
@@ -507,7 +506,7 @@ class Workspace:
         """
         return self._run(
             lambda ws: ResultDocument(
-                listing.describe_row(ws.workspace, ws.task, str(item), raw=raw)
+                listed_rows.describe_row(ws.workspace, ws.task, str(row), raw=raw)
             ),
             task,
         )
@@ -515,7 +514,7 @@ class Workspace:
     @check_arguments
     def correct(
         self,
-        item: str | int,
+        row: str | int,
         fields: Mapping[str, Any],
         task: TaskLike | None = None,
         *,
@@ -524,7 +523,7 @@ class Workspace:
         """Store a person's correction of an answer, which takes precedence over all models.
 
         Args:
-            item: Key or name of the row.
+            row: Key or name of the row.
             fields: New values by field name.
             task: The task.
             who: Name of the person.
@@ -541,7 +540,7 @@ class Workspace:
             document = corrections.correct_answer(
                 ws.workspace,
                 ws.task,
-                str(item),
+                str(row),
                 corrections.Correction(fields, who, confirms_values=True),
             )
             return ResultDocument(document)
@@ -593,7 +592,9 @@ class Workspace:
 
     def parked(self, task: TaskLike | None = None) -> ResultTable[ParkedRow]:
         """Return the parked rows with their reasons, those parked longest first."""
-        return self._run(lambda ws: ResultTable(listing.list_parked_rows(ws.store, ws.task)), task)
+        return self._run(
+            lambda ws: ResultTable(listed_rows.list_parked_rows(ws.store, ws.task)), task
+        )
 
     def batches(self) -> ResultTable[BatchSummary]:
         """Return the batches of all tasks, oldest first."""

@@ -190,7 +190,7 @@ def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> preflight.Prefli
         preflight.estimate_rows, limit=options.limit, deadline_s=options.deadline_s
     )
     estimate = estimate_open(ws)
-    if not estimate.plan.items:
+    if not estimate.plan.rows:
         ws.check_has_rows()
         return estimate
     return preflight.add_gemini_estimate(ws, estimate, estimate_open)
@@ -268,7 +268,7 @@ def _tag_open_rows(
         deadline_s=options.deadline_s,
         is_pilot_waived=options.skip_pilot,
     )
-    report.asked = estimate.plan.items
+    report.asked = estimate.plan.rows
     is_pilot_begun = options.pilot is not None and ws.store.query(
         pilot.has_unfinished_pilot, ws.version
     )
@@ -332,7 +332,7 @@ def _confirm_cost(
         cost,
         unchanged_text="nothing was started",
         always_ask=(
-            is_dear or bool(options.again) or (options.needs_pilot and estimate.plan.items > 0)
+            is_dear or bool(options.again) or (options.needs_pilot and estimate.plan.rows > 0)
         ),
         hint_suffix=live_hint,
     )
@@ -362,7 +362,7 @@ def _print_tag_estimate(
         ws.display.say(f"continuing {description}")
 
     plan = estimate.sent_plan
-    if plan.items:
+    if plan.rows:
         cost_text = f"estimated {format_usd(estimate.sent_cost(report.mode))}"
         rows_text = plan.describe_rows(ws.task.nouns)
         plan_text = f"{rows_text}, {report.mode} mode, {cost_text}; {report.reason}"
@@ -407,7 +407,7 @@ def _choose_mode(
     if options.mode != "auto":
         return options.mode, f"{OptionHint(mode=options.mode)}"
     has_no_sendable_request = estimate.recommended is None or not estimate.plan.requests
-    if not estimate.plan.items or (has_open_batches and has_no_sendable_request):
+    if not estimate.plan.rows or (has_open_batches and has_no_sendable_request):
         return "batch", "open batches are continued"
     return estimate.recommended or "batch", estimate.reason
 

@@ -97,7 +97,7 @@ class TryReport:
     version: str
     # Schema of an answer, or the closed questions, as they are sent.
     schema: dict[str, Any]
-    items: list[TriedRow]
+    rows: list[TriedRow]
     # The error that ended the calls early.
     stopped: AskrowsError | None = None
     interrupted: bool = False
@@ -110,14 +110,14 @@ class TryReport:
 
     def __repr__(self) -> str:
         """Return one line with the outcomes and the cost."""
-        outcome_counts = Counter(row.outcome for row in self.items).most_common()
+        outcome_counts = Counter(row.outcome for row in self.rows).most_common()
         outcomes_text = ", ".join(f"{count} {outcome}" for outcome, count in outcome_counts)
         return f"<tried with {self.version}: {outcomes_text}; {format_usd(self.cost)}>"
 
     @property
     def cost(self) -> float:
         """Return the cost of all replies, in USD."""
-        return sum(row.cost for row in self.items)
+        return sum(row.cost for row in self.rows)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class TryReport:
             "cost": self.cost,
             "interrupted": self.interrupted,
             "draft_of": self.draft_of or None,
-            "items": [vars(row) for row in self.items],
+            "rows": [vars(row) for row in self.rows],
             "stopped": self.stopped.message if self.stopped else None,
             "accuracy": to_field_documents(self.accuracy),
         }
@@ -146,7 +146,7 @@ class TryReport:
         A reply is shown only if there is no valid answer.
         """
         nouns = ws.task.nouns
-        rows = [
+        row_texts = [
             {
                 "name": row.name,
                 "request": list_prompt_texts(row.request),
@@ -155,20 +155,20 @@ class TryReport:
                 "confidences": row.confidences,
                 "reply": shorten(row.reply, MAX_TEXT_CHARS) if row.answer is None else None,
             }
-            for row in self.items
+            for row in self.rows
         ]
-        instruction = self.items[0].request.get("systemInstruction")
+        instruction = self.rows[0].request.get("systemInstruction")
         prompt = instruction["parts"][0]["text"] if instruction else ""
         members = {
             **self.document,
             "prompt": shorten(prompt, MAX_TEXT_CHARS),
             "schema": to_display_value(self.schema),
-            "rows": rows,
+            "row_texts": row_texts,
         }
-        parts = show_document(members, f"prompt schema {nouns.singular}=rows items accuracy")
+        parts = show_document(members, f"prompt schema {nouns.singular}=row_texts rows accuracy")
 
         version = f"the draft {self.draft_of}" if self.draft_of else self.version
-        asked_count = len([row for row in self.items if row.calls])
+        asked_count = len([row for row in self.rows if row.calls])
         asked_rows = plural(asked_count, nouns.singular, nouns.plural)
         parts.append(
             f"{asked_rows} tried with {version}, {format_usd(self.cost)}; no answer was stored"
@@ -187,7 +187,7 @@ class TryReport:
         the task's file differs from the question of its version (a draft), the next version number
         must be set in the file first.
         """
-        if not any(row.calls and row.answer is not None for row in self.items):
+        if not any(row.calls and row.answer is not None for row in self.rows):
             return ""
 
         is_decided = mode == Mode.DECIDE
@@ -269,7 +269,7 @@ def try_task(
     ws.announce_placeholders()
     report = try_rows(ws, row_ids)
     report.draft_of = draft_of
-    tried_answers = {row.id: row.answer for row in report.items if row.answer is not None}
+    tried_answers = {row.id: row.answer for row in report.rows if row.answer is not None}
     report.accuracy = compare_with_right_values(right_values_by_id, [tried_answers])
     return report
 

@@ -593,10 +593,10 @@ document.addEventListener("click", async ({ target }) => {
   const task = encodeURIComponent(form.dataset.chooses);
   if (action === "export") {
     const parameters = new URLSearchParams(ids.map((id) => ["id", id]));
-    location.assign(`/items.csv?task=${task}&${parameters}`);
+    location.assign(`/rows.csv?task=${task}&${parameters}`);
     return;
   }
-  const path = `/api/tasks/${task}/items`;
+  const path = `/api/tasks/${task}/rows`;
   let reply = action === "ask" ? await postJson(`${path}/cost`, { ids }) : {};
   // Without a cost there is nothing to confirm: asking says why.
   if (typeof reply.cost === "number" && !confirm(reply.question)) {

@@ -23,7 +23,7 @@ from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.images import TASK as IMAGES_TASK
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
-from askrows.pipeline.ops import forget, items
+from askrows.pipeline.ops import forget, listed_rows
 from askrows.pipeline.passages.show import read_quoted_passage
 from askrows.pipeline.quality import pilot
 from askrows.pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS
@@ -110,12 +110,12 @@ def open_next_row(app_state: PageState, query: RowQueryParameters) -> RedirectRe
     """
     with app_state.open_to_read(query.task) as ws:
         options = query.make_list_options(within_s=SORT_TIMEOUT_S)
-        page = items.read_page(ws.store, ws.task, options)
+        page = listed_rows.read_page(ws.store, ws.task, options)
         checked_rows = _count_checked_rows(ws, query) or 0
-        is_over = not page.items or checked_rows >= MIN_LABELLED_ROWS
+        is_over = not page.rows or checked_rows >= MIN_LABELLED_ROWS
         address = _make_list_address(query, ws.settings.task)
         if not is_over:
-            address = query.address("/row", ws.settings.task, key=[page.items[0].id])
+            address = query.address("/row", ws.settings.task, key=[page.rows[0].id])
         return RedirectResponse(address, status_code=303)
 
 
@@ -156,11 +156,11 @@ def render_place_in_list(app_state: PageState, query: RowPageParameters) -> HTML
         previous_address = None
         with suppress(InputError):
             previous_options = options._replace(after=row_id, is_reversed=True)
-            for row in items.read_page(ws.store, ws.task, previous_options).items:
+            for row in listed_rows.read_page(ws.store, ws.task, previous_options).rows:
                 previous_address = query.address("/row", task, key=[row.id])
         position = None
         if not query.checked:
-            position = items.find_position(ws.store, ws.task, row_id, options)
+            position = listed_rows.find_position(ws.store, ws.task, row_id, options)
         return render_page(
             app_state,
             "parts/position.html",
@@ -363,8 +363,8 @@ def _row_values(
     work_documents = app_state.background_work.describe_newest(
         [ASK_WORK_KIND.format(task), FORGET_WORK_KIND.format(task)], row_key=key
     )
-    row = items.describe_row(ws.workspace, ws.task, key, raw=query.raw)
-    row_id = row["item"]
+    row = listed_rows.describe_row(ws.workspace, ws.task, key, raw=query.raw)
+    row_id = row["row"]
     if row["stale"] or row["parked"]:
         # The page says above the columns why the row is stale or parked.
         row["columns"].pop(ws.store.query(ws.task.make_grid).reason_name, None)
@@ -474,13 +474,13 @@ class RowSelection(BaseModel):
     ids: list[str] = Field(min_length=1, max_length=MAX_RETRIED_ROWS)
 
 
-@router.post("/api/tasks/{task}/items/ask", status_code=202)
+@router.post("/api/tasks/{task}/rows/ask", status_code=202)
 def ask_selected_rows(app_state: PageState, task: str, body: RowSelection) -> JSONResponse:
     """Start to ask the chosen rows again, with live calls at full price."""
     return accepted_response(mark_and_start_asking(app_state, task, body.ids))
 
 
-@router.post("/api/tasks/{task}/items/free")
+@router.post("/api/tasks/{task}/rows/free")
 def unpark_selected_rows(app_state: PageState, task: str, body: RowSelection) -> dict[str, Any]:
     """Unpark those of the chosen rows that are parked; the next command asks them.
 
@@ -497,7 +497,7 @@ def unpark_selected_rows(app_state: PageState, task: str, body: RowSelection) ->
     return {"freed": len(unparked), "said": message}
 
 
-@router.post("/api/tasks/{task}/items/cost")
+@router.post("/api/tasks/{task}/rows/cost")
 def make_ask_again_question(app_state: PageState, task: str, body: RowSelection) -> dict[str, Any]:
     """Return the estimated cost of asking the chosen rows again in USD, and a question that has it.
 
@@ -570,7 +570,7 @@ def mark_and_start_asking(
         ws.ensure_client()
         with ws.store.read() as tx:
             pilot.check_pilot(tx, ws.task, ws.version, is_required=ws.task.needs_pilot)
-        asked_ids = items.ask_again(ws.store, ws.task, row_ids, who=PAGE_EDITOR, now=ws.now())
+        asked_ids = listed_rows.ask_again(ws.store, ws.task, row_ids, who=PAGE_EDITOR, now=ws.now())
         if not asked_ids:
             raise RequestRefusedError(
                 409,
@@ -651,12 +651,12 @@ def _make_row_heading(
     A subtitle or picture that is missing is "".
 
     Args:
-        row: The document of `show`, with `name`, `item` (the id) and `state`.
+        row: The document of `show`, with `name`, `row` (the id) and `state`.
         task: The task of the row.
         columns: The (name, text) pairs of the row.
         title: How the page calls the row; see `TaskRows.read_titles`.
     """
-    row_id = row["item"]
+    row_id = row["row"]
     subtitle = ""
     picture = ""
     if task == IMAGES_TASK:

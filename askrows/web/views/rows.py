@@ -11,7 +11,7 @@ from starlette.responses import Response
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.images import TASK as IMAGES_TASK
 from askrows.pipeline.images.task import render_thumbnail
-from askrows.pipeline.ops import items
+from askrows.pipeline.ops import listed_rows
 from askrows.pipeline.passages.show import QuotedPassage, read_quoted_passage
 from askrows.pipeline.rows.facets import MAX_VALUES
 from askrows.pipeline.rows.row_state import RowState
@@ -97,7 +97,7 @@ FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
 
 
 @router.get(
-    "/items.{format_}",
+    "/rows.{format_}",
     response_class=StreamingResponse,
     responses={
         200: {
@@ -106,7 +106,7 @@ FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
         }
     },
 )
-def export_items(
+def export_rows(
     app_state: PageState,
     format_: Literal["csv", "xlsx", "jsonl"],
     query: RowQueryParameters,
@@ -189,7 +189,9 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
     """
     with app_state.open_to_read(query.task) as ws:
         task = ws.settings.task
-        counts = items.count_rows(ws.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S)
+        counts = listed_rows.count_rows(
+            ws.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S
+        )
         return render_page(
             app_state,
             "parts/facets.html",
@@ -264,7 +266,7 @@ def _rows_values(
         "next_address": next_address,
         "first_address": query.address("/", task_name) if query.after else None,
         "export_addresses": [
-            (label, query.address(f"/items.{format_}", task_name))
+            (label, query.address(f"/rows.{format_}", task_name))
             for format_, label in EXPORT_LABELS.items()
         ],
         "list_address": query.position_address("/parts/rows", task_name),
@@ -331,7 +333,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     limit = PAGE_PASSAGES if task.subject == PASSAGES_TASK else PAGE_ROWS
     options = query.make_list_options(limit=limit, within_s=SORT_TIMEOUT_S)
     options = options._replace(fields=[*column_names, *bar_names.values()])
-    page = items.read_page(store, task, options)
+    page = listed_rows.read_page(store, task, options)
     displayed_names = [
         name for name in page.names if name in column_names or name not in bar_names.values()
     ]
@@ -340,7 +342,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
         hidden_names.add(grid.judgements.doubtful_name)
     other_names = [name for name in grid.columns if name not in hidden_names]
     available_names = list(dict.fromkeys([*usual_names, *other_names]))
-    row_ids = [row.id for row in page.items]
+    row_ids = [row.id for row in page.rows]
     with store.read() as tx:
         names = task.select_task_rows(tx).read_names(tx, row_ids)
         titles = task.select_task_rows(tx).read_titles(tx, row_ids)
@@ -356,7 +358,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
             "confidences": {name: row.values.get(bar) for name, bar in bar_names.items()},
             "corrected": edits.list_set_fields(edits_by_id[row.id]),
         }
-        for row in page.items
+        for row in page.rows
     ]
     return _RowsPage(
         rows,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple
 from fastapi import APIRouter, Query
 
 from askrows.pipeline.core.row_listing import RowFilter, RowListOptions
-from askrows.pipeline.ops import items
+from askrows.pipeline.ops import listed_rows
 from askrows.pipeline.quality.right_value_accuracy import (
     AccuracyReport,
     list_version_choices,
@@ -71,5 +71,5 @@ def find_version_accuracy(
         versions = choices.labelled[-2:] or choices.answered[-1:]
     report = store.query(measure_versions, task, versions)
     options = RowListOptions(1, RowFilter(is_checked=False), fields=())
-    has_unchecked_rows = bool(items.read_page(store, task, options).items)
+    has_unchecked_rows = bool(listed_rows.read_page(store, task, options).rows)
     return VersionAccuracy(choices.labelled, report, has_unchecked_rows)

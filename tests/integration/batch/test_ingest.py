@@ -161,7 +161,7 @@ def test_an_answer_that_no_row_was_compared_with_is_not_applied(
     query = "SELECT row_id, applied, outdated FROM askrows_answers ORDER BY row_id"
     assert reviewed.query(query) == [("1", 1, 0), ("2", 0, 1)]
     states = json.loads(reviewed.ran("items", JSON="1").stdout)
-    assert {row["id"]: row["state"] for row in states["items"]}["2"] == "open"
+    assert {row["id"]: row["state"] for row in states["rows"]}["2"] == "open"
 
 
 @pytest.mark.parametrize(

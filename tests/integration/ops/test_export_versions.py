@@ -59,8 +59,8 @@ def test_a_user_task_is_exported_with_preferred_answers(two_versions: Workspace)
     report = json.loads(two_versions.ran("export", "out.jsonl", "--json").stdout)
     assert (report["count"], report["version"]) == (4, None)
     assert report["versions"] == [
-        {"version": FIRST, "items": 2},
-        {"version": SECOND, "items": 2},
+        {"version": FIRST, "rows": 2},
+        {"version": SECOND, "rows": 2},
     ]
 
 

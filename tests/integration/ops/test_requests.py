@@ -9,7 +9,7 @@ from tests.lab import Workspace
 
 
 @pytest.mark.full
-def test_show_prints_an_item_with_its_requests(workspace: Workspace) -> None:
+def test_show_prints_a_row_with_its_requests(workspace: Workspace) -> None:
     """`show --raw` prints row, state, answer and batch, with the sealed request and reply."""
     reviews.set_up_task(workspace).ran_each(*reviews.BY_BATCH)
     words = ("show", "--row", "2", "--raw")

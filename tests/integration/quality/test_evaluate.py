@@ -142,14 +142,14 @@ def test_figures_describe_the_stored_answers(workspace: Workspace) -> None:
 
     figures = measure_concepts(workspace)
 
-    assert figures.items == 3
+    assert figures.rows == 3
     assert value_of(figures, "concepts") == pytest.approx(3)
     assert value_of(figures, "evidence") == pytest.approx(7 / 9)
     assert value_of(figures, "duplicates") == pytest.approx(1 / 9)
     assert value_of(figures, "garbage") == pytest.approx(1 / 9)
     assert measure_concepts(workspace, VERSION).values == figures.values
-    assert measure_concepts(workspace, f"{LABEL}/other").items == 0
-    assert measure_concepts(workspace, None).items == 4
+    assert measure_concepts(workspace, f"{LABEL}/other").rows == 0
+    assert measure_concepts(workspace, None).rows == 4
 
 
 @pytest.mark.full
@@ -161,19 +161,19 @@ def test_coverage_and_failures_count_the_charged_attempts(workspace: Workspace) 
     create_schema(workspace)
     insert_row(workspace, "askrows_batches", BATCH, number=1)
     insert_row(workspace, "askrows_batches", BATCH | OTHER_VERSION, number=2)
-    for item in ("a", "b", "c"):
-        store_passage(workspace, item, ["law"])
+    for row_id in ("a", "b", "c"):
+        store_passage(workspace, row_id, ["law"])
 
     # The table has no concept of "k", and the answer of "l" does not count.
-    for item in ("a", "b", "c", "k"):
-        insert_row(workspace, "askrows_answers", ANSWER, row_id=item)
+    for row_id in ("a", "b", "c", "k"):
+        insert_row(workspace, "askrows_answers", ANSWER, row_id=row_id)
     insert_row(workspace, "askrows_answers", ANSWER, row_id="l", applied=False)
     insert_row(workspace, "askrows_answers", ANSWER | OTHER_VERSION, row_id="j")
 
     # "a" has an answer, too.
     failures = {"a": "invalid", "d": "invalid", "e": "missing", "f": "refused"}
-    for item, outcome in failures.items():
-        insert_row(workspace, "askrows_attempts", ATTEMPT, row_id=item, outcome=outcome)
+    for row_id, outcome in failures.items():
+        insert_row(workspace, "askrows_attempts", ATTEMPT, row_id=row_id, outcome=outcome)
     other_attempt = ATTEMPT | OTHER_VERSION | {"batch": 2}
     insert_row(workspace, "askrows_attempts", other_attempt, row_id="g", outcome="invalid")
 

@@ -23,7 +23,7 @@ def test_words_are_found_in_values_only(workspace: Workspace) -> None:
     def find(word: str) -> list[str]:
         """Return the keys of the rows in which a word occurs."""
         document: dict[str, Any] = json.loads(workspace.ran("items", word, "--json").stdout)
-        return [item["id"] for item in document["items"]]
+        return [row["id"] for row in document["rows"]]
 
     assert all("2" in find(word) for word in ("warm", "81", "sturdy", "lärm", "straße", "4"))
     absent_words = ("7001", "7044", "93", "likeness", "quote", "praise")

@@ -71,7 +71,7 @@ def store_confidences(
 def list_ids(page: Page, **parameters: Any) -> list[str]:
     """Return the ids of the listed rows."""
     listing = page.get("/api/items", params={**TASK, **parameters}).json()
-    return [row["id"] for row in listing["items"]]
+    return [row["id"] for row in listing["rows"]]
 
 
 def answer_many_rows(workspace: Workspace, api: Api, count: int) -> None:

@@ -32,18 +32,18 @@ def test_rows_of_a_user_task(workspace: Workspace) -> None:
             page.post("/parts/row", params=row_params, data=form)
             page.settle()
 
-        unparked = page.post("/api/tasks/reviews/items/free", json={"ids": ["1"]}).json()
+        unparked = page.post("/api/tasks/reviews/rows/free", json={"ids": ["1"]}).json()
         assert (unparked["freed"], unparked["said"]) == (0, "0 of 1 will be asked again")
-        assert page.post("/api/tasks/reviews/items/cost", json={"ids": ["1"]}).json()["cost"] > 0
+        assert page.post("/api/tasks/reviews/rows/cost", json={"ids": ["1"]}).json()["cost"] > 0
 
-        response = page.post("/api/tasks/reviews/items/ask", json={"ids": ["1", "2"]})
+        response = page.post("/api/tasks/reviews/rows/ask", json={"ids": ["1", "2"]})
         assert wait_for_result(page, response)["result"] == {
             "answered": 2,
             "asked": 2,
             "left_out": "",
         }
 
-        text = page.get("/items.csv", params={"task": "reviews", "id": ["2"]}).text
+        text = page.get("/rows.csv", params={"task": "reviews", "id": ["2"]}).text
         assert len(text.splitlines()) == 2
         assert page.get("/row", params=row_params).status_code == 200
 
@@ -58,7 +58,7 @@ def test_an_edited_task_file_is_asked_without_a_new_start(workspace: Workspace, 
         for version, system in ((1, "Be brief."), (2, "Be exact.")):
             reviews.write_task_file(version=version, system=system)
             assert system in page.get("/question?task=reviews").text
-            response = page.post("/api/tasks/reviews/items/ask", json={"ids": ["1"]})
+            response = page.post("/api/tasks/reviews/rows/ask", json={"ids": ["1"]})
             assert wait_for_result(page, response)["result"]["answered"] == 1
             assert system in json.dumps(api.seen("POST", "generateContent")[-1])
 
@@ -71,7 +71,7 @@ def test_answer_stays_if_its_row_cannot_be_asked(workspace: Workspace, *, is_gon
     source = Path("tasks", "reviews.csv")
     without_row = source.read_text(encoding="utf-8").partition("\n4,")[0]
     source.write_text(without_row + ("\n" if is_gone else '\n4,""\n'), encoding="utf-8")
-    ask_path = "/api/tasks/reviews/items/ask"
+    ask_path = "/api/tasks/reviews/rows/ask"
     with Page(workspace) as page:
 
         def is_applied() -> list[bool]:
@@ -95,4 +95,4 @@ def test_answer_stays_if_its_row_cannot_be_asked(workspace: Workspace, *, is_gon
         }
         assert is_applied() == [True]
     # Quality counts the rows that the list counts.
-    assert json.loads(workspace.ran("qc", JSON="1").stdout)["items"] == 4 - is_gone
+    assert json.loads(workspace.ran("qc", JSON="1").stdout)["rows"] == 4 - is_gone

@@ -122,7 +122,7 @@ def test_rows_without_a_key_are_called_by_their_numbers(workspace: Workspace) ->
             ("4", ""),
         ]
         assert "gone row" in page.get(f"{REVIEWS}&state=gone").text
-        listed = page.get("/items.csv?task=reviews&sort=-row_number&where=row_number>1").text
+        listed = page.get("/rows.csv?task=reviews&sort=-row_number&where=row_number>1").text
         assert [row["row_number"] for row in csv.DictReader(listed.splitlines())] == ["2", "3", "4"]
     numbers = task.query("SELECT row_number FROM reviews_answered ORDER BY id")
     assert numbers == [(None,), (4,), (3,), (2,)]

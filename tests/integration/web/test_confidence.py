@@ -55,7 +55,7 @@ def test_rows_are_filtered_and_sorted_by_confidence(page: Page) -> None:
     for doubtful, ids in (("yes", ["2"]), ("no", ["1"])):
         listing = _get(page, "/", doubtful=doubtful)
         assert re.findall(r'href="/row\?[^"]*&key=(\w+)"', listing) == ids
-        exported = page.get("/items.csv", params={**TASK, "doubtful": doubtful}).text
+        exported = page.get("/rows.csv", params={**TASK, "doubtful": doubtful}).text
         assert [line.partition(",")[0] for line in exported.splitlines()[1:]] == ids
     sorted_rows = _get(page, "/", sort="confidence")
     assert re.findall(r'href="/row\?[^"]*&key=(\w+)"', sorted_rows) == ["2", "1", "3", "4"]

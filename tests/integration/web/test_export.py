@@ -25,7 +25,7 @@ def test_an_export_has_the_rows_of_the_filter(workspace: Workspace) -> None:
 
         def read_ids(**parameters: Any) -> list[str]:
             """Return the ids of the exported rows."""
-            text = page.get("/items.csv", params={"task": "reviews", **parameters}).text
+            text = page.get("/rows.csv", params={"task": "reviews", **parameters}).text
             return [row["id"] for row in csv.DictReader(StringIO(text))]
 
         assert read_ids() == ["1", "2", "3", "4"]
@@ -33,14 +33,14 @@ def test_an_export_has_the_rows_of_the_filter(workspace: Workspace) -> None:
         assert read_ids(find="warm") == ["2"]
         assert read_ids(where="id > 1", state="answered") == ["2", "3"]
         assert read_ids(id=["3", "1"]) == ["1", "3"]
-        lines = page.get("/items.jsonl", params={"task": "reviews", "id": ["1"]}).text.splitlines()
+        lines = page.get("/rows.jsonl", params={"task": "reviews", "id": ["1"]}).text.splitlines()
         assert [json.loads(line)["state"] for line in lines] == ["answered"]
-        assert page.get("/items.xlsx", params={"task": "reviews"}).content.startswith(b"PK")
+        assert page.get("/rows.xlsx", params={"task": "reviews"}).content.startswith(b"PK")
 
         # A filter that is typed replaces the links in the header of the page.
         part = page.get("/parts/rows", params={"task": "reviews", "find": "warm"}).text
         assert 'hx-swap-oob="true"' in part
-        links = re.findall(r'href="(/items\.[^"]*)"', part)
+        links = re.findall(r'href="(/rows\.[^"]*)"', part)
         assert len(links) == len(FORMATS)
         assert len(page.get(unescape(links[0])).text.splitlines()) == 2
-        assert page.get("/items.parquet", params={"task": "reviews"}).status_code == 422
+        assert page.get("/rows.parquet", params={"task": "reviews"}).status_code == 422

@@ -69,5 +69,5 @@ def test_answers_of_the_local_engine_are_called_placeholders(
     with Page(Workspace(tmp_path / "rehearsal", environ).begin()) as page:
         texts = [page.get(path).text for path in ("/", "/runs", "/quality", "/settings", "/add")]
         assert all(note in text and 'href="/?task=experts"' not in text for text in texts)
-        file_headers = page.get("/items.csv", params={"task": "experts"}).headers
+        file_headers = page.get("/rows.csv", params={"task": "experts"}).headers
         assert "experts-invented-answers.csv" in file_headers["content-disposition"]

@@ -139,7 +139,7 @@ def test_a_changed_row_with_a_correction_is_not_counted_as_asked(page: Page) -> 
     data = {"state": state, "field": "tone", "value": value, "who": "Bea"}
     saved = page.post("/parts/cell", params=params, data=data)
     assert saved.headers["hx-trigger"] == "answer-changed"
-    question = page.post("/api/tasks/kettles/items/cost", json={"ids": ["r1", "r2"]}).json()
+    question = page.post("/api/tasks/kettles/rows/cost", json={"ids": ["r1", "r2"]}).json()
     assert re.fullmatch(
         r"Ask 1 row again, .* Not asked: 1 corrected by a person\.", question["question"]
     )

@@ -79,7 +79,7 @@ def test_a_mark_belongs_to_the_reviewed_answer(page: Page, api: Api) -> None:
     assert list_ids(page, where="reviewed = false") == ["2"]
     rows = page.get("/", params={**TASK, "checked": "no"}).text
     assert rows.count("data-hit") == 1
-    exported = page.get("/items.csv", params={**TASK, "checked": "yes"}).text
+    exported = page.get("/rows.csv", params={**TASK, "checked": "yes"}).text
     assert len(exported.splitlines()) == 2
 
     assert 'data-told="No longer marked as checked"' in _act(page, "1", "unreview")
@@ -100,7 +100,7 @@ def test_a_mark_belongs_to_the_reviewed_answer(page: Page, api: Api) -> None:
     _act(page, "2", "review")
     assert list_ids(page, where="reviewed = true") == ["2"]
     api.script_fault("answer_text", times=1, args={"text": MIXED_ANSWER})
-    page.post("/api/tasks/reviews/items/ask", json={"ids": ["2"]})
+    page.post("/api/tasks/reviews/rows/ask", json={"ids": ["2"]})
     page.settle()
     assert list_ids(page, where="reviewed = true") == []
     assert list_ids(page, where="reviewed = false") == ["1", "2"]

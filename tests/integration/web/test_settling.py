@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from askrows.pipeline.ops import items, status
+from askrows.pipeline.ops import listed_rows, status
 from askrows.web.views.row import ASK_WORK_KIND
 from tests.lab import Workspace
 from tests.page import LONG_S, Page
@@ -23,7 +23,7 @@ PERSON = {"username": "ada"}
         (
             "/parts/row?task=experts&key=ada",
             (ASK_WORK_KIND.format("experts"), "ada"),
-            (items, "describe_row"),
+            (listed_rows, "describe_row"),
         ),
     ],
     ids=["index", "row"],

@@ -32,22 +32,24 @@ def _duration(estimate: ModeEstimate) -> float:
     return math.inf if estimate.seconds is None else estimate.seconds
 
 
-@given(modes=MODES, items=st.integers(0, 10**6), deadline_s=DEADLINES)
+@given(modes=MODES, row_count=st.integers(0, 10**6), deadline_s=DEADLINES)
 def test_a_mode_is_recommended_if_rows_are_open(
-    modes: dict[str, ModeEstimate], items: int, deadline_s: float | None
+    modes: dict[str, ModeEstimate], row_count: int, deadline_s: float | None
 ) -> None:
     """A mode is recommended with a reason, except without rows or after a refused probe."""
-    name, reason = recommend_mode(modes, items=items, deadline_s=deadline_s)
+    name, reason = recommend_mode(modes, row_count=row_count, deadline_s=deadline_s)
     assert reason
-    assert (name is None) == (items == 0)
+    assert (name is None) == (row_count == 0)
 
     refused_modes = modes | {"batch": replace(modes["batch"], refusal_reason="a probe failed")}
-    assert recommend_mode(refused_modes, items=items, deadline_s=deadline_s)[0] is None
+    assert recommend_mode(refused_modes, row_count=row_count, deadline_s=deadline_s)[0] is None
 
     fewer_modes = modes | {"batch": replace(modes["batch"], absence_reason="there are none")}
-    other_name, other_reason = recommend_mode(fewer_modes, items=items, deadline_s=deadline_s)
+    other_name, other_reason = recommend_mode(
+        fewer_modes, row_count=row_count, deadline_s=deadline_s
+    )
     assert (
-        items == 0
+        row_count == 0
         or (other_name in {"flex", "live"} and "there are none" in other_reason)
         or "no mode is expected" in other_reason
         or "no mode costs" in other_reason
@@ -78,7 +80,7 @@ def test_the_cheapest_mode_in_time_is_recommended(
     modes: dict[str, ModeEstimate], deadline_s: float | None
 ) -> None:
     """The fastest of equally cheap modes wins; if no mode is in time, the fastest mode wins."""
-    name, reason = recommend_mode(modes, items=1, deadline_s=deadline_s)
+    name, reason = recommend_mode(modes, row_count=1, deadline_s=deadline_s)
     assert name is not None
 
     recommended = modes[name]

@@ -1,4 +1,4 @@
-"""Bounds of gates are inclusive and can be set; figures of few items are not judged."""
+"""Bounds of gates are inclusive and can be set; figures of few cases are not judged."""
 
 from typing import Any
 
@@ -22,15 +22,15 @@ GATES = (
 
 
 def make_figures(
-    *, evidence: float | None = 0.99, concepts: float | None = 8.0, items: int = 100
+    *, evidence: float | None = 0.99, concepts: float | None = 8.0, cases: int = 100
 ) -> QualityFigures:
     """Return figures with three gates: a minimum, a range and a maximum."""
     values = {
-        "evidence": (evidence, items),
-        "concepts": (concepts, items),
-        "invalid": (0.01, items),
+        "evidence": (evidence, cases),
+        "concepts": (concepts, cases),
+        "invalid": (0.01, cases),
     }
-    return QualityFigures("Concepts", "passage-concepts@1", items, GATES, values)
+    return QualityFigures("Concepts", "passage-concepts@1", cases, GATES, values)
 
 
 def judge_gate(name: str, measured: QualityFigures, overrides: str = "") -> MeasuredFigure:
@@ -58,14 +58,14 @@ def make_gates(*texts: str, **options: Any) -> dict[str, Figure | None]:
         ("concepts", make_figures(concepts=4.0), True),
         ("concepts", make_figures(concepts=14.01), False),
         ("invalid", make_figures(), True),
-        ("evidence", make_figures(evidence=0.0, items=19), None),
-        ("evidence", make_figures(evidence=0.0, items=20), False),
+        ("evidence", make_figures(evidence=0.0, cases=19), None),
+        ("evidence", make_figures(evidence=0.0, cases=20), False),
     ],
 )
-def test_bounds_are_inclusive_and_few_items_are_not_judged(
+def test_bounds_are_inclusive_and_few_cases_are_not_judged(
     name: str, measured: QualityFigures, expected: object
 ) -> None:
-    """A figure on its bound passes, and a gate needs a minimum of items."""
+    """A figure on its bound passes, and a gate needs a minimum of cases."""
     assert judge_gate(name, measured).passed is expected
 
 

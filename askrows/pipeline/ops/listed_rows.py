@@ -168,7 +168,7 @@ def describe_row(
     Returns:
         A document with these members:
 
-        - `task`, `item` (the row's id), `name`, `state`, `parked` (the reason, or None)
+        - `task`, `row` (its id), `name`, `state`, `parked` (the reason, or None)
         - `columns`: the row's values, and the reason of its state if there is one; `changed_at`:
           the last change of the input
         - `stale`: why the row is stale, or None
@@ -217,7 +217,7 @@ def describe_row(
 
     return {
         "task": task.name,
-        "item": row_id,
+        "row": row_id,
         "name": display_name,
         "state": view_row.state if view_row else None,
         "parked": parked_reason,
@@ -257,7 +257,7 @@ def report_row(ws: OpenWorkspace, task: Task, name: str, *, raw: bool) -> Report
         InputError: No row has this name.
     """
     document = describe_row(ws, task, name, raw=raw)
-    row_id = document["item"]
+    row_id = document["row"]
     with ws.store.read() as tx:
         titles = task.select_task_rows(tx).read_titles(tx, [row_id])
     preferred_answers = [answer for answer in document["answers"] if answer["preferred"]]
@@ -306,7 +306,7 @@ def report_newest_requests(
             task=None if all_tasks else task.name,
         )
         for request in requests:
-            row_id = request["item"]
+            row_id = request["row"]
             request_task = find_task_by_name(tasks, request["task"], default=task)
             table = request_task.select_task_rows(tx)
             request["name"] = table.read_titles(tx, [row_id]).get(row_id, row_id)
@@ -332,9 +332,7 @@ def _add_request_and_reply_lines(
     for request in requests:
         batch = batches.get_batch(tx, request["batch"])
         is_cleaned = batch.number in cleaned_batches
-        read_lines = partial(
-            _read_sealed_lines, data, batch, request["item"], is_cleaned=is_cleaned
-        )
+        read_lines = partial(_read_sealed_lines, data, batch, request["row"], is_cleaned=is_cleaned)
         request_lines, no_request = read_lines(sealed_request, batch.request_sha256)
         reply_lines, no_reply = read_lines(sealed_result, batch.result_sha256)
         redacted_lines = [redact_line(line.encode()).decode() for line in request_lines]

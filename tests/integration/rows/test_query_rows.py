@@ -71,15 +71,15 @@ def test_bytes_that_are_not_utf_8_cost_their_row_only_if_they_are_sent(tmp_path:
         UNION ALL SELECT {bad_text}, 'wasps', 'b'
         UNION ALL SELECT 'c', {bad_text}, 'b' UNION ALL SELECT 'd', 'ants', 'b'"""
 
-    items = SyncedRows(store)
-    report = items.sync(QuerySource(store, query))
+    synced_rows = SyncedRows(store)
+    report = synced_rows.sync(QuerySource(store, query))
 
     assert [(finding.line, finding.column) for finding in report.findings] == [
         (2, "id"),
         (3, "text"),
     ]
     assert report.escaped == {"note": 1}
-    sound_rows = [row for row in items.rows() if row["askrows_hash"] != NO_HASH]
+    sound_rows = [row for row in synced_rows.rows() if row["askrows_hash"] != NO_HASH]
     assert [(row["id"], row["note"]) for row in sound_rows] == [("a", r"\xa7"), ("d", "b")]
     store.close()
 

@@ -98,7 +98,7 @@ def test_the_index_is_named_only_if_it_differs(workspace: Workspace) -> None:
 
         table = Path("tasks", "reviews.csv")
         table.write_text(table.read_text(encoding="utf-8").replace("Boils", "Sings"), "utf-8")
-        page.post("/api/tasks/reviews/items/ask", json={"ids": ["1", "2"]})
+        page.post("/api/tasks/reviews/rows/ask", json={"ids": ["1", "2"]})
         page.settle()
         assert read_note("1") == "The search finds this row by an earlier text or answer."
         assert read_note("2") == "The search does not find this row yet."

@@ -71,22 +71,22 @@ def test_rows_follow_the_versions_of_a_file(
     tmp_path_factory: pytest.TempPathFactory, versions: list[list[Row]]
 ) -> None:
     """After every version counts, values and missing rows equal the model's."""
-    folder = tmp_path_factory.mktemp("items")
+    folder = tmp_path_factory.mktemp("rows")
     store = Store(f"sqlite:///{folder}/askrows.db")
-    items = SyncedRows(store)
+    synced_rows = SyncedRows(store)
     model = Model()
     for number, rows in enumerate(versions):
-        report = items.sync_file(
+        report = synced_rows.sync_file(
             write_csv(folder / f"{number}.csv", [("id", "text", "other"), *rows])
         )
         expected = model.sync(rows)
         assert _count_rows(report) == expected
-        in_source = [row for row in items.rows() if row["askrows_gone_at"] is None]
+        in_source = [row for row in synced_rows.rows() if row["askrows_gone_at"] is None]
         cells = [tuple(row[name] or "" for name in ("id", "text", "other")) for row in in_source]
         assert cells == model.last_rows
 
         # Rows without a hash were never valid.
-        stored = [row for row in items.rows() if row["askrows_hash"] != NO_HASH]
+        stored = [row for row in synced_rows.rows() if row["askrows_hash"] != NO_HASH]
         assert {
             row["askrows_key"]: (row["id"], row["text"], row["other"]) for row in stored
         } == model.rows
@@ -103,12 +103,12 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
     """No row is stored if the file changes between reading its columns and its rows."""
     store = Store(f"sqlite:///{tmp_path}/askrows.db")
     path = write_csv(tmp_path / "a.csv", [("id", "text"), ("1", "bees")])
-    items = SyncedRows(store)
+    synced_rows = SyncedRows(store)
     source = FileSource(path)
     write_csv(path, [("id", "text"), ("1", "wasps")])
     with pytest.raises(InputError, match="changed while it was read"):
-        items.sync(source)
-    assert items.rows() == []
+        synced_rows.sync(source)
+    assert synced_rows.rows() == []
     store.close()
 
 
