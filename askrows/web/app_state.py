@@ -23,8 +23,8 @@ from askrows.pipeline.run.live import GRACE_S
 from askrows.pipeline.run.retry_due import RetryThreads
 from askrows.pipeline.tasks.selection import select_default_task
 from askrows.pipeline.workflows import add_expert
+from askrows.pipeline.workspace.data_folder import is_free
 from askrows.pipeline.workspace.opening import Access as WorkspaceAccess
-from askrows.pipeline.workspace.workspace_folder import is_free
 from askrows.web.background_work import BackgroundJob, BackgroundWork
 from askrows.web.errors import RequestRefusedError
 from askrows.web.guard import AccessRules

@@ -129,8 +129,8 @@ class WorkspaceSession:
         """
         return announcements.open_client(self.workspace, self.service, self.task)
 
-    def ensure_client(self) -> "Client":
-        """Return the client of the backend; open it now, so that a missing key is reported early.
+    def open_client(self) -> "Client":
+        """Open the client of the backend now, so that a missing key is reported early; return it.
 
         Raises:
             ConfigurationError: As `client`.
@@ -174,8 +174,8 @@ class WorkspaceSession:
         service = Service(settings, "gemini", self.display, now=self.now, sleep=self.sleep)
         return replace(self, workspace=workspace, service=service, is_deciding=False)
 
-    def ensure_model(self) -> Model:
-        """Return the model that answers; find it now, so that an unknown model is reported early.
+    def choose_model(self) -> Model:
+        """Choose the model that answers now, so that an unknown one is reported early; return it.
 
         Raises:
             ConfigurationError: As `model`.

@@ -162,7 +162,7 @@ def submit_batches(
         return report
 
     # A missing key, or an engine that cannot start, is reported before anything is written.
-    ws.ensure_client()
+    ws.open_client()
     if not is_confirmed:
         announcement = describe_plan(ws, plan) if plan.rows else "sending batches of an earlier run"
         ws.display.say(f"{ws.model.name}, {announcement}")

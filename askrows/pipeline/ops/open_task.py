@@ -34,6 +34,11 @@ from askrows.pipeline.tasks.selection import (
     select_people_task,
 )
 from askrows.pipeline.tasks.shipped_task import ShippedTask, find_shipped_task
+from askrows.pipeline.workspace.data_folder import (
+    check_no_link_leads_out,
+    lacks_workspace_files,
+    make_data_folder,
+)
 from askrows.pipeline.workspace.opening import (
     Access,
     check_folder_exists,
@@ -42,11 +47,6 @@ from askrows.pipeline.workspace.opening import (
     make_no_workspace_error,
     make_open_workspace,
     write_missing_marker,
-)
-from askrows.pipeline.workspace.workspace_folder import (
-    check_no_link_leads_out,
-    lacks_workspace_files,
-    make_data_folder,
 )
 
 NEW_WORKSPACE_HINT = HintTemplate(

@@ -121,7 +121,7 @@ class _LiveRun:
             Exception: An error that is not a AskrowsError stopped the run.
         """
         # A missing key or an engine that cannot start is reported before anything is written.
-        self._ws.ensure_client()
+        self._ws.open_client()
         asyncio.run(self._run())
         if self._throttle.unexpected_error is not None:
             raise self._throttle.unexpected_error

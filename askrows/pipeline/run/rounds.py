@@ -364,7 +364,7 @@ class TagRounds:
             raise InputError(message, hint=hint)
 
         # A missing key or an engine that cannot start raises before anything is written.
-        ws.ensure_client()
+        ws.open_client()
         with ws.display.bar("asking", selected_count) as bar:
             live_report = live.ask_rows(
                 ws,

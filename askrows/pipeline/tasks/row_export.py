@@ -18,8 +18,8 @@ from askrows.pipeline.store.answers import PERSON, belongs_to_version
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import ExportOptions, ExportRows, TaskNouns
+from askrows.pipeline.workspace.data_folder import check_target
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
-from askrows.pipeline.workspace.workspace_folder import check_target
 
 T = TypeVar("T")
 

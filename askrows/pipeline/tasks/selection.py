@@ -16,7 +16,7 @@ from askrows.pipeline.store import schema, workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks.shipped_task import ShippedTask, find_shipped_task, list_shipped_tasks
 from askrows.pipeline.tasks.task import Task
-from askrows.pipeline.workspace.workspace_folder import check_no_link_leads_out
+from askrows.pipeline.workspace.data_folder import check_no_link_leads_out
 
 
 def is_user_task_set(settings: Settings) -> bool:

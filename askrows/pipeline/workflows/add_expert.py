@@ -219,7 +219,7 @@ def _store_read_person(
     has_bio = bool(stripped_text(person.values.get("bio")))
     if has_bio:
         # A missing configuration is raised before the person is added.
-        ws.ensure_client()
+        ws.open_client()
 
     with ws.store.write(patience_s=patience_s) as tx:
         row_id = _insert_person(tx, person)

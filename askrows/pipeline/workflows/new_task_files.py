@@ -48,7 +48,7 @@ from askrows.pipeline.tasks.task_template import (
     render_task_file,
 )
 from askrows.pipeline.workflows.column_guesses import guess_key_and_content
-from askrows.pipeline.workspace.workspace_folder import check_is_not_needed
+from askrows.pipeline.workspace.data_folder import check_is_not_needed
 
 # Name of a task that is not stored.
 UNNAMED = "ask"

@@ -19,8 +19,8 @@ from askrows.pipeline.experts import import_ as people
 from askrows.pipeline.images import import_ as images
 from askrows.pipeline.passages import import_ as passages
 from askrows.pipeline.rows.row_import import FindingGroup, ImportOptions, ImportReport, MappedFile
+from askrows.pipeline.workspace.data_folder import lacks_workspace_files
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
-from askrows.pipeline.workspace.workspace_folder import lacks_workspace_files
 
 __all__ = ["IMPORTED_TASKS", "ImportOptions", "check_file", "check_readable", "import_file"]
 

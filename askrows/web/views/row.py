@@ -566,8 +566,8 @@ def mark_and_start_asking(
         ws = opened_ws.sync_task()
         ingest.recover_dead_runs(ws)
         # A missing key or model is reported before anything is changed.
-        ws.ensure_model()
-        ws.ensure_client()
+        ws.choose_model()
+        ws.open_client()
         with ws.store.read() as tx:
             pilot.check_pilot(tx, ws.task, ws.version, is_required=ws.task.needs_pilot)
         asked_ids = listed_rows.ask_again(ws.store, ws.task, row_ids, who=PAGE_EDITOR, now=ws.now())
