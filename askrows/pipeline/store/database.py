@@ -10,6 +10,7 @@
 import contextlib
 import logging
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -48,7 +49,7 @@ from askrows.pipeline.store.postgresql import (
     PostgresqlServer,
     Session,
     first_line,
-    preserve_interrupts,
+    raise_interrupt_behind,
     read_main_message,
 )
 from askrows.pipeline.store.sqlite import BUSY_S, SqliteFile, read_idle_state
@@ -489,23 +490,24 @@ class Store:
         Args:
             patience_s: The longest wait for another writer, for the message.
         """
+        handled_before = sys.exception()
         try:
-            with preserve_interrupts():
-                yield
-        except exc.DBAPIError as error:
-            # SQLAlchemy's own error about a wrong use of it has no driver error.
-            if error.orig is None:
-                raise
-            raise self._backend.translate_error(error.orig, patience_s) from error
-        except exc.PendingRollbackError as error:
-            # The connection was lost earlier in this transaction.
-            lost_error = ConnectionError("the connection was lost")
-            raise self._backend.translate_error(lost_error, patience_s) from error
+            yield
         except Exception as error:
-            # While a connection is prepared, SQLAlchemy does not wrap the driver's errors.
-            if not self._backend.is_driver_error(error):
+            raise_interrupt_behind(error, handled_before)
+            driver_error: BaseException | None = None
+            if isinstance(error, exc.DBAPIError):
+                # SQLAlchemy's own error about a wrong use of it has no driver error.
+                driver_error = error.orig
+            elif isinstance(error, exc.PendingRollbackError):
+                # The connection was lost earlier in this transaction.
+                driver_error = ConnectionError("the connection was lost")
+            elif self._backend.is_driver_error(error):
+                # While a connection is prepared, SQLAlchemy does not wrap the driver's errors.
+                driver_error = error
+            if driver_error is None:
                 raise
-            raise self._backend.translate_error(error, patience_s) from error
+            raise self._backend.translate_error(driver_error, patience_s) from error
 
 
 class SlowError(Exception):

@@ -10,7 +10,7 @@ import contextlib
 import re
 import sys
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -343,10 +343,12 @@ class Session:
             AskrowsError: The server refused the query, or the session has ended.
             TypeError: The query returned no row.
         """
+        handled_before = sys.exception()
         try:
-            with preserve_interrupts(), self._mutex:
+            with self._mutex:
                 return self.connection.execute(query, parameters).fetchone()[0]
         except Exception as error:
+            raise_interrupt_behind(error, handled_before)
             if not self._server.is_driver_error(error):
                 raise
             raise self._server.translate_error(error, 0) from error
@@ -432,22 +434,18 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
-@contextlib.contextmanager
-def preserve_interrupts() -> Iterator[None]:
-    """Raise KeyboardInterrupt again if a library turned it into another error in the block.
+def raise_interrupt_behind(error: Exception, handled_before: BaseException | None) -> None:
+    """Raise KeyboardInterrupt if a library turned it into this error; otherwise do nothing.
 
-    An interrupt that was handled before the block is ignored. Other errors pass unchanged.
+    Args:
+        error: The error that was raised.
+        handled_before: The error that was handled before; an interrupt behind it is ignored.
     """
-    handled_before = sys.exception()
-    try:
-        yield
-    except Exception as error:
-        cause = error.__context__
-        while cause is not None and cause is not handled_before:
-            if isinstance(cause, KeyboardInterrupt):
-                raise KeyboardInterrupt from None
-            cause = cause.__context__
-        raise
+    cause = error.__context__
+    while cause is not None and cause is not handled_before:
+        if isinstance(cause, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        cause = cause.__context__
 
 
 def _to_milliseconds(seconds: float) -> int:
