@@ -48,11 +48,6 @@ def make_asked_rows_condition(tx: Connection, task: Task) -> ColumnElement[bool]
     return and_(condition, *task.make_grid(tx).make_conditions(tx, task.asked_rows.row_filter))
 
 
-def _make_claimable_condition(tx: Connection, task: Task) -> ColumnElement[bool]:
-    """Return the SQL condition of the rows that the next batch can claim."""
-    return make_asked_rows_condition(tx, task) & ~task.select_task_rows(tx).is_blocked
-
-
 def select_claimable_rows(
     tx: Connection,
     task: Task,
@@ -65,8 +60,9 @@ def select_claimable_rows(
     Args:
         after_row_id: Only rows after this row id.
     """
-    condition = _make_claimable_condition(tx, task)
-    return task.select_task_rows(tx).select_rows(condition, names=column_names, after=after_row_id)
+    table = task.select_task_rows(tx)
+    condition = make_asked_rows_condition(tx, task) & ~table.is_blocked
+    return table.select_rows(condition, names=column_names, after=after_row_id)
 
 
 def read_claimable_rows(
@@ -99,8 +95,9 @@ def filter_claimable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> 
     These rows can be asked, no batch asks them now (claimed), and they were not stopped
     after failures (parked).
     """
-    condition = _make_claimable_condition(tx, task)
-    claimable_ids = task.select_task_rows(tx).filter_ids(tx, row_ids, condition)
+    table = task.select_task_rows(tx)
+    condition = make_asked_rows_condition(tx, task)
+    claimable_ids = table.filter_ids(tx, row_ids, condition, ~table.is_blocked)
     return [row_id for row_id in row_ids if row_id in claimable_ids]
 
 

@@ -149,6 +149,10 @@ class UserTask(Task):
         With `write_to=`, a row that was written into another program's table for the backend and
         the model of this task counts as answered, too.
         """
+        return self._task_rows
+
+    @cached_property
+    def _task_rows(self) -> TaskRows:
         table = select_task_rows(
             self.record,
             self.stored_rows,
