@@ -36,6 +36,8 @@ NOUNS = TaskNouns(
 class ImagesTask(UserTask):
     """The task of images; its answers go to `asset_ai`, whatever its record says."""
 
+    fill_hint = HOW_TO_BEGIN
+    source_hint = HOW_TO_BEGIN
     image_folder_hint = HintTemplate(
         "`{}` adds a folder",
         CommandHint("import-images", folder="photos/"),
@@ -44,8 +46,6 @@ class ImagesTask(UserTask):
     def __init__(self, record: TaskRecord, settings: Settings, provider: str) -> None:
         """Make the task of a record; see `UserTask`."""
         super().__init__(record, settings, provider, nouns=NOUNS, write_to=f"{ASSET_AI}.asset_id")
-        self.fill_hint = HOW_TO_BEGIN
-        self.source_hint = HOW_TO_BEGIN
         self.answer_tokens = 220
 
     def find_row_id(self, tx: Connection, name: str) -> str:

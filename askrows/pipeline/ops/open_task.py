@@ -146,7 +146,7 @@ def _prepare_folder_tables_and_task(
     is_new_folder = not settings.data.exists()
     make_data_folder(settings.data)
     try:
-        _prepare_tables(settings, store, display, task_name=tables_task)
+        workspace_id = _prepare_tables(settings, store, display, task_name=tables_task)
     except ConfigurationError:
         # Without rights in the database, no empty folder stays.
         if is_new_folder:
@@ -156,11 +156,10 @@ def _prepare_folder_tables_and_task(
     if is_user_task_set(settings):
         from askrows.pipeline.tasks import task_registry
 
-        name = task_registry.register_task_if_new(store, settings, display=display)
-        task_registry.apply_preferred_versions(store, name, settings)
+        name = task_registry.open_registered_task(store, settings, display=display)
         settings = replace(settings, task=name)
 
-    write_missing_marker(settings, store)
+    write_missing_marker(settings, store, workspace_id)
     return settings
 
 
@@ -220,13 +219,16 @@ def _make_session(
 
 def _prepare_tables(
     settings: Settings, store: Store, display: Progress, *, task_name: str | None
-) -> None:
+) -> str:
     """Create the engine's tables, and create or complete those of a shipped task.
 
     A line about each change of tables is printed.
 
     Args:
         task_name: The task whose tables are completed if it is shipped; None for no task.
+
+    Returns:
+        The id of the workspace.
 
     Raises:
         ConfigurationError: The folder belongs to another database.
@@ -237,11 +239,14 @@ def _prepare_tables(
         is_ready = schema.is_workspace(tx)
         workspace_id = workspace.get_workspace(tx).workspace_id if is_ready else None
         workspace.check_sealed_folder(settings.data, workspace_id, database_name=store.display_name)
-        is_ready = is_ready and all(tables.is_complete(tx, settings) for tables in task_tables)
-    if not is_ready:
-        adopters = [partial(tables.adopt, settings=settings) for tables in task_tables]
-        for line in schema.ensure_schema(store, adopters):
-            display.say(line)
+        is_complete = is_ready and all(tables.is_complete(tx, settings) for tables in task_tables)
+    if workspace_id is not None and is_complete:
+        return workspace_id
+
+    adopters = [partial(tables.adopt, settings=settings) for tables in task_tables]
+    for line in schema.ensure_schema(store, adopters):
+        display.say(line)
+    return store.query(workspace.get_workspace).workspace_id
 
 
 def _check_no_table_is_missing(

@@ -140,11 +140,6 @@ class Task(ABC):
     # State of prompt and schema (`task@n`). With the model it is the version of an answer.
     prompt_version: str
     nouns: TaskNouns
-    # Hint that is shown if there are no rows yet.
-    fill_hint: HintTemplate
-    # Where the rows come from and how to change them; empty if rows are imported. Rows of a source
-    # are read again and again, so that a forgotten row would return.
-    source_hint: HintTemplate | str = ""
     # The record and the file of a user's task, or of a shipped task of the same kind.
     user_file: "UserFile | None" = None
 
@@ -189,6 +184,19 @@ class Task(ABC):
     index: IndexedTask | None = None
     # Hint that is shown if the task has no index.
     index_hint: HintTemplate | str = ""
+
+    @property
+    @abstractmethod
+    def fill_hint(self) -> HintTemplate:
+        """Return the hint that is shown if there are no rows yet."""
+
+    @property
+    def source_hint(self) -> HintTemplate | str:
+        """Return where the rows come from and how to change them; empty if rows are imported.
+
+        Rows of a source are read again and again, so that a forgotten row would return.
+        """
+        return ""
 
     def copy_with_asked_rows(self, asked_rows: AskedRows) -> Self:
         """Return a copy of the task in which a command asks these rows."""

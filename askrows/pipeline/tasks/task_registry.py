@@ -494,7 +494,34 @@ def _has_index_change(stored_record: TaskRecord, merged_record: TaskRecord) -> b
     )
 
 
-def apply_preferred_versions(store: Store, name: str, settings: Settings) -> None:
+def open_registered_task(store: Store, settings: Settings, *, display: Progress) -> str:
+    """Register the task of TASK if it is new, apply PREFER_VERSIONS, and return the task's name.
+
+    One snapshot is enough for a registered task whose views are up to date.
+
+    Raises:
+        InputError, ConfigurationError: As `register_task_if_new`.
+    """
+    with store.read() as tx:
+        name = resolve_registered_task_name(tx, settings)
+        if name is not None and _shows_preferred_versions(tx, name, settings):
+            return name
+
+    name = register_task_if_new(store, settings, display=display)
+    _apply_preferred_versions(store, name, settings)
+    return name
+
+
+def _shows_preferred_versions(tx: Connection, name: str, settings: Settings) -> bool:
+    """Return whether PREFER_VERSIONS is stored with a task, and its views show it."""
+    record = workspace.get_task(tx, name)
+    if record is None:
+        return False
+    is_stored = settings.prefer_versions in {None, record.preferred_versions}
+    return is_stored and are_views_made(tx, record)
+
+
+def _apply_preferred_versions(store: Store, name: str, settings: Settings) -> None:
     """Store PREFER_VERSIONS with a task, and update its views to show the preferred answers.
 
     A changed preference is also recorded as a change of the task's rows. `PREFER_VERSIONS=none`
@@ -507,19 +534,15 @@ def apply_preferred_versions(store: Store, name: str, settings: Settings) -> Non
         name: The name of the task.
         settings: They contain the preferred versions.
     """
-    versions = settings.prefer_versions
-    with store.read() as tx:
-        record = workspace.get_task(tx, name)
-        if record is None:
-            return
-        is_stored = versions in {None, record.preferred_versions}
-        if is_stored and are_views_made(tx, record):
-            return
+    if store.query(_shows_preferred_versions, name, settings):
+        return
 
+    versions = settings.prefer_versions
     with store.write() as tx:
-        record = workspace.get_task(tx, name) or record
-        if versions not in {None, record.preferred_versions}:
+        record = workspace.get_task(tx, name)
+        if record is not None and versions not in {None, record.preferred_versions}:
             workspace.update_task(tx, name, preferred_versions=versions)
             workspace.record_row_change(tx, name)
-            record = workspace.get_task(tx, name) or record
-        make_views(tx, record)
+            record = workspace.get_task(tx, name)
+        if record is not None:
+            make_views(tx, record)

@@ -115,8 +115,6 @@ class UserTask(Task):
         self.name = record.name
         self.subject = record.name
         self.nouns = nouns or _make_nouns(record)
-        self.fill_hint = _make_fill_hint(record, self.nouns)
-        self.source_hint = _make_source_hint(record)
         # A key of several columns has no name column.
         self.key_columns = [name for name, _ in record.key]
         self.name_columns = self.key_columns if len(record.key) == 1 else ()
@@ -135,6 +133,30 @@ class UserTask(Task):
         self.answer_target = make_answer_target(record, provider, write_to)
         if record.index_template:
             self.index = user_views.make_index(self, record, record.index_template)
+
+    @property
+    def fill_hint(self) -> HintTemplate:
+        """Return the hint that is shown if the source has no rows."""
+        empty_source_text = f"{self.record.items} has no row that can be asked about"
+        if self.record.is_query:
+            empty_source_text = "the task's query returns no rows"
+        return HintTemplate(
+            "{}; add rows, then `{}` asks about a few",
+            empty_source_text,
+            self.nouns.command("try"),
+        )
+
+    @property
+    def source_hint(self) -> HintTemplate | str:
+        """Return the hint that names the source of the rows and how to change it."""
+        record = self.record
+        if record.items == MEMORY_ROWS:
+            return "the rows come from Python code; pass other rows there"
+        if record.is_query:
+            return (
+                f"the rows come from the query in `{record.path}`; change the query or its tables"
+            )
+        return f"the rows come from `{record.items}`; change that file, and it is read again"
 
     # ---- rows
 
@@ -649,24 +671,3 @@ def _make_nouns(record: TaskRecord) -> TaskNouns:
         ask_command=CommandHint("tag", task=record.name),
         task_option=record.name,
     )
-
-
-def _make_fill_hint(record: TaskRecord, nouns: TaskNouns) -> HintTemplate:
-    """Return the hint that is shown if the source has no rows."""
-    empty_source_text = f"{record.items} has no row that can be asked about"
-    if record.is_query:
-        empty_source_text = "the task's query returns no rows"
-    return HintTemplate(
-        "{}; add rows, then `{}` asks about a few",
-        empty_source_text,
-        nouns.command("try"),
-    )
-
-
-def _make_source_hint(record: TaskRecord) -> str:
-    """Return the hint that names the source of the rows and how to change it."""
-    if record.items == MEMORY_ROWS:
-        return "the rows come from Python code; pass other rows there"
-    if record.is_query:
-        return f"the rows come from the query in `{record.path}`; change the query or its tables"
-    return f"the rows come from `{record.items}`; change that file, and it is read again"

@@ -85,10 +85,9 @@ def _check_bound_backend(settings: Settings, bound_backend: str | None) -> None:
     )
 
 
-def write_missing_marker(settings: Settings, store: Store) -> None:
+def write_missing_marker(settings: Settings, store: Store, workspace_id: str) -> None:
     """Write the folder's marker if it is missing or names another workspace."""
     marker = workspace.read_marker(settings.data)
-    workspace_id = store.query(workspace.get_workspace).workspace_id
     if marker is None or marker.workspace_id != workspace_id:
         location = store.address
         if store.path is not None and not settings.database_url:
