@@ -16,9 +16,10 @@ from askrows.jobs.variables import (
 )
 from askrows.pipeline.core import __version__
 from askrows.pipeline.core.text import find_similar
-from askrows.pipeline.workflows import shipped_tasks
+from askrows.pipeline.tasks.shipped_task import register_shipped_tasks
+from askrows.pipeline.workflows.shipped_tasks import SHIPPED_TASKS
 
-shipped_tasks.register()
+register_shipped_tasks(SHIPPED_TASKS)
 
 
 class CommandGroup(click.Group):

@@ -6,10 +6,11 @@ from askrows.jobs.output import Terminal
 from askrows.jobs.variables import read_settings, set_hint_form
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.settings import override_settings
-from askrows.pipeline.workflows import shipped_tasks
+from askrows.pipeline.tasks.shipped_task import register_shipped_tasks
 from askrows.pipeline.workflows.python_api import Workspace
+from askrows.pipeline.workflows.shipped_tasks import SHIPPED_TASKS
 
-shipped_tasks.register()
+register_shipped_tasks(SHIPPED_TASKS)
 
 
 class WarningOutput(NoProgress):

@@ -1,6 +1,7 @@
 """Tasks that ship with askrows, and the registry of them.
 
-`workflows.shipped_tasks` registers them when a program starts, so that no module here names one.
+A program registers those of `workflows.shipped_tasks` when it starts, so that no module here names
+one.
 """
 
 from collections.abc import Callable, Iterable
@@ -8,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from askrows.pipeline.core.command_hint import HintTemplate
-from askrows.pipeline.tasks.built_in_declarations import register_built_in_declaration
 
 # Programs register the tasks when they start, so nothing heavy is imported here.
 if TYPE_CHECKING:
@@ -63,10 +63,7 @@ _registered_tasks: dict[str, ShippedTask] = {}
 
 def register_shipped_tasks(tasks: Iterable[ShippedTask]) -> None:
     """Make tasks known to all workspaces of this process; the first is the default task."""
-    for task in tasks:
-        _registered_tasks[task.name] = task
-        if task.load_declaration is not None:
-            register_built_in_declaration(task.name, task.load_declaration)
+    _registered_tasks.update((task.name, task) for task in tasks)
 
 
 def list_shipped_tasks() -> tuple[ShippedTask, ...]:
@@ -77,3 +74,11 @@ def list_shipped_tasks() -> tuple[ShippedTask, ...]:
 def find_shipped_task(name: str) -> ShippedTask | None:
     """Return a registered task by the value of TASK=; None if there is none of that name."""
     return _registered_tasks.get(name)
+
+
+def load_shipped_declaration(name: str) -> "Declaration | None":
+    """Return the declaration of a registered task that has a record; None if there is none."""
+    task = find_shipped_task(name)
+    if task is None or task.load_declaration is None:
+        return None
+    return task.load_declaration()

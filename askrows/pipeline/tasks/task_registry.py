@@ -44,7 +44,6 @@ from askrows.pipeline.store import workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.tasks import task_faults, task_file
-from askrows.pipeline.tasks.built_in_declarations import load_built_in_declaration
 from askrows.pipeline.tasks.declaration_changes import (
     check_table_prefix,
     hash_document,
@@ -52,7 +51,11 @@ from askrows.pipeline.tasks.declaration_changes import (
     merge_stored_record,
     refuse_or_record_declaration_change,
 )
-from askrows.pipeline.tasks.shipped_task import find_shipped_task, list_shipped_tasks
+from askrows.pipeline.tasks.shipped_task import (
+    find_shipped_task,
+    list_shipped_tasks,
+    load_shipped_declaration,
+)
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_faults import (
     find_column_faults,
@@ -232,7 +235,7 @@ def check_task_can_be_registered(
         has_database = tx is not None
 
     is_readable = has_own_rows(declaration) or has_database
-    if not is_readable or load_built_in_declaration(declaration.name) is not None:
+    if not is_readable or load_shipped_declaration(declaration.name) is not None:
         return
 
     with contextlib.closing(
