@@ -32,19 +32,15 @@ _UNSPACED = re.compile(
 )
 # Inside a word or a sentence. Superscript and subscript are missing: 10<sup>2</sup> without them
 # is another number.
-_INLINE_TAGS = "a abbr b big cite code del em font i ins kbd mark q s small span strike strong tt u"
+_INLINE_TAGS = "a|abbr|b|big|cite|code|del|em|font|i|ins|kbd|mark|q|s|small|span|strike|strong|tt|u"
 _BLOCK_TAGS = (
-    "blockquote br center div h1 h2 h3 h4 h5 h6 hr li ol p pre table tbody td th thead tr ul"
+    "blockquote|br|center|div|h1|h2|h3|h4|h5|h6|hr|li|ol|p|pre|table|tbody|td|th|thead|tr|ul"
 )
 _ATTRIBUTES = r"""(?:\s+[A-Za-z-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=]+))*\s*/?"""
 
 
-def _tag_pattern(names: str) -> re.Pattern[str]:
-    return re.compile(rf"</?(?:{names.replace(' ', '|')}){_ATTRIBUTES}>", re.IGNORECASE)
-
-
-_INLINE_TAG = _tag_pattern(_INLINE_TAGS)
-_BLOCK_TAG = _tag_pattern(_BLOCK_TAGS)
+_INLINE_TAG = re.compile(rf"</?(?:{_INLINE_TAGS}){_ATTRIBUTES}>", re.IGNORECASE)
+_BLOCK_TAG = re.compile(rf"</?(?:{_BLOCK_TAGS}){_ATTRIBUTES}>", re.IGNORECASE)
 # Not before a number, because `> 5` can mean more than five.
 _LINE_PREFIX = re.compile(
     r"^[^\S\n]*(?:>[^\S\n]*)+(?<=\s)(?![\s\d.,<>$\u20ac\u00a3\u00b1-])",

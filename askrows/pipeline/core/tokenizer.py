@@ -56,9 +56,7 @@ STEMMABLE_LENGTHS = range(3, 41)  # characters
 
 _SPACE = ord(" ")
 # Table for bytes.translate: ASCII letters become small, other ASCII except digits becomes spaces.
-_ASCII_TABLE = bytes(
-    ord(chr(code).lower()) if chr(code).isalnum() else _SPACE for code in range(128)
-) + bytes(range(128, 256))
+_ASCII_TABLE = re.sub(rb"[^a-z0-9\x80-\xff]", b" ", bytes(range(256)).lower())
 _NON_SPACE_RUN = re.compile(r"\S+")
 # A long run of letters is read once: each match begins a word, and gives no letter back.
 _JOINED_WORD = re.compile(r"(?<!\w)\w++(?:[&'\u2019\uff06\uff07]\w++)++")

@@ -211,17 +211,13 @@ class TableSpec:
         return [name for name in self.indexed_columns if name not in first_columns]
 
 
+@dataclass(frozen=True)
 class TaskTables:
     """The tables of a task, which are made, adopted and moved to a server together."""
 
-    def __init__(self, make_specs: Callable[[Connection, Settings], Sequence[TableSpec]]) -> None:
-        """Store the requirements.
-
-        Args:
-            make_specs: Returns the requirements in a database. The marker index of the last table
-                proves that all tables were adopted.
-        """
-        self.make_specs = make_specs
+    # Returns the requirements in a database. The marker index of the last table proves that all
+    # tables were adopted.
+    make_specs: Callable[[Connection, Settings], Sequence[TableSpec]]
 
     def adopt(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
         """Adopt all tables of the task: make each, or add the columns and indexes that it lacks.

@@ -74,7 +74,7 @@ _SERVER_QUOTATION = (
 # The member of a connection's information that says that it has the functions.
 _FUNCTIONS_MARK = "askrows_where"
 # All characters that `str.strip` removes, for SQL's trim.
-_WHITE_SPACE = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
+_WHITE_SPACE = "".join(filter(str.isspace, map(chr, range(0x3001))))
 
 
 class JsonCell(NamedTuple):

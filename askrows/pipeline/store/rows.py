@@ -62,7 +62,11 @@ _staged = Table(
     MetaData(),
     Column("row_id", Text, primary_key=True),
     Column("n", BigInteger, nullable=False),
-    *(Column(name, Boolean if name == "is_empty" else Text) for name in STAGED_COLUMNS),
+    Column("row", Text),
+    Column("input_hash", Text),
+    Column("is_empty", Boolean),
+    Column("seen", Text),
+    Column("unusable", Text),
     prefixes=["TEMPORARY"],
 )
 
