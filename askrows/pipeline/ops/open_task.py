@@ -35,18 +35,18 @@ from askrows.pipeline.tasks.selection import (
 )
 from askrows.pipeline.tasks.shipped_task import ShippedTask, find_shipped_task
 from askrows.pipeline.workspace.data_folder import (
+    check_folder_exists,
     check_no_link_leads_out,
     lacks_workspace_files,
     make_data_folder,
+    write_missing_marker,
 )
+from askrows.pipeline.workspace.open_workspace import make_open_workspace
 from askrows.pipeline.workspace.opening import (
     Access,
-    check_folder_exists,
     confirm_additions,
     list_other_tables,
     make_no_workspace_error,
-    make_open_workspace,
-    write_missing_marker,
 )
 
 NEW_WORKSPACE_HINT = HintTemplate(

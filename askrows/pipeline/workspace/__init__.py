@@ -1,8 +1,8 @@
 """The workspace: its folder, its database, and the consent to change them.
 
-- `open_workspace` is the frozen value `OpenWorkspace`: what each command has of a workspace.
-- `opening` prepares the folder and the database, checks the schema number, and asks for consent.
-- `data_folder` makes the folder DATA, refuses links that lead out of it, and protects its files.
+- `open_workspace` makes the frozen value `OpenWorkspace`: what each command has of a workspace.
+- `opening` says what a command may do, and asks for consent.
+- `data_folder` makes and marks the folder, and refuses links that lead out of it.
 
 The workspace knows no task: `tasks.selection` chooses it, and `ops.open_task` does both.
 """

@@ -1,16 +1,17 @@
-"""The folder of a workspace: make it, refuse links that lead out of it, and protect its files."""
+"""The folder of a workspace: make and mark it, refuse links out of it, and protect its files."""
 
 import contextlib
 import errno
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.files import PRIVATE_MODE, resolve_target
-from askrows.pipeline.core.settings import DOTENV
+from askrows.pipeline.core.settings import DOTENV, Settings
 from askrows.pipeline.core.text import SURROGATES
 from askrows.pipeline.store import workspace
 from askrows.pipeline.store.database import Store
@@ -36,6 +37,27 @@ def make_data_folder(data: Path) -> None:
     """
     with _translate_os_errors(data):
         data.mkdir(PRIVATE_MODE, parents=True, exist_ok=True)
+
+
+def check_folder_exists(settings: Settings, store: Store) -> None:
+    """Raise ConfigurationError if the folder of an existing workspace is missing."""
+    if not settings.data.is_dir():
+        raise ConfigurationError(
+            f"the folder {settings.data} does not exist, but its database {store.display_name} "
+            "does: its files are in another folder, or lost; nothing was made",
+            hint=f"set {OptionHint('data')} to the folder that belongs to that database; "
+            f"`mkdir {shlex.quote(str(settings.data))}` begins a new folder, without these files",
+        )
+
+
+def write_missing_marker(settings: Settings, store: Store, workspace_id: str) -> None:
+    """Write the folder's marker if it is missing or names another workspace."""
+    marker = workspace.read_marker(settings.data)
+    if marker is None or marker.workspace_id != workspace_id:
+        location = store.address
+        if store.path is not None and not settings.database_url:
+            location = store.path.name
+        workspace.write_marker(settings.data, workspace.FolderMarker(workspace_id, location))
 
 
 def is_free(data: Path) -> bool:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from askrows.pipeline.core.command_hint import OptionHint
-from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.core.command_hint import CommandHint, OptionHint
+from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.store import workspace
+from askrows.pipeline.store import journal, workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.locks import Lock, Locks
 
@@ -90,3 +90,59 @@ class OpenWorkspace:
     def lock(self, name: str) -> contextlib.AbstractContextManager[Lock]:
         """Lock a name for a block; wait for another holder and print who it is."""
         return self.locks.wait_for_lock(name, announce=self.display.say, sleep=self.sleep)
+
+
+def make_open_workspace(
+    tx: Connection,
+    settings: Settings,
+    store: Store,
+    display: Progress,
+    *,
+    confirm: Callable[[str], bool],
+) -> OpenWorkspace:
+    """Return the workspace of a database, with the settings of its backend; write nothing.
+
+    Args:
+        confirm: Asks a person a question; returns the answer.
+
+    Raises:
+        ConfigurationError: The workspace is bound to another backend than the settings name.
+    """
+    workspace_row = workspace.get_workspace(tx)
+    _check_bound_backend(settings, workspace_row.backend)
+    backend = workspace_row.backend or settings.effective_backend
+    return OpenWorkspace(
+        settings=settings.for_backend(backend, lag_s=journal.read_list_delay_s(tx)),
+        store=store,
+        locks=Locks(store, settings.data / "locks", workspace_row.workspace_id),
+        backend=backend,
+        display=display,
+        ask_person=confirm,
+        now=store.make_clock(tx),
+    )
+
+
+def _check_bound_backend(settings: Settings, bound_backend: str | None) -> None:
+    """Check that the settings do not name another backend than the one a workspace is bound to.
+
+    Args:
+        bound_backend: The backend whose answers the workspace stores; None before the first upload.
+
+    Raises:
+        ConfigurationError: They name another backend.
+    """
+    if bound_backend is None or settings.backend in {None, bound_backend}:
+        return
+
+    rollback_hint = ""
+    if bound_backend == "local":
+        rollback_hint = (
+            ", or roll back all answers of the local engine: "
+            f"`{CommandHint('versions')}` lists them"
+        )
+    requested_backend = OptionHint(backend=settings.backend)
+    raise ConfigurationError(
+        f"this workspace is bound to the {bound_backend} backend, "
+        f"but {requested_backend} is set; nothing was changed",
+        hint=f"set {OptionHint('data')} to another directory{rollback_hint}",
+    )

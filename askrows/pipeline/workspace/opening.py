@@ -1,21 +1,17 @@
-"""Open a workspace: its folder, its database, and consent to add to another program's database.
+"""What a command may do with a workspace, and consent to add to another program's database.
 
 What a task needs is no part of it: `ops.open_task` opens a workspace together with a task.
 """
 
-import shlex
 from collections.abc import Callable, Sequence
 from enum import Enum
 
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import ConfigurationError
-from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import join_first
-from askrows.pipeline.store import journal, schema, workspace
+from askrows.pipeline.store import journal, schema
 from askrows.pipeline.store.database import Connection, Store
-from askrows.pipeline.store.locks import Locks
-from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 # Table names in a message.
 MAX_LISTED_TABLES = 5
@@ -27,83 +23,6 @@ class Access(Enum):
     READ = "read"
     WRITE = "write"
     CREATE = "create"
-
-
-def make_open_workspace(
-    tx: Connection,
-    settings: Settings,
-    store: Store,
-    display: Progress,
-    *,
-    confirm: Callable[[str], bool],
-) -> OpenWorkspace:
-    """Return the workspace of a database, with the settings of its backend; write nothing.
-
-    Args:
-        confirm: Asks a person a question; returns the answer.
-
-    Raises:
-        ConfigurationError: The workspace is bound to another backend than the settings name.
-    """
-    workspace_row = workspace.get_workspace(tx)
-    _check_bound_backend(settings, workspace_row.backend)
-    backend = workspace_row.backend or settings.effective_backend
-    return OpenWorkspace(
-        settings=settings.for_backend(backend, lag_s=journal.read_list_delay_s(tx)),
-        store=store,
-        locks=Locks(store, settings.data / "locks", workspace_row.workspace_id),
-        backend=backend,
-        display=display,
-        ask_person=confirm,
-        now=store.make_clock(tx),
-    )
-
-
-def _check_bound_backend(settings: Settings, bound_backend: str | None) -> None:
-    """Check that the settings do not name another backend than the one a workspace is bound to.
-
-    Args:
-        bound_backend: The backend whose answers the workspace stores; None before the first upload.
-
-    Raises:
-        ConfigurationError: They name another backend.
-    """
-    if bound_backend is None or settings.backend in {None, bound_backend}:
-        return
-
-    rollback_hint = ""
-    if bound_backend == "local":
-        rollback_hint = (
-            ", or roll back all answers of the local engine: "
-            f"`{CommandHint('versions')}` lists them"
-        )
-    requested_backend = OptionHint(backend=settings.backend)
-    raise ConfigurationError(
-        f"this workspace is bound to the {bound_backend} backend, "
-        f"but {requested_backend} is set; nothing was changed",
-        hint=f"set {OptionHint('data')} to another directory{rollback_hint}",
-    )
-
-
-def write_missing_marker(settings: Settings, store: Store, workspace_id: str) -> None:
-    """Write the folder's marker if it is missing or names another workspace."""
-    marker = workspace.read_marker(settings.data)
-    if marker is None or marker.workspace_id != workspace_id:
-        location = store.address
-        if store.path is not None and not settings.database_url:
-            location = store.path.name
-        workspace.write_marker(settings.data, workspace.FolderMarker(workspace_id, location))
-
-
-def check_folder_exists(settings: Settings, store: Store) -> None:
-    """Raise ConfigurationError if the folder of an existing workspace is missing."""
-    if not settings.data.is_dir():
-        raise ConfigurationError(
-            f"the folder {settings.data} does not exist, but its database {store.display_name} "
-            "does: its files are in another folder, or lost; nothing was made",
-            hint=f"set {OptionHint('data')} to the folder that belongs to that database; "
-            f"`mkdir {shlex.quote(str(settings.data))}` begins a new folder, without these files",
-        )
 
 
 def list_other_tables(tx: Connection, *, has_workspace: bool) -> list[str]:
