@@ -501,10 +501,10 @@ def _byte_collation(tx: Connection) -> str:
 
 def make_answer_target(
     record: TaskRecord,
+    write_to: str,
     provider: str = "",
-    write_to: str | None = None,
-) -> AnswerTarget | None:
-    """Return the table or column of another program that shows the answers; None without one.
+) -> AnswerTarget:
+    """Return the table or column of another program that shows the answers.
 
     For example, `people.note=summary` names the column `note` of the table `people` and the field
     `summary`. A schema may precede the table. Without a field, the table gets records. Names in
@@ -512,16 +512,12 @@ def make_answer_target(
 
     Args:
         record: The task.
+        write_to: The column that is written, as `write_to=` names it.
         provider: The backend that answers now.
-        write_to: The column that is written; `write_to=` of the task if None.
 
     Raises:
         InputError: `write_to=` names no table with a column.
     """
-    write_to = write_to or record.write_to
-    if write_to is None:
-        return None
-
     match = _WRITE_TO.fullmatch(write_to)
     if match is None:
         raise InputError(

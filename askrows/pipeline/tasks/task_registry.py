@@ -263,8 +263,8 @@ def _check_write_target(tx: Connection, record: TaskRecord) -> None:
     Raises:
         InputError: The target cannot be written to.
     """
-    target = make_answer_target(record)
-    if target is not None:
+    if record.write_to is not None:
+        target = make_answer_target(record, record.write_to)
         target.check(tx)
 
 

@@ -37,10 +37,7 @@ from askrows.pipeline.rows.stored_rows import (
     select_task_rows,
 )
 from askrows.pipeline.rows.task_rows import TaskRows
-from askrows.pipeline.rows.write_to import (
-    TargetValue,
-    make_answer_target,
-)
+from askrows.pipeline.rows.write_to import AnswerTarget, TargetValue, make_answer_target
 from askrows.pipeline.store import answers as stored_answers
 from askrows.pipeline.store.answers import VersionCounts
 from askrows.pipeline.store.database import Store, select_matching
@@ -130,7 +127,10 @@ class UserTask(Task):
             self.preferred_versions = settings.prefer_versions
         decision_model = settings.for_backend(provider).decision_model.removeprefix("models/")
         self.decision_version = f"{record.prompt_version}/{decision_model}"
-        self.answer_target = make_answer_target(record, provider, write_to)
+        self.answer_target: AnswerTarget | None = None
+        target_name = write_to or record.write_to
+        if target_name is not None:
+            self.answer_target = make_answer_target(record, target_name, provider)
         if record.index_template:
             self.index = user_views.make_index(self, record, record.index_template)
 
