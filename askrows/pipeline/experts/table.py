@@ -157,11 +157,16 @@ experts = Table(
     MetaData(),
     Column("id", ID, primary_key=True),
     Column(USERNAME, Text, nullable=False, unique=True),
-    *(
-        Column(name, RATE if name == "hourly_rate" else Text)
-        for name in HEADERS
-        if name != USERNAME
-    ),
+    Column("first_name", Text),
+    Column("last_name", Text),
+    Column("job_title", Text),
+    Column("company", Text),
+    Column("bio", Text),
+    Column("hourly_rate", RATE),
+    Column("currency", Text),
+    Column("profile_url", Text),
+    Column("profile_url_utm", Text),
+    Column("category", Text),
     # A JSON list; NULL until the person is tagged.
     Column("tags", Text),
     Column("findability_score", NUMBER_COLUMN_TYPE),
@@ -191,9 +196,7 @@ _tags_text = cast(experts.c.tags, Text)
 _tags_without_space: ColumnElement[str] = _tags_text
 for _character in JSON_WHITE_SPACE:
     _tags_without_space = func.replace(_tags_without_space, _character, "")
-_means_no_list = or_(
-    *(_tags_without_space == empty_text for empty_text in sorted(EMPTY_LIST_TEXTS)),
-)
+_means_no_list = or_(*map(_tags_without_space.__eq__, sorted(EMPTY_LIST_TEXTS)))
 # Tags are NULL or text that means an empty or missing list. Equalities are used instead of IN,
 # which is not possible in an UPDATE of many rows. The quick test for a string comes first.
 untagged = or_(experts.c.tags.is_(None), and_(~_tags_text.like('%"%'), _means_no_list))
