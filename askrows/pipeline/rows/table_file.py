@@ -1,6 +1,6 @@
-"""A file with rows: its columns and its rows, which the function of its format reads."""
+"""A file with rows: its columns and its rows, which the module of its format reads."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from askrows.pipeline.rows.csv_table import open_csv
@@ -8,14 +8,6 @@ from askrows.pipeline.rows.named_cells import open_json, open_parquet
 from askrows.pipeline.rows.row_findings import ReadRow
 from askrows.pipeline.rows.sheet import open_sheet
 from askrows.pipeline.rows.source_file import SourceFile, SourceTable
-
-_OPENER_BY_FORMAT: Mapping[str, Callable[[SourceFile], SourceTable]] = {
-    "csv": open_csv,
-    "json": open_json,
-    "jsonl": open_json,
-    "parquet": open_parquet,
-    "xlsx": open_sheet,
-}
 
 
 class TableFile(SourceFile):
@@ -28,7 +20,13 @@ class TableFile(SourceFile):
     @cached_property
     def _table(self) -> SourceTable:
         with self.translate_errors(OSError, UnicodeError):
-            return _OPENER_BY_FORMAT[self.format](self)
+            if self.format == "csv":
+                return open_csv(self)
+            if self.format == "xlsx":
+                return open_sheet(self)
+            if self.format == "parquet":
+                return open_parquet(self)
+            return open_json(self)
 
     @property
     def names(self) -> Sequence[str]:

@@ -1,8 +1,6 @@
 """Import the rows of a shipped task from a file or a folder, and report the counts and findings."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
@@ -18,31 +16,27 @@ from askrows.pipeline.core.text import plural
 from askrows.pipeline.experts import import_ as people
 from askrows.pipeline.images import import_ as images
 from askrows.pipeline.passages import import_ as passages
-from askrows.pipeline.rows.row_import import FindingGroup, ImportOptions, ImportReport, MappedFile
+from askrows.pipeline.rows.row_import import FindingGroup, ImportOptions, ImportReport
 from askrows.pipeline.workspace.data_folder import lacks_workspace_files
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
-__all__ = ["IMPORTED_TASKS", "ImportOptions", "check_file", "check_readable", "import_file"]
+__all__ = [
+    "FILE_TASKS",
+    "IMPORTED_TASKS",
+    "ImportOptions",
+    "check_file",
+    "check_readable",
+    "import_file",
+    "import_file_rows",
+]
 
 # Columns of findings; see `make_table`.
 FINDING_COLUMNS = "finding=kind times=count column why=reason examples"
+PEOPLE_TASK = "experts"
 IMAGES_TASK = "images"
-
-
-class RowImporter(NamedTuple):
-    """The functions that import the rows of a task from a file."""
-
-    # Reads the rows of a file.
-    file_class: type[MappedFile]
-    import_rows: Callable[[OpenWorkspace, Path, ImportOptions], ImportReport]
-
-
-# By the value of TASK=.
-FILE_IMPORTERS = {
-    "experts": RowImporter(people.PeopleFile, people.import_people_file),
-    "passages": RowImporter(passages.PassagesFile, passages.import_passages),
-}
-IMPORTED_TASKS = (*FILE_IMPORTERS, IMAGES_TASK)
+# Tasks with rows from a file, and with them the task with rows from a folder.
+FILE_TASKS = (PEOPLE_TASK, "passages")
+IMPORTED_TASKS = (*FILE_TASKS, IMAGES_TASK)
 
 
 def check_readable(file: Path, participle: str) -> None:
@@ -88,9 +82,21 @@ def check_file(
         check_readable(file, "imported")
     may_create = not options.dry and lacks_workspace_files(data)
     if may_create and (file.is_file() or file.is_dir()):
-        rows = FILE_IMPORTERS[task_name].file_class(file, options)
-        if next(iter(rows), None) is None:
+        file_class = people.PeopleFile if task_name == PEOPLE_TASK else passages.PassagesFile
+        if next(iter(file_class(file, options)), None) is None:
             ImportReport(str(file)).require_imported_row()
+
+
+def import_file_rows(
+    workspace: OpenWorkspace, task_name: str, file: Path, options: ImportOptions
+) -> ImportReport:
+    """Import the rows of a file into one of FILE_TASKS; with the option `dry` only report.
+
+    The workspace need not have the task yet.
+    """
+    if task_name == PEOPLE_TASK:
+        return people.import_people_file(workspace, file, options)
+    return passages.import_passages(workspace, file, options)
 
 
 def import_file(ws: WorkspaceSession, file: Path, options: ImportOptions) -> Report:
@@ -104,7 +110,7 @@ def import_file(ws: WorkspaceSession, file: Path, options: ImportOptions) -> Rep
         return _import_images(ws, file)
 
     nouns = ws.task.nouns
-    imported = FILE_IMPORTERS[ws.settings.task].import_rows(ws.workspace, file, options)
+    imported = import_file_rows(ws.workspace, ws.settings.task, file, options)
     report = Report(imported.document, errors=collect_error(imported.require_imported_row))
     if imported.rows_in:
         counts = {

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -24,21 +23,24 @@ from starlette.responses import Response
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.declaration import HASH_KEY, ReadOptions
 from askrows.pipeline.core.errors import AskrowsError, InputError
-from askrows.pipeline.experts import import_ as people
 from askrows.pipeline.experts.person_rows import LAYOUT
 from askrows.pipeline.ops.open_task import (
     open_existing_or_temporary_workspace,
     open_workspace,
 )
-from askrows.pipeline.passages import import_ as passages
 from askrows.pipeline.rows.columns import fold_name
 from askrows.pipeline.rows.row_findings import SourceRow
 from askrows.pipeline.rows.row_import import ImportOptions, ImportReport
 from askrows.pipeline.rows.source import FileSource
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_template import GUESS_ALL_COLUMNS, ColumnChoice
-from askrows.pipeline.workflows import add_expert, ask, new_task_files, table_replacement
-from askrows.pipeline.workspace.open_workspace import OpenWorkspace
+from askrows.pipeline.workflows import (
+    add_expert,
+    ask,
+    new_task_files,
+    row_importers,
+    table_replacement,
+)
 from askrows.pipeline.workspace.opening import Access
 from askrows.web.app_state import PEOPLE_TASK, AppState
 from askrows.web.background_work import BackgroundJob
@@ -77,14 +79,6 @@ PERSON_FIELDS = (
     ("profile_url", "Profile address", "url"),
 )
 
-
-# Imports a file into the task of a session; with the option `dry` it only reports.
-Importer = Callable[[OpenWorkspace, Path, ImportOptions], ImportReport]
-# Importers of shipped tasks. A file may be imported before the workspace has the task.
-IMPORTERS: Mapping[str, Importer] = {
-    PEOPLE_TASK: people.import_people_file,
-    "passages": passages.import_passages,
-}
 # A new question is tried on this many rows, at most at this cost.
 TRIAL_ROWS = 5
 MAX_TRIAL_USD = 0.05
@@ -634,7 +628,7 @@ def _check_files_can_be_imported(app_state: AppState, task: str) -> None:
     Raises:
         RequestRefusedError: 422, the task is unknown or NEW_TASK, or its table cannot be replaced.
     """
-    if task in IMPORTERS:
+    if task in row_importers.FILE_TASKS:
         return
 
     reason = "there is no such task"
@@ -654,8 +648,8 @@ def _import_file(
     ws: WorkspaceSession, upload: Upload, options: ImportOptions
 ) -> ImportReport | table_replacement.TableReport:
     """Import the file of an upload into its task; with the option `dry` only report."""
-    if upload.task in IMPORTERS:
-        return IMPORTERS[upload.task](ws.workspace, upload.path, options)
+    if upload.task in row_importers.FILE_TASKS:
+        return row_importers.import_file_rows(ws.workspace, upload.task, upload.path, options)
     return table_replacement.replace_table(ws, upload.path, options)
 
 
@@ -676,7 +670,7 @@ def _make_upload_variables(upload: Upload, task: Task) -> dict[str, Any]:
         "preview_rows": preview_rows,
         "upload": upload,
         "upload_document": document,
-        "importers": IMPORTERS,
+        "file_tasks": row_importers.FILE_TASKS,
         "list_sent_columns": list_sent_columns,
         "has_row_names": list(task.key_columns) != [HASH_KEY],
         "work": upload.work.document if upload.work else None,

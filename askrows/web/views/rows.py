@@ -1,6 +1,6 @@
 """Rows page: the rows of a task with their answers, filtered and sorted, page by page."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Literal, NamedTuple
 
@@ -83,16 +83,13 @@ STATE_MEANINGS = {
     "set aside": "got no usable answer twice; it is asked again only if you say so",
     "gone": "is no longer in the table",
 }
-# Make the label of a filter from its text, by parameter. Others are displayed as they are.
-FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
-    "find": "Find: {}".format,
-    "state": state_label,
-    "answer_version": lambda text: f"answered by: {version_label(text)}",
-    "where": conditions.describe_condition,
-    "only": conditions.describe_condition,
-    "id": "row {}".format,
-    "doubtful": "doubtful: {}".format,
-    "checked": "corrected or checked: {}".format,
+# What precedes the text of a filter on the page, by parameter.
+FILTER_PREFIXES = {
+    "find": "Find: ",
+    "answer_version": "answered by: ",
+    "id": "row ",
+    "doubtful": "doubtful: ",
+    "checked": "corrected or checked: ",
 }
 
 
@@ -412,11 +409,22 @@ def _list_filter_chips(query: RowQuery, task: str) -> list[FilterLink]:
         address = query.address("/", task, differ=())
         chips.append(FilterLink(label, 0, address, is_selected=True))
     chips += [
-        make_link(query, task, name, text, label=FILTER_LABELS.get(name, str)(text))
+        make_link(query, task, name, text, label=_label_filter(name, text))
         for name, text in query.filter_pairs
         if name != "differ"
     ]
     return chips
+
+
+def _label_filter(parameter: str, text: str) -> str:
+    """Return the display text of a filter, which is a query parameter with its text."""
+    if parameter in {"where", "only"}:
+        return conditions.describe_condition(text)
+    if parameter == "state":
+        return state_label(text)
+    if parameter == "answer_version":
+        text = version_label(text)
+    return f"{FILTER_PREFIXES.get(parameter, '')}{text}"
 
 
 def _column_label(name: str) -> str:

@@ -47,8 +47,8 @@ MAX_NAMED_ROWS = 50
 # Batches of a live run whose files are linked.
 MAX_LISTED_PARTS = 10
 CANCEL_WORK_KIND = "cancel batch {}"
-# Take the folder of the workspace and the number of a batch, by kind of file.
-FILE_PATHS = {"requests": batch_files.request_path, "results": batch_files.result_path}
+# Kinds of files of a batch.
+FILE_KINDS = ("requests", "results")
 BatchNumber = Annotated[int, Path(ge=1, le=MAX_BATCH_NUMBER)]
 BatchNumberQuery = Annotated[int, Query(ge=1, le=MAX_BATCH_NUMBER)]
 CostKey = Annotated[str, Query(pattern=f"^({'|'.join(COST_KEYS)})$")]
@@ -73,7 +73,7 @@ def get_file(
 ) -> FileResponse:
     """Return the request file or result file of a batch unchanged; 404 if there is no such file."""
     with app_state.open_to_read() as ws:
-        path = FILE_PATHS[which](ws.data, number)
+        path = _make_file_path(ws.data, number, which)
     if not path.is_file():
         raise RequestRefusedError(
             404,
@@ -273,11 +273,18 @@ def _make_run_values(app_state: AppState, run: RunReport, now: datetime) -> dict
     }
 
 
+def _make_file_path(data: FilePath, number: int, kind: str) -> FilePath:
+    """Return the path of one of the FILE_KINDS of a batch; the file need not exist."""
+    if kind == "requests":
+        return batch_files.request_path(data, number)
+    return batch_files.result_path(data, number)
+
+
 def _list_files(data: FilePath, run: RunReport) -> list[tuple[int, str]]:
     """Return (number, kind) of each request or result file on disk of a run's first batches."""
     numbers = run.numbers[:MAX_LISTED_PARTS]
     return [
         (number, kind)
-        for number, kind in product(numbers, FILE_PATHS)
-        if FILE_PATHS[kind](data, number).is_file()
+        for number, kind in product(numbers, FILE_KINDS)
+        if _make_file_path(data, number, kind).is_file()
     ]
