@@ -23,7 +23,6 @@ from sqlalchemy import (
     false,
     func,
     null,
-    or_,
     select,
 )
 
@@ -112,8 +111,8 @@ class TaskRows:
         branches = [
             (self.is_gone, self.name_state(RowState.GONE)),
             (self.is_refused, self.name_state(RowState.REFUSED)),
-            # The states of claims and parked rows are stored with these words.
-            (self.blocked_state.is_not(None), self.blocked_state),
+            (self.is_claimed, self.name_state(RowState.CLAIMED)),
+            (self.is_parked, self.name_state(RowState.PARKED)),
             (self.is_stale, self.name_state(RowState.STALE)),
             (self.is_answered, self.name_state(RowState.ANSWERED)),
             (self.is_unusable, self.name_state(RowState.UNUSABLE)),
@@ -135,7 +134,11 @@ class TaskRows:
     @property
     def reason_cells(self) -> Sequence[ColumnElement[Any]]:
         """Return the expressions for `describe_state_reason`, in its order after the state."""
-        return self.row_reason, self._read_blocking_cell("reason"), self.has_mark
+        is_parked = claims.is_parked(self.own_prompt_version)
+        parked_reason = self._select_claims(is_parked).with_only_columns(
+            func.min(schema.row_claims.c.reason)
+        )
+        return self.row_reason, parked_reason.scalar_subquery(), self.has_mark
 
     @property
     def source_states(self) -> tuple[RowState, ...]:
@@ -158,40 +161,29 @@ class TaskRows:
         return cast(self.table.c[self.id_column], Text)
 
     @property
-    def blocked_state(self) -> ColumnElement[str | None]:
-        """Return an SQL expression for CLAIMED or PARKED; NULL if a row is neither."""
-        return self._read_blocking_cell("state")
+    def is_claimed(self) -> ColumnElement[bool]:
+        """Return the SQL condition that a batch that is not over asks a row."""
+        return self._select_claims(claims.IS_CLAIMED).exists()
 
-    def _read_blocking_cell(self, name: str) -> ColumnElement[str | None]:
-        """Return an SQL expression for the state or the reason with which a row is blocked.
-
-        It is NULL if the row is not blocked. Of several records, the first value in alphabetical
-        order counts, so that CLAIMED comes before PARKED.
-
-        Args:
-            name: The column `state` or `reason`; a claim has no reason.
-        """
-        column = func.min(schema.row_claims.c[name])
-        return self._select_blocking_records().with_only_columns(column).scalar_subquery()
-
-    def _select_blocking_records(self) -> Select[Any]:
-        """Return a SELECT of the ids in the records that claim or park a row of the outer query."""
-        records = schema.row_claims.c
-        is_parked = claims.is_parked(self.own_prompt_version)
-        return (
-            select(records.row_id)
-            .where(
-                records.task == self.task,
-                records.row_id == self.row_id,
-                or_(claims.IS_CLAIMED, is_parked),
-            )
-            .correlate_except(schema.row_claims)
-        )
+    @property
+    def is_parked(self) -> ColumnElement[bool]:
+        """Return the SQL condition that a row is parked; another version may claim it."""
+        return self._select_claims(claims.is_parked(self.own_prompt_version)).exists()
 
     @property
     def is_blocked(self) -> ColumnElement[bool]:
         """Return the SQL condition that a row is claimed or parked."""
-        return self._select_blocking_records().exists()
+        is_blocking = claims.IS_CLAIMED | claims.is_parked(self.own_prompt_version)
+        return self._select_claims(is_blocking).exists()
+
+    def _select_claims(self, condition: ColumnElement[bool]) -> Select[Any]:
+        """Return a SELECT of the claims of a row of the outer query that meet a condition."""
+        records = schema.row_claims.c
+        return (
+            select(records.row_id)
+            .where(records.task == self.task, records.row_id == self.row_id, condition)
+            .correlate_except(schema.row_claims)
+        )
 
     @property
     def is_stale(self) -> ColumnElement[bool]:
@@ -233,7 +225,7 @@ class TaskRows:
         A command is not over if its run has no end, or if another row that it marked waits to be
         asked. A mark also counts after its row was asked.
         """
-        is_waiting = self.is_askable_again & self.blocked_state.is_distinct_from(claims.PARKED)
+        is_waiting = self.is_askable_again & (self.is_claimed | ~self.is_parked)
         times = again.list_unfinished_times(tx, self.task, self.table, self.row_id, is_waiting)
         is_of_command: ColumnElement[bool] = schema.again.c.at.in_(times)
         run = runs.find_unfinished_run(tx, self.task)
