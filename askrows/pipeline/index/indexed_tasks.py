@@ -7,22 +7,31 @@ from askrows.pipeline.tasks.task import IndexedTask, Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 
-def is_task_indexed(workspace: OpenWorkspace, task: Task) -> bool:
-    """Return whether a task is indexed; some tasks only are after a first request for it."""
+def find_indexed_task(workspace: OpenWorkspace, task: Task) -> IndexedTask | None:
+    """Return how a task is indexed, such as its folder and its entries; None if it is not.
+
+    Some tasks are only indexed after a first request for it, which makes their folder.
+    """
     index = task.index
-    return index is not None and (
-        not index.is_on_request or (workspace.data / "index" / index.folder).is_dir()
-    )
+    if index is None or not index.is_on_request:
+        return index
+    is_requested = (workspace.data / "index" / index.folder).is_dir()
+    return index if is_requested else None
+
+
+def is_task_indexed(workspace: OpenWorkspace, task: Task) -> bool:
+    """Return whether a task is indexed; see `find_indexed_task`."""
+    return find_indexed_task(workspace, task) is not None
 
 
 def require_indexed_task(workspace: OpenWorkspace, task: Task) -> IndexedTask:
-    """Return how a task is indexed and searched, such as its folder and its entries.
+    """Return how a task is indexed and searched; see `find_indexed_task`.
 
     Raises:
         InputError: The task has no index, or nobody has indexed it yet in this workspace.
     """
-    index = task.index
-    if index is not None and is_task_indexed(workspace, task):
+    index = find_indexed_task(workspace, task)
+    if index is not None:
         return index
 
     nouns = task.nouns
@@ -36,9 +45,8 @@ def require_indexed_task(workspace: OpenWorkspace, task: Task) -> IndexedTask:
 
 def list_indexed_tasks(workspace: OpenWorkspace, tasks: Iterable[Task]) -> list[IndexedTask]:
     """Return how each indexed task is indexed."""
-    return [
-        task.index for task in tasks if task.index is not None and is_task_indexed(workspace, task)
-    ]
+    indexes = (find_indexed_task(workspace, task) for task in tasks)
+    return [index for index in indexes if index is not None]
 
 
 def mark_task_as_indexed(workspace: OpenWorkspace, task: Task) -> None:

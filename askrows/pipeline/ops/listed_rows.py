@@ -36,7 +36,7 @@ from askrows.pipeline.core.text import format_object, plural
 from askrows.pipeline.gemini.requests import make_request_key, redact_line
 from askrows.pipeline.gemini.result_file import ResultFile
 from askrows.pipeline.index.builds import describe_index_state
-from askrows.pipeline.index.indexed_tasks import is_task_indexed
+from askrows.pipeline.index.indexed_tasks import find_indexed_task
 from askrows.pipeline.rows import export
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.stored_rows import CHANGED_AT_COLUMN
@@ -207,9 +207,10 @@ def describe_row(
                 stale_reason = f"{stale_reason} by {marker}"
 
         index_state = None
-        if task.index is not None and is_task_indexed(ws, task):
-            entry = next(iter(task.index.read_entries(tx, [row_id])), None)
-            index_state = describe_index_state(ws.data, task.index, row_id, entry)
+        index = find_indexed_task(ws, task)
+        if index is not None:
+            entry = next(iter(index.read_entries(tx, [row_id])), None)
+            index_state = describe_index_state(ws.data, index, row_id, entry)
 
         requests = request_history.list_requests_of_row(tx, task.name, row_id)
         if raw:

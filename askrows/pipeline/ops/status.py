@@ -28,7 +28,7 @@ from askrows.pipeline.core.states import (
 )
 from askrows.pipeline.core.text import duration_in_words, plural, shorten
 from askrows.pipeline.index.builds import Builds, count_stale
-from askrows.pipeline.index.indexed_tasks import is_task_indexed
+from askrows.pipeline.index.indexed_tasks import find_indexed_task
 from askrows.pipeline.ops.next_command import choose_next_command
 from askrows.pipeline.quality.report import REPORTS_FOLDER, read_newest_report
 from askrows.pipeline.rows.row_state import RowState, StateCounts
@@ -238,12 +238,13 @@ def _read_status_document(
     """
     workspace_row = workspace.get_workspace(tx)
     index_document = None
-    if task.index is not None and is_task_indexed(ws, task):
+    indexed_task = find_indexed_task(ws, task)
+    if indexed_task is not None:
         index_document = _describe_index(
             tx,
             task,
             settings=ws.settings,
-            indexed_task=task.index,
+            indexed_task=indexed_task,
             exact=exact,
         )
 
