@@ -61,11 +61,19 @@ def hide_markup(text: str) -> str:
     if not any(map(text.__contains__, "<>&")):
         return text
     text = _INLINE_TAG.sub(lambda tag: _PLACEHOLDER * len(tag[0]), text)
-    text = _BLOCK_TAG.sub(lambda tag: " " * len(tag[0]), text)
-    text = _LINE_PREFIX.sub(lambda prefix: " " * len(prefix[0]), text)
-    return ENTITY.sub(
-        lambda entity: html.unescape(entity[0]).ljust(len(entity[0]), _ENTITY_FILLER), text
-    )
+    text = _BLOCK_TAG.sub(_make_blanks, text)
+    text = _LINE_PREFIX.sub(_make_blanks, text)
+    return ENTITY.sub(_decode_entity, text)
+
+
+def _make_blanks(match: re.Match[str]) -> str:
+    """Return blanks of the length of a match."""
+    return " " * len(match[0])
+
+
+def _decode_entity(entity: re.Match[str]) -> str:
+    """Return the character of an entity, with fillers up to the length of the entity."""
+    return html.unescape(entity[0]).ljust(len(entity[0]), _ENTITY_FILLER)
 
 
 class FoldedText:

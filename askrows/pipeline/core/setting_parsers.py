@@ -172,9 +172,17 @@ parse_days = _make_number_parser(
     maximum=100_000,
     expectation="a number of days, from 0 to 100,000",
 )
-# Infinity means: never ask.
+
+
+def _parse_money_or_infinity(text: str) -> float:
+    """Return an amount of money; "inf" means: never ask."""
+    if text.strip().lower() == "inf":
+        return math.inf
+    return parse_money(text)
+
+
 parse_usd = _make_number_parser(
-    lambda text: math.inf if text.strip().lower() == "inf" else parse_money(text),
+    _parse_money_or_infinity,
     minimum=0,
     maximum=math.inf,
     expectation="an amount of USD, 0 or more",

@@ -155,6 +155,16 @@ def _read_entries(
             )
 
 
+def _count_entries(tx: Connection) -> int:
+    """Return how many people have tags."""
+    return table.people_table(tx).count_rows(tx, table.tagged)
+
+
+def _list_tags(metadata: Mapping[str, Any]) -> list[str]:
+    """Return the tags of a person, from the metadata of the entry."""
+    return [str(tag) for tag in metadata["tags"] or ()]
+
+
 def _search_hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return the members of a person in search results."""
     name = f"{metadata['First Name']} {metadata['Last Name']}".strip()
@@ -211,13 +221,13 @@ def make_people_index(text_columns: Sequence[str] = ()) -> IndexedTask:
             question_words="expert experte experten expertin experto experts specialist"
             " specialists",
         ),
-        count_entries=lambda tx: table.people_table(tx).count_rows(tx, table.tagged),
+        count_entries=_count_entries,
         read_entries=partial(_read_entries, table.tagged, text_columns),
         read_untagged=partial(_read_entries, table.untagged_with_bio, text_columns),
         check_columns=_check_columns,
         key="username",
         text_members=("Job Title", "Company", "Bio"),
         text_columns=text_columns,
-        tags_of=lambda metadata: [str(tag) for tag in metadata["tags"] or ()],
+        tags_of=_list_tags,
         hit_fields=_search_hit,
     )

@@ -86,14 +86,18 @@ def make_people_grid(tx: Connection) -> Grid:
         read_values=_make_values,
         source_names=own_names,
         default_names=DEFAULT_COLUMNS,
-        find_more_cells=lambda: {
-            name: JsonCell(extra_cells, (name,)) for name in table.read_extra_column_names(tx)
-        },
+        find_more_cells=partial(_find_extra_cells, tx, extra_cells),
         searched_cells=[
             experts.c[name] for name in (*table.NAME_COLUMNS, "job_title", "company", "tags")
         ],
         facets=("tags",),
     )
+
+
+def _find_extra_cells(tx: Connection, extra_cells: ColumnElement[Any]) -> dict[str, JsonCell]:
+    """Return the cells of other columns of imported files by name."""
+    names = table.read_extra_column_names(tx)
+    return {name: JsonCell(extra_cells, (name,)) for name in names}
 
 
 # Name of the expression for the cells of other columns of imported files, as JSON.

@@ -310,7 +310,11 @@ class _People(TaskTables):
         return not any(has_row(tx, rows) for rows in incomplete_rows)
 
 
-PEOPLE = _People(lambda _tx, _settings: (SPEC,))
+def _list_specs(_tx: Connection, _settings: Settings) -> tuple[TableSpec]:
+    return (SPEC,)
+
+
+PEOPLE = _People(_list_specs)
 
 
 # ---- find people

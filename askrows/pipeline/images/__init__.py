@@ -51,7 +51,7 @@ IMAGES_TASK = ShippedTask(
     adoption_index=ADOPTION_INDEX,
     indexed_table=ASSET_AI,
     # The task is among the recorded tasks of the workspace.
-    make_task=lambda _tx, _settings: None,
+    make_task=None,
     load_tables=_load_tables,
     load_declaration=_load_declaration,
     make_recorded_task=_make_recorded_task,

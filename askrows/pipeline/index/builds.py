@@ -124,15 +124,16 @@ class Builds:
             InputError: There is no build yet.
             InconsistentError: The build in service is damaged.
         """
-        index = self._read_current(
-            lambda directory: Index(directory, self._read_manifest(directory)),
-        )
+        index = self._read_current(self._open_build)
         if index is None:
             raise InputError(
                 f"there is no index in {self._index_dir} yet",
                 hint=f"run `{self._index_step}` to build an index",
             )
         return index
+
+    def _open_build(self, directory: Path) -> Index:
+        return Index(directory, self._read_manifest(directory))
 
     def read_manifests(self) -> dict[int, Manifest]:
         """Return the manifests of all readable builds by ascending number.

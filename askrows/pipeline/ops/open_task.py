@@ -41,7 +41,7 @@ from askrows.pipeline.workspace.data_folder import (
     make_data_folder,
     write_missing_marker,
 )
-from askrows.pipeline.workspace.open_workspace import make_open_workspace
+from askrows.pipeline.workspace.open_workspace import agree_to_nothing, make_open_workspace
 from askrows.pipeline.workspace.opening import (
     Access,
     confirm_additions,
@@ -66,7 +66,7 @@ def open_workspace(
     display: Progress,
     *,
     access: Access = Access.CREATE,
-    confirm: Callable[[str], bool] = lambda _question: False,
+    confirm: Callable[[str], bool] = agree_to_nothing,
     is_whole_workspace: bool = False,
     is_temporary: bool = False,
 ) -> Iterator[WorkspaceSession]:
@@ -201,8 +201,8 @@ def _make_session(
         if refuses_missing_tables:
             _check_no_table_is_missing(tx, settings, store, used_tasks)
 
-        shipped_tasks_here = [task.make_task(tx, settings) for task in used_tasks]
-        tasks = [task for task in shipped_tasks_here if task is not None]
+        # The other tasks are recorded, and are among the registered tasks.
+        tasks = [task.make_task(tx, settings) for task in used_tasks if task.make_task is not None]
         if workspace.list_tasks(tx):
             from askrows.pipeline.tasks import task_registry
 
@@ -341,7 +341,7 @@ def check_access_and_detect_workspace(
     settings: Settings,
     store: Store,
     access: Access,
-    confirm: Callable[[str], bool] = lambda _question: False,
+    confirm: Callable[[str], bool] = agree_to_nothing,
     *,
     is_whole_workspace: bool = False,
 ) -> bool:

@@ -171,7 +171,7 @@ class PassagesTask(Task):
             task,
             {"passage": "text"},
             data_instruction="",
-            format_cell=lambda _column, cell: cell_to_text(cell)[:MAX_ASKED_CHARS],
+            format_cell=_cut_cell,
         )
 
     def make_prompt_text(self, row: Mapping[str, Any]) -> str:
@@ -467,6 +467,11 @@ class PassagesTask(Task):
         return verify_concepts(tx, self.shape)
 
 
+def _cut_cell(_column: str, cell: Any) -> str:
+    """Return the beginning of a passage's text, as long as a request may be."""
+    return cell_to_text(cell)[:MAX_ASKED_CHARS]
+
+
 def _make_passage_index(shape: PassagesShape) -> IndexedTask:
     """Return how passages with concepts are indexed."""
     return IndexedTask(
@@ -475,19 +480,32 @@ def _make_passage_index(shape: PassagesShape) -> IndexedTask:
         entry_noun="passage",
         columns={"rank": "rank", "passage": "id", "concepts": "concepts", "text": "text"},
         ranking=Ranking((FieldGroup(("text",)), FieldGroup(("concepts",), 0.5))),
-        count_entries=lambda tx: table.select_task_rows(shape).count_rows(
-            tx,
-            table.has_concepts(shape, None),
-        ),
+        count_entries=partial(_count_index_entries, shape),
         read_entries=partial(_read_index_entries, shape),
-        tags_of=lambda metadata: [str(name) for name in metadata["concepts"]],
-        hit_fields=lambda metadata: {
-            "id": metadata["id"],
-            "concepts": metadata["concepts"],
-            "text": metadata["text"][:_MAX_HIT_CHARS],
-        },
+        tags_of=_list_tags,
+        hit_fields=_make_hit_fields,
         is_on_request=True,
     )
+
+
+def _list_tags(metadata: Mapping[str, Any]) -> list[str]:
+    """Return the names of the concepts of an entry."""
+    return [str(name) for name in metadata["concepts"]]
+
+
+def _make_hit_fields(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of a hit, from the metadata of its entry."""
+    return {
+        "id": metadata["id"],
+        "concepts": metadata["concepts"],
+        "text": metadata["text"][:_MAX_HIT_CHARS],
+    }
+
+
+def _count_index_entries(shape: PassagesShape, tx: Connection) -> int:
+    """Return how many passages have concepts."""
+    passages = table.select_task_rows(shape)
+    return passages.count_rows(tx, table.has_concepts(shape, None))
 
 
 def _read_index_entries(

@@ -99,6 +99,10 @@ class ColumnLayout:
                 columns[fold_name(name)] = column
         return columns | self.columns_by_own_name
 
+    def is_known_name(self, name: str) -> bool:
+        """Return whether a name in a file means one of the columns, whatever its case."""
+        return fold_name(name) in self.columns_by_known_name
+
 
 class ColumnMapping:
     """Mapping of the names in a file to the columns of a layout.

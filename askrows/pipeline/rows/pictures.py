@@ -121,14 +121,14 @@ def is_printable_path(path: str) -> bool:
 def read_image_file(
     path: str | Path,
     *,
-    accepts_head: Callable[[bytes], object] = lambda _head: True,
+    accepts_head: Callable[[bytes], object] | None = None,
 ) -> tuple[bytes, Stamp] | None:
     """Read a regular file; return its bytes and its stamp (size and times of change).
 
     A link is not followed, and the call never waits for a pipe.
 
     Args:
-        accepts_head: Gets the first 16 bytes; returns whether to read the file.
+        accepts_head: Gets the first 16 bytes; returns whether to read the file. None reads all.
 
     Returns:
         The first `MAX_IMAGE_BYTES` + 1 bytes, so that the caller sees that a file is too long, and
@@ -142,7 +142,7 @@ def read_image_file(
     with open(path, "rb", opener=_open_regular_file) as file:
         first_stamp = make_stamp(os.fstat(file.fileno()))
         content = file.read(_HEAD_BYTES)
-        if not accepts_head(content):
+        if accepts_head is not None and not accepts_head(content):
             return None
         content += file.read(MAX_IMAGE_BYTES + 1 - len(content))
         last_stamp = make_stamp(os.fstat(file.fileno()))

@@ -22,7 +22,6 @@ from askrows.pipeline.core.text import csv_line
 from askrows.pipeline.rows.columns import (
     ColumnLayout,
     ColumnMapping,
-    fold_name,
     list_names,
     parse_map,
 )
@@ -332,7 +331,7 @@ class MappedFile(TableFile):
             path,
             layout.file_hint,
             options=options.reading,
-            is_known_column=lambda name: fold_name(name) in layout.columns_by_known_name,
+            is_known_column=layout.is_known_name,
         )
         self.import_options = options
         self.mapping = ColumnMapping(self.names, map_names, layout=layout, path=path)
@@ -422,7 +421,7 @@ def import_rows(
     write: Callable[[Connection, list[SoundRow], bool], WrittenRows],
     task: str,
     max_page_rows: int,
-    list_gone: Callable[[Connection, ImportReport], Iterable[str]] = lambda _tx, _report: (),
+    list_gone: Callable[[Connection, ImportReport], Iterable[str]] | None = None,
 ) -> ImportReport:
     """Write the sound and refused rows of a file in one transaction, and return the report.
 
@@ -501,7 +500,8 @@ def import_rows(
                 report.lines += len(page)
                 bar.show(report.lines)
 
-            for key in list_gone(tx, report):
+            gone_keys = list_gone(tx, report) if list_gone is not None else ()
+            for key in gone_keys:
                 report.add_gone_key(key, report_file)
             if report_file is not None:
                 report_file.seal()

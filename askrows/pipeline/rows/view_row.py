@@ -218,13 +218,13 @@ class RowJudgements:
         least_probability = answers.c.least_confidence
         self.columns |= {
             self.least_name: ViewColumn(
-                lambda row: min(row.probabilities.values(), default=None),
+                _read_least_probability,
                 "real",
                 make_json_cell(CONFIDENCE, cast(least_probability, Text)),
                 [_replace_missing(least_probability)],
             ),
             self.doubtful_name: ViewColumn(
-                lambda row: row.cells[DOUBTFUL],
+                partial(read_cell, DOUBTFUL),
                 "boolean",
                 _make_truth_cell(DOUBTFUL, self.is_doubtful),
             ),
@@ -240,6 +240,16 @@ class RowJudgements:
 def _read_probability(field: str, row: ViewRow) -> float | None:
     """Return the probability of a field of a row's answer, or None without one."""
     return row.probabilities.get(field)
+
+
+def _read_least_probability(row: ViewRow) -> float | None:
+    """Return the probability of the most doubtful field of a row's answer, or None."""
+    return min(row.probabilities.values(), default=None)
+
+
+def read_cell(name: str, row: ViewRow) -> Any:
+    """Return the result of an expression of the view."""
+    return row.cells[name]
 
 
 def _read_review(row: ViewRow) -> bool | None:

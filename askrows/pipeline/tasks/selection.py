@@ -101,8 +101,10 @@ def _has_people(tx: Connection, settings: Settings) -> bool:
     """Return whether the table of the people task exists and has a row."""
     if list_missing_task_tables(tx, settings):
         return False
-    people = list_shipped_tasks()[0].make_task(tx, settings)
-    return people is not None and people.select_task_rows(tx).has_rows(tx)
+    make_people_task = list_shipped_tasks()[0].make_task
+    if make_people_task is None:
+        return False
+    return make_people_task(tx, settings).select_task_rows(tx).has_rows(tx)
 
 
 def select_first_used_task(tx: Connection, settings: Settings) -> Settings:

@@ -37,7 +37,7 @@ class ShippedTask:
     adoption_index: str
     indexed_table: str
     # Returns the task as the workspace uses it; None if it is recorded as a user's task is.
-    make_task: "Callable[[Connection, Settings], Task | None]"
+    make_task: "Callable[[Connection, Settings], Task] | None"
     load_tables: "Callable[[], TaskTables]"
     # Returns the `quality.figures.TaskMeasure` of the task; None if the figures of all tasks are
     # enough. This package knows nothing of quality.

@@ -52,6 +52,7 @@ from askrows.pipeline.rows.view_row import (
     name_added_columns,
     name_answer_columns,
     name_number_columns,
+    read_cell,
 )
 from askrows.pipeline.rows.where_sql import JsonCell, make_json_cell, make_number_expression
 from askrows.pipeline.store import answers
@@ -146,7 +147,7 @@ class TaskGridBuilder:
                 **{name: self._table.table.c[name] for name in _CELL_NAMES},
                 **{name: answers_table.c[name] for name in _COST_KINDS},
             },
-            read_values=lambda cells: parse_stored_values(cells[VALUES_COLUMN]),
+            read_values=_read_source_values,
             source_names=[*self._record.columns, *self._own_keys],
             default_names=list(default_names),
             cost_names=[self._answer_names[part] for part in _COST_KINDS],
@@ -177,7 +178,7 @@ class TaskGridBuilder:
         columns |= dict.fromkeys(self._own_keys, ViewColumn(_read_key))
         rows = self._table.table.c
         number_column = ViewColumn(
-            partial(_read_cell, PLACE_COLUMN),
+            partial(read_cell, PLACE_COLUMN),
             "integer",
             make_json_cell(PLACE_COLUMN, cast(rows[PLACE_COLUMN], Text)),
             [rows[ROW_NUMBER_COLUMN]],
@@ -195,12 +196,10 @@ class TaskGridBuilder:
                 () if kind == JSON else [sort_cell],
             )
         names = self._answer_names
-        columns[names[VERSION_COLUMN]] = ViewColumn(lambda row: row.answer and row.answer.version)
-        columns[names[ANSWERED_AT]] = ViewColumn(
-            lambda row: row.answer and row.answer.at.isoformat(), "time"
-        )
+        columns[names[VERSION_COLUMN]] = ViewColumn(_read_answer_version)
+        columns[names[ANSWERED_AT]] = ViewColumn(_read_answer_time, "time")
         for part, kind in _COST_KINDS.items():
-            columns[names[part]] = ViewColumn(partial(_read_cell, part), kind)
+            columns[names[part]] = ViewColumn(partial(read_cell, part), kind)
         return columns
 
     def _make_source_sort_keys(self, name: str, kind: str) -> list[ColumnElement[Any]]:
@@ -215,6 +214,11 @@ class TaskGridBuilder:
         return [_replace_missing(make_number_expression(self._tx, cell)), cell]
 
 
+def _read_source_values(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a row by the columns of its source."""
+    return parse_stored_values(cells[VALUES_COLUMN])
+
+
 def _read_source_cell(name: str, kind: str, row: ViewRow) -> Any:
     """Return a cell of the source; that of a JSON column is parsed."""
     value = row.values.get(name)
@@ -226,9 +230,12 @@ def _read_key(row: ViewRow) -> str | None:
     return None if row.cells[HASH_COLUMN] == NO_HASH else row.id
 
 
-def _read_cell(name: str, row: ViewRow) -> Any:
-    """Return the result of an expression of the view."""
-    return row.cells[name]
+def _read_answer_version(row: ViewRow) -> str | None:
+    return row.answer and row.answer.version
+
+
+def _read_answer_time(row: ViewRow) -> str | None:
+    return row.answer and row.answer.at.isoformat()
 
 
 def _read_answer_field(name: str, kind: str, row: ViewRow) -> Any:

@@ -59,6 +59,7 @@ from askrows.pipeline.workflows.answered_row import AnsweredRow
 from askrows.pipeline.workflows.ask import AskReport
 from askrows.pipeline.workflows.python_arguments import check_arguments
 from askrows.pipeline.workflows.try_out import TryReport
+from askrows.pipeline.workspace.open_workspace import agree_to_all, agree_to_nothing
 from askrows.pipeline.workspace.opening import Access
 
 T = TypeVar("T")
@@ -713,7 +714,7 @@ class Workspace:
             settings,
             self.display,
             access=access,
-            confirm=lambda _question: self.agrees,
+            confirm=agree_to_all if self.agrees else agree_to_nothing,
             is_whole_workspace=is_whole_workspace,
         )
 

@@ -242,7 +242,8 @@ def _rows_values(
     column_choices = columns.make_column_menu(
         page.available_names,
         displayed_names,
-        lambda names: query.address("/", task_name, fields=[",".join(names)]),
+        query=query,
+        task=task_name,
     )
     cleared_filters: dict[str, Sequence[str]] = {name: () for name, _ in query.filter_pairs}
     next_address = None
