@@ -1,10 +1,9 @@
 """Columns of the table of rows: which are displayed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from askrows.pipeline.rows.facets import format_any_equality, quote_where_name
-from askrows.web.row_query import RowQuery
 
 EMPTY_VALUES: tuple[Any, ...] = (None, "", [], {})
 # Characters of a text in the example of a condition.
@@ -65,9 +64,7 @@ def make_condition_example(names: Sequence[str], rows: Sequence[Mapping[str, Any
 def make_column_menu(
     names: Sequence[str],
     displayed_names: Sequence[str],
-    *,
-    query: RowQuery,
-    task: str,
+    make_address: Callable[[Sequence[str]], str],
 ) -> list[ColumnMenuEntry]:
     """Return the menu of columns, with the addresses that show or hide each of them.
 
@@ -77,14 +74,12 @@ def make_column_menu(
     Args:
         names: Names of all columns, in order.
         displayed_names: Names of the displayed columns.
-        query: The query of the table; its other parts stay in the addresses.
-        task: The task of the addresses.
+        make_address: Returns the address of the table with the columns of some names.
     """
     entries = []
     for name in names:
         is_displayed = name in displayed_names
         new_names = [other for other in names if (other in displayed_names) is not (other == name)]
         if new_names:
-            address = query.address("/", task, fields=[",".join(new_names)])
-            entries.append(ColumnMenuEntry(name, is_displayed, address))
+            entries.append(ColumnMenuEntry(name, is_displayed, make_address(new_names)))
     return entries

@@ -242,8 +242,7 @@ def _rows_values(
     column_choices = columns.make_column_menu(
         page.available_names,
         displayed_names,
-        query=query,
-        task=task_name,
+        lambda names: query.address("/", task_name, fields=[",".join(names)]),
     )
     cleared_filters: dict[str, Sequence[str]] = {name: () for name, _ in query.filter_pairs}
     next_address = None
