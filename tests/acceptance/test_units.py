@@ -1,0 +1,252 @@
+"""What each command does to a batch or a row in each state: tables.
+
+An effect is written as `exit code | requests | batches | rows | paid`:
+
+- requests: those that reached the server; `some get` if their number depends on its pace
+- batches: the states of all batches, oldest first; a run of calls has its mode before its state
+- rows: how many rows are in each state
+- paid: how many requests have a cost, by mode; `lost` if others may have been paid
+
+`unit_states` makes the states.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.process import EndedCommand
+from tests.acceptance.unit_states import Life, copy_state, write_person
+
+MakeLife = Callable[[str], Life]
+# Neither the index nor its requests are the business of these tests.
+ASKING_UNITS = "poll,ingest,fill,ask,submit"
+# Commands of the tables, with their options.
+COMMANDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "batch-submit": ("submit", {}),
+    "batch-submit REFRESH=1": ("submit", {"refresh": True}),
+    "batch-submit BUDGET_PER_DAY=0": ("submit", {"BUDGET_PER_DAY": 0}),
+    "batch-poll": ("poll", {"no_wait": True}),
+    "batch-ingest": ("ingest", {}),
+    "tag batch": ("tag", {"mode": "batch"}),
+    "tag batch BUDGET=0": ("tag", {"mode": "batch", "budget": 0}),
+    "tag batch WAIT=1": ("tag", {"mode": "batch", "wait": True}),
+    "tag live": ("tag", {"mode": "live"}),
+    "tag live REFRESH=1": ("tag", {"mode": "live", "refresh": True}),
+    "tag live LIMIT=1": ("tag", {"mode": "live", "limit": 1}),
+    "tag live BUDGET=0": ("tag", {"mode": "live", "budget": 0}),
+    "tag live ITEM=parked": ("tag", {"mode": "live", "item": "parked"}),
+    "tag live ITEM=claimed": ("tag", {"mode": "live", "item": "claimed"}),
+    "tag live ITEM=gone": ("tag", {"mode": "live", "item": "gone"}),
+    "tag live ITEM=answered AGAIN=1": ("tag", {"mode": "live", "item": "answered", "again": True}),
+    "tag flex": ("tag", {"mode": "flex"}),
+    "tag decide": ("tag", {"mode": "decide"}),
+    "tag decide REFRESH=1": ("tag", {"mode": "decide", "refresh": True}),
+    "tag DEADLINE=50s": ("tag", {"deadline": "50s"}),
+    "tag DEADLINE=1s": ("tag", {"deadline": "1s"}),
+    "work": ("run", {"only": ASKING_UNITS}),
+    "work REFRESH=1": ("run", {"only": ASKING_UNITS, "refresh": True}),
+    "work BUDGET_PER_DAY=0": ("run", {"only": ASKING_UNITS, "BUDGET_PER_DAY": 0}),
+    "work UNITS=ask": ("run", {"only": "ask"}),
+    "try N=9": ("try", {"n": 9}),
+    "try decide N=9": ("try", {"n": 9, "mode": "decide"}),
+    "try ITEM=parked": ("try", {"item": "parked"}),
+    "try ITEM=claimed": ("try", {"item": "claimed"}),
+    "add-expert": ("add", {}),
+    "ask N=2": ("ask", {"n": 2}),
+    "ask NAME=tones": ("ask", {"name": "tones"}),
+}
+QUESTION = {"q": "Tone?", "fields": "tone: praise|blame", "mode": "live", "TASK": ""}
+
+# state of the batch | command | effect
+BATCH_TABLE = """
+none          | batch-submit                  | 0 | 1 create, 1 upload, 1 list                          | submitted           | 2 claimed            | -
+none          | batch-ingest                  | 0 | -                                                   | -                   | 2 untagged           | -
+none          | tag batch                     | 0 | 1 create, 1 upload, 1 list                          | submitted           | 2 claimed            | -
+none          | tag batch WAIT=1              | 0 | 1 create, 1 upload, some list, some get, 1 download | ingested            | 2 tagged             | 2 batch
+none          | tag live                      | 0 | 2 call                                              | live ingested       | 2 tagged             | 2 live
+none          | work                          | 0 | 1 create, 1 upload, 1 list                          | submitted           | 2 claimed            | -
+none          | batch-submit BUDGET_PER_DAY=0 | 3 | -                                                   | -                   | 2 untagged           | -
+none          | tag batch BUDGET=0            | 0 | -                                                   | -                   | 2 untagged           | -
+none          | work BUDGET_PER_DAY=0         | 0 | -                                                   | -                   | 2 untagged           | -
+none          | tag DEADLINE=50s              | 0 | 2 call                                              | live ingested       | 2 tagged             | 2 live
+none          | tag DEADLINE=1s               | 0 | 2 call                                              | live ingested       | 2 tagged             | 2 live
+prepared      | batch-submit                  | 0 | 1 create, 1 list                                    | submitted           | 2 claimed            | -
+prepared      | batch-poll                    | 0 | -                                                   | prepared            | 2 claimed            | -
+prepared      | tag batch                     | 0 | 1 create, 1 list                                    | submitted           | 2 claimed            | -
+prepared      | tag batch WAIT=1              | 0 | 1 create, some list, some get, 1 download           | ingested            | 2 tagged             | 2 batch
+prepared      | tag live                      | 0 | -                                                   | prepared            | 2 claimed            | -
+prepared      | work                          | 0 | 1 create, 1 list                                    | submitted           | 2 claimed            | -
+lost create   | batch-submit                  | 0 | 1 list                                              | submitted           | 2 claimed            | -
+lost create   | batch-poll                    | 4 | -                                                   | submitting          | 2 claimed            | -
+lost create   | tag batch                     | 0 | 1 list                                              | submitted           | 2 claimed            | -
+lost create   | tag batch WAIT=1              | 0 | some list, some get, 1 download                     | ingested            | 2 tagged             | 2 batch
+lost create   | tag live                      | 0 | -                                                   | submitting          | 2 claimed            | -
+lost create   | work                          | 0 | 1 list                                              | submitted           | 2 claimed            | -
+absent create | batch-submit                  | 0 | 1 create, 1 list                                    | submitted           | 2 claimed            | -
+absent create | tag batch                     | 0 | 1 create, 1 list                                    | submitted           | 2 claimed            | -
+absent create | tag batch WAIT=1              | 0 | 1 create, some list, some get, 1 download           | ingested            | 2 tagged             | 2 batch
+absent create | work                          | 0 | 1 create, 1 list                                    | submitted           | 2 claimed            | -
+running       | batch-submit                  | 0 | -                                                   | submitted           | 2 claimed            | -
+running       | batch-poll                    | 0 | 1 list, 1 get                                       | submitted           | 2 claimed            | -
+running       | tag batch                     | 0 | -                                                   | submitted           | 2 claimed            | -
+running       | tag live                      | 0 | -                                                   | submitted           | 2 claimed            | -
+running       | work                          | 0 | 1 list, 1 get                                       | submitted           | 2 claimed            | -
+ended         | batch-poll                    | 0 | 1 list, 1 get, 1 download                           | downloaded          | 2 claimed            | -
+ended         | batch-ingest                  | 0 | -                                                   | submitted           | 2 claimed            | -
+ended         | tag batch WAIT=1              | 0 | some list, some get, 1 download                     | ingested            | 2 tagged             | 2 batch
+ended         | work                          | 0 | 1 list, 1 get, 1 download                           | ingested            | 2 tagged             | 2 batch
+downloaded    | batch-poll                    | 0 | -                                                   | downloaded          | 2 claimed            | -
+downloaded    | batch-ingest                  | 0 | -                                                   | ingested            | 2 tagged             | 2 batch
+downloaded    | tag batch                     | 0 | -                                                   | downloaded          | 2 claimed            | -
+downloaded    | tag batch WAIT=1              | 0 | -                                                   | ingested            | 2 tagged             | 2 batch
+downloaded    | tag live                      | 0 | -                                                   | downloaded          | 2 claimed            | -
+downloaded    | work                          | 0 | -                                                   | ingested            | 2 tagged             | 2 batch
+expired       | batch-submit                  | 0 | -                                                   | submitted           | 2 claimed            | -
+expired       | batch-poll                    | 0 | 1 list, 1 get                                       | failed              | 2 untagged           | -
+expired       | tag batch                     | 0 | -                                                   | submitted           | 2 claimed            | -
+expired       | tag batch WAIT=1              | 4 | some list, some get                                 | failed              | 2 untagged           | -
+expired       | work                          | 4 | 1 create, 1 upload, 2 list, 1 get                   | failed, submitted   | 2 claimed            | -
+half expired  | batch-poll                    | 0 | 1 list, 1 get, 3 download                           | downloaded          | 2 claimed            | -
+half expired  | tag batch WAIT=1              | 4 | some list, some get, 3 download                     | ingested            | 1 tagged, 1 untagged | 1 batch
+half expired  | work                          | 4 | 1 create, 1 upload, 2 list, 1 get, 3 download       | ingested, submitted | 1 tagged, 1 claimed  | 1 batch
+failed        | batch-poll                    | 0 | 1 list, 1 get                                       | failed              | 2 untagged           | -
+failed        | tag batch WAIT=1              | 4 | some list, some get                                 | failed              | 2 untagged           | -
+failed        | work                          | 4 | 1 create, 1 upload, 2 list, 1 get                   | failed, submitted   | 2 claimed            | -
+cancelled     | batch-poll                    | 0 | 2 list, 1 get                                       | failed              | 2 untagged           | -
+cancelled     | tag batch WAIT=1              | 0 | some list, some get                                 | failed              | 2 untagged           | -
+cancelled     | work                          | 0 | 1 create, 1 upload, 3 list, 1 get                   | failed, submitted   | 2 claimed            | -
+ingested      | tag batch WAIT=1              | 0 | -                                                   | ingested            | 2 tagged             | 2 batch
+ingested      | work                          | 0 | -                                                   | ingested            | 2 tagged             | 2 batch
+"""  # noqa: E501 - the columns stand below each other
+# What some of these commands print: why they stop, or what they continue.
+BATCH_SENTENCES = {
+    ("none", "batch-submit BUDGET_PER_DAY=0"): "BUDGET_PER_DAY",
+    ("none", "tag batch BUDGET=0"): "BUDGET=0",
+    ("none", "work BUDGET_PER_DAY=0"): "2 not asked: BUDGET_PER_DAY=0",
+    ("none", "tag DEADLINE=50s"): "within 50 s",
+    ("none", "tag DEADLINE=1s"): "within 1 s",
+    ("prepared", "tag batch"): "continuing batch 1",
+    ("lost create", "batch-poll"): "batch 1: it is unclear whether it was created",
+    ("lost create", "work"): "batch 1: found again as ",
+    ("expired", "batch-poll"): "batch 1 failed (expired), its people can be asked again",
+    ("expired", "tag batch WAIT=1"): "all batches failed at the API, so no more rows were sent",
+    ("expired", "work"): "batch 1 failed at the API (expired)",
+    ("half expired", "tag batch WAIT=1"): "1 tagged, 1 still open",
+    ("cancelled", "batch-poll"): "batch 1 failed (cancelled by hand)",
+    ("cancelled", "tag batch WAIT=1"): "2 still open",
+    ("ingested", "tag batch WAIT=1"): "nothing to tag",
+}
+
+# task | command | exit code | asked rows, named by their states | rows after it
+ROW_TABLE = """
+people  | batch-submit                   | 0 | batch due, batch failed, batch open                               | 1 tagged, 4 claimed, 1 parked
+people  | tag batch                      | 0 | batch due, batch failed, batch open                               | 1 tagged, 4 claimed, 1 parked
+people  | tag live                       | 0 | call due, call failed, call open                                  | 4 tagged, 1 claimed, 1 parked
+people  | tag flex                       | 0 | flex due, flex failed, flex open                                  | 4 tagged, 1 claimed, 1 parked
+people  | tag live LIMIT=1               | 0 | call failed                                                       | 2 tagged, 2 untagged, 1 claimed, 1 parked
+people  | tag live BUDGET=0              | 0 | -                                                                 | 1 tagged, 3 untagged, 1 claimed, 1 parked
+people  | tag live ITEM=parked           | 0 | -                                                                 | 1 tagged, 3 untagged, 1 claimed, 1 parked
+people  | tag live ITEM=claimed          | 0 | -                                                                 | 1 tagged, 3 untagged, 1 claimed, 1 parked
+people  | try N=9                        | 0 | call due, call failed, call open                                  | 1 tagged, 3 untagged, 1 claimed, 1 parked
+people  | try ITEM=parked                | 0 | call parked                                                       | 1 tagged, 3 untagged, 1 claimed, 1 parked
+people  | try ITEM=claimed               | 0 | call claimed                                                      | 1 tagged, 3 untagged, 1 claimed, 1 parked
+people  | work                           | 0 | batch failed, batch open, call due                                | 2 tagged, 3 claimed, 1 parked
+people  | work UNITS=ask                 | 0 | call due                                                          | 2 tagged, 2 untagged, 1 claimed, 1 parked
+people  | add-expert                     | 0 | call added                                                        | 2 tagged, 3 untagged, 1 claimed, 1 parked
+tickets | batch-submit                   | 0 | batch marked, batch open                                          | 1 answered, 3 claimed, 1 parked, 1 stale
+tickets | batch-submit REFRESH=1         | 0 | batch marked, batch open, batch stale                             | 1 answered, 4 claimed, 1 parked
+tickets | tag batch                      | 0 | batch marked, batch open                                          | 1 answered, 3 claimed, 1 parked, 1 stale
+tickets | tag live                       | 0 | call marked, call open                                            | 3 answered, 1 claimed, 1 parked, 1 stale
+tickets | tag live REFRESH=1             | 0 | call marked, call open, call stale                                | 4 answered, 1 claimed, 1 parked
+tickets | tag decide                     | 0 | decision marked, decision open                                    | 3 answered, 1 claimed, 1 parked, 1 stale
+tickets | tag decide REFRESH=1           | 0 | decision marked, decision open, decision stale                    | 4 answered, 1 claimed, 1 parked
+tickets | tag live ITEM=answered AGAIN=1 | 0 | call answered                                                     | 1 answered, 1 open, 1 claimed, 1 parked, 2 stale
+tickets | tag live ITEM=gone             | 0 | -                                                                 | 1 answered, 1 open, 1 claimed, 1 parked, 2 stale
+tickets | try N=9                        | 0 | call marked, call open                                            | 1 answered, 1 open, 1 claimed, 1 parked, 2 stale
+tickets | try decide N=9                 | 0 | decision marked, decision open                                    | 1 answered, 1 open, 1 claimed, 1 parked, 2 stale
+tickets | work                           | 0 | batch marked, batch open                                          | 1 answered, 3 claimed, 1 parked, 1 stale
+tickets | work REFRESH=1                 | 0 | batch marked, batch open, batch stale                             | 1 answered, 4 claimed, 1 parked
+tickets | ask N=2                        | 0 | call answered, call stale                                         | 1 answered, 1 open, 1 claimed, 1 parked, 2 stale
+tickets | ask NAME=tones                 | 0 | call answered, call claimed, call marked, call parked, call stale | 1 answered, 1 open, 1 claimed, 1 parked, 2 stale
+"""  # noqa: E501 - the columns stand below each other
+
+
+def read_table(text: str, width: int) -> list[tuple[str, ...]]:
+    """Return the first columns of a table, and the others as one text."""
+    lines = []
+    for line in text.strip().splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        lines.append((*cells[:width], " | ".join(cells[width:])))
+    return lines
+
+
+@pytest.fixture(name="kept_folder", scope="module")
+def _kept_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the workspaces of all states, each of which is made once."""
+    return tmp_path_factory.mktemp("states")
+
+
+@pytest.fixture(name="make_life")
+def _make_life(kept_folder: Path, tmp_path: Path) -> Iterator[MakeLife]:
+    """Return a function that copies the workspace in a state, with its own server."""
+    lives = list[Life]()
+
+    def make(state: str) -> Life:
+        """Copy the workspace in a state."""
+        folder = tmp_path / f"life-{len(lives)}"
+        lives.append(copy_state(state, kept_folder=kept_folder, folder=folder))
+        return lives[-1]
+
+    yield make
+    for life in lives:
+        life.api.kill()
+
+
+def run(life: Life, command: str) -> EndedCommand:
+    """Run a command of the tables."""
+    verb, options = COMMANDS[command]
+    arguments = []
+    if verb == "add":
+        write_person(life.workspace, "added")
+        arguments = ["added.json"]
+    if verb == "ask":
+        arguments = ["tasks/tickets.csv"]
+        options = {**QUESTION, **options}
+    return life.workspace.try_command(verb, *arguments, **options)
+
+
+def effect_of(life: Life, verb: str, **options: Any) -> str:
+    """Run a command, and return its effect."""
+    before = life.count_requests()
+    ended = life.workspace.try_command(verb, **options)
+    return life.describe_effect(before, ended.code, waits=bool(options.get("wait")))
+
+
+@pytest.mark.parametrize(("state", "command", "effect"), read_table(BATCH_TABLE, 2))
+def test_command_moves_a_batch(make_life: MakeLife, state: str, command: str, effect: str) -> None:
+    """The command has the effect of the table."""
+    life = make_life(state)
+    before = life.count_requests()
+    ended = run(life, command)
+    waits = "WAIT=1" in command
+    assert life.describe_effect(before, ended.code, waits=waits) == effect, ended
+    assert BATCH_SENTENCES.get((state, command), "") in ended.output
+
+
+# Rows that changed, or are asked again, are answered again.
+AGAIN = ("nobody_is_answered_twice",)
+
+
+@pytest.mark.parametrize(("state", "command", "effect"), read_table(ROW_TABLE, 2))
+def test_command_asks_rows(make_life: MakeLife, state: str, command: str, effect: str) -> None:
+    """The command asks exactly the rows of the table, each once."""
+    life = make_life(state)
+    before = life.count_asked_rows()
+    ended = run(life, command)
+    counts = life.count_asked_rows() - before
+    assert set(counts.values()) <= {1}
+    parts = (str(ended.code), ", ".join(sorted(counts)) or "-", ", ".join(life.describe_rows()))
+    assert " | ".join(parts) == effect, ended
+    life.check(excused=AGAIN)
