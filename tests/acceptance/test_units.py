@@ -1,4 +1,4 @@
-"""What each command does to a batch or a row in each state: tables.
+"""What each command does to a batch or a row in each state: tables, and stories of stopped runs.
 
 An effect is written as `exit code | requests | batches | rows | paid`:
 
@@ -10,13 +10,18 @@ An effect is written as `exit code | requests | batches | rows | paid`:
 `unit_states` makes the states.
 """
 
+import contextlib
+import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.acceptance.process import EndedCommand
+from tests.acceptance.engine import HANGS, LIVE_CALL, LIVE_CALL_PATH, MANY_TIMES
+from tests.acceptance.killing import kill_after_calls, wait_for_calls
+from tests.acceptance.process import EndedCommand, wait_until
 from tests.acceptance.unit_states import Life, copy_state, write_person
 
 MakeLife = Callable[[str], Life]
@@ -250,3 +255,170 @@ def test_command_asks_rows(make_life: MakeLife, state: str, command: str, effect
     parts = (str(ended.code), ", ".join(sorted(counts)) or "-", ", ".join(life.describe_rows()))
     assert " | ".join(parts) == effect, ended
     life.check(excused=AGAIN)
+
+
+def test_budget_of_a_killed_run_goes_on(make_life: MakeLife) -> None:
+    """What a killed run spent, and may have spent, counts for the run that continues it."""
+    life = make_life("six")
+    price = life.workspace.read_json("preflight", limit=1)["live"]["cost"]
+    life.api.script_fault("hang", nth=3, times=MANY_TIMES, path=LIVE_CALL_PATH, args=HANGS)
+    limits: dict[str, Any] = {"BUDGET": f"{7 * price:.9f}", "CONCURRENCY": 1}
+    kill_after_calls(
+        life.workspace, life.api, LIVE_CALL, "tag", mode="live", call_count=3, **limits
+    )
+    life.api.clear_faults()
+
+    effects = [effect_of(life, "tag", mode="live", CONCURRENCY=1) for _ in range(3)]
+    assert effects == [
+        "0 | 3 call | live ingested, live ingested | 5 tagged, 1 untagged | 5 live, lost",
+        # The budget was used up, which ended its run, so the next run has none.
+        "0 | 1 call | live ingested, live ingested, live ingested | 6 tagged | 6 live, lost",
+        "0 | - | live ingested, live ingested, live ingested | 6 tagged | 6 live, lost",
+    ]
+
+
+def test_budget_of_an_unfinished_tag_limits_work(make_life: MakeLife) -> None:
+    """`work` and `tag` keep to the budget while the run is not over; `batch-submit` does not."""
+    life = make_life("six")
+    price = life.workspace.read_json("preflight", limit=1)["batch"]["cost"]
+    budget = f"{2.5 * price:.9f}"
+    effect = effect_of(life, "tag", mode="batch", BUDGET=budget)
+    sent = "0 | 1 create, 1 upload, 1 list | submitted | 4 untagged, 2 claimed | -"
+    assert effect == sent
+
+    life.wait_for_server()
+    document = life.workspace.read_json("run", only=ASKING_UNITS)["tasks"]["experts"]
+    assert (document["left"], document["submitted"]) == (4, {})
+    assert document["out_of_money"].startswith("BUDGET=")
+    assert effect_of(life, "run", only=ASKING_UNITS) == (
+        "0 | - | ingested | 2 tagged, 4 untagged | 2 batch"
+    )
+    assert effect_of(life, "submit") == (
+        "0 | 1 create, 1 upload, 1 list | ingested, submitted | 2 tagged, 4 claimed | 2 batch"
+    )
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "effect"),
+    [
+        (
+            "tag",
+            {},
+            "0 | 3 decision | decide ingested, decide ingested | 4 answered | 4 decide, lost",
+        ),
+        (
+            "run",
+            {},
+            "0 | 3 decision | decide ingested, decide ingested | 4 answered | 4 decide, lost",
+        ),
+        (
+            "tag",
+            {"mode": "live"},
+            "0 | 3 call | decide ingested, live ingested | 4 answered | 1 decide, 3 live, lost",
+        ),
+        (
+            "submit",
+            {},
+            "0 | 1 create, 1 upload, 1 list | decide ingested, submitted | 1 answered, 3 claimed | 1 decide, lost",  # noqa: E501
+        ),
+    ],
+    ids=["tag", "work", "tag live", "batch-submit"],
+)
+def test_decisions_go_on_after_a_kill(
+    make_life: MakeLife, verb: str, options: dict[str, Any], effect: str
+) -> None:
+    """`tag` and `work` continue by decisions; a command with another way uses its own."""
+    life = make_life("closed rows")
+    life.api.script_fault("hang", nth=2, times=MANY_TIMES, path="/decisions$", args=HANGS)
+    kill_after_calls(
+        life.workspace, life.api, "/decisions", "tag", mode="decide", call_count=2, CONCURRENCY=1
+    )
+    life.api.clear_faults()
+    assert effect_of(life, verb, **options) == effect
+
+
+def test_pilot_beside_another_process(make_life: MakeLife) -> None:
+    """The second command waits for the batch of the first, and neither sends a row twice."""
+    life = make_life("none")
+    workspace, api = life.workspace, life.api
+    workspace.import_people(1, first=50)
+    api.configure(paused=True)
+    before = life.count_requests()
+    # On a busy machine a reply may be late, but it is never lost.
+    patience = dict.fromkeys(("CREATE_TIMEOUT", "CALL_TIMEOUT", "RETRY_FOR", "POLL_PATIENCE"), 60)
+    with workspace.start_command("submit", pilot=2, **patience) as first:
+        wait_until(api.batches, first)
+        wait_until(lambda: workspace.batch_states() == ["submitted"], first)
+        looks = api.count_calls("GET", "/batches/")
+        with workspace.start_command("submit", pilot=2, **patience) as second:
+            wait_until(lambda: api.count_calls("GET", "/batches/") > looks + 4, second)
+            api.configure(paused=False)
+            codes = [first.wait().code, second.wait().code]
+
+    assert codes == [0, 0]
+    assert [len(create["lines"]) for create in api.creates()] == [2, 1]
+    assert life.describe_effect(before, 0, waits=True) == (
+        "0 | 2 create, 2 upload, some list, some get, 1 download"
+        " | ingested, submitted | 2 tagged, 1 claimed | 2 batch"
+    )
+
+
+def interrupt_call(life: Life, *, is_repeated: bool, reply_after_s: float) -> EndedCommand:
+    """Send one or more SIGINT to a live run whose first call is answered after some seconds."""
+    args = {"seconds": reply_after_s}
+    life.api.script_fault("slow_reply", times=MANY_TIMES, path=LIVE_CALL_PATH, args=args)
+    options: dict[str, Any] = {"mode": "live", "CONCURRENCY": 1, "CALL_TIMEOUT": 200}
+    with life.workspace.start_command("tag", **options) as running:
+        wait_for_calls(life.api, running, LIVE_CALL, 1)
+        running.signal(signal.SIGINT)
+        while is_repeated and not running.is_finished():
+            time.sleep(0.5)
+            with contextlib.suppress(ProcessLookupError):
+                running.signal(signal.SIGINT)
+        ended = running.wait()
+    life.api.clear_faults()
+    return ended
+
+
+def test_first_interrupt_waits_for_the_running_call(make_life: MakeLife) -> None:
+    """After Ctrl-C nothing is asked any more, but the reply of the running call is stored."""
+    life = make_life("none")
+    before = life.count_requests()
+    ended = interrupt_call(life, is_repeated=False, reply_after_s=2)
+    assert life.describe_effect(before, ended.code) == (
+        "130 | 1 call | live ingested | 1 tagged, 1 untagged | 1 live"
+    )
+    assert "interrupted; finished work is stored" in ended.stderr
+    assert effect_of(life, "tag", mode="live") == (
+        "0 | 1 call | live ingested, live ingested | 2 tagged | 2 live"
+    )
+
+
+def test_second_interrupt_gives_the_running_call_up(make_life: MakeLife) -> None:
+    """The call may have been paid, and its row is asked again."""
+    life = make_life("none")
+    before = life.count_requests()
+    ended = interrupt_call(life, is_repeated=True, reply_after_s=4.5)
+    assert life.describe_effect(before, ended.code) == (
+        "130 | 1 call | live ingested | 2 untagged | lost"
+    )
+    assert effect_of(life, "tag", mode="live") == (
+        "0 | 2 call | live ingested, live ingested | 2 tagged | 2 live, lost"
+    )
+
+
+def test_interrupted_wait_is_continued(make_life: MakeLife) -> None:
+    """The batch goes on at the server, and the same command collects it."""
+    life = make_life("none")
+    life.api.configure(paused=True)
+    before = life.count_requests()
+    with life.workspace.start_command("tag", mode="batch", wait=True) as running:
+        wait_until(lambda: life.api.count_calls("GET", "/batches/"), running)
+        ended = running.stop(signal.SIGINT)
+    assert life.describe_effect(before, ended.code, waits=True) == (
+        "130 | 1 create, 1 upload, some list, some get | submitted | 2 claimed | -"
+    )
+    life.api.configure(paused=False)
+    assert effect_of(life, "tag", mode="batch", wait=True) == (
+        "0 | some list, some get, 1 download | ingested | 2 tagged | 2 batch"
+    )
