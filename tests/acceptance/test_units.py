@@ -22,7 +22,8 @@ import pytest
 from tests.acceptance.engine import HANGS, LIVE_CALL, LIVE_CALL_PATH, MANY_TIMES
 from tests.acceptance.killing import kill_after_calls, wait_for_calls
 from tests.acceptance.process import EndedCommand, wait_until
-from tests.acceptance.unit_states import Life, copy_state, write_person
+from tests.acceptance.product import on_a_server
+from tests.acceptance.unit_states import OVERLOAD, Life, copy_state, write_person
 
 MakeLife = Callable[[str], Life]
 # Neither the index nor its requests are the business of these tests.
@@ -421,4 +422,88 @@ def test_interrupted_wait_is_continued(make_life: MakeLife) -> None:
     life.api.configure(paused=False)
     assert effect_of(life, "tag", mode="batch", wait=True) == (
         "0 | some list, some get, 1 download | ingested | 2 tagged | 2 batch"
+    )
+
+
+@pytest.mark.parametrize("verb", ["submit", "work"])
+def test_first_look_after_a_restart(make_life: MakeLife, verb: str) -> None:
+    """Each process looks for a lost create for LIST_LAG seconds before it creates again.
+
+    Looks of killed processes do not count.
+    """
+    life = make_life("absent create")
+    before = life.count_requests()
+    for _ in range(2):
+        with life.workspace.start_command(verb, LIST_LAG=600) as running:
+            wait_until(lambda: "checking again in 60 s" in running.read_output(), running)
+            running.signal(signal.SIGKILL)
+            running.wait()
+    assert life.describe_effect(before, 0) == "0 | 2 list | submitting | 2 claimed | -"
+
+    before = life.count_requests()
+    started_at_s = time.monotonic()
+    with life.workspace.start_command(verb, LIST_LAG=1.5) as running:
+        wait_until(lambda: life.workspace.batch_states() == ["submitted"], running)
+        duration_s = time.monotonic() - started_at_s
+        ended = running.stop(signal.SIGTERM) if verb == "work" else running.wait()
+    assert duration_s > 1.5
+    code = 130 if verb == "work" else 0
+    counts = life.count_requests() - before
+    # `work` may look at the batch before it ends.
+    assert (ended.code, counts["create"], counts["upload"]) == (code, 1, 0)
+    if verb == "submit":
+        assert life.describe_effect(before, code) == (
+            "0 | 1 create, 2 list | submitted | 2 claimed | -"
+        )
+
+
+def test_new_person_is_due_after_the_deadline(make_life: MakeLife) -> None:
+    """`add-expert` gives the call up after 6.5 s, and `work` asks the person alone."""
+    life = make_life("none")
+    life.api.script_fault("hang", times=MANY_TIMES, path=LIVE_CALL_PATH, args=HANGS)
+    write_person(life.workspace, "added")
+    before = life.count_requests()
+    ended = life.workspace.try_command("add", "added.json", CALL_TIMEOUT=200)
+    assert life.describe_effect(before, ended.code) == (
+        "0 | 1 call | live ingested | 3 untagged | lost"
+    )
+    assert "no reply came within 6.5 s" in ended.stderr
+    life.api.clear_faults()
+    assert effect_of(life, "run", only=ASKING_UNITS) == (
+        "0 | 1 create, 1 upload, 1 call, 1 list | live ingested, live ingested, submitted"
+        " | 1 tagged, 2 claimed | 1 live, lost"
+    )
+
+
+def test_due_row_stays_due_until_it_is_answered(make_life: MakeLife) -> None:
+    """Each pass makes one call and repeats it once; the page asks when it starts."""
+    life = make_life("due")
+    life.api.script_fault("status", times=MANY_TIMES, path=LIVE_CALL_PATH, args=OVERLOAD)
+    runs = ["live ingested"]
+    for _ in range(2):
+        runs.append("live ingested")
+        effect = effect_of(life, "run", only=ASKING_UNITS.replace(",submit", ""), RETRY_FOR=0)
+        assert effect == f"4 | 2 call | {', '.join(runs)} | 1 untagged | -"
+    life.api.clear_faults()
+
+    before = life.count_requests()
+    with life.workspace.serve_page():
+        wait_until(lambda: life.workspace.state_counts() == {"tagged": 1})
+    runs.append("live ingested")
+    assert life.describe_effect(before, 0) == f"0 | 1 call | {', '.join(runs)} | 1 tagged | 1 live"
+
+
+@on_a_server
+def test_workers_take_all_steps_once(make_life: MakeLife) -> None:
+    """Jobs of the same workspace send, poll and ingest one batch."""
+    life = make_life("none")
+    workspace = life.workspace
+    workspace.run_command("worker", setup=True, yes=True)
+    before = life.count_requests()
+    with workspace.start_command("worker", concurrency=2, yes=True) as running:
+        wait_until(lambda: workspace.state_counts() == {"tagged": 2}, running)
+        running.signal(signal.SIGTERM)
+        ended = running.wait()
+    assert life.describe_effect(before, ended.code, waits=True) == (
+        "0 | 1 create, 1 upload, some list, some get, 1 download | ingested | 2 tagged | 2 batch"
     )
