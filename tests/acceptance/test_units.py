@@ -346,7 +346,8 @@ def test_pilot_beside_another_process(make_life: MakeLife) -> None:
     api.configure(paused=True)
     before = life.count_requests()
     # On a busy machine a reply may be late, but it is never lost.
-    patience = dict.fromkeys(("CREATE_TIMEOUT", "CALL_TIMEOUT", "RETRY_FOR", "POLL_PATIENCE"), 60)
+    names = ("CREATE_TIMEOUT", "CALL_TIMEOUT", "RETRY_FOR", "POLL_PATIENCE")
+    patience: dict[str, Any] = dict.fromkeys(names, 60)
     with workspace.start_command("submit", pilot=2, **patience) as first:
         wait_until(api.batches, first)
         wait_until(lambda: workspace.batch_states() == ["submitted"], first)
