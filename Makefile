@@ -156,7 +156,8 @@ crash-sweep: $(TOOLS) ## kill commands before and after every durable step, and 
 
 .PHONY: soak
 soak: $(TOOLS) ## run four commands at once for MINUTES=30, with random kills and server failures; SEED=7
-	@$(VENV)/bin/python -m tests.acceptance.crowd
+	@ASKROWS_SEED="$${ASKROWS_SEED:-7}" ASKROWS_MINUTES="$${ASKROWS_MINUTES:-30}" \
+	  $(VENV)/bin/python -m pytest -q -rP tests/acceptance/test_crowd.py
 
 .PHONY: format
 format: $(TOOLS) ## format the code
