@@ -95,7 +95,7 @@ distributions: $(TOOLS) ## build sdist and wheel into dist/, and use the wheel b
 .PHONY: docs
 docs: $(TOOLS) ## write the generated parts of README.md and docs/, and record the output of their commands
 	@$(VENV)/bin/cog -r README.md docs/*.md
-	@$(VENV)/bin/python -W ignore -m tests.docs.recordings
+	@RECORD=1 $(VENV)/bin/python -m pytest -q tests/docs/test_recordings.py::test_every_recording_is_the_output_of_its_commands
 
 # Keep compiled modules, even if the environment forbids it: parallel workers share them, and timings exclude compiling.
 test test-quick test-web test-rest test-full test-sdk: export PYTHONDONTWRITEBYTECODE :=

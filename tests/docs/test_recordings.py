@@ -1,8 +1,8 @@
-"""Record the output of the commands in README.md and docs/, in blocks of `$ make …`.
+"""The commands in README.md and docs/ run, and their recorded outputs are current.
 
-`python -m tests.docs.recordings` (of `make docs`) runs the commands and writes changed blocks.
-Times and remote names are ignored. Each page runs on the local engine in its own folder, which has
-the sample and the files of blocks `cat > file`. A shell runs the lines of other programs.
+A recording is a block of `$ make …` with the output of its commands. `make docs` writes new
+outputs. Times and remote names are ignored. Each page runs on the local engine in its own folder,
+which has the sample and the files of blocks `cat > file`. A shell runs the lines of other programs.
 
 All other commands of README.md and the tutorial run as well, without a recording.
 """
@@ -20,6 +20,7 @@ from pathlib import Path
 from unittest import mock
 
 import click
+import pytest
 
 from askrows.jobs import output
 from askrows.jobs.cli import main
@@ -28,6 +29,8 @@ from tests.lab import ROOT
 from tests.progress import NullProgress
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+# `make docs` sets it: changed outputs are written to the pages, instead of a failure.
+IS_RECORDING = bool(os.environ.get("RECORD"))
 DEMO = "make demo"
 _BLOCK = re.compile(r"(?<=```sh\n)cat >>? .*?(?=```)|(?<=```text\n)\$ .*?(?=```)", re.DOTALL)
 # Pages whose every command line runs, except those in NOT_RUN.
@@ -83,18 +86,45 @@ class _Terminal(io.TextIOWrapper):
         return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
-def record() -> dict[Path, str]:
-    """Run the commands of the pages, and return each page with current output.
+@pytest.mark.full
+def test_every_recording_is_the_output_of_its_commands() -> None:
+    """Each page is recorded in a folder with the files of the page."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        if not _BLOCK.search(text):
+            continue
 
-    Raises:
-        AssertionError: A command of make failed.
-        subprocess.CalledProcessError: Another command failed.
-    """
-    return {
-        page: _record_page(page)
-        for page in PAGES
-        if _BLOCK.search(page.read_text(encoding="utf-8"))
-    }
+        current_text = _record_page(page)
+        if not IS_RECORDING:
+            assert steady(current_text) == steady(text), "run make docs"
+        elif steady(current_text) != steady(text):
+            page.write_text(current_text, encoding="utf-8")
+
+
+def test_every_command_line_is_in_a_block_that_runs() -> None:
+    """README.md and the tutorial have blocks of known kinds, and no command outside of them."""
+    for page in WHOLE_PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert set(re.findall(r"^```(\w*)", text, re.MULTILINE)) == {"sh", "text", ""}
+        outside = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+        assert re.findall(r"^(?:\$ |    )make ", outside, re.MULTILINE) == []
+
+
+@pytest.mark.full
+def test_demo_prints_the_expected_hits() -> None:
+    """The demo ignores a key in the environment, and its commands are complete."""
+    demo = run_demo()
+    typed = [line for line in demo.splitlines() if line.startswith("$ ")]
+    assert [
+        line
+        for line in typed
+        if not (line.startswith("$ make ") and line.endswith(" DATA=data/demo"))
+    ] == []
+    assert [line.split()[2] for line in typed].count("search") == 3
+    hits = [line for line in demo.splitlines() if re.match(r" +1\s{2,}", line)]
+    assert all(
+        name in hit for name, hit in zip(["Morrowdale", "boats-1", "Hallibrook"], hits, strict=True)
+    )
 
 
 def unrecorded_lines(block: str) -> list[str]:
@@ -103,7 +133,7 @@ def unrecorded_lines(block: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def demo() -> str:
+def run_demo() -> str:
     """Run the demo with an unused key in the environment; return its output."""
     with _folder():
         return _run_make(DEMO, GEMINI_API_KEY="not-to-be-used")
@@ -197,10 +227,3 @@ def _environment(target: str, values: Mapping[str, str]) -> dict[str, str]:
     """Return the environment that the Makefile gives to a target."""
     variables = {f"ASKROWS_{name}": value for name, value in values.items()}
     return {**_TERMINAL, **variables, MAKE_COMMAND_LINE_VARIABLE: f"{target} : {' '.join(values)}"}
-
-
-if __name__ == "__main__":
-    for page, text in record().items():
-        if steady(text) != steady(page.read_text(encoding="utf-8")):
-            page.write_text(text, encoding="utf-8")
-            click.echo(f"recorded {page.relative_to(ROOT)}", err=True)
