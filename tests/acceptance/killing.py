@@ -1,15 +1,12 @@
 """Kill a command after a number of its calls."""
 
 import signal
-import time
 from typing import Any
 
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import Running
 from tests.acceptance.product import Workspace
-
-# Ends a hang.
-LONGEST_S = 60.0
+from tests.scratch import wait_until
 
 
 def kill_after_calls(
@@ -30,7 +27,4 @@ def kill_after_calls(
 
 def wait_for_calls(api: Engine, running: Running, path_part: str, count: int) -> None:
     """Wait until the server has a number of POST requests with this part in their path."""
-    deadline = time.monotonic() + LONGEST_S
-    while api.count_calls("POST", path_part) < count:
-        assert time.monotonic() < deadline, running.read_output()
-        time.sleep(0.01)
+    wait_until(lambda: api.count_calls("POST", path_part) >= count, running.read_output)

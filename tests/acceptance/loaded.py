@@ -20,7 +20,6 @@ import json
 import os
 import runpy
 import selectors
-import shutil
 import signal
 import socket
 import ssl
@@ -40,6 +39,7 @@ from sqlalchemy.util import LRUCache
 
 from tests.acceptance.steps import Fate, Steps
 from tests.acceptance.watching import watch
+from tests.scratch import lives, serve_in_background, wait_until
 
 # Exit code of a child without the permission that its order needs.
 NOT_PERMITTED = 77
@@ -57,8 +57,6 @@ PAGE_LIBRARIES = ("fastapi", "jinja2", "uvicorn")
 OUTPUT_SEPARATOR = "\x1e\n"
 MAX_ORDER_BYTES = 1 << 20
 MAX_STATEMENTS = 5000
-# The threads of the warm-up commands must end in this time.
-MAX_THREAD_END_S = 60.0
 # CLONE_NEWNS. A user who is not root also needs CLONE_NEWUSER.
 NEW_MOUNTS = 0x00020000
 NEW_USER = 0x10000000
@@ -121,7 +119,8 @@ def warm_up(main: Callable[[], object], commands: Sequence[Sequence[str]], url: 
     os.environ.update(environ)
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    _wait_for_threads()
+    # A process with more than one thread must not fork.
+    wait_until(lambda: len(list(Path("/proc/self/task").iterdir())) == 1)
 
     # The garbage collector of a fork must not visit loaded objects: it would copy every page.
     gc.collect()
@@ -131,16 +130,6 @@ def warm_up(main: Callable[[], object], commands: Sequence[Sequence[str]], url: 
 
 def _load_nothing(*_arguments: object, **_options: object) -> None:
     """Load no certificates."""
-
-
-def _wait_for_threads() -> None:
-    """Wait until this process has a single thread."""
-    deadline = time.monotonic() + MAX_THREAD_END_S
-    while (thread_count := len(list(Path("/proc/self/task").iterdir()))) > 1:
-        assert time.monotonic() < deadline, (
-            f"{thread_count} threads: a process with more than one must not fork"
-        )
-        time.sleep(0.01)
 
 
 def share_compiled_statements() -> None:
@@ -278,9 +267,9 @@ class Listener:
         self._running: dict[int, socket.socket] = {}
         self._selector = selectors.DefaultSelector()
         self._server = socket.socket(socket.AF_UNIX)
-        self._server.bind(str(folder / "part"))
+        self._server.bind(str(folder / "socket"))
         self._server.listen(64)
-        (folder / "part").rename(folder / "socket")
+        (folder / "ready").touch()
 
         # A signal of an ended child wakes the selector.
         wakeup_reader, self._wakeup_writer = socket.socketpair()
@@ -293,7 +282,7 @@ class Listener:
 
     def serve(self, owner: int) -> None:
         """Serve while the owner lives."""
-        while Path(f"/proc/{owner}").exists():
+        while lives(owner):
             for key, _ in self._selector.select(0.5):
                 # A connection that closed must not end the service for other connections.
                 try:
@@ -354,36 +343,14 @@ class Listener:
                 connection.close()
 
 
-def listen(
-    folder: Path, owner: int, product: Path, commands: Sequence[Sequence[str]], url: str
-) -> None:
-    """Load the product, then serve; write the reason of a failure to the folder for the clients."""
-    sys.path[0] = str(product)
-    try:
-        share_compiled_statements()
-        main = entry(product)
-        warm_up(main, commands, url)
-        listener = Listener(folder, main)
-    except BaseException:
-        (folder / "failed").write_text(traceback.format_exc(), encoding="utf-8")
-        raise
-    listener.serve(owner)
-    shutil.rmtree(folder, ignore_errors=True)
+def listen(folder: Path, owner: int, product: str, commands: str, url: str) -> None:
+    """Load the product, then serve."""
+    sys.path[0] = product
+    share_compiled_statements()
+    main = entry(Path(product))
+    warm_up(main, json.loads(commands), url)
+    Listener(folder, main).serve(owner)
 
 
-def redirect_streams(log: Path) -> None:
-    """Redirect the input of this process to the null device, and its output to a file."""
-    with Path(os.devnull).open("rb") as null_file, log.open("ab") as log_file:
-        for stream, file in enumerate((null_file, log_file, log_file)):
-            os.dup2(file.fileno(), stream)
-
-
-def _main() -> None:
-    folder, owner, product, commands, url = sys.argv[1:6]
-    redirect_streams(Path(folder) / "log")
-    listen(Path(folder), int(owner), Path(product), json.loads(commands), url)
-
-
-# The parent returns to its caller at once.
-if __name__ == "__main__" and not os.fork():
-    _main()
+if __name__ == "__main__":
+    serve_in_background(listen)

@@ -1,13 +1,12 @@
 """Call the page of a workspace: its jobs, its operations and all linked pages."""
 
 import re
-import time
 from html import unescape
 from typing import Any
 
 import httpx2
 
-from tests.acceptance.process import MAX_WAIT_S
+from tests.scratch import wait_until
 
 ADD_PATH = "/api/admin/experts"
 SCHEMA_PATH = "/api/openapi.json"
@@ -18,12 +17,9 @@ UNFINISHED_STATES = {"waiting", "running"}
 def wait_for_job(client: httpx2.Client, accepted: httpx2.Response) -> dict[str, Any]:
     """Wait until the job of an accepted request has ended, and return it."""
     assert accepted.status_code == 202, accepted.text
-    deadline = time.monotonic() + MAX_WAIT_S
     location = accepted.headers["location"]
-    while (job := client.get(location).json())["state"] in UNFINISHED_STATES:
-        assert time.monotonic() < deadline, job
-        time.sleep(0.01)
-    return dict(job)
+    wait_until(lambda: client.get(location).json()["state"] not in UNFINISHED_STATES)
+    return dict(client.get(location).json())
 
 
 def run_job(client: httpx2.Client, path: str, **request: Any) -> dict[str, Any]:
@@ -75,10 +71,9 @@ def read_linked_pages(client: httpx2.Client, *first_addresses: str) -> dict[str,
 
 def wait_for_jobs(client: httpx2.Client) -> list[dict[str, Any]]:
     """Wait until no job is running, and return all jobs."""
-    deadline = time.monotonic() + MAX_WAIT_S
-    while True:
-        jobs: list[dict[str, Any]] = client.get("/api/work").json()
-        if all(job["state"] not in UNFINISHED_STATES for job in jobs):
-            return jobs
-        assert time.monotonic() < deadline, jobs
-        time.sleep(0.01)
+
+    def list_running() -> list[dict[str, Any]]:
+        return [job for job in client.get("/api/work").json() if job["state"] in UNFINISHED_STATES]
+
+    wait_until(lambda: not list_running(), list_running)
+    return list(client.get("/api/work").json())

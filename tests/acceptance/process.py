@@ -10,9 +10,7 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -20,20 +18,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self, TextIO
 
+from tests import scratch
 from tests.acceptance.steps import Fate
-from tests.scratch import quick_folder
+from tests.scratch import BASE_ENVIRON, process_state, run_folder, wait_until
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = Path(os.environ.get("PRODUCT") or ROOT).resolve()
 PYTHON = os.environ.get("PRODUCT_PYTHON") or sys.executable
-# Variable with the folder that all processes of a test run share.
-RUN = "ACCEPTANCE_RUN"
-# Ends a hang, like every limit of this file.
-MAX_WAIT_S = 300.0
+MAX_WAIT_S = scratch.MAX_WAIT_S
 # Ends a test that repeats commands without end. A busy machine changes this time little.
 MAX_PROCESSOR_S = 300.0
-# A loaded process may fork only if its libraries start no threads.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 NO_FATE = Fate()
 
 
@@ -179,11 +173,7 @@ class Running:
 
     def is_stopped(self) -> bool:
         """Return whether SIGSTOP suspended the process."""
-        with contextlib.suppress(FileNotFoundError):
-            stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8")
-            # The name of the process, in brackets, may contain spaces.
-            return stat.rpartition(")")[2].split()[0] == "T"
-        return False
+        return process_state(self.pid) == "T"
 
     def is_finished(self) -> bool:
         """Return whether the process has ended."""
@@ -191,13 +181,8 @@ class Running:
 
     def wait_until_stopped(self) -> bool:
         """Wait until SIGSTOP suspends the process; return False if it ends before."""
-        deadline = time.monotonic() + MAX_WAIT_S
-        while not self.is_stopped():
-            if self.is_finished():
-                return False
-            assert time.monotonic() < deadline, "the command neither stopped nor ended"
-            time.sleep(0.005)
-        return True
+        wait_until(lambda: self.is_stopped() or self.is_finished(), self.read_output)
+        return self.is_stopped()
 
     def close(self) -> None:
         """Close the connection, which kills a running command."""
@@ -305,15 +290,6 @@ def end_sessions() -> None:
         _SESSIONS.popitem()[1].close()
 
 
-_INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
-# The environment of a command without its workspace's variables and without settings of the user.
-BASE_ENVIRON = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ} | {
-    "NO_COLOR": "1",
-    "COLUMNS": "120",
-    **ONE_THREAD,
-}
-
-
 def state_environ() -> dict[str, str]:
     """Return the variable of the folder in which commands store the user's state."""
     return {"XDG_STATE_HOME": str(run_folder() / "state")}
@@ -328,47 +304,3 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
         except (ValueError, RecursionError):
             continue
     return [document for document in documents if isinstance(document, dict)]
-
-
-def run_folder() -> Path:
-    """Return the folder that all processes of this test run share; create it if it is missing."""
-    if RUN not in os.environ:
-        os.environ[RUN] = tempfile.mkdtemp(prefix="askrows-run-", dir=quick_folder())
-        os.environ[f"{RUN}_OWNER"] = str(os.getpid())
-    return Path(os.environ[RUN])
-
-
-def start_loaded_process(
-    name: str, command: Sequence[object], *, python: str | Path = PYTHON
-) -> Path:
-    """Start a loaded process of this test run unless it runs, and return its folder.
-
-    The process listens at the socket in that folder.
-
-    Args:
-        command: The program and its arguments. The folder and the process id of the run's owner are
-            inserted between them.
-    """
-    folder = run_folder() / name
-    program, *arguments = command
-    # If the folder exists, another process is starting it.
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir()
-        words = [str(python), "-W", "ignore", *str(program).split()]
-        words += [str(folder), os.environ[f"{RUN}_OWNER"], *map(str, arguments)]
-        subprocess.run(words, cwd=ROOT, env={**BASE_ENVIRON}, check=True, start_new_session=True)
-
-    deadline = time.monotonic() + MAX_WAIT_S
-    while not (folder / "socket").exists():
-        assert not (folder / "failed").exists(), (folder / "failed").read_text(encoding="utf-8")
-        assert time.monotonic() < deadline, f"nothing listens in {folder}"
-        time.sleep(0.01)
-    return folder
-
-
-def wait_until(condition: Any, *running: Running) -> None:
-    """Wait until a condition is true; on a timeout show the output of the processes."""
-    deadline = time.monotonic() + MAX_WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, [process.read_output() for process in running]
-        time.sleep(0.05)

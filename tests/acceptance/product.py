@@ -9,8 +9,7 @@ import json
 import os
 import re
 import signal
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,14 +24,14 @@ from tests.acceptance.process import (
     MAX_WAIT_S,
     NO_FATE,
     PRODUCT,
+    PYTHON,
     EndedCommand,
     Running,
     read_json_lines,
-    run_folder,
     run_in_session,
-    start_loaded_process,
 )
 from tests.acceptance.steps import Fate
+from tests.scratch import run_folder, start_loaded_process, wait_until
 
 ON_POSTGRESQL = os.environ.get("ASKROWS_TEST_DATABASE") == "postgresql"
 KEY = "key-that-must-never-be-seen-anywhere"
@@ -120,7 +119,7 @@ def start_product() -> Path:
     """Return the folder of the process that has loaded the product."""
     url = postgresql.database_of(run_folder() / "warm") if ON_POSTGRESQL else ""
     command = ["-m tests.acceptance.loaded", PRODUCT, json.dumps(WARM_UP_COMMANDS), url]
-    return start_loaded_process("product", command)
+    return start_loaded_process("product", command, python=PYTHON)
 
 
 @dataclass
@@ -136,8 +135,6 @@ class Workspace:
     # Task of the commands; if it is empty, the task is people.
     task: str = ""
     settings: dict[str, str] = field(default_factory=dict)
-    # Starts a process that has loaded the product, and returns its folder.
-    product_starter: Callable[[], Path] = start_product
     # The key of the API.
     key: str = KEY
     data: Path = field(init=False)
@@ -197,7 +194,7 @@ class Workspace:
                 value, and an option that is False is left out.
         """
         words = [command_words(verb, *arguments, **options)]
-        folder = self.product_starter()
+        folder = start_product()
         environ = self._prepare(verb, options)
         return Running(
             folder,
@@ -246,7 +243,7 @@ class Workspace:
             (path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files
         )
         return run_in_session(
-            self.product_starter(),
+            start_product(),
             commands,
             environ=environ,
             task_files=task_files,
@@ -402,12 +399,9 @@ class Workspace:
 @contextmanager
 def open_page(running: Running) -> Iterator[httpx2.Client]:
     """Wait until a started page prints its address, and yield a client with its token."""
-    deadline = time.monotonic() + MAX_WAIT_S
-    while not (address := re.search(r"(http://[^\s/]+)/\?token=(\S+)", running.read_output())):
-        assert not running.is_finished(), running.read_output()
-        assert time.monotonic() < deadline, "the page has no address"
-        time.sleep(0.01)
-
+    wait_until(lambda: "token=" in running.read_output() or running.is_finished())
+    address = re.search(r"(http://[^\s/]+)/\?token=(\S+)\s", running.read_output())
+    assert address is not None, running.read_output()
     base_url, token = address.groups()
     headers = {"authorization": f"Bearer {token}"}
     with httpx2.Client(

@@ -6,8 +6,9 @@ import textwrap
 from typing import Any
 
 from tests.acceptance.loaded import SCRIPT
-from tests.acceptance.process import BASE_ENVIRON, PRODUCT, PYTHON, Running
-from tests.acceptance.product import Workspace
+from tests.acceptance.process import PRODUCT, PYTHON, Running
+from tests.acceptance.product import Workspace, start_product
+from tests.scratch import BASE_ENVIRON
 
 # Opens the workspace.
 PREAMBLE = "import json\n\nimport askrows\n\nws = askrows.open(quiet=True)\n"
@@ -68,7 +69,7 @@ def script(
 
     if not is_fresh:
         running = Running(
-            workspace.product_starter(),
+            start_product(),
             [[SCRIPT, str(path)]],
             environ=workspace.environ,
             cwd=workspace.home,

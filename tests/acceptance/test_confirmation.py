@@ -12,7 +12,7 @@ import pytest
 
 from tests import postgresql
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import MAX_WAIT_S, EndedCommand, Running, end_sessions, wait_until
+from tests.acceptance.process import MAX_WAIT_S, EndedCommand, Running, end_sessions
 from tests.acceptance.product import (
     HEADER,
     KEY,
@@ -20,8 +20,10 @@ from tests.acceptance.product import (
     Workspace,
     command_words,
     on_a_server,
+    start_product,
     write_declaration,
 )
+from tests.scratch import wait_until
 
 THEIR_KEY = "key-of-the-stranger-which-is-theirs"
 # Commands that call the API, or look at it.
@@ -61,7 +63,7 @@ def at_terminal(
     commands = [command_words(verb, *arguments)]
     workspace.home.mkdir(parents=True, exist_ok=True)
     with Running(
-        workspace.product_starter(),
+        start_product(),
         commands,
         environ=workspace.environ,
         cwd=workspace.home,
@@ -357,7 +359,7 @@ def test_metrics_of_a_worker_are_served_to_this_machine_only(workspace: Workspac
             port = free_socket.getsockname()[1]
         options: dict[str, Any] = {"host": host} if host else {}
         with workspace.start_command("worker", port=port, **options) as running:
-            wait_until(lambda: is_reachable("127.0.0.1", port), running)  # noqa: B023
+            wait_until(lambda: is_reachable("127.0.0.1", port), running.read_output)  # noqa: B023
             assert is_reachable("127.0.0.2", port) == is_open
 
 

@@ -13,8 +13,9 @@ import pytest
 
 from tests.acceptance.database import run_sql
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import BASE_ENVIRON, PRODUCT, ROOT
+from tests.acceptance.process import PRODUCT, ROOT
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
+from tests.scratch import BASE_ENVIRON
 
 HOSTILE_NAMES = (
     "../../../escaped",

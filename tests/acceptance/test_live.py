@@ -2,19 +2,19 @@
 
 import json
 import signal
-import time
 from collections import Counter
 
 import pytest
 
 from tests.acceptance.database import connect
 from tests.acceptance.engine import HANGS, LIVE_CALL, LIVE_CALL_PATH, Engine
-from tests.acceptance.killing import LONGEST_S, kill_after_calls, wait_for_calls
+from tests.acceptance.killing import kill_after_calls, wait_for_calls
 from tests.acceptance.process import NO_FATE
 from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
 from tests.outside.answers import Json, RefusedLine, fill, user_text
 from tests.outside.server import Outside
+from tests.scratch import wait_until
 
 
 def forget_recorded_calls(workspace: Workspace) -> None:
@@ -153,10 +153,7 @@ def test_calls_without_a_connection_are_not_lost_by_a_kill(
     served_workspace.import_people(6)
     outside_server.die()
     with served_workspace.start_command("tag_live", CONCURRENCY=3, RETRY_FOR=3600) as running:
-        deadline = time.monotonic() + LONGEST_S
-        while "cannot connect" not in running.read_output():
-            assert time.monotonic() < deadline, running.read_output()
-            time.sleep(0.01)
+        wait_until(lambda: "cannot connect" in running.read_output(), running.read_output)
         running.signal(signal.SIGKILL)
         running.wait()
 

@@ -15,8 +15,9 @@ import pytest
 from tests import postgresql
 from tests.acceptance.database import connect, list_tables, run_sql
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import ROOT, Running, wait_until
+from tests.acceptance.process import ROOT, Running
 from tests.acceptance.product import ON_POSTGRESQL, Workspace, on_a_server
+from tests.scratch import wait_until
 
 
 def run_units(workspace: Workspace, unit_names: str, **options: Any) -> tuple[list[str], list[str]]:
@@ -119,11 +120,11 @@ def test_workers_are_killed_and_every_row_is_answered_once(
         ]
         for _ in range(6):
             with workspace.start_command("worker", **options) as killed_worker:
-                wait_until(partial(has_worked, killed_worker), killed_worker, *workers)
+                wait_until(partial(has_worked, killed_worker), killed_worker.read_output)
                 killed_worker.signal(signal.SIGKILL)
 
-        wait_until(are_tagged, *workers)
-        wait_until(lambda: workspace.status()["index"]["count"] == 40, *workers)
+        wait_until(are_tagged, workers[0].read_output)
+        wait_until(lambda: workspace.status()["index"]["count"] == 40, workers[0].read_output)
         assert workspace.state_counts() == {"tagged": 40}
 
         # The health of a worker is served at its port.
@@ -150,11 +151,11 @@ def test_worker_prints_no_trace_if_the_server_stops(api: Engine, tmp_path: Path)
         workspace.import_people(1)
         workspace.run_command("worker", setup=True, yes=True)
         with workspace.start_command("worker", yes=True) as worker:
-            wait_until(lambda: '"seconds"' in worker.read_output(), worker)
+            wait_until(lambda: '"seconds"' in worker.read_output(), worker.read_output)
             assert server.process
             server.process.send_signal(signal.SIGQUIT)
             server.process.wait()
-            wait_until(lambda: "connection to server" in worker.read_output(), worker)
+            wait_until(lambda: "connection to server" in worker.read_output(), worker.read_output)
             server.start()
             stopped_worker = worker.stop(signal.SIGTERM)
 
@@ -198,7 +199,7 @@ def test_commands_of_the_recipes_run(workspace: Workspace, words: tuple[str, ...
 
     with workspace.start_command(*words) as running:
         if runs_forever:
-            wait_until(lambda: running.read_output() != "", running)
+            wait_until(lambda: running.read_output() != "")
             process = running.stop(signal.SIGTERM)
         else:
             process = running.wait()

@@ -14,10 +14,8 @@ import contextlib
 import gc
 import json
 import os
-import shutil
 import signal
 import socket
-import sys
 import threading
 import traceback
 from pathlib import Path
@@ -27,8 +25,8 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from askrows.emulator.answers import encoder, text
-from tests.acceptance.loaded import redirect_streams
 from tests.engine.gate import Gate
+from tests.scratch import lives, serve_in_background
 
 
 class _Protocol(H11Protocol):
@@ -71,12 +69,12 @@ def listen(folder: Path, owner: int) -> None:
     gc.collect()
     gc.freeze()
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(folder / "part"))
+        listening.bind(str(folder / "socket"))
         listening.listen(64)
-        (folder / "part").rename(folder / "socket")
+        (folder / "ready").touch()
         listening.settimeout(0.5)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        while Path(f"/proc/{owner}").exists():
+        while lives(owner):
             with contextlib.suppress(TimeoutError):
                 connection, _ = listening.accept()
                 connection.setblocking(True)  # noqa: FBT003 - a positional argument of the library
@@ -91,15 +89,7 @@ def listen(folder: Path, owner: int) -> None:
                         )
                     os._exit(1)
                 connection.close()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
-# The caller continues.
-if __name__ == "__main__" and not os.fork():
-    state_folder = Path(sys.argv[1])
-    redirect_streams(state_folder / "log")
-    try:
-        listen(state_folder, int(sys.argv[2]))
-    except BaseException:
-        (state_folder / "failed").write_text(traceback.format_exc(), encoding="utf-8")
-        raise
+if __name__ == "__main__":
+    serve_in_background(listen)

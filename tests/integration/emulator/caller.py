@@ -1,12 +1,13 @@
 """A client of the engine without the SDK: plain HTTP."""
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import httpx2
+
+from tests.scratch import wait_until
 
 TAGS_SCHEMA = {
     "type": "OBJECT",
@@ -130,11 +131,9 @@ class Caller:
 
     def wait(self, name: str) -> dict[str, Any]:
         """Poll a batch until it ends and return its operation."""
-        deadline = time.monotonic() + MAX_WAIT_S
-        while not (operation := self.get(f"/v1beta/{name}")).get("done"):
-            assert time.monotonic() < deadline, operation
-            time.sleep(0.01)
-        return operation
+        path = f"/v1beta/{name}"
+        wait_until(lambda: self.get(path).get("done"))
+        return self.get(path)
 
     def results(self, operation: Mapping[str, Any]) -> list[bytes]:
         """Return the lines of an operation's result file."""
