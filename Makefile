@@ -86,11 +86,11 @@ lint: $(TOOLS) ## check format, lint, layers and types, in seconds
 check: lint ## check all of lint, generated docs, the limits of tests/limits.toml, sdist and wheel
 	@$(VENV)/bin/cog --check README.md docs/*.md
 	@$(VENV)/bin/python -m tests.limits
-	@$(VENV)/bin/python -m tests.wheel
+	@DISTRIBUTIONS="$(CURDIR)/dist" $(VENV)/bin/python -m pytest -q tests/docs/test_wheel.py
 
 .PHONY: distributions
 distributions: $(TOOLS) ## build sdist and wheel into dist/, and use the wheel beside a user's own modules
-	@$(VENV)/bin/python -m tests.wheel
+	@DISTRIBUTIONS="$(CURDIR)/dist" $(VENV)/bin/python -m pytest -q tests/docs/test_wheel.py
 
 .PHONY: docs
 docs: $(TOOLS) ## write the generated parts of README.md and docs/, and record the output of their commands
@@ -148,11 +148,11 @@ audit: setup ## look up known vulnerabilities of all locked packages (pip-audit,
 
 .PHONY: mutants
 mutants: $(TOOLS) ## plant the faults of tests/acceptance/faults.toml, and check that the test of each finds it
-	@$(VENV)/bin/python -m tests.acceptance.mutants
+	@MUTANTS=1 $(VENV)/bin/python -m pytest -q -n 2 --dist worksteal tests/acceptance/test_mutants.py
 
 .PHONY: crash-sweep
 crash-sweep: $(TOOLS) ## kill commands before and after every durable step, and compare the end; WORKERS=2, MOST=200 runs, SEED=7
-	@$(VENV)/bin/python -m pytest -q -n $(or $(WORKERS),auto) --dist worksteal tests/acceptance/whole_sweep.py
+	@WHOLE_SWEEP=1 $(VENV)/bin/python -m pytest -q -n $(or $(WORKERS),auto) --dist worksteal tests/acceptance/test_whole_sweep.py
 
 .PHONY: soak
 soak: $(TOOLS) ## run four commands at once for MINUTES=30, with random kills and server failures; SEED=7

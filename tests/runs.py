@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.acceptance.mutants import list_tests
+from tests.acceptance.faults import list_tests
 
 ROOT = Path(__file__).parents[1]
 ACCEPTANCE = "tests/acceptance"

@@ -1,7 +1,7 @@
 """A workspace that is killed at any step and used again ends like an undisturbed workspace.
 
 The tests draw two days (on PostgreSQL a single day) and a sample of faults. Each commit or SEED=
-draws others. `make crash-sweep` runs all days and every step, see `whole_sweep`.
+draws others. `make crash-sweep` runs all days and every step, see `test_whole_sweep`.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """The faults of `make mutants` match the code and the tests."""
 
-from tests.acceptance.mutants import ROOT, TEST_FOLDER, read_faults
+from tests.acceptance.faults import ROOT, TEST_FOLDER, read_faults
 
 
 def test_every_fault_can_be_planted() -> None:

@@ -17,6 +17,7 @@ MAX_REPETITIONS = int(os.environ.get("ASKROWS_MOST") or 0)
 PARTS = 1 if MAX_REPETITIONS else 3
 
 
+@pytest.mark.skipif("WHOLE_SWEEP" not in os.environ, reason="`make crash-sweep` takes hours")
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("name", DAY_NAMES)

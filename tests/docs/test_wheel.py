@@ -1,8 +1,9 @@
-"""Build sdist and wheel in dist/, install the wheel into a fresh environment, and use it there.
+"""Sdist and wheel are complete, and the wheel works in a fresh environment.
 
-`make distributions` runs this. The commands run in a folder that has modules with the names of the
-product's packages, and each of these modules raises. The environment borrows the libraries of this
-one, so nothing but the build backend is downloaded. Time zones come from the package tzdata.
+`make check` and `make distributions` run this and keep both in dist/. The commands run in a folder
+that has modules with the names of the product's packages, and each of these modules raises. The
+environment borrows the libraries of this one, so nothing but the build backend is downloaded. Time
+zones come from the package tzdata.
 """
 
 import os
@@ -14,10 +15,12 @@ import tarfile
 import venv
 import zipfile
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 
-ROOT = Path(__file__).parents[1]
-DISTRIBUTIONS = ROOT / "dist"
+import pytest
+
+from tests.lab import ROOT
+
+DISTRIBUTIONS = os.environ.get("DISTRIBUTIONS", "")
 LETTERS = "number,letter\n1,The boat left early and I am angry.\n2,Thank you for the warm soup.\n"
 # Modules of a user that have the names of the product's packages.
 USER_MODULES = ("pipeline.py", "jobs.py", "web/__init__.py", "emulator.py", "data.py")
@@ -64,34 +67,34 @@ SDIST_FILES = {
     "docs/web/rows.png",
     "examples/reviews/tasks/reviews.py",
     "requirements-dev.lock",
-    "tests/wheel.py",
+    "tests/docs/test_wheel.py",
 }
 MAX_COMMAND_S = 300
 
 
-def main() -> None:
-    """Build, check, install and use the distributions; exit with the first failure."""
-    with TemporaryDirectory() as folder_name:
-        folder = Path(folder_name)
-        sdist, wheel = _build_distributions(folder)
-        _check_files(sdist, wheel)
-        python = _install_wheel(folder, wheel)
+@pytest.mark.skipif(not DISTRIBUTIONS, reason="`make check` builds and installs distributions")
+@pytest.mark.timeout(3 * MAX_COMMAND_S)
+def test_wheel_works_beside_modules_of_the_user(tmp_path: Path) -> None:
+    """Commands, Python API and types work in the folder of a user with misleading modules."""
+    sdist, wheel = _build_distributions(tmp_path)
+    _check_files(sdist, wheel)
+    python = _install_wheel(tmp_path, wheel)
 
-        home = folder / "home"
-        home.mkdir()
-        (home / "letters.csv").write_text(LETTERS)
-        _write_raising_modules(home, USER_MODULES)
-        askrows = str(python.with_name("askrows"))
-        _run([askrows, "demo"], home)
-        _run([askrows, "ask", "letters.csv", "In what tone?", "--name", "tones", "--yes"], home)
-        _run([askrows, "export", "out.csv", "--task", "tones"], home)
-        (home / "program.py").write_text(PROGRAM)
-        _run([str(python), "program.py"], home)
-        mypy = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python)]
-        _run([*mypy, "program.py"], home)
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "letters.csv").write_text(LETTERS)
+    _write_raising_modules(home, USER_MODULES)
+    askrows = str(python.with_name("askrows"))
+    _run([askrows, "demo"], home)
+    _run([askrows, "ask", "letters.csv", "In what tone?", "--name", "tones", "--yes"], home)
+    _run([askrows, "export", "out.csv", "--task", "tones"], home)
+    (home / "program.py").write_text(PROGRAM)
+    _run([str(python), "program.py"], home)
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python)]
+    _run([*mypy, "program.py"], home)
 
-        _write_raising_modules(home, HIDING_MODULES)
-        _run([str(python), "-m", "askrows", "status"], home)
+    _write_raising_modules(home, HIDING_MODULES)
+    _run([str(python), "-m", "askrows", "status"], home)
 
 
 def _build_distributions(folder: Path) -> tuple[Path, Path]:
@@ -103,29 +106,27 @@ def _build_distributions(folder: Path) -> tuple[Path, Path]:
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, source / name, follow_symlinks=False)
 
-    shutil.rmtree(DISTRIBUTIONS, ignore_errors=True)
-    _run([sys.executable, "-m", "build", "--outdir", str(DISTRIBUTIONS), str(source)], folder)
-    (sdist,) = DISTRIBUTIONS.glob("*.tar.gz")
-    (wheel,) = DISTRIBUTIONS.glob("*.whl")
+    distributions = Path(DISTRIBUTIONS)
+    shutil.rmtree(distributions, ignore_errors=True)
+    _run([sys.executable, "-m", "build", "--outdir", str(distributions), str(source)], folder)
+    (sdist,) = distributions.glob("*.tar.gz")
+    (wheel,) = distributions.glob("*.whl")
     return sdist, wheel
 
 
 def _check_files(sdist: Path, wheel: Path) -> None:
-    """Exit if the wheel has a second top-level package, or the sdist lacks files or has links."""
+    """Assert that the wheel has only our package, and that the sdist has all files and no links."""
     packages = {PurePosixPath(name).parts[0] for name in zipfile.ZipFile(wheel).namelist()}
     packages = {name for name in packages if not name.endswith(".dist-info")}
-    if packages != {"askrows"}:
-        sys.exit(f"the wheel installs {sorted(packages)}, not only askrows")
+    assert packages == {"askrows"}
 
     with tarfile.open(sdist) as archive:
         members = archive.getmembers()
     names = {member.name.partition("/")[2] for member in members}
     links = [member.name for member in members if not (member.isfile() or member.isdir())]
     second_copies = [name for name in names if name.startswith(("pipeline", "jobs", "data"))]
-    if links or second_copies:
-        sys.exit(f"the sdist has links or second copies: {[*links, *second_copies]}")
-    if missing_names := SDIST_FILES - names:
-        sys.exit(f"the sdist lacks {sorted(missing_names)}")
+    assert [*links, *second_copies] == []
+    assert SDIST_FILES - names == set()
 
 
 def _install_wheel(folder: Path, wheel: Path) -> Path:
@@ -150,7 +151,7 @@ def _write_raising_modules(folder: Path, names: tuple[str, ...]) -> None:
 
 
 def _run(command: list[str], folder: Path) -> str:
-    """Run a command without askrows' variables, and return its output; exit if it fails."""
+    """Run a command without askrows' variables, and return its output."""
     environ = {
         name: value
         for name, value in os.environ.items()
@@ -166,11 +167,5 @@ def _run(command: list[str], folder: Path) -> str:
         text=True,
         timeout=MAX_COMMAND_S,
     )
-    if process.returncode:
-        output = f"{process.stdout}{process.stderr}"
-        sys.exit(f"{output}\n{' '.join(command)} exited with {process.returncode}")
+    assert process.returncode == 0, f"{command}: {process.stdout}{process.stderr}"
     return process.stdout
-
-
-if __name__ == "__main__":
-    main()
