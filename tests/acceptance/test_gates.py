@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from tests.acceptance.checker import Inspection, check_invariants
 from tests.acceptance.product import HEADER, PASSAGES, PEOPLE, Workspace
-from tests.outside.answers import Json, answer_rows, user_text
+from tests.outside.answers import Answerer, Json, fill, user_text
 from tests.outside.server import serving
 
 GATE_FAILED = 6
@@ -27,6 +27,15 @@ upholstery viticulture welding xylography yoga zoology acoustics brewing cartogr
 etching fencing gardening horology interpreting jewellery kiting lexicography mosaics nursing
 """
 TOPICS = WORDS.split()
+
+
+def answer_rows(answerer: Answerer) -> Answerer:
+    """Return an answerer that answers only rows by `answerer`, and control requests as they ask."""
+
+    def answer(request: Json) -> Json:
+        return fill(request) if "askrows_control" in json.dumps(request) else answerer(request)
+
+    return answer
 
 
 def full_answer(_request: Json) -> Json:

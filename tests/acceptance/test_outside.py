@@ -1,11 +1,13 @@
 """The product works with an independently written server, with its troubles."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
 from tests.acceptance.product import BATCH_COMMANDS, Workspace
 from tests.outside.answers import Json, RefusedLine, fill, user_text
+from tests.outside.keeping import STATES_WITHOUT_RESULT
 from tests.outside.server import Outside
 
 TRADES = ("glass", "ships", "bread", "clocks", "rivers", "maps", "looms", "soil", "stars", "bees")
@@ -34,10 +36,35 @@ def run_until_tagged(
     else:
         pytest.fail(f"not all are tagged: {states}")
 
-    server.check_once()
+    check_once(server)
     assert len(server.kept.answered()) == len(TRADES)
     server_names = {batch["name"] for batch in server.batches()}
     assert server_names == {batch["remote_name"] for batch in workspace.batches()}
+
+
+def check_once(server: Outside) -> None:
+    """Assert that no batch was created twice and each key was answered exactly once.
+
+    A key may be asked again only after a refusal. Failed and cancelled batches do not count.
+    """
+    created = server.kept.created()
+    labels = [batch.label for batch in created]
+    assert len(set(labels)) == len(labels), f"made twice: {labels}"
+
+    requested_keys = Counter[str]()
+    for batch in created:
+        if batch.final_state not in STATES_WITHOUT_RESULT:
+            requested_keys.update(line["key"] for line in batch.lines)
+    requested_keys -= server.kept.answered(refused=True)
+    answered_keys = server.kept.answered()
+    doubled_keys = [key for key, count in answered_keys.items() if count > 1]
+    assert not doubled_keys, f"answered twice: {doubled_keys}"
+    assert answered_keys == requested_keys, (
+        f"asked and not answered: {requested_keys - answered_keys}"
+    )
+    assert set(server.kept.questions().values()) <= {1}, (
+        "one question was answered twice, live or with a batch"
+    )
 
 
 def test_lost_replies_cut_downloads_and_refusals_are_retried(

@@ -63,15 +63,6 @@ def fill(request: Json) -> Json:
     return document
 
 
-def answer_rows(answerer: Answerer) -> Answerer:
-    """Return an answerer that answers only rows by `answerer`, and control requests as they ask."""
-
-    def answer(request: Json) -> Json:
-        return fill(request) if "askrows_control" in json.dumps(request) else answerer(request)
-
-    return answer
-
-
 @dataclass(frozen=True)
 class Filler:
     """Fills schemas with values that depend on a text."""

@@ -162,14 +162,6 @@ class Keeping:
                 batches.append(Created(batch["id"], batch["label"], lines, batch["over"]))
             return batches
 
-    def request_counts(self) -> Counter[str]:
-        """Count each key in the batches that neither failed nor were cancelled."""
-        key_counts = Counter[str]()
-        for batch in self.created():
-            if batch.final_state not in STATES_WITHOUT_RESULT:
-                key_counts.update(line["key"] for line in batch.lines)
-        return key_counts
-
     def answered(self, *, refused: bool = False) -> Counter[str]:
         """Count the answers, or the refused lines, of each key; live calls have no key."""
         rows = self.rows("SELECT key FROM answered WHERE key <> '' AND refused = ?", refused)

@@ -156,27 +156,6 @@ class Outside:
         """Return the display name and the request lines of every batch."""
         return [{"name": batch.label, "lines": [*batch.lines]} for batch in self.kept.created()]
 
-    def check_once(self) -> None:
-        """Assert that no batch was created twice and each key was answered exactly once.
-
-        A key may be asked again only after a refusal. Failed and cancelled batches do not count.
-
-        Raises:
-            AssertionError: A batch or an answer exists twice, or an answer is missing.
-        """
-        labels = [batch.label for batch in self.kept.created()]
-        assert len(set(labels)) == len(labels), f"made twice: {labels}"
-        requested_keys = self.kept.request_counts() - self.kept.answered(refused=True)
-        answered_keys = self.kept.answered()
-        doubled_keys = [key for key, count in answered_keys.items() if count > 1]
-        assert not doubled_keys, f"answered twice: {doubled_keys}"
-        assert answered_keys == requested_keys, (
-            f"asked and not answered: {requested_keys - answered_keys}"
-        )
-        assert set(self.kept.questions().values()) <= {1}, (
-            "one question was answered twice, live or with a batch"
-        )
-
 
 @contextlib.contextmanager
 def serving(folder: Path, answerer: Answerer = fill, **manner: Any) -> Iterator[Outside]:

@@ -10,11 +10,11 @@ from askrows.pipeline.store.database import Store
 from tests.integration.passages.workspaces import (
     add_concepts,
     concept,
-    lines_of,
     shape,
     url_of,
     workspace,
 )
+from tests.progress import NullProgress
 
 
 def _create_database(directory: Path, *statements: str) -> Path:
@@ -57,4 +57,5 @@ def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
         assert table.TABLES.is_complete(tx, Settings(passages_table=name))
 
     with workspace(data, passages="docs") as ws:
-        assert lines_of(ws) == ["created the table docs, which did not exist"]
+        assert isinstance(ws.display, NullProgress)
+        assert ws.display.lines == ["created the table docs, which did not exist"]

@@ -6,13 +6,15 @@ from typing import Any
 
 from askrows.pipeline.batch.batch_plan import Selection
 from askrows.pipeline.batch.prepare import Preparation
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.passages import import_, table
+from askrows.pipeline.rows.cells import parse_json_cell
 from askrows.pipeline.rows.row_findings import FindingKind
 from askrows.pipeline.rows.row_import import ImportOptions
 from askrows.pipeline.store import claims
-from tests.integration.passages.workspaces import add_concepts, concept, rows, workspace
+from tests.integration.passages.workspaces import add_concepts, concept, shape, workspace
 
 
 def passages_file(path: Path, *lines: dict[str, Any] | str) -> Path:
@@ -25,6 +27,24 @@ def passages_file(path: Path, *lines: dict[str, Any] | str) -> Path:
         "".join(f"{line}\n" for line in encoded_lines).encode("utf-8", "surrogatepass")
     )
     return path
+
+
+def rows(ws: WorkspaceSession) -> dict[str, tuple[str, str | None, Any]]:
+    """Return text, source and metadata of every passage by id, with None for a missing column."""
+    with ws.store.read() as tx:
+        tables_shape = shape(ws)
+        ids = list(
+            tx.execute(
+                tables_shape.passages.select().with_only_columns(tables_shape.row_id)
+            ).scalars()
+        )
+        rows_by_id = table.select_task_rows(tables_shape).read_rows(
+            tx, ids, tables_shape.value_columns
+        )
+    return {
+        key: (row["text"], row.get("source"), parse_json_cell(row.get("metadata")))
+        for key, row in rows_by_id.items()
+    }
 
 
 def test_a_new_text_replaces_a_text_without_concepts(tmp_path: Path) -> None:

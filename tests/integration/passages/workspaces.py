@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.redact import Secret
@@ -12,7 +11,6 @@ from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.passages import table
 from askrows.pipeline.passages.table import ConceptRow, PassagesShape, read_shape
-from askrows.pipeline.rows.cells import parse_json_cell
 from tests import postgresql
 from tests.lab import ON_POSTGRESQL
 from tests.progress import NullProgress
@@ -45,30 +43,6 @@ def workspace(
     )
     with open_workspace(settings, NullProgress(), confirm=lambda _question: True) as ws:
         yield ws
-
-
-def lines_of(ws: WorkspaceSession) -> list[str]:
-    """Return the printed messages."""
-    assert isinstance(ws.display, NullProgress)
-    return ws.display.lines
-
-
-def rows(ws: WorkspaceSession) -> dict[str, tuple[str, str | None, Any]]:
-    """Return text, source and metadata of every passage by id, with None for a missing column."""
-    with ws.store.read() as tx:
-        tables_shape = shape(ws)
-        ids = list(
-            tx.execute(
-                tables_shape.passages.select().with_only_columns(tables_shape.row_id)
-            ).scalars()
-        )
-        rows_by_id = table.select_task_rows(tables_shape).read_rows(
-            tx, ids, tables_shape.value_columns
-        )
-    return {
-        key: (row["text"], row.get("source"), parse_json_cell(row.get("metadata")))
-        for key, row in rows_by_id.items()
-    }
 
 
 def shape(ws: WorkspaceSession) -> PassagesShape:

@@ -4,7 +4,7 @@ import itertools
 import operator
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from types import SimpleNamespace
 from typing import Any, cast
@@ -23,7 +23,6 @@ from askrows.pipeline.core.where_parser import (
 )
 from askrows.pipeline.index.build_reader import Index
 from askrows.pipeline.index.query import find_column_paths, find_matching_rows
-from tests.unit.index.toy import comparisons
 
 TEXTS = st.sampled_from(["", "EUR", "eur", "it's", 'a "b"', "ÅR", "水", "AND", "12"])
 NUMBERS = st.integers(-(2**60), 2**60) | st.integers(-3, 3) | st.floats(-4, 4)
@@ -61,6 +60,17 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
     "contains": operator.contains,
 }
+
+
+def comparisons(expression: Expression) -> Iterator[Comparison]:
+    """Yield the comparisons of an expression in their order."""
+    if isinstance(expression, Comparison):
+        yield expression
+    elif isinstance(expression, Negation):
+        yield from comparisons(expression.negated)
+    else:
+        for part in expression.parts:
+            yield from comparisons(part)
 
 
 @st.composite

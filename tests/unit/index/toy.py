@@ -1,6 +1,6 @@
 """People to index: entries with texts, and unit vectors that follow from the text alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from askrows.pipeline.core.ranking import Entry, Ranking
-from askrows.pipeline.core.where_parser import Comparison, Expression, Negation
 from askrows.pipeline.index.builds import Builds
 from askrows.pipeline.index.manifest import StagedBuild
 from askrows.pipeline.index.vector_cache import VectorCache, Vectors
@@ -78,14 +77,3 @@ def written(
         built_at=datetime.now(UTC),
         meaningless_vectors=None,
     )
-
-
-def comparisons(expression: Expression) -> Iterator[Comparison]:
-    """Yield the comparisons of an expression in their order."""
-    if isinstance(expression, Comparison):
-        yield expression
-    elif isinstance(expression, Negation):
-        yield from comparisons(expression.negated)
-    else:
-        for part in expression.parts:
-            yield from comparisons(part)
