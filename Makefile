@@ -144,7 +144,7 @@ audit: setup ## look up known vulnerabilities of all locked packages (pip-audit,
 	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit \
 	  && $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'; } \
 	  || { echo "error: pip-audit cannot be installed; no package was looked up" >&2; exit 1; }
-	@$(VENV)/bin/python -m tests.security.audit $(VENV)/audit/bin/pip-audit
+	@PIP_AUDIT="$(CURDIR)/$(VENV)/audit/bin/pip-audit" $(VENV)/bin/python -m pytest -q tests/security/test_audit.py
 
 .PHONY: mutants
 mutants: $(TOOLS) ## plant the faults of tests/acceptance/faults.toml, and check that the test of each finds it

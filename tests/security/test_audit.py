@@ -1,26 +1,32 @@
-"""Run `make audit`: search known vulnerabilities of all locked dependencies.
+"""No locked dependency has a known vulnerability; `make audit` runs this.
 
-pip-audit succeeds if its feed knows no package, for example at a mirror without a feed. This
-program fails in that case.
+pip-audit succeeds if its feed knows no package, for example at a mirror without a feed. This test
+fails in that case.
 """
 
 import json
+import os
 import subprocess
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+import pytest
+
+from tests.lab import ROOT
+
+# The path of the program.
+PIP_AUDIT = os.environ.get("PIP_AUDIT", "")
 LOCKS = (ROOT / "requirements.lock", ROOT / "requirements-dev.lock")
 OPTIONS = ("--disable-pip", "--require-hashes", "--format", "json", "--progress-spinner", "off")
 
 
-def main(program: str) -> int:
-    """Run pip-audit on the lock files; return 0 if all packages were checked and are clean."""
+@pytest.mark.skipif(not PIP_AUDIT, reason="`make audit` looks up all locked packages")
+def test_no_locked_package_has_a_known_vulnerability() -> None:
+    """The feed knows every package of the lock files, and no vulnerability of its version."""
     lock_options = [f"--requirement={lock}" for lock in LOCKS]
-    command = [program, *lock_options, *OPTIONS]
+    command = [PIP_AUDIT, *lock_options, *OPTIONS]
     process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     # Without a feed, pip-audit may print nothing.
     document = json.loads(process.stdout or '{"dependencies": []}')
+    assert document["dependencies"], "the feed of known vulnerabilities cannot be read from here"
 
     lines: list[str] = []
     for dependency in document["dependencies"]:
@@ -29,12 +35,4 @@ def main(program: str) -> int:
         for flaw in dependency.get("vulns", ()):
             versions = ", ".join(flaw["fix_versions"]) or "no version yet"
             lines.append(f"{dependency['name']}: {flaw['id']}, mended in {versions}")
-
-    if not document["dependencies"]:
-        lines.append("the feed of known vulnerabilities cannot be read from here")
-    sys.stdout.write("".join(f"{line}\n" for line in lines) or "no known vulnerability\n")
-    return 1 if lines else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    assert lines == []
