@@ -11,16 +11,8 @@ from askrows.pipeline.batch.batch_plan import Selection
 from askrows.pipeline.core import files
 from askrows.pipeline.experts import table
 from askrows.pipeline.store import batches
+from tests.acceptance.result_lines import TAGS, make_line, make_response
 from tests.lab import KEY, Workspace
-
-MODEL = "gemini-3.5-flash-lite"
-USAGE = {
-    "promptTokenCount": 100,
-    "candidatesTokenCount": 20,
-    "thoughtsTokenCount": 5,
-    "totalTokenCount": 125,
-}
-TAGS = '{"tags":["water law","beekeeping","soil science"]}'
 
 
 def workspace_at(data: Path) -> Workspace:
@@ -75,15 +67,5 @@ def deliver(workspace: Workspace, data: bytes) -> None:
 
 def result(keys: Sequence[str], text: str = TAGS) -> bytes:
     """Return a result file with the answer `text` for each key, as the API writes it."""
-    candidate = {
-        "finishReason": "STOP",
-        "index": 0,
-        "content": {"parts": [{"text": text}], "role": "model"},
-    }
-    response = {
-        "candidates": [candidate],
-        "usageMetadata": USAGE,
-        "modelVersion": MODEL,
-        "responseId": "response-1",
-    }
-    return b"".join(orjson.dumps({"response": response, "key": key}) + b"\n" for key in keys)
+    response = make_response(text)
+    return b"".join(make_line(key, response) + b"\n" for key in keys)

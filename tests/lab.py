@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,20 +134,13 @@ class Workspace:
         self, sql: str, values: dict[str, Any], *, ignore_references: bool = False
     ) -> list[tuple[Any, ...]]:
         if self.on_postgresql:
-            import psycopg
-
-            with psycopg.connect(self.environ[URL].replace("+psycopg", "")) as server:
-                server.execute(
-                    f"SET session_replication_role = {'replica' if ignore_references else 'origin'}"
-                )
-                cursor = server.execute(postgresql.translated(sql).encode(), values)
+            with postgresql.connect(self.environ[URL]) as server:
+                if ignore_references:
+                    server.execute("SET session_replication_role = 'replica'")
+                cursor = server.execute(postgresql.translated(sql), values)
                 return cursor.fetchall() if cursor.description else []
-        connection = sqlite3.connect(self.data / "askrows.db")
-        try:
-            with connection:
-                return connection.execute(sql, values).fetchall()
-        finally:
-            connection.close()
+        with closing(sqlite3.connect(self.data / "askrows.db")) as connection, connection:
+            return connection.execute(sql, values).fetchall()
 
 
 def find_untaken_variables(command: str, stderr: str) -> set[str]:

@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -177,12 +178,19 @@ def database_of(data: Path) -> str:
     return shared().url(name)
 
 
-def rows(url: str, sql: str) -> list[tuple[Any, ...]]:
-    """Run a statement in a database, commit it, and return its rows."""
+@contextlib.contextmanager
+def connect(url: str) -> Iterator[Any]:
+    """Connect to a database like another program, and commit at the end."""
     import psycopg
 
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
-        cursor = connection.execute(sql.encode())
+        yield connection
+
+
+def rows(url: str, sql: str) -> list[tuple[Any, ...]]:
+    """Run a statement in a database, commit it, and return its rows."""
+    with connect(url) as connection:
+        cursor = connection.execute(sql)
         return cursor.fetchall() if cursor.description else []
 
 

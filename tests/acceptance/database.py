@@ -42,17 +42,6 @@ def run_sql(workspace: Workspace, statement: str, **values: Any) -> list[tuple[A
         return list(cursor.fetchall()) if cursor.description else []
 
 
-def age_finished_batch(workspace: Workspace, batch: int) -> None:
-    """Move the end of a batch at the API back by two days."""
-    with connect(workspace) as connection:
-        condition = f"number = {batch}"
-        query = f"SELECT over_at FROM askrows_batches WHERE {condition}"  # noqa: S608
-        ((end_time,),) = connection.execute(query).fetchall()
-        earlier_time = datetime.fromisoformat(str(end_time)) - timedelta(days=2)
-        change = f"over_at = '{earlier_time.isoformat(' ')}'"
-        connection.execute(f"UPDATE askrows_batches SET {change} WHERE {condition}")  # noqa: S608
-
-
 def shift_recorded_times(workspace: Workspace, *, days: int) -> None:
     """Move all recorded times of batches and runs by days; a negative number moves them back."""
     with connect(workspace) as connection:
@@ -74,9 +63,7 @@ def shift_recorded_times(workspace: Workspace, *, days: int) -> None:
 def connect(workspace: Workspace) -> Iterator[Any]:
     """Connect to a workspace's database like another program, and commit at the end."""
     if workspace.server:
-        import psycopg
-
-        with psycopg.connect(workspace.server.replace("+psycopg", "")) as server:
+        with postgresql.connect(workspace.server) as server:
             yield server
         return
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.acceptance.checker import Inspection, check_invariants
 from tests.acceptance.creates import remote_names
-from tests.acceptance.database import age_finished_batch
+from tests.acceptance.database import shift_recorded_times
 from tests.acceptance.engine import MANY_TIMES, Engine
 from tests.acceptance.process import MAX_WAIT_S
 from tests.acceptance.product import Workspace
@@ -79,7 +79,7 @@ def test_batch_whose_result_never_comes_fails(workspace: Workspace, api: Engine)
         workspace.run_command("poll", no_wait=True, POLL_PATIENCE=0)
     assert workspace.state_counts() == {"claimed": 2}
 
-    age_finished_batch(workspace, 1)
+    shift_recorded_times(workspace, days=-2)
     assert run_poll(workspace, no_wait=True)["failed"] == {"1": "succeeded without a result"}
     spent = workspace.spending()
     assert spent["actual"] == 0

@@ -5,7 +5,7 @@ import signal
 import time
 from typing import Any
 
-from tests.acceptance.database import age_finished_batch
+from tests.acceptance.database import shift_recorded_times
 from tests.acceptance.engine import LIVE_CALL, Engine
 from tests.acceptance.process import MAX_WAIT_S
 from tests.acceptance.product import Workspace
@@ -123,7 +123,7 @@ def test_answers_of_an_expired_batch_are_ingested(workspace: Workspace, api: Eng
         assert (document["left"], document.get("submitted")) == (2, None)
         assert "one batch is sent per hour" in document["outage"]
         document = run_due_work(workspace)
-    age_finished_batch(workspace, 6)
+    shift_recorded_times(workspace, days=-2)
     assert run_due_work(workspace)["submitted"] == {"7": "created"}
     workspace.import_people(1, first=60)
     assert run_until(workspace, "ingested")["submitted"] == {"8": "created"}

@@ -17,7 +17,8 @@ from askrows.pipeline.experts import table
 from askrows.pipeline.experts.table import SCORE_COLUMNS, score_of
 from askrows.pipeline.store import tag_merges
 from tests import ledger
-from tests.delivery import MODEL, deliver, prepare, put_people, result, workspace_at
+from tests.acceptance.product import MODEL
+from tests.delivery import deliver, prepare, put_people, result, workspace_at
 from tests.integration import reviews
 from tests.lab import Workspace
 
