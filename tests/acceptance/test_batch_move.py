@@ -208,7 +208,7 @@ def test_cancelled_batch_that_succeeds_later_is_told_and_counted(
     """For two days after its end a poll looks at it; its cost counts in the budget of the day."""
     workspace.url = outside_server.url
     workspace.import_people(2)
-    outside_server.manner.pending_s = 1000
+    outside_server.pending_s = 1000
     workspace.run_command("submit")
     workspace.run_command("batch_move", 1, to="flex")
     spending = workspace.spending()

@@ -110,8 +110,8 @@ def batch_number(operation: Json) -> int:
 
 def skip_waiting(server: Outside) -> None:
     """Let batches of the server end at once."""
-    server.manner.pending_s = 0
-    server.manner.running_s = 0
+    server.pending_s = 0
+    server.running_s = 0
 
 
 def count_downloads(server: Outside) -> int:

@@ -158,12 +158,12 @@ def test_what_a_batch_did_not_come_to_is_not_charged(
     """A missing line is charged to its person only if the batch ended completely."""
     usernames = served_workspace.import_people(1)
     outside_server.results = lambda _keys: b""
-    outside_server.manner.ending = "EXPIRED"
+    outside_server.ending = "EXPIRED"
     for _ in range(2):
         served_workspace.run_commands("submit", "poll", "ingest")
     assert served_workspace.state_counts() == {"untagged": 1}
 
-    outside_server.manner.ending = "SUCCEEDED"
+    outside_server.ending = "SUCCEEDED"
     outside_server.results = lambda keys: b"\n".join(
         make_line(key) for key in sort_by_row(keys)[1:]
     )
@@ -190,7 +190,7 @@ def test_an_outage_parks_nobody_and_gets_one_batch_at_a_time(
 ) -> None:
     """After three batches without a reply, `tag` sends one and exits with 4; a reply ends this."""
     served_workspace.import_people(4)
-    outside_server.manner.ending = "EXPIRED"
+    outside_server.ending = "EXPIRED"
     outside_server.results = lambda _keys: b""
     outside_server.operations = operations
     batch_counts = []
@@ -204,7 +204,7 @@ def test_an_outage_parks_nobody_and_gets_one_batch_at_a_time(
     assert served_workspace.state_counts() == {"untagged": 3, "claimed": 1}
 
     served_workspace.run_commands("poll", "ingest")
-    outside_server.manner.ending = "SUCCEEDED"
+    outside_server.ending = "SUCCEEDED"
     outside_server.results = None
     outside_server.operations = None
     if end == "live":

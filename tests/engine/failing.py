@@ -233,7 +233,6 @@ REPLIES_BY_WORD: dict[str, tuple[str, str, Callable[[FaultArguments], Reply]]] =
         lambda _: refusal(429, QUOTA_MESSAGE, {"@type": f"{RPC}Help", "links": []}),
     ),
     "bad_line": ("POST", CREATE, _make_line_refusal),
-    "get_status": ("GET", ONE_BATCH, _make_status_reply(503)),
     "batch_vanishes": (
         "GET",
         ONE_BATCH,
@@ -244,53 +243,37 @@ REPLIES_BY_WORD: dict[str, tuple[str, str, Callable[[FaultArguments], Reply]]] =
 }
 
 
-def _close_unanswered(end: Callable[[Exchange], Awaitable[None]]) -> Callable[..., Any]:
-    async def act(exchange: Exchange, _args: FaultArguments) -> None:
-        await exchange.drain()
-        await end(exchange)
-
-    return act
-
-
-def _change_reply(
-    spoil: Callable[[Exchange, Reply, FaultArguments], Awaitable[None]],
-) -> Callable[..., Any]:
-    async def act(exchange: Exchange, args: FaultArguments) -> None:
-        await spoil(exchange, await exchange.answer(), args)
-
-    return act
-
-
 async def _delay_reply(exchange: Exchange, reply: Reply, args: FaultArguments) -> None:
     await asyncio.sleep(float(args.get("seconds", 1.0)))
     await exchange.reply(reply)
 
 
-_DROP_REPLY = _change_reply(lambda exchange, _reply, _args: exchange.drop())
-_REPLACE_BY_STATUS = _change_reply(
-    lambda exchange, _reply, args: exchange.reply(_make_status_reply(503)(args))
-)
-_SLOW_REPLY = _change_reply(_delay_reply)
+async def _drop_reply(exchange: Exchange, _reply: Reply, _args: FaultArguments) -> None:
+    await exchange.drop()
 
-# Faults of the connection or of a reply on its way back: method, path, action.
-CONNECTION_FAULTS: dict[str, tuple[str, str, Callable[..., Any]]] = {
-    "hang": ("", ANY_PATH, _close_unanswered(Exchange.wait_until_closed)),
-    "drop": ("", ANY_PATH, _close_unanswered(Exchange.drop)),
-    "reset": ("", ANY_PATH, _close_unanswered(Exchange.reset)),
-    "lost_reply": ("", ANY_PATH, _DROP_REPLY),
-    "slow_reply": ("", ANY_PATH, _SLOW_REPLY),
-    "create_lost_reply": ("POST", CREATE, _DROP_REPLY),
-    "create_lost_reply_status": ("POST", CREATE, _REPLACE_BY_STATUS),
-    "create_slow_reply": ("POST", CREATE, _SLOW_REPLY),
-    "success_code": (
-        "",
-        ANY_PATH,
-        _change_reply(
-            lambda exchange, reply, args: exchange.reply(
-                Reply(args["code"], {}, b"" if args["code"] == 204 else reply.body)
-            )
-        ),
-    ),
+
+async def _replace_by_status(exchange: Exchange, _reply: Reply, args: FaultArguments) -> None:
+    await exchange.reply(_make_status_reply(503)(args))
+
+
+async def _change_status(exchange: Exchange, reply: Reply, args: FaultArguments) -> None:
+    await exchange.reply(Reply(args["code"], {}, b"" if args["code"] == 204 else reply.body))
+
+
+# Faults that read a request, do nothing, and never reply: method, path, end of the connection.
+UNANSWERED_BY_WORD: dict[str, tuple[str, str, Callable[[Exchange], Awaitable[None]]]] = {
+    "hang": ("", ANY_PATH, Exchange.wait_until_closed),
+    "drop": ("", ANY_PATH, Exchange.drop),
+    "reset": ("", ANY_PATH, Exchange.reset),
+}
+# Faults of a reply on its way back: method, path, action.
+CHANGED_REPLIES: dict[str, tuple[str, str, Callable[..., Awaitable[None]]]] = {
+    "lost_reply": ("", ANY_PATH, _drop_reply),
+    "slow_reply": ("", ANY_PATH, _delay_reply),
+    "create_lost_reply": ("POST", CREATE, _drop_reply),
+    "create_lost_reply_status": ("POST", CREATE, _replace_by_status),
+    "create_slow_reply": ("POST", CREATE, _delay_reply),
+    "success_code": ("", ANY_PATH, _change_status),
 }
 
 
@@ -472,7 +455,7 @@ LINE_FAULTS: dict[str, tuple[str, str, Callable[..., list[Any]]]] = {
 BATCH_FAULTS = dict.fromkeys((*END_STATES, "list_lag", "duplicate_batch"), ("POST", CREATE, None))
 # All faults by place. The server stores the faults of a batch with the batch.
 FAULTS_BY_PLACE: dict[str, Mapping[str, tuple[str, str, Any]]] = {
-    "reply": {**REPLIES_BY_WORD, **CONNECTION_FAULTS},
+    "reply": {**REPLIES_BY_WORD, **UNANSWERED_BY_WORD, **CHANGED_REPLIES},
     "document": DOCUMENT_FAULTS,
     "line": LINE_FAULTS,
     "batch": BATCH_FAULTS,
@@ -520,8 +503,11 @@ class Fault:
         if self.word in REPLIES_BY_WORD:
             await exchange.drain()
             await exchange.reply(self.act(self.args))
+        elif self.word in UNANSWERED_BY_WORD:
+            await exchange.drain()
+            await self.act(exchange)
         else:
-            await self.act(exchange, self.args)
+            await self.act(exchange, await exchange.answer(), self.args)
 
     def spoil(self, lines: Sequence[Any]) -> list[Any]:
         """Return the lines after the fault, which changes only answers."""

@@ -182,3 +182,10 @@ def vector(text: str, width: int) -> list[float]:
             values[int.from_bytes(digest[offset : offset + 8]) % width] += 1.0
     length = math.hypot(*values)
     return [value / length for value in values]
+
+
+def request_vector(request: Json) -> list[float]:
+    """Return the vector of a request; its parts are joined into a text."""
+    parts = (member(request, "content") or {}).get("parts", ())
+    text = " ".join(part.get("text", "") for part in parts)
+    return vector(text, member(request, "outputDimensionality") or 3072)

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from tests.outside.answers import Json, RefusedLine, member, reply
+from tests.outside.answers import Answerer, Json, RefusedLine, member, reply, request_vector
 from tests.outside.deciding import DECISION_MODEL, decide, decision_hash, with_unknown_type
-from tests.outside.keeping import question, read_lines
+from tests.outside.keeping import Keeping, Line, error_line, question, read_lines
 from tests.outside.telling import (
     OutsideError,
     operation,
@@ -25,7 +25,6 @@ from tests.outside.telling import (
     refusal_of,
     resource,
 )
-from tests.outside.working import settle, vector_of
 
 if TYPE_CHECKING:
     from tests.outside.server import Outside
@@ -88,6 +87,65 @@ class Listener(ThreadingHTTPServer):
             with contextlib.suppress(OSError):
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
                 connection.shutdown(socket.SHUT_RDWR)
+
+
+def settle(server: "Outside", name: str) -> None:
+    """Store the results of a batch if its time is over.
+
+    The results come from the answerer, or from `results` if it is set. The keys stay in their order
+    if `mixing` changes the order of the replies.
+    """
+    keeping = server.kept
+    with keeping.transaction():
+        row = keeping.row(
+            "SELECT * FROM batches WHERE id = ? AND over = '' AND ends <= ?", name, time.time()
+        )
+        if row is None:
+            return
+
+        if server.results is None:
+            result_lines = [
+                _result(keeping, row, line, server.answerer)
+                for line in keeping.lines_of(row["number"])
+            ]
+            if server.mixing is not None:
+                keys = [line.pop("key") for line in result_lines]
+                result_lines = [
+                    {**reply_members, "key": key}
+                    for key, reply_members in zip(keys, server.mixing(result_lines), strict=True)
+                ]
+            lines = [json.dumps(line, ensure_ascii=False) for line in result_lines]
+            content = "\n".join(lines).encode()
+            failed_count = sum("error" in line for line in result_lines)
+        else:
+            content = server.results([line.key for line in keeping.lines_of(row["number"])])
+            failed_count = 0
+
+        keeping.keep_file(
+            f"batch-{name}",
+            row["owner"],
+            content,
+            label="",
+            mime="application/jsonl",
+            generated=True,
+        )
+        keeping.rows(
+            "UPDATE batches SET over = ?, ended = ends, failed = ? WHERE id = ?",
+            server.ending,
+            failed_count,
+            name,
+        )
+
+
+def _result(keeping: Keeping, row: Any, line: Line, answerer: Answerer) -> Json:
+    """Return the result line of a request and record its answer."""
+    try:
+        reply_document = reply(line.request, answerer(line.request), model=row["model"])
+    except RefusedLine as refusal:
+        keeping.note_answer(line.key, line.question, row["id"], refused=True)
+        return error_line(line.key, refusal)
+    keeping.note_answer(line.key, line.question, row["id"])
+    return {"response": reply_document, "key": line.key}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -260,12 +318,11 @@ class Handler(BaseHTTPRequestHandler):
         batch = self._document().get("batch", {})
         name = member(member(batch, "inputConfig"), "fileName") or ""
         row = self._file(name.removeprefix("files/"))
-        manner = self._server.manner
         troubles = self._server.troubles
         batch_id = self._state.make_batch(
             read_lines(row["data"]),
-            runs_s=manner.pending_s,
-            ends_s=manner.pending_s + manner.running_s,
+            runs_s=self._server.pending_s,
+            ends_s=self._server.pending_s + self._server.running_s,
             owner=self._owner,
             model=model,
             label=member(batch, "displayName") or "",
@@ -283,14 +340,7 @@ class Handler(BaseHTTPRequestHandler):
         """Return the operation of a batch in its current state."""
         with self._state.transaction():
             server = self._server
-            settle(
-                self._state,
-                name,
-                answerer=server.answerer,
-                manner=server.manner,
-                results=server.results,
-                mixing=server.mixing,
-            )
+            settle(server, name)
             row = self._state.row(
                 "SELECT * FROM batches WHERE id = ? AND owner = ? AND NOT hidden", name, self._owner
             )
@@ -421,7 +471,7 @@ class Handler(BaseHTTPRequestHandler):
         bodies = [json.dumps(request, ensure_ascii=False) for request in requests]
         if refused_text and any(refused_text in body for body in bodies):
             raise OutsideError(400, "Request contains an invalid argument.")
-        vectors = [vector_of(request) for request in requests]
+        vectors = [request_vector(request) for request in requests]
         spoilt_text = self._server.spoilt_text
         for index, body in enumerate(bodies):
             if spoilt_text and spoilt_text in body:

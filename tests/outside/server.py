@@ -12,7 +12,7 @@ Two servers that differ this much reveal assumptions of the product.
 import contextlib
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,14 @@ from typing import Any
 from tests.outside.answers import Answerer, Json, fill
 from tests.outside.handler import Listener
 from tests.outside.keeping import Keeping
-from tests.outside.telling import Manner
-from tests.outside.working import Mixing, Results
+
+# A function from the keys of a batch to the bytes of its result file.
+Results = Callable[[Sequence[str]], bytes]
+
+
+# A function from the replies of a batch, in the order of its requests, to the replies under the
+# same keys. A request without a reply has its error.
+Mixing = Callable[[list[Json]], list[Json]]
 
 
 @dataclass
@@ -100,7 +106,11 @@ class Outside:
     results: Results | None = None
     # Changes the order of the replies of batches, but not of their keys.
     mixing: Mixing | None = None
-    manner: Manner = field(default_factory=Manner)
+    # The duration of new batches.
+    pending_s: float = 0.02
+    running_s: float = 0.04
+    # The final state of batches: SUCCEEDED or EXPIRED.
+    ending: str = "SUCCEEDED"
     troubles: Troubles = field(default_factory=Troubles)
     instead: Instead | None = None
     operations: Operations | None = None
@@ -158,9 +168,9 @@ class Outside:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, answerer: Answerer = fill, **manner: Any) -> Iterator[Outside]:
-    """Run a server during a block, with its state in a folder; `manner` are fields of `Manner`."""
-    server = Outside(folder, answerer, manner=Manner(**manner))
+def serving(folder: Path, answerer: Answerer = fill, **options: Any) -> Iterator[Outside]:
+    """Run a server during a block, with its state in a folder; `options` are other fields."""
+    server = Outside(folder, answerer, **options)
     try:
         yield server
     finally:

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import time
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -19,16 +18,6 @@ STATUS = {
     500: "INTERNAL",
     503: "UNAVAILABLE",
 }
-
-
-@dataclass
-class Manner:
-    """The duration and the end of batches."""
-
-    pending_s: float = 0.02
-    running_s: float = 0.04
-    # The final state of batches: SUCCEEDED or EXPIRED.
-    ending: str = "SUCCEEDED"
 
 
 class OutsideError(Exception):
