@@ -493,3 +493,19 @@ def list_faults(error: "ValidationError") -> list[str]:
 def is_query(items: str) -> bool:
     """Return whether `items` is a query and not a path."""
     return bool(_QUERY.match(items.lstrip()))
+
+
+# ---- declarations that come with askrows
+
+_built_in_loaders: dict[str, Callable[[], Declaration]] = {}
+
+
+def register_built_in_declaration(name: str, load: Callable[[], Declaration]) -> None:
+    """Make the declaration of a task known to this process; it is loaded when it is first used."""
+    _built_in_loaders[name] = load
+
+
+def load_built_in_declaration(name: str) -> Declaration | None:
+    """Return the declaration of a registered task; None if there is none of that name."""
+    load = _built_in_loaders.get(name)
+    return None if load is None else load()

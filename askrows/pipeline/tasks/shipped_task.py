@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from askrows.pipeline.core.command_hint import HintTemplate
+from askrows.pipeline.core.declaration import Declaration, register_built_in_declaration
 
 # Programs register the tasks when they start, so nothing heavy is imported here.
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from askrows.pipeline.core.declaration import Declaration
     from askrows.pipeline.core.settings import Settings
     from askrows.pipeline.rows.adopt import TaskTables
     from askrows.pipeline.store.workspace import TaskRecord
@@ -44,7 +44,7 @@ class ShippedTask:
     load_measure: "Callable[[], object] | None" = None
     # Declaration of a task that is recorded as a user's task is, and the task that the record,
     # the settings and the backend give.
-    load_declaration: "Callable[[], Declaration] | None" = None
+    load_declaration: Callable[[], Declaration] | None = None
     make_recorded_task: "Callable[[TaskRecord, Settings, str], UserTask] | None" = None
 
     def is_used(self, tx: "Connection") -> bool:
@@ -63,7 +63,10 @@ _registered_tasks: dict[str, ShippedTask] = {}
 
 def register_shipped_tasks(tasks: Iterable[ShippedTask]) -> None:
     """Make tasks known to all workspaces of this process; the first is the default task."""
-    _registered_tasks.update((task.name, task) for task in tasks)
+    for task in tasks:
+        _registered_tasks[task.name] = task
+        if task.load_declaration is not None:
+            register_built_in_declaration(task.name, task.load_declaration)
 
 
 def list_shipped_tasks() -> tuple[ShippedTask, ...]:
@@ -74,11 +77,3 @@ def list_shipped_tasks() -> tuple[ShippedTask, ...]:
 def find_shipped_task(name: str) -> ShippedTask | None:
     """Return a registered task by the value of TASK=; None if there is none of that name."""
     return _registered_tasks.get(name)
-
-
-def load_shipped_declaration(name: str) -> "Declaration | None":
-    """Return the declaration of a registered task that has a record; None if there is none."""
-    task = find_shipped_task(name)
-    if task is None or task.load_declaration is None:
-        return None
-    return task.load_declaration()

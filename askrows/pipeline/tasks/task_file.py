@@ -28,6 +28,7 @@ from askrows.pipeline.core.declaration import (
     RESERVED,
     Declaration,
     DeclarationError,
+    load_built_in_declaration,
     validate_answer,
 )
 from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, InputError
@@ -38,7 +39,6 @@ from askrows.pipeline.gemini.answer_schema import make_response_schema
 from askrows.pipeline.rows.source import MEMORY_ROWS, MemorySource, rows_by_task_path
 from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.tasks.declaration_changes import hash_document, make_fingerprint_document
-from askrows.pipeline.tasks.shipped_task import load_shipped_declaration
 from askrows.pipeline.tasks.task_faults import (
     Fault,
     describe_syntax_error,
@@ -74,7 +74,7 @@ def _make_input_error(message: str, hint: str) -> InputError:
 
 def _find_loaded_task(path: Path) -> Declaration | None:
     """Return the declaration of a path that Python code handed over, or that is built in."""
-    return _handed_over_tasks.get(path) or load_shipped_declaration(parse_python_path(path))
+    return _handed_over_tasks.get(path) or load_built_in_declaration(parse_python_path(path))
 
 
 def is_in_workspace(path: Path, data: Path) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from askrows.pipeline.core.answer_fields import list_answer_fields
 from askrows.pipeline.core.column_placeholders import find_column
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
-from askrows.pipeline.core.declaration import HASH_KEY, Declaration
+from askrows.pipeline.core.declaration import HASH_KEY, Declaration, load_built_in_declaration
 from askrows.pipeline.core.errors import (
     AskrowsError,
     ConfigurationError,
@@ -51,11 +51,7 @@ from askrows.pipeline.tasks.declaration_changes import (
     merge_stored_record,
     refuse_or_record_declaration_change,
 )
-from askrows.pipeline.tasks.shipped_task import (
-    find_shipped_task,
-    list_shipped_tasks,
-    load_shipped_declaration,
-)
+from askrows.pipeline.tasks.shipped_task import find_shipped_task, list_shipped_tasks
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_faults import (
     find_column_faults,
@@ -235,7 +231,7 @@ def check_task_can_be_registered(
         has_database = tx is not None
 
     is_readable = has_own_rows(declaration) or has_database
-    if not is_readable or load_shipped_declaration(declaration.name) is not None:
+    if not is_readable or load_built_in_declaration(declaration.name) is not None:
         return
 
     with contextlib.closing(
