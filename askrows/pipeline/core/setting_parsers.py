@@ -70,7 +70,8 @@ def _parse_amount(
     text = text.strip().lower()
     amount = _AMOUNT.fullmatch(text)
     if amount is not None and amount["unit"] in units:
-        number = Decimal(re.sub(_BLANKS, "", amount["number"])) * Decimal(units[amount["unit"]])
+        digits = re.sub(_BLANKS, "", amount["number"])
+        number = Decimal(digits) * Decimal(units[amount["unit"]])
         # Decimals are valid if the unit makes them whole.
         is_integer = "e" not in text and number == number.to_integral_value()
         if is_integer or not must_be_integer:
@@ -174,15 +175,9 @@ parse_days = _make_number_parser(
 )
 
 
-def _parse_money_or_infinity(text: str) -> float:
-    """Return an amount of money; "inf" means: never ask."""
-    if text.strip().lower() == "inf":
-        return math.inf
-    return parse_money(text)
-
-
+# Infinity means: never ask.
 parse_usd = _make_number_parser(
-    _parse_money_or_infinity,
+    lambda text: math.inf if text.strip().lower() == "inf" else parse_money(text),
     minimum=0,
     maximum=math.inf,
     expectation="an amount of USD, 0 or more",

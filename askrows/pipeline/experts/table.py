@@ -310,11 +310,7 @@ class _People(TaskTables):
         return not any(has_row(tx, rows) for rows in incomplete_rows)
 
 
-def _list_specs(_tx: Connection, _settings: Settings) -> tuple[TableSpec]:
-    return (SPEC,)
-
-
-PEOPLE = _People(_list_specs)
+PEOPLE = _People(lambda _tx, _settings: (SPEC,))
 
 
 # ---- find people

@@ -350,7 +350,7 @@ class Builds:
         existing_numbers = self._build_numbers() & promotion_times.keys()
         last_number = max(
             existing_numbers,
-            key=lambda number: promotion_times[number],
+            key=promotion_times.__getitem__,
             default=linked_number,
         )
         return None if last_number == linked_number else last_number

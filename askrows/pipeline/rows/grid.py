@@ -763,15 +763,10 @@ def make_refused_grid(tx: Connection, task: str) -> Grid:
         source_names=("cells",),
         default_names=("cells",),
         cells={"cells": table.c.row},
-        read_values=_read_refused_cells,
+        read_values=lambda cells: orjson.loads(cells["cells"]),
         searched_cells=(table.c.row,),
         facets=(),
     )
-
-
-def _read_refused_cells(cells: Mapping[str, Any]) -> Any:
-    """Return the cells of a refused row, as they are in its source."""
-    return orjson.loads(cells["cells"])
 
 
 def distinct_value_pages(

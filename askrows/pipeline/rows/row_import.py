@@ -421,7 +421,7 @@ def import_rows(
     write: Callable[[Connection, list[SoundRow], bool], WrittenRows],
     task: str,
     max_page_rows: int,
-    list_gone: Callable[[Connection, ImportReport], Iterable[str]] | None = None,
+    list_gone: Callable[[Connection, ImportReport], Iterable[str]] = lambda _tx, _report: (),
 ) -> ImportReport:
     """Write the sound and refused rows of a file in one transaction, and return the report.
 
@@ -500,8 +500,7 @@ def import_rows(
                 report.lines += len(page)
                 bar.show(report.lines)
 
-            gone_keys = list_gone(tx, report) if list_gone is not None else ()
-            for key in gone_keys:
+            for key in list_gone(tx, report):
                 report.add_gone_key(key, report_file)
             if report_file is not None:
                 report_file.seal()

@@ -184,11 +184,8 @@ class UserTask(Task):
         return dataclasses.replace(
             table,
             name_columns=self.row_columns if self.record.name_template else (),
-            format_name=self._name_row,
+            format_name=lambda row: user_views.name_row(self.record, self.unpack_row(row)),
         )
-
-    def _name_row(self, row: Mapping[str, Any]) -> str:
-        return user_views.name_row(self.record, self.unpack_row(row))
 
     def _make_written_condition(self) -> ColumnElement[bool] | None:
         """Return the condition that another program's table has a record for this task's model."""
