@@ -98,8 +98,10 @@ class FoldedText:
             if not units:
                 continue
             # A line break inside Chinese or Thai separates no words.
-            if pieces and not (is_unspaced(pieces[-1][-1]) and is_unspaced(units[0][2][0])):
-                units.insert(0, ([word.start()], [word.start()], " "))
+            if pieces:
+                is_one_word = is_unspaced(pieces[-1][-1]) and is_unspaced(units[0][2][0])
+                if not is_one_word:
+                    units.insert(0, ([word.start()], [word.start()], " "))
             for start_offsets, end_offsets, folded in units:
                 pieces.append(folded)
                 self._start_offsets.extend(start_offsets)

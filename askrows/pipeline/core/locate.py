@@ -77,7 +77,9 @@ def make_context(text: str, start: int, end: int, *, max_chars: int) -> str:
             min_end=start + max_chars - MAX_WORD_CHARS,
         )
 
-    context_start = max(start - max(spare // 2, spare - (len(text) - end)), 0)
+    chars_after = len(text) - end
+    chars_before = max(spare // 2, spare - chars_after)
+    context_start = max(start - chars_before, 0)
     while context_start < start and not is_boundary(text, context_start):
         context_start += 1
     context_end = min(context_start + max_chars, len(text))

@@ -50,7 +50,8 @@ _BULLET = re.compile(r"^(?:#{1,6}|[-*+>\u2022])\s+")
 
 def plural(count: int, singular: str, plural_noun: str = "") -> str:
     """Return `1 batch` or `2 batches`."""
-    return f"{count:,} {singular if count == 1 else plural_noun or singular + 's'}"
+    noun = singular if count == 1 else plural_noun or f"{singular}s"
+    return f"{count:,} {noun}"
 
 
 def format_probability(probability: float) -> str:

@@ -84,7 +84,8 @@ def _score_best_rows(
     """Return the BM25 scores by row of the `limit` best entries that pass, best first."""
     if mask is None:
         return index.score_words(terms, limit=limit)
-    passing_scores = [(row, score) for row, score in index.score_words(terms).items() if mask[row]]
+    scores_by_row = index.score_words(terms)
+    passing_scores = [(row, score) for row, score in scores_by_row.items() if mask[row]]
     return dict(passing_scores[:limit])
 
 

@@ -281,7 +281,8 @@ def compute_divergence(
     for name in sorted(weights.keys() | other_weights.keys()):
         shares = (weights.get(name, 0) / total, other_weights.get(name, 0) / other_total)
         middle = sum(shares) / 2
-        entropy += sum(part * math.log2(part / middle) for part in shares if part) / 2
+        divergences = (part * math.log2(part / middle) for part in shares if part)
+        entropy += sum(divergences) / 2
     return min(1.0, max(0.0, entropy))
 
 
@@ -450,7 +451,8 @@ def _replace_bounds(gate: Figure, text: str) -> Figure | None:
     elif not separator and gate.high is not None:
         raise ValueError(text)
 
-    bounds = {side: float(bound) for side, bound in (("low", low), ("high", high)) if bound.strip()}
+    texts_by_side = {"low": low, "high": high}
+    bounds = {side: float(bound) for side, bound in texts_by_side.items() if bound.strip()}
     numbers = list(bounds.values())
     max_bound = 1.0 if gate.unit == "share" else sys.float_info.max
     has_valid_bounds = all(0 <= number <= max_bound for number in numbers)

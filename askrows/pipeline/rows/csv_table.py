@@ -56,7 +56,8 @@ def open_csv(file: SourceFile) -> SourceTable:
     first_names = next(csv.reader(head, delimiter=delimiter), [])
     # A blank before every name is a habit of the file; a blank before some names is part of these
     # names.
-    skips_space = len(first_names) > 1 and all(name.startswith(" ") for name in first_names[1:])
+    later_names = first_names[1:]
+    skips_space = bool(later_names) and all(name.startswith(" ") for name in later_names)
     dialect = {"delimiter": delimiter, "skipinitialspace": skips_space}
     common_shapes = _find_common_shapes(file, dialect)
     read_records: Callable[[], Iterator[Record]] = partial(
@@ -86,9 +87,11 @@ def _choose_delimiter(file: SourceFile, head: Sequence[str]) -> str:
 
     def rank(delimiter: str) -> tuple[int, bool, int, int]:
         names, *rows = _split_first_records(head, delimiter) or [[]]
-        is_even = len(names) > 1 and all(len(row) == len(names) for row in rows[:-1])
+        width = len(names)
+        is_even = width > 1 and all(len(row) == width for row in rows[:-1])
         split_rows = may_have_title and sum(len(row) > 1 for row in rows)
-        return sum(map(file.is_known_column, names)), is_even, len(names), split_rows
+        known_count = sum(map(file.is_known_column, names))
+        return known_count, is_even, width, split_rows
 
     return max(_DELIMITERS, key=rank)
 

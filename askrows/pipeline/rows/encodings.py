@@ -219,6 +219,12 @@ def _measure_fit(text: bytes, codec: str, candidates: Sequence[str]) -> float:
     )
     confidences = {match["encoding"]: match["confidence"] for match in matches}
     # A single character may be a sign.
-    has_word_shape = [word.isalnum() and word[1:] == word[1:].lower() for word in words if word[1:]]
+    has_word_shape = [_has_word_shape(word) for word in words if len(word) > 1]
     share = (sum(has_word_shape) + 1) / (len(has_word_shape) + 1)
     return confidences.get(codec, 0.0) * share
+
+
+def _has_word_shape(word: str) -> bool:
+    """Return whether a word has letters and digits only, and no capital after its first letter."""
+    ending = word[1:]
+    return word.isalnum() and ending == ending.lower()

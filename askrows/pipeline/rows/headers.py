@@ -257,7 +257,8 @@ def _count_filled(record: Record) -> int:
 def _has_names(record: Record) -> bool:
     """Return whether all filled cells of a record differ, and none is a number or a date."""
     names = list(filter(None, record.cells))
-    return len(set(names)) == len(names) and not any(map(_is_number_or_date, names))
+    has_distinct_names = len(set(names)) == len(names)
+    return has_distinct_names and not any(map(_is_number_or_date, names))
 
 
 def _is_number_or_date(text: str) -> bool:

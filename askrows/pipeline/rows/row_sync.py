@@ -404,8 +404,8 @@ class RowSync:
 
         # The exact length is computed only if the text may be too long: a character has at most
         # four bytes.
-        is_too_long = len(row_id) * 4 > MAX_KEY_BYTES and len(row_id.encode()) > MAX_KEY_BYTES
-        if is_too_long:
+        may_be_too_long = len(row_id) * 4 > MAX_KEY_BYTES
+        if may_be_too_long and len(row_id.encode()) > MAX_KEY_BYTES:
             reason = f"the key is longer than {MAX_KEY_BYTES:,} bytes"
             key = values[first_column]
             return make_rejection(line, reason, key, column=first_column, cells=values)

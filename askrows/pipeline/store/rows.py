@@ -160,12 +160,11 @@ class StagedRows(NamedTuple):
                 last_n = _read_last_n(tx, task)
             written_count = tx.execute(self._build_upsert(task, now, last_n=last_n)).rowcount
             if not is_part:
-                is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
                 # Rows that are gone are searched for only if there are any.
                 if counts.gone:
                     # They leave their numbers to rows of the source, and keep their order.
                     gone_n = rows.c.n - _read_number_range(tx, task)
-                    vanished = update(rows).where(is_present, ~_is_staged())
+                    vanished = update(rows).where(_is_present(task), ~_is_staged())
                     tx.execute(vanished.values(gone_at=now, n=gone_n))
                 tx.execute(delete(rows).where(rows.c.task == task, IS_REFUSED, ~_is_staged()))
                 is_moved = _is_stored_row(task) & (rows.c.n != _staged.c.n)
@@ -199,8 +198,8 @@ class StagedRows(NamedTuple):
 
     def read_gone(self, task: str, *, limit: int) -> list[str]:
         """Return the values as JSON of rows that a sync would record as gone."""
-        is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
-        query = select(rows.c.row).where(is_present, ~_is_staged()).order_by(rows.c.n)
+        has_vanished = _is_present(task) & ~_is_staged()
+        query = select(rows.c.row).where(has_vanished).order_by(rows.c.n)
         with self.connection.begin():
             return list(self.connection.execute(query.limit(limit)).scalars())
 
@@ -227,8 +226,8 @@ class StagedRows(NamedTuple):
         ).one()
         gone_count = 0
         if not is_part:
-            is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
-            gone_count = count_rows(tx, rows, is_present) - (known_count - returned_count)
+            present_count = count_rows(tx, rows, _is_present(task))
+            gone_count = present_count - (known_count - returned_count)
         return SyncCounts(
             new=staged_count - known_count,
             changed=changed_count,
@@ -276,6 +275,11 @@ class StagedRows(NamedTuple):
         values["gone_at"] = None
         values["changed_at"] = case((has_new_hash, new_time), else_=rows.c.changed_at)
         return statement.on_conflict_do_update(index_elements=["task", "row_id"], set_=values)
+
+
+def _is_present(task: str) -> ColumnElement[bool]:
+    """Return the SQL condition that a row of a task is in its source, and is not refused."""
+    return (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
 
 
 def _is_staged() -> ColumnElement[bool]:
@@ -378,7 +382,8 @@ def all_cells(tx: Connection, task: str) -> Iterator[str]:
 
 def all_ids(tx: Connection, task: str) -> set[str]:
     """Return the ids of all rows of a task, without refused rows."""
-    return set(tx.execute(select(rows.c.row_id).where(rows.c.task == task, ~IS_REFUSED)).scalars())
+    query = select(rows.c.row_id).where(rows.c.task == task, ~IS_REFUSED)
+    return set(tx.execute(query).scalars())
 
 
 def upsert_rows(tx: Connection, task: str, stored: Mapping[str, tuple[str, str]]) -> None:

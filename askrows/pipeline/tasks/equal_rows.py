@@ -190,7 +190,8 @@ def answer_or_park_equal_rows(
         claim = request_outcome.claim
         equal_ids.extend(key for key in open_ids_by_hash[claim.input_hash] if key != claim.row_id)
     open_ids = set(claiming.filter_claimable_ids(tx, task, equal_ids))
-    open_rows = {row.id: row for row in task.make_task_rows(task.read_rows(tx, list(open_ids)))}
+    stored_rows = task.read_rows(tx, list(open_ids))
+    open_rows = {row.id: row for row in task.make_task_rows(stored_rows)}
 
     equal_outcomes = list[RequestOutcome]()
     parked = dict[RowClaim, str]()

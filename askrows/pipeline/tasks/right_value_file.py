@@ -273,7 +273,9 @@ def _match_columns(task: Task, source: FileSource, grid: Grid) -> _Columns:
             listed_fields = join_first(field_names, _MAX_LISTED_FIELDS)
             message = f"this is neither a field ({listed_fields}) nor a column of the rows"
             suggestion = suggest_similar(name, field_names)
-            faults.append(LineFault(1, name, "; ".join(filter(None, (message, suggestion)))))
+            if suggestion:
+                message = f"{message}; {suggestion}"
+            faults.append(LineFault(1, name, message))
     field_column = f"{_ANSWER_PREFIX}{review_name}"
     if review in field_names and field_column not in names:
         # An export has the field under its own name; its values would make rows reviewed.

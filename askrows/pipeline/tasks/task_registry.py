@@ -127,7 +127,8 @@ def _replace_path_by_copied_file(record: TaskRecord, settings: Settings) -> Task
 
     data = settings.data.resolve()
     relative_path = Path(task_file.TASKS_FOLDER, f"{record.name}{task_file.TASK_FILE_SUFFIX}")
-    is_original = path.parts[-2:] == relative_path.parts and not path.is_relative_to(data.parent)
+    has_usual_name = path.parts[-2:] == relative_path.parts
+    is_original = has_usual_name and not path.is_relative_to(data.parent)
     for folder in (data, data.parent):
         if (folder / relative_path).is_file() and (is_original or not path.is_file()):
             return replace(record, path=str(folder / relative_path))
