@@ -149,14 +149,14 @@ class UserTask(Task):
     @property
     def source_hint(self) -> HintTemplate | str:
         """Return the hint that names the source of the rows and how to change it."""
-        record = self.record
-        if record.items == MEMORY_ROWS:
+        if self.record.items == MEMORY_ROWS:
             return "the rows come from Python code; pass other rows there"
-        if record.is_query:
+        if self.record.is_query:
             return (
-                f"the rows come from the query in `{record.path}`; change the query or its tables"
+                f"the rows come from the query in `{self.record.path}`; "
+                "change the query or its tables"
             )
-        return f"the rows come from `{record.items}`; change that file, and it is read again"
+        return f"the rows come from `{self.record.items}`; change that file, and it is read again"
 
     # ---- rows
 
