@@ -9,15 +9,15 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from askrows.pipeline.experts import table
 from tests import postgresql, scratch
-from tests.lab import HERE, KEY, ON_POSTGRESQL, Api, Workspace, copy_into
+from tests.lab import HERE, KEY, ON_POSTGRESQL, Api, Workspace, copy_into, put_people
 
 # The examples are the same each time, so that a failure comes from the change. They have no
 # deadline, because it would measure the machine.
@@ -184,19 +184,5 @@ def workspace(tmp_path: Path, api: Api) -> Workspace:
 
 @pytest.fixture
 def people(workspace: Workspace) -> Callable[..., list[str]]:
-    """A function that adds `count` people with a bio and returns their usernames."""
-
-    def put(count: int, *, without_bio: int = 0) -> list[str]:
-        """Insert people through the experts' table."""
-        names = [f"person-{number:04d}" for number in range(count + without_bio)]
-        with workspace.open() as ws, ws.store.write() as tx:
-            for number, name in enumerate(names):
-                bio = (
-                    f"I keep bees and teach water law, number {number}." if number < count else None
-                )
-                table.insert_person(
-                    tx, name, {"first_name": "Person", "last_name": str(number), "bio": bio}
-                )
-        return names
-
-    return put
+    """A function that adds people to the workspace; see `put_people`."""
+    return partial(put_people, workspace)

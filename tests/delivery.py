@@ -9,7 +9,6 @@ from askrows.pipeline.batch import batch_files
 from askrows.pipeline.batch import prepare as batch_prepare
 from askrows.pipeline.batch.batch_plan import Selection
 from askrows.pipeline.core import files
-from askrows.pipeline.experts import table
 from askrows.pipeline.store import batches
 from tests.acceptance.result_lines import TAGS, make_line, make_response
 from tests.lab import KEY, Workspace
@@ -24,15 +23,6 @@ def workspace_at(data: Path) -> Workspace:
         "ASKROWS_RETRY_FOR": "0",
     }
     return Workspace(data, environ)
-
-
-def put_people(workspace: Workspace, count: int) -> None:
-    """Put people with a bio and no tags into a workspace; their ids count up from 1."""
-    with workspace.open() as ws, ws.store.write() as tx:
-        for number in range(count):
-            table.insert_person(
-                tx, f"person-{number:04d}", {"bio": f"I keep bees, number {number}."}
-            )
 
 
 def prepare(workspace: Workspace) -> list[str]:

@@ -20,6 +20,7 @@ from askrows.jobs.commands import ALL_COMMANDS
 from askrows.jobs.variables import MAKE_COMMAND_LINE_VARIABLE
 from askrows.pipeline.core import settings
 from askrows.pipeline.core.settings import PREFIX, VARIABLES
+from askrows.pipeline.experts import table
 from askrows.pipeline.ops.open_task import open_workspace
 from tests import postgresql
 from tests.acceptance.engine import Engine
@@ -166,6 +167,17 @@ def find_untaken_variables(command: str, stderr: str) -> set[str]:
 def ran(workspace: Workspace, *args: str, code: int | str = 0, **values: str) -> str:
     """Run a command that must end with a code, and return its output."""
     return str(workspace.ran(*args, code=code, **values).output)
+
+
+def put_people(workspace: Workspace, count: int, *, without_bio: int = 0) -> list[str]:
+    """Add people with a bio, and some without, through the experts' table; return their names."""
+    names = [f"person-{number:04d}" for number in range(count + without_bio)]
+    with workspace.open() as ws, ws.store.write() as tx:
+        for number, name in enumerate(names):
+            bio = f"I keep bees and teach water law, number {number}." if number < count else None
+            person = {"first_name": "Person", "last_name": str(number), "bio": bio}
+            table.insert_person(tx, name, person)
+    return names
 
 
 def copy_into(source: Path, target: Path) -> None:

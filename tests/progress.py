@@ -14,6 +14,4 @@ class NullProgress(NoProgress):
         """Store a line."""
         self.lines.append(line)
 
-    def warn(self, line: str) -> None:
-        """Store a warning."""
-        self.lines.append(line)
+    warn = say

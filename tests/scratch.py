@@ -15,7 +15,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 ROOT = Path(__file__).parents[1]
 # Name the variables with the run's folder, and with the process id of its owner.
@@ -27,16 +26,15 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - see above
 ROOM = 4 << 30
 # Ends a hang.
 MAX_WAIT_S = 300.0
-# A loaded process may fork only if its libraries start no threads.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
 # The environment of a command without its workspace's variables and without settings of the user.
 BASE_ENVIRON = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ} | {
     "NO_COLOR": "1",
     "COLUMNS": "120",
-    **ONE_THREAD,
+    # A loaded process may fork only if its libraries start no threads.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
 }
-Outcome = TypeVar("Outcome")
 
 
 def quick_folder() -> str:
@@ -142,14 +140,13 @@ def process_state(pid: int) -> str:
     return status.split()[0]
 
 
-def wait_until(condition: Callable[[], Outcome], *shown: Callable[[], object]) -> Outcome:
-    """Wait until a function returns a true value, and return it.
+def wait_until(condition: Callable[[], object], *shown: Callable[[], object]) -> None:
+    """Wait until a function returns a true value.
 
     Args:
         shown: Return what a failure shows, such as the outputs of processes.
     """
     deadline = time.monotonic() + MAX_WAIT_S
-    while not (outcome := condition()):
+    while not condition():
         assert time.monotonic() < deadline, [show() for show in shown]
         time.sleep(0.01)
-    return outcome

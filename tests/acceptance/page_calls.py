@@ -71,9 +71,7 @@ def read_linked_pages(client: httpx2.Client, *first_addresses: str) -> dict[str,
 
 def wait_for_jobs(client: httpx2.Client) -> list[dict[str, Any]]:
     """Wait until no job is running, and return all jobs."""
-
-    def list_running() -> list[dict[str, Any]]:
-        return [job for job in client.get("/api/work").json() if job["state"] in UNFINISHED_STATES]
-
-    wait_until(lambda: not list_running(), list_running)
+    wait_until(
+        lambda: all(job["state"] not in UNFINISHED_STATES for job in client.get("/api/work").json())
+    )
     return list(client.get("/api/work").json())

@@ -171,18 +171,14 @@ class Running:
         """Send a signal."""
         os.kill(self.pid, number)
 
-    def is_stopped(self) -> bool:
-        """Return whether SIGSTOP suspended the process."""
-        return process_state(self.pid) == "T"
-
     def is_finished(self) -> bool:
         """Return whether the process has ended."""
         return self._ended_process is not None or not Path(f"/proc/{self.pid}").exists()
 
     def wait_until_stopped(self) -> bool:
         """Wait until SIGSTOP suspends the process; return False if it ends before."""
-        wait_until(lambda: self.is_stopped() or self.is_finished(), self.read_output)
-        return self.is_stopped()
+        wait_until(lambda: process_state(self.pid) == "T" or self.is_finished(), self.read_output)
+        return not self.is_finished()
 
     def close(self) -> None:
         """Close the connection, which kills a running command."""

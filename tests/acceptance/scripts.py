@@ -1,14 +1,12 @@
 """Run a user's Python script in the folder of a workspace."""
 
 import json
-import subprocess
 import textwrap
 from typing import Any
 
 from tests.acceptance.loaded import SCRIPT
-from tests.acceptance.process import PRODUCT, PYTHON, Running
+from tests.acceptance.process import Running
 from tests.acceptance.product import Workspace, start_product
-from tests.scratch import BASE_ENVIRON
 
 # Opens the workspace.
 PREAMBLE = "import json\n\nimport askrows\n\nws = askrows.open(quiet=True)\n"
@@ -55,42 +53,20 @@ ws = askrows.open(quiet=True)
 """
 
 
-def script(
-    workspace: Workspace, text: str, *, head: str = DECLARED, code: int = 0, is_fresh: bool = False
-) -> Any:
-    """Run a script in the folder of a workspace.
+def script(workspace: Workspace, text: str, *, head: str = DECLARED, code: int = 0) -> Any:
+    """Run a script in the folder of a workspace, in a fork of a process with the loaded product.
 
-    Return the last printed line as JSON, or the error output if the exit code is not 0. The script
-    runs in a fork of a process that has the product loaded. With `is_fresh` it runs in a new
-    interpreter, which has loaded and configured nothing yet.
+    Return the last printed line as JSON, or the error output if the exit code is not 0.
     """
     workspace.home.mkdir(parents=True, exist_ok=True)
     path = workspace.write_file("script.py", head + textwrap.dedent(text))
-
-    if not is_fresh:
-        running = Running(
-            start_product(),
-            [[SCRIPT, str(path)]],
-            environ=workspace.environ,
-            cwd=workspace.home,
-            below=workspace.step_folder,
-        )
-        ended_process = running.wait()
-        assert ended_process.code == code, ended_process
-        return (
-            json.loads(ended_process.stdout.splitlines()[-1]) if code == 0 else ended_process.stderr
-        )
-
-    environ = {**BASE_ENVIRON, **workspace.environ, "PYTHONPATH": str(PRODUCT)}
-    command = [PYTHON, "-W", "ignore", str(path)]
-    process = subprocess.run(
-        command,
+    running = Running(
+        start_product(),
+        [[SCRIPT, str(path)]],
+        environ=workspace.environ,
         cwd=workspace.home,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
+        below=workspace.step_folder,
     )
-    assert process.returncode == code, process.stderr
+    process = running.wait()
+    assert process.code == code, process
     return json.loads(process.stdout.splitlines()[-1]) if code == 0 else process.stderr

@@ -1,11 +1,17 @@
 """Scripts of a user work on a workspace through the Python interface, next to commands."""
 
+import json
 import shutil
+import subprocess
+import textwrap
 from pathlib import Path
+from typing import Any
 
 from tests.acceptance.engine import LIVE_CALL, Engine
+from tests.acceptance.process import PRODUCT, PYTHON
 from tests.acceptance.product import KEY, Workspace
-from tests.acceptance.scripts import script
+from tests.acceptance.scripts import DECLARED, script
+from tests.scratch import BASE_ENVIRON
 
 TABLES = Path(__file__).parent / "tables"
 
@@ -273,9 +279,26 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
     assert api.count_calls("POST", LIVE_CALL) == 2
 
 
+def run_fresh_script(workspace: Workspace, text: str) -> Any:
+    """Run a script in a new interpreter, which has loaded and configured nothing yet."""
+    workspace.home.mkdir(parents=True, exist_ok=True)
+    path = workspace.write_file("script.py", DECLARED + textwrap.dedent(text))
+    process = subprocess.run(
+        [PYTHON, "-W", "ignore", str(path)],
+        cwd=workspace.home,
+        env={**BASE_ENVIRON, **workspace.environ, "PYTHONPATH": str(PRODUCT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
+    )
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout.splitlines()[-1])
+
+
 def test_what_libraries_log_in_a_users_program_has_no_key(workspace: Workspace) -> None:
     """A program that logs everything sees neither the key nor the address of an upload."""
-    log_text = script(
+    log_text = run_fresh_script(
         workspace,
         """
         import io
@@ -287,7 +310,6 @@ def test_what_libraries_log_in_a_users_program_has_no_key(workspace: Workspace) 
         ws.tag(declared(), "live", items=rows(3))
         print(json.dumps(log.getvalue()))
         """,
-        is_fresh=True,
     )
     assert "HTTP Request" in log_text, "the libraries' loggers were not heard"
     assert "upload_id=***" in log_text

@@ -18,9 +18,9 @@ from askrows.pipeline.experts.table import SCORE_COLUMNS, score_of
 from askrows.pipeline.store import tag_merges
 from tests import ledger
 from tests.acceptance.product import MODEL
-from tests.delivery import deliver, prepare, put_people, result, workspace_at
+from tests.delivery import deliver, prepare, result, workspace_at
 from tests.integration import reviews
-from tests.lab import Workspace
+from tests.lab import Workspace, put_people
 
 Write = Callable[[], AbstractContextManager[Connection]]
 # The tags of a row after the ingest of its answer.

@@ -5,7 +5,8 @@ import pytest
 from askrows.pipeline.batch import poll
 from askrows.pipeline.store import batches
 from askrows.pipeline.store.locks import Locks
-from tests.delivery import prepare, put_people, workspace_at
+from tests.delivery import prepare, workspace_at
+from tests.lab import put_people
 
 
 def test_a_batch_that_is_created_meanwhile_is_not_unclear(

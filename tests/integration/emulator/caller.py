@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import httpx2
 
-from tests.scratch import wait_until
+from tests.scratch import MAX_WAIT_S, wait_until
 
 TAGS_SCHEMA = {
     "type": "OBJECT",
@@ -16,8 +16,6 @@ TAGS_SCHEMA = {
 MODEL = "gemini-3.5-flash-lite"
 GENERATE = f"/v1beta/models/{MODEL}:generateContent"
 CREATE = f"/v1beta/models/{MODEL}:batchGenerateContent"
-# Ends a test that hangs.
-MAX_WAIT_S = 60.0
 
 
 def request_for(

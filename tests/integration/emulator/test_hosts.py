@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from askrows.emulator.server import Server
-from tests.integration.emulator.caller import MAX_WAIT_S, Caller, index_by_key, request_file
+from tests.integration.emulator.caller import Caller, index_by_key, request_file
 from tests.lab import ROOT
+from tests.scratch import MAX_WAIT_S
 
 HOST = """
 import socket, sys

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
 from askrows.pipeline.rows.cells import merge_kinds
 from askrows.pipeline.rows.row_sync import RowSync, RowSyncReport
-from askrows.pipeline.rows.source import FileSource, QuerySource, check_column_names
+from askrows.pipeline.rows.source import QuerySource, check_column_names
 from askrows.pipeline.rows.stored_rows import (
     VALUES_COLUMN,
     make_rows_subquery,
@@ -75,10 +74,6 @@ class SyncedRows:
         )
         check_column_names(list(self.spec.columns))
         return RowSync(self.store, self.spec, synced_at, **options).run(source, NullProgress())
-
-    def sync_file(self, path: Path, **options: Any) -> RowSyncReport:
-        """Sync the rows with a file."""
-        return self.sync(FileSource(path), **options)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the stored rows in the order of their first sync, with their values by column."""

@@ -76,9 +76,8 @@ def test_rows_follow_the_versions_of_a_file(
     synced_rows = SyncedRows(store)
     model = Model()
     for number, rows in enumerate(versions):
-        report = synced_rows.sync_file(
-            write_csv(folder / f"{number}.csv", [("id", "text", "other"), *rows])
-        )
+        path = write_csv(folder / f"{number}.csv", [("id", "text", "other"), *rows])
+        report = synced_rows.sync(FileSource(path))
         expected = model.sync(rows)
         assert _count_rows(report) == expected
         in_source = [row for row in synced_rows.rows() if row["askrows_gone_at"] is None]

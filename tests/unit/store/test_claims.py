@@ -7,7 +7,8 @@ import pytest
 from askrows.pipeline.core.errors import StateConflictError
 from askrows.pipeline.store import claims
 from askrows.pipeline.store.claims import ClaimOutcomes
-from tests.delivery import prepare, put_people, workspace_at
+from tests.delivery import prepare, workspace_at
+from tests.lab import put_people
 from tests.unit.store.facts import NOW
 
 
