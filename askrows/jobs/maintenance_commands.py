@@ -58,7 +58,7 @@ from askrows.pipeline.ops import remove_tables as table_removal
 from askrows.pipeline.ops import versions as answer_versions
 from askrows.pipeline.ops.restore import restore_workspace
 from askrows.pipeline.quality import evaluate
-from askrows.pipeline.run import work_passes
+from askrows.pipeline.run import work as due_work
 from askrows.pipeline.tasks.task_values import AskedRows
 from askrows.pipeline.workflows import verify
 
@@ -70,19 +70,19 @@ def _parse_unit_names(text: str) -> list[str]:
         InputError: A name is not a unit.
     """
     unit_names = split_names(text)
-    unknown_names = [name for name in unit_names if name not in work_passes.UNIT_NAMES]
+    unknown_names = [name for name in unit_names if name not in due_work.UNIT_NAMES]
     if unknown_names:
         raise InputError(
             f"{unknown_names[0]!r} is not a unit of work; nothing was done",
-            hint=f"valid units for {OptionHint('only')}: {', '.join(work_passes.UNIT_NAMES)}",
+            hint=f"valid units for {OptionHint('only')}: {', '.join(due_work.UNIT_NAMES)}",
         )
-    return unit_names or list(work_passes.UNIT_NAMES)
+    return unit_names or list(due_work.UNIT_NAMES)
 
 
 UnitNames = Annotated[
     Any,
     Parameter(
-        f"Only these units: {', '.join(work_passes.UNIT_NAMES)}. Default: all.",
+        f"Only these units: {', '.join(due_work.UNIT_NAMES)}. Default: all.",
         _parse_unit_names,
         metavar="UNIT,…",
     ),
@@ -137,10 +137,10 @@ def work(
         refresh=refresh,
     )
     if not once:
-        seconds = f"{work_passes.MAX_PASS_PAUSE_S:.0f} s"
+        seconds = f"{due_work.MAX_PASS_PAUSE_S:.0f} s"
         Terminal().say(f"doing due work, and looking for it at least every {seconds}, until Ctrl-C")
-        work_passes.repeat_passes(open_task, task_names, units, _print_pass)
-    report, _ = work_passes.run_pass(open_task, task_names, units)
+        due_work.repeat_passes(open_task, task_names, units, _print_pass)
+    report, _ = due_work.do_pass(open_task, task_names, units)
     report.figures = location | report.figures
     # Without a terminal nothing is printed, because cron mails every output.
     if not report.title and sys.stdout.isatty():

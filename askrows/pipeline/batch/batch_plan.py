@@ -54,7 +54,7 @@ LOOKUP_PAGE_REQUESTS = 500
 LOOKUP_PAGE_BYTES = 4_000_000
 
 
-class StopReason(StrEnum):
+class DraftEnd(StrEnum):
     """Why no further request goes into a file, or why no further file is written."""
 
     FULL = "the file is full"
@@ -129,7 +129,7 @@ class RequestDraft:
         self,
         tx: Connection,
         requests: Sequence[PlannedRequest],
-    ) -> tuple[list[PlannedRequest], StopReason | None]:
+    ) -> tuple[list[PlannedRequest], DraftEnd | None]:
         """Add requests to the draft, in their order, until a limit is reached.
 
         Each request is handled in one of these ways, and is then counted in `seen_rows`:
@@ -161,10 +161,10 @@ class RequestDraft:
                 self.asks_each or input_key not in self.input_keys
             ):
                 if self.max_rows is not None and len(self.row_claims) >= self.max_rows:
-                    return added, StopReason.NO_ROWS_LEFT
-                stop_reason = self._count_in_file(request)
-                if stop_reason is not None:
-                    return added, stop_reason
+                    return added, DraftEnd.NO_ROWS_LEFT
+                draft_end = self._count_in_file(request)
+                if draft_end is not None:
+                    return added, draft_end
                 added.append(request)
                 self.input_keys.add(input_key)
                 self.row_claims.append(
@@ -206,7 +206,7 @@ class RequestDraft:
         self.counted_usage = NO_USAGE
         self.expected_usage = NO_USAGE
 
-    def _count_in_file(self, request: PlannedRequest) -> StopReason | None:
+    def _count_in_file(self, request: PlannedRequest) -> DraftEnd | None:
         """Count a request in the file's totals if it fits, else return why it does not fit.
 
         If it does not fit, nothing changes. The first request of a file may exceed the limits of a
@@ -229,17 +229,17 @@ class RequestDraft:
             or expected_usage.prompt > self._max_file_tokens
         )
         if rows > 1 and is_over_limit:
-            return StopReason.FULL
+            return DraftEnd.FULL
 
-        stop_reason = self.find_exceeded_limit(expected_usage)
-        if stop_reason is None:
+        draft_end = self.find_exceeded_limit(expected_usage)
+        if draft_end is None:
             self.file_rows = rows
             self.file_bytes = size
             self.counted_usage = counted_usage
             self.expected_usage = expected_usage
-        return stop_reason
+        return draft_end
 
-    def find_exceeded_limit(self, usage: Usage, *, slack: float = 0.0) -> StopReason | None:
+    def find_exceeded_limit(self, usage: Usage, *, slack: float = 0.0) -> DraftEnd | None:
         """Return which limit a file with this expected usage exceeds: BUDGET, QUOTA or None.
 
         The budget is exceeded if the cost with its reserve is more than the budgets have left. The
@@ -253,9 +253,9 @@ class RequestDraft:
         if self.budget_usd is not None:
             reserved_cost = budget.add_reserve(self.price(usage))
             if reserved_cost > self.budget_usd * (1 + slack):
-                return StopReason.BUDGET
+                return DraftEnd.BUDGET
         if self.quota_tokens is not None and usage.prompt > self.quota_tokens:
-            return StopReason.QUOTA
+            return DraftEnd.QUOTA
         return None
 
     def price(self, usage: Usage) -> float:
@@ -359,19 +359,19 @@ def plan_batches(
         draft = RequestDraft(ws, Mode.BATCH, calibration, selection.limit)
         for page in read_request_pages(tx, ws, selection, rows_mode):
             remaining = page
-            stop_reason = None
-            while remaining and stop_reason is not StopReason.NO_ROWS_LEFT:
+            draft_end = None
+            while remaining and draft_end is not DraftEnd.NO_ROWS_LEFT:
                 seen_before = draft.seen_rows
-                added, stop_reason = draft.add_requests(tx, remaining)
+                added, draft_end = draft.add_requests(tx, remaining)
                 draft.equal_answers.clear()
                 remaining = remaining[draft.seen_rows - seen_before :]
                 counted_usage += sum_usage(request.usage for request in added)
-                if stop_reason is StopReason.FULL:
+                if draft_end is DraftEnd.FULL:
                     full_files += 1
                     controls += draft.control_requests
                     draft.start_file()
             bar.show(draft.seen_rows)
-            if stop_reason is StopReason.NO_ROWS_LEFT:
+            if draft_end is DraftEnd.NO_ROWS_LEFT:
                 break
 
     controls += draft.control_requests

@@ -17,125 +17,89 @@ from datetime import timedelta
 from askrows.pipeline.batch.batch_files import lock_of, sealed_result
 from askrows.pipeline.batch.reconcile import find_and_cancel_duplicates
 from askrows.pipeline.batch.result_download import POLL_GROWTH, download_result, restore_result
+from askrows.pipeline.batch.run_result import RunResult
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import errors, files
-from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import ProgressBar
 from askrows.pipeline.core.states import (
     BatchState,
     RemoteState,
     describe_remote_state,
     is_known_state,
+    remote_state,
 )
 from askrows.pipeline.core.text import duration_in_words, plural
 from askrows.pipeline.gemini.remote import RemoteBatch
 from askrows.pipeline.gemini.retry import RetryPolicy
 from askrows.pipeline.store import batches
 from askrows.pipeline.store.batches import BatchRow, is_given_up
-from askrows.pipeline.tasks.task_values import TaskNouns
 
 # How long a single look lets the local engine work.
 LOCAL_LOOK_S = 5.0
 # After these errors a batch is looked at again.
 TRANSIENT_ERRORS = (errors.UnavailableError, errors.NotSentError, errors.ThrottledError)
+# States of a batch that has no complete result.
+UNSUCCESSFUL_STATES = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
 # Our choice: the API lets a batch run for as long.
 UNNAMED_RESULT_WAIT = timedelta(hours=48)
 
 
-@dataclass
-class PollReport:
-    """State of the followed batches, by batch number. Its fields are members of JSON documents."""
-
-    downloaded: list[int] = field(default_factory=list)
-    # Batch number to the reason.
-    failed: dict[int, str] = field(default_factory=dict)
-    waiting: list[int] = field(default_factory=list)
-    # Batches that the API does not know: batch number to its message.
-    gone: dict[int, str] = field(default_factory=dict)
-    # Batches whose create is unclear; `batch-submit` resolves them.
-    unclear: list[int] = field(default_factory=list)
-    # The error that ended the poll early.
-    stopped: errors.RemoteError | None = None
-
-    def list_errors(self, nouns: TaskNouns) -> list[errors.AskrowsError]:
-        """Return the errors of the report, to be raised by the caller.
-
-        The order is: an error for each batch that the API does not know, the error that ended the
-        poll, and an error for each batch with an unclear create (it may or may not exist at the
-        API). Empty if all went well.
-        """
-        report_errors: list[errors.AskrowsError] = []
-        for number, reason in self.gone.items():
-            give_up = CommandHint("batch-cancel", batch=number)
-            missing_error = errors.ConfigurationError(
-                f"batch {number}: {reason}; the batch was not changed, and its rows stay claimed",
-                hint="set GEMINI_API_KEY to a key of the project that created it, check "
-                "GOOGLE_GEMINI_BASE_URL, and run the command again later; "
-                f"or give up the batch, whose rows are then paid for again: {give_up}",
-            )
-            report_errors.append(missing_error)
-
-        if self.stopped:
-            report_errors.append(self.stopped)
-
-        hint = f"`{nouns.command('batch-submit')}` checks that"
-        for number in self.unclear:
-            message = f"batch {number}: it is unclear whether it was created"
-            report_errors.append(errors.RemoteError(message, hint=hint))
-        return report_errors
-
-    def document(self) -> dict[str, object]:
-        """Return the report for JSON; `stopped` is the message of the error, or None."""
-        return vars(self) | {"stopped": self.stopped.message if self.stopped else None}
-
-
 def poll_batches(
     ws: WorkspaceSession,
+    result: RunResult,
     *,
     should_wait: bool,
     stops_at_first: bool = False,
     number: int | None = None,
-) -> PollReport:
+) -> None:
     """Look at the task's submitted batches, and seal the results of those that are over.
 
     A look reads the state of a batch from the API and stores it. To seal a result is to store its
     file and record its hash. Shows the progress. Nothing is ingested. Also:
 
     - A batch with an unclear create may or may not exist at the API. It is only added to the
-      report's `unclear`. If another process has the lock of such a batch, that process is printed
-      and the batch is not added.
+      result's `unclear_batches`. If another process has the lock of such a batch, that process is
+      printed and the batch is not added.
     - The result of a downloaded batch is downloaded again if its file was lost or damaged. The
-      report does not mention it.
+      result does not mention it.
     - Duplicate batches of all tasks are cancelled.
 
     Ends early if no look succeeds for as many seconds as the setting `poll_patience`, or if a daily
-    quota is used up; the error is the report's `stopped`.
+    quota is used up; the error is the result's `poll_error`.
+
+    The members of the result about the newest poll are replaced. If no batch is submitted, all of
+    them except `unclear_batches` are empty.
 
     Args:
+        ws: The workspace.
+        result: Gets the state of the followed batches.
         should_wait: Look until all batches are over, instead of once (with the local engine:
             instead of for some seconds).
         stops_at_first: If `should_wait` is set, look only until the first batch is over.
         number: Look at this batch only. A number that no batch of the task has is no error.
 
-    Returns:
-        The report. If no batch is submitted, all its members except `unclear` are empty.
-
     Raises:
         KeyRefusedError: The API refuses the key.
     """
-    poll = _Poll(ws, number)
+    result.downloaded = []
+    result.waiting_batches = []
+    result.failed_polls = {}
+    result.unknown_batches = {}
+    result.unclear_batches = []
+    result.poll_error = None
+    poll = _Poll(ws, number, result)
     for batch in poll.batches_in(BatchState.SUBMITTING):
         lock_name = lock_of(batch.number)
         if not ws.locks.is_free(lock_name):
             ws.display.say(f"batch {batch.number}: {ws.locks.describe_holder(lock_name)}")
         # The process that had the lock may have created the batch meanwhile.
         elif ws.store.query(batches.get_batch, batch.number).state is BatchState.SUBMITTING:
-            poll.report.unclear.append(batch.number)
+            result.unclear_batches.append(batch.number)
     find_and_cancel_duplicates(ws)
     poll.restore_lost_results()
     poll.add_submitted()
     if not poll.done_counts:
-        return poll.report
+        return
 
     label = plural(len(poll.done_counts), "batch", "batches")
     # The end of a batch cannot be computed from the ended requests of other batches.
@@ -145,10 +109,9 @@ def poll_batches(
         has_rate=False,
     ) as bar:
         poll.poll_until_end(should_wait=should_wait, stops_at_first=stops_at_first, bar=bar)
-    poll.update_report()
-    if poll.report.downloaded or poll.report.failed:
+    poll.update_result()
+    if result.downloaded or result.failed_polls:
         find_and_cancel_duplicates(ws)
-    return poll.report
 
 
 @dataclass
@@ -157,7 +120,7 @@ class _Poll:
 
     ws: WorkspaceSession
     only_number: int | None
-    report: PollReport = field(default_factory=PollReport)
+    result: RunResult
     # Batch number to its number of requests.
     request_counts: dict[int, int] = field(default_factory=dict)
     # Batch number to its number of finished requests.
@@ -191,7 +154,7 @@ class _Poll:
         """
         error = self.check_errors.get(number)
         may_pass = error is None or isinstance(error, TRANSIENT_ERRORS)
-        return number not in self.report.gone and may_pass
+        return number not in self.result.unknown_batches and may_pass
 
     def poll_until_end(self, *, should_wait: bool, stops_at_first: bool, bar: ProgressBar) -> None:
         """Look at the followed batches in rounds, with growing pauses, until the poll ends.
@@ -203,7 +166,7 @@ class _Poll:
         - No batch needs another look: each is over, unknown to the API, or has an error that
           another look cannot end.
         - An error ends the poll, such as a daily quota, or `poll_patience` seconds without a
-          successful look. It is not raised: it is the report's `stopped`.
+          successful look. It is not raised: it is the result's `poll_error`.
         - `should_wait` or `stops_at_first` ends it.
 
         Args:
@@ -226,11 +189,11 @@ class _Poll:
                 if batch.number in self.done_counts
             ]
             waiting = [number for number in submitted_numbers if self._is_followed(number)]
-            self.report.stopped = self._find_stop_error(waiting, should_wait=should_wait)
+            self.result.poll_error = self._find_stop_error(waiting, should_wait=should_wait)
             has_ended_batch = len(submitted_numbers) < len(self.done_counts)
             if (
                 not waiting
-                or self.report.stopped is not None
+                or self.result.poll_error is not None
                 or (stops_at_first and has_ended_batch)
             ):
                 return
@@ -267,8 +230,8 @@ class _Poll:
     def _try_check(self, batch: BatchRow) -> str:
         """Look at a batch and return its state in words; record an error instead of raising it.
 
-        - A batch that the API does not know, or does not show to this key, is added to the report's
-          `gone`.
+        - A batch that the API does not know, or does not show to this key, is added to the
+          result's `unknown_batches`.
         - Any other error is kept in `check_errors` until a look at this batch succeeds. A transient
           error is one that may end by itself, such as a lost connection. It is printed if the batch
           has no error in `check_errors` yet. `failing_since` is the time of the first transient
@@ -288,7 +251,7 @@ class _Poll:
         except errors.KeyRefusedError:
             raise
         except errors.MissingError as error:
-            self.report.gone[batch.number] = error.message
+            self.result.unknown_batches[batch.number] = error.message
         except errors.RemoteError as error:
             if isinstance(error, TRANSIENT_ERRORS):
                 if batch.number not in self.check_errors:
@@ -414,27 +377,36 @@ class _Poll:
             return False
         return self._retry_policy.is_over(self.ws.monotonic() - self.failing_since)
 
-    def update_report(self) -> None:
-        """Add the stored state of each followed batch to the report's lists.
+    def update_result(self) -> None:
+        """Add the stored state of each followed batch to the result's lists.
 
         Reads the states again, so changes by other processes are included. Failed batches get their
-        reason; a submitted batch that the API does not know is only in `gone`. A batch that another
-        process downloaded meanwhile leaves `gone`.
+        reason; a submitted batch that the API does not know is only in `unknown_batches`. A batch
+        that another process downloaded meanwhile leaves it. A batch that the API failed, expired or
+        cancelled counts as failed, even if it has a partial result; one that a person cancelled
+        does not.
         """
-        report = self.report
+        result = self.result
         with self.ws.store.read() as tx:
             followed_batches = [batches.get_batch(tx, number) for number in self.done_counts]
         for batch in followed_batches:
             if batch.state is BatchState.FAILED:
-                report.failed[batch.number] = batch.reason or ""
+                result.failed_polls[batch.number] = batch.reason or ""
             elif batch.state is not BatchState.SUBMITTED:
-                report.downloaded.append(batch.number)
-            elif batch.number not in report.gone:
-                report.waiting.append(batch.number)
-        report.gone = {
+                result.downloaded.append(batch.number)
+            else:
+                if batch.number not in result.unknown_batches:
+                    result.waiting_batches.append(batch.number)
+                continue
+
+            remote = remote_state(batch.remote_word)
+            has_failed = batch.state is BatchState.FAILED or remote in UNSUCCESSFUL_STATES
+            if has_failed and batch.cancel_asked_at is None:
+                result.failed_batches[batch.number] = batch.reason or str(remote)
+        result.unknown_batches = {
             number: reason
-            for number, reason in report.gone.items()
-            if number not in report.downloaded
+            for number, reason in result.unknown_batches.items()
+            if number not in result.downloaded
         }
 
     def batches_in(self, state: BatchState) -> list[BatchRow]:

@@ -32,9 +32,9 @@ from askrows.pipeline.batch.batch_files import (
 )
 from askrows.pipeline.batch.batch_plan import (
     LOOKUP_PAGE_REQUESTS,
+    DraftEnd,
     RequestDraft,
     Selection,
-    StopReason,
     read_request_pages,
 )
 from askrows.pipeline.batch.session import WorkspaceSession
@@ -63,7 +63,7 @@ def prepare_batches(
     *,
     bar: ProgressBar,
     max_batches: int | None = None,
-) -> tuple[list[int], StopReason, int]:
+) -> tuple[list[int], DraftEnd, int]:
     """Prepare batches of the selected rows, as far as budgets allow; nothing is sent.
 
     To prepare a batch is to write and seal its request file and to claim its rows. Leftover request
@@ -91,7 +91,7 @@ def prepare_batches(
     preparation = Preparation(ws, selection, bar)
     numbers = list[int]()
 
-    def prepare_remaining() -> StopReason:
+    def prepare_remaining() -> DraftEnd:
         """Delete leftover files, then prepare batches until there is a reason to stop.
 
         Adds the numbers of the batches to `numbers`.
@@ -103,10 +103,10 @@ def prepare_batches(
             if not isinstance(prepared, Prepared):
                 return prepared
             numbers.append(prepared.number)
-        return StopReason.NO_ROWS_LEFT
+        return DraftEnd.NO_ROWS_LEFT
 
-    stop_reason = retry_on_conflict(prepare_remaining, times=MAX_TRIES)
-    return numbers, stop_reason, preparation.equal_rows
+    draft_end = retry_on_conflict(prepare_remaining, times=MAX_TRIES)
+    return numbers, draft_end, preparation.equal_rows
 
 
 def _delete_unknown_request_files(data: Path, store: Store) -> None:
@@ -167,7 +167,7 @@ class Preparation:
     _prepared_rows: int = 0
     _last_id: str | None = None
 
-    def prepare_next(self) -> Prepared | StopReason:
+    def prepare_next(self) -> Prepared | DraftEnd:
         """Prepare and claim the next batch, or return why no batch is possible.
 
         A batch begins after the last row of the batch before, so claimed rows are not read again
@@ -189,7 +189,7 @@ class Preparation:
             prepared = self._prepare(after=self._last_id)
             # The rows of a trial are not claimed, so they would be asked again.
             may_have_earlier_rows = self._last_id is not None and self.mode is not Mode.TRIAL
-            if prepared is StopReason.NO_ROWS_LEFT and may_have_earlier_rows:
+            if prepared is DraftEnd.NO_ROWS_LEFT and may_have_earlier_rows:
                 prepared = self._prepare(after=None)
 
         if isinstance(prepared, Prepared):
@@ -197,7 +197,7 @@ class Preparation:
             self._last_id = prepared.last_id
         return prepared
 
-    def _prepare(self, *, after: str | None) -> Prepared | StopReason:
+    def _prepare(self, *, after: str | None) -> Prepared | DraftEnd:
         """Write and claim a batch of rows after a row id, again if they change meanwhile.
 
         Args:
@@ -215,11 +215,11 @@ class Preparation:
         ws = self.ws
         limit = self.selection.limit
         if self._prepared_rows and limit is not None and self._prepared_rows >= limit:
-            return StopReason.NO_ROWS_LEFT
+            return DraftEnd.NO_ROWS_LEFT
 
         for _ in range(MAX_TRIES):
             draft = ws.store.query(self._write_draft, after)
-            if isinstance(draft, StopReason):
+            if isinstance(draft, DraftEnd):
                 return draft
             # Another process may have claimed a row, or spent the money, since the file was read.
             with contextlib.suppress(StateConflictError), contextlib.ExitStack() as on_exit:
@@ -237,7 +237,7 @@ class Preparation:
             hint="wait until the other command ends, then run the same command again",
         )
 
-    def _write_draft(self, tx: Connection, after: str | None) -> RequestDraft | StopReason:
+    def _write_draft(self, tx: Connection, after: str | None) -> RequestDraft | DraftEnd:
         """Fill a draft with rows after a row id; seal the file of a batch for the Batch API.
 
         The file also gets its control requests. The requests of a live batch stay in memory. Shows
@@ -251,7 +251,7 @@ class Preparation:
         Returns:
             The draft, or why it has no request: a limit, or NO_ROWS_LEFT.
         """
-        stop_reason = StopReason.NO_ROWS_LEFT
+        draft_end = DraftEnd.NO_ROWS_LEFT
         is_api_batch = self.mode is Mode.BATCH
         draft = self._new_draft(tx)
         random_suffix = f".jsonl.{secrets.token_hex(4)}"
@@ -269,7 +269,7 @@ class Preparation:
                     self._store_equal_answers(draft)
                 self.bar.show(self._prepared_rows + draft.seen_rows)
                 if page_stop_reason is not None:
-                    stop_reason = page_stop_reason
+                    draft_end = page_stop_reason
                     break
 
             self._store_equal_answers(draft)
@@ -277,7 +277,7 @@ class Preparation:
                 draft.file = writer.seal()
         if draft.file is not None and draft.control_requests:
             self._add_control_lines(draft, draft.file)
-        return draft if draft.row_claims else stop_reason
+        return draft if draft.row_claims else draft_end
 
     def _add_control_lines(self, draft: RequestDraft, file: files.SealedFile) -> None:
         """Write the file of a draft again with its control requests, and update the draft.
@@ -352,10 +352,10 @@ class Preparation:
         """
         number = batches.next_number(tx)
         current_limits = self._new_draft(tx)
-        stop_reason = current_limits.find_exceeded_limit(draft.expected_usage, slack=ROUNDING)
-        if stop_reason is not None:
+        draft_end = current_limits.find_exceeded_limit(draft.expected_usage, slack=ROUNDING)
+        if draft_end is not None:
             raise StateConflictError(
-                f"the {stop_reason.name.lower()} of batch",
+                f"the {draft_end.name.lower()} of batch",
                 number,
                 expected_state="free",
                 target_state="used",

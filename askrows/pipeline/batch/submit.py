@@ -5,19 +5,19 @@ another submit continues, and no row is sent twice.
 """
 
 import contextlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from askrows.pipeline.batch import batch_plan, budget, prepare, send
-from askrows.pipeline.batch.batch_plan import BatchPlan, Selection, StopReason
+from askrows.pipeline.batch.batch_plan import BatchPlan, DraftEnd, Selection
 from askrows.pipeline.batch.budget import QuotaFullError
+from askrows.pipeline.batch.run_result import CREATED_OUTCOMES, RunResult, RunStop, StopReason
 from askrows.pipeline.batch.send import SendOutcome, abandon_batch
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
 from askrows.pipeline.core.states import BatchState, Outcome
 from askrows.pipeline.core.text import format_usd, plural
-from askrows.pipeline.gemini.models import Model
 from askrows.pipeline.gemini.usage import Usage
 from askrows.pipeline.store import answers, batches
 from askrows.pipeline.store.batches import BatchRow
@@ -29,89 +29,15 @@ from askrows.pipeline.tasks.task import Task
 MAX_REBUILDS = 20
 
 
-@dataclass
-class SubmitReport:
-    """Result of a submit: its plan, the batches it sent, and the rows that it did not send."""
-
-    # New rows, and the batches that were prepared before.
-    plan: BatchPlan = field(default_factory=BatchPlan)
-    # Batch number to the outcome of sending it.
-    sent: dict[int, SendOutcome] = field(default_factory=dict)
-    # Requests in the batches that this submit brought to the API.
-    requests: int = 0
-    # Rows that got the answer of a row with the same input.
-    equal_rows: int = 0
-    # Rows that a budget does not allow.
-    held_back: int = 0
-    # Name and amount of this budget.
-    budget: str = ""
-    # Rows that the quota of queued tokens does not allow.
-    no_room: int = 0
-    # The refusal of an API that accepts no more batches until a running batch ends.
-    full_api_error: RemoteError | None = None
-    # Why only one batch is sent; empty if there is no outage.
-    outage_message: str = ""
-
-    @property
-    def created_batches(self) -> list[int]:
-        """Return the numbers of the batches that this submit created or adopted."""
-        submitted_outcomes = {SendOutcome.CREATED, SendOutcome.ADOPTED}
-        return [number for number, outcome in self.sent.items() if outcome in submitted_outcomes]
-
-    @property
-    def summary(self) -> str:
-        """Return in words the outcome of each batch, and the number of rows that are in no batch.
-
-        Such rows got the answer of an equal row, or are held back by a budget or by the API's quota
-        of queued tokens. The text also has the reason why only one batch is sent. It is "" without
-        all of these.
-        """
-        parts = [", ".join(f"batch {number} {outcome}" for number, outcome in self.sent.items())]
-        if self.equal_rows:
-            parts.append(f"{plural(self.equal_rows, 'row')} got the answer of an equal row")
-        if self.held_back:
-            parts.append(f"{plural(self.held_back, 'row')} held back by {self.budget}")
-        if self.no_room:
-            parts.append(
-                f"{plural(self.no_room, 'row')} held back by the API's quota of queued tokens",
-            )
-        parts.append(self.outage_message)
-        return "; ".join(part for part in parts if part)
-
-    def document(self, model: Model, *, dry: bool = False) -> dict[str, object]:
-        """Return the report for JSON.
-
-        Args:
-            dry: Nothing was sent; the report is about batches that would be.
-        """
-        plan = self.plan
-        return {
-            "dry": dry,
-            "model": model.name,
-            "priced_on": model.priced_on.isoformat(),
-            "rows": plan.rows,
-            "requests": plan.requests,
-            "batches": plan.batches,
-            "tokens_in": plan.usage.prompt,
-            "tokens_out": plan.usage.answer + plan.usage.thoughts,
-            "estimated_cost": plan.cost,
-            "control_requests": plan.control_requests,
-            "control_cost": plan.control_cost,
-            "equal_rows": self.equal_rows,
-            "held_back": self.held_back,
-            "no_room": self.no_room,
-            "sent": {str(number): outcome.value for number, outcome in self.sent.items()},
-        }
-
-
 def submit_batches(
     ws: WorkspaceSession,
     selection: Selection,
+    result: RunResult,
     *,
     is_confirmed: bool = False,
     should_report_full_api: bool = False,
     number: int | None = None,
-) -> SubmitReport:
+) -> Mapping[int, SendOutcome]:
     """Send the batches that an earlier run left, then batches of the selected claimable rows.
 
     Prints the plan and asks to confirm its cost before anything is written or sent. Batches with an
@@ -121,17 +47,20 @@ def submit_batches(
     In an outage (see `batches.find_outage`) only one batch is sent, and none while another batch of
     the task is at the API. Unclear creates are resolved in any case.
 
+    The result gets the plan, the outcome of each batch, and as `stop` why rows were not sent: an
+    outage, else a full API, else a budget.
+
     Args:
         is_confirmed: A person confirmed the cost already; tokens are not counted, and no plan is
             printed.
         should_report_full_api: If the API accepts no more batches while a batch of the task is
-            submitted, set the report's `full_api_error` and return, instead of raising the error.
-            The error of a daily quota is raised anyway.
+            submitted, this is the reason in the result, instead of an error. The error of a daily
+            quota is raised anyway.
         number: The only batch of an earlier run that is sent; None sends all of them. The number
             does not restrict the new batches of the selected rows.
 
     Returns:
-        The report, with the plan and the outcome of each batch.
+        The outcome of each batch that was sent now, by number.
 
     Raises:
         BudgetError: A budget has no room for any request.
@@ -151,22 +80,20 @@ def submit_batches(
         prepared_plan = plan_prepared_batches(tx, ws.task)
         outage_batch = batches.find_outage(tx, ws.task.name)
         running = batches.batches_in_states(tx, BatchState.SUBMITTED, task=ws.task.name)
+    result.stop = RunStop()
     # Requests, tokens and cost of the new rows are not counted if they are confirmed.
     new_plan = BatchPlan(_count_new_rows(ws.store, ws.task, selection))
     if new_plan.rows and not is_confirmed:
         with ws.display.bar("counting tokens", new_plan.rows) as bar:
             new_plan = batch_plan.plan_batches(ws, selection, bar=bar)
-    plan = prepared_plan + new_plan
-    report = SubmitReport(plan)
+    result.plan = plan = prepared_plan + new_plan
     if not plan.rows and not earlier_batches:
-        return report
+        return {}
 
     # A missing key, or an engine that cannot start, is reported before anything is written.
     ws.open_client()
     if not is_confirmed:
-        announcement = describe_plan(ws, plan) if plan.rows else "sending batches of an earlier run"
-        ws.display.say(f"{ws.model.name}, {announcement}")
-        ws.confirm_cost(plan.cost, unchanged_text="nothing was written or sent")
+        _confirm_plan(ws, plan)
 
     # Without a token count it is unknown which rows share a request.
     new_requests = new_plan.rows if is_confirmed else new_plan.requests
@@ -174,27 +101,55 @@ def submit_batches(
     earlier_batches.sort(key=lambda batch: batch.state is BatchState.PREPARED)
     max_new_batches = None
     if outage_batch is not None:
-        report.outage_message = f"{describe_outage(outage_batch)}, so one batch is sent at a time"
-        unclear = [batch for batch in earlier_batches if batch.state is BatchState.SUBMITTING]
-        earlier_batches = unclear if unclear or running else earlier_batches[:1]
+        earlier_batches = _select_batches_in_outage(earlier_batches, is_running=bool(running))
         max_new_batches = 0 if earlier_batches or running else 1
     earlier_numbers = [batch.number for batch in earlier_batches]
-    submission = _Submission(ws, report, max_new_batches)
+    submission = _Submission(ws, max_new_batches)
     try:
         submission.send(earlier for earlier in earlier_numbers if number in (None, earlier))
         submission.send_new(selection, new_requests, has_new_rows=bool(new_plan.rows))
+        result.stop = submission.find_stop(new_requests, set(earlier_numbers))
     except (ThrottledError, QuotaFullError) as error:
-        is_daily = isinstance(error, ThrottledError) and error.resets_at is not None
-        submitted = ws.store.query(
-            batches.batches_in_states, BatchState.SUBMITTED, task=ws.task.name
-        )
-        # The end of a submitted batch makes room for the rest.
-        if not should_report_full_api or is_daily or not submitted:
+        if not should_report_full_api or not _ends_with_a_batch(ws, error):
             raise
         ws.display.say(f"the other batches wait until a batch ends: {error.message}")
-        report.full_api_error = error
-    submission.update_report(new_requests, set(earlier_numbers))
-    return report
+        unsent_count = _count_unsent_rows(ws.store, ws.task, selection)
+        result.stop = RunStop(StopReason.API_FULL, rows=unsent_count)
+    finally:
+        result.sent |= submission.sent
+        result.equal_rows += submission.equal_rows
+        result.sent_requests += submission.count_sent_requests()
+
+    if outage_batch is not None:
+        message = f"{describe_outage(outage_batch)}, so one batch is sent at a time"
+        result.stop = RunStop(StopReason.BATCHES_FAILED, message)
+    return submission.sent
+
+
+def _confirm_plan(ws: WorkspaceSession, plan: BatchPlan) -> None:
+    """Print a plan, and ask a person to confirm its cost."""
+    announcement = "sending batches of an earlier run"
+    if plan.rows:
+        announcement = describe_plan(ws, plan)
+    ws.display.say(f"{ws.model.name}, {announcement}")
+    ws.confirm_cost(plan.cost, unchanged_text="nothing was written or sent")
+
+
+def _select_batches_in_outage(
+    earlier_batches: list[BatchRow], *, is_running: bool
+) -> list[BatchRow]:
+    """Return the batches of an earlier run that are sent in an outage: unclear ones, else one."""
+    unclear = [batch for batch in earlier_batches if batch.state is BatchState.SUBMITTING]
+    if unclear or is_running:
+        return unclear
+    return earlier_batches[:1]
+
+
+def _ends_with_a_batch(ws: WorkspaceSession, error: RemoteError) -> bool:
+    """Return whether the end of a submitted batch makes room at an API that accepts no more."""
+    if isinstance(error, ThrottledError) and error.resets_at is not None:
+        return False
+    return bool(ws.store.query(batches.batches_in_states, BatchState.SUBMITTED, task=ws.task.name))
 
 
 def describe_outage(last_batch: BatchRow) -> str:
@@ -227,6 +182,18 @@ def _count_new_rows(store: Store, task: Task, selection: Selection) -> int:
         else:
             open_rows = len(claiming.filter_claimable_ids(tx, task, selection.row_ids))
     return open_rows if selection.limit is None else min(open_rows, selection.limit)
+
+
+def _count_unsent_rows(store: Store, task: Task, selection: Selection) -> int:
+    """Return the rows in prepared batches plus the selected claimable rows.
+
+    The claimable rows do not count if the limit of the selection is used up.
+    """
+    prepared = store.query(batches.batches_in_states, BatchState.PREPARED, task=task.name)
+    unsent_count = sum(batch.requests for batch in prepared)
+    if selection.limit != 0:
+        unsent_count += _count_new_rows(store, task, replace(selection, limit=None))
+    return unsent_count
 
 
 def abandon_outdated_batches(ws: WorkspaceSession) -> None:
@@ -291,23 +258,26 @@ class _Submission:
     """The batches that a submit sends."""
 
     ws: WorkspaceSession
-    report: SubmitReport
     # Prepare at most so many batches in each round, or None for all.
     max_new_batches: int | None
+    # The outcome of each batch, by number.
+    sent: dict[int, SendOutcome] = field(default_factory=dict)
+    # Rows that got the answer of a row with the same input.
+    equal_rows: int = 0
     # Batches with a refused line, whose other requests are in no batch yet.
     rebuild_numbers: list[int] = field(default_factory=list)
     # Why no more batches were prepared.
-    stop_reasons: set[StopReason] = field(default_factory=set)
+    draft_ends: set[DraftEnd] = field(default_factory=set)
 
     def send(self, numbers: Iterable[int]) -> None:
-        """Send the batches with these numbers in this order, and record each outcome in the report.
+        """Send the batches with these numbers in this order, and record each outcome.
 
         A batch with a refused line is noted, so that its other requests go into a new batch. An
         error of a batch is raised, and the following batches are not sent.
         """
         for number in numbers:
             outcome = send.send_batch(self.ws, number)
-            self.report.sent[number] = outcome
+            self.sent[number] = outcome
             if outcome is SendOutcome.REBUILD:
                 self.rebuild_numbers.append(number)
 
@@ -315,7 +285,7 @@ class _Submission:
         """Prepare and send batches of at most as many requests as were announced.
 
         If a line of a batch was refused, another round prepares its other requests in a new batch.
-        Returns if no request is left. Fills the report's `equal_rows` and `sent`.
+        Returns if no request is left. Fills `equal_rows` and `sent`.
 
         Args:
             selection: The rows to send. Each round uses a copy with its own limit and excluded ids.
@@ -345,14 +315,14 @@ class _Submission:
             round_selection = replace(selection, limit=max_requests, excluded_ids=refused_ids)
             max_requests = 0
             with ws.display.bar("writing requests", round_selection.limit) as bar:
-                numbers, stop_reason, equal_rows = prepare.prepare_batches(
+                numbers, draft_end, equal_rows = prepare.prepare_batches(
                     ws,
                     round_selection,
                     bar=bar,
                     max_batches=self.max_new_batches,
                 )
-            self.stop_reasons.add(stop_reason)
-            self.report.equal_rows += equal_rows
+            self.draft_ends.add(draft_end)
+            self.equal_rows += equal_rows
             self.send(numbers)
 
         parked = ws.task.nouns.command("parked")
@@ -362,12 +332,18 @@ class _Submission:
             hint=f"`{parked}` and `{CommandHint('batches')}` list the reasons",
         )
 
-    def update_report(self, announced_requests: int, earlier_numbers: set[int]) -> None:
-        """Set the report's count of sent requests, and the count of rows that a limit held back.
+    def count_sent_requests(self) -> int:
+        """Return the number of requests in the batches that reached the API."""
+        return self._count_requests(
+            [number for number, outcome in self.sent.items() if outcome in CREATED_OUTCOMES]
+        )
 
-        Rows are counted as held back only if preparing stopped at a budget or at the quota of
-        queued tokens. They are counted for the budget if it stopped at both. The count is at most
-        the number of claimable rows.
+    def find_stop(self, announced_requests: int, earlier_numbers: set[int]) -> RunStop:
+        """Return why rows were not sent, with their number; None if all were.
+
+        Rows are counted only if preparing stopped at a budget or at the quota of queued tokens.
+        They are counted for the budget if it stopped at both. The count is at most the number of
+        claimable rows.
 
         Args:
             announced_requests: The requests of new rows in the plan; those of batches that an
@@ -377,14 +353,12 @@ class _Submission:
         Raises:
             BudgetError: A budget held all rows back, so nothing was prepared or sent.
         """
-        report = self.report
-        report.requests = self._count_requests(report.created_batches)
-        if not self.stop_reasons & {StopReason.BUDGET, StopReason.QUOTA}:
-            return
+        if not self.draft_ends & {DraftEnd.BUDGET, DraftEnd.QUOTA}:
+            return RunStop()
 
-        new_numbers = [number for number in report.sent if number not in earlier_numbers]
+        new_numbers = [number for number in self.sent if number not in earlier_numbers]
         intact_numbers = [
-            number for number in new_numbers if report.sent[number] is not SendOutcome.REBUILD
+            number for number in new_numbers if self.sent[number] is not SendOutcome.REBUILD
         ]
         # A refused line counts as sent.
         refused_lines = len(new_numbers) - len(intact_numbers)
@@ -392,16 +366,20 @@ class _Submission:
         unsent_requests = announced_requests - sent_requests
         with self.ws.store.read() as tx:
             open_rows = claiming.count_claimable(tx, self.ws.task)
-            held_back = max(0, min(unsent_requests, open_rows))
+            unsent_rows = max(0, min(unsent_requests, open_rows))
+            if not unsent_rows:
+                return RunStop()
+            if DraftEnd.BUDGET not in self.draft_ends:
+                message = "the API has no room in its quota of queued tokens"
+                return RunStop(StopReason.API_FULL, message, unsent_rows)
             current_budgets = budget.read_current_budgets(self.ws)
             tightest = current_budgets.tightest_budget(tx)
-            if StopReason.BUDGET not in self.stop_reasons:
-                report.no_room = held_back
-            elif tightest is not None and held_back:
-                if not report.sent:
-                    raise current_budgets.no_room_error(tx)
-                report.held_back = held_back
-                report.budget = f"{tightest.name}={tightest.usd:g}"
+            if tightest is None:
+                return RunStop()
+            if not self.sent:
+                raise current_budgets.no_room_error(tx)
+        message = f"{tightest.name}={tightest.usd:g} does not cover the other rows"
+        return RunStop(StopReason.BUDGET, message, unsent_rows)
 
     def _count_requests(self, numbers: Collection[int]) -> int:
         """Return the number of requests in these batches."""

@@ -19,12 +19,13 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from askrows.pipeline.batch.batch_plan import Selection
+from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import errors
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.run.live_batches import INTERRUPTED_WRITE_TIMEOUT_S, LiveBatches
 from askrows.pipeline.run.live_calls import LiveCalls, PendingCall
-from askrows.pipeline.run.live_report import ASK_ALL_ROWS, LiveReport, OnProgress, RunPolicy
+from askrows.pipeline.run.live_report import ASK_ALL_ROWS, OnProgress, RunPolicy
 from askrows.pipeline.run.live_throttle import CHECK_INTERVAL_S, LiveThrottle
 
 # Time for running calls to end after the first Ctrl-C.
@@ -34,32 +35,32 @@ GRACE_S = 5.0
 def ask_rows(
     ws: WorkspaceSession,
     selection: Selection,
+    result: RunResult,
     *,
     mode: Mode = Mode.LIVE,
     policy: RunPolicy = ASK_ALL_ROWS,
     on_progress: OnProgress = lambda _: None,
-) -> LiveReport:
+) -> None:
     """Ask about the selected open rows in live batches; ingest each batch when it is complete.
 
     A trial, which tests a prompt, also asks about named rows that are not open. It stores only
-    outcome counts and cost; its replies are in the report. A row whose answer is invalid or refused
+    outcome counts and cost; its replies are in the result. A row whose answer is invalid or refused
     is asked again while it stays open, unless the policy allows only a single batch. Ctrl-C stops
-    the run and is not raised; the report says `interrupted`.
+    the run and is not raised: it is the reason in the result, and so is an error that ended the run
+    early.
 
     Args:
         selection: The rows to ask about.
+        result: Gets the counts and costs of the calls.
         mode: The mode of the batches: live, flex, decide or trial.
         policy: The rules of the run.
-        on_progress: Called with the report after each reply and once a second.
-
-    Returns:
-        The report. Its `stopped` is the error that ended the run early, if any.
+        on_progress: Called after each reply and once a second.
 
     Raises:
         ConfigurationError: There is no usable key, or the engine cannot start. Nothing was written.
     """
-    batches = LiveBatches(ws, selection, mode, policy)
-    return _LiveRun(batches, on_progress).run_to_end()
+    batches = LiveBatches(ws, selection, mode, policy, result)
+    _LiveRun(batches, on_progress).run_to_end()
 
 
 @contextlib.contextmanager
@@ -94,25 +95,26 @@ class _LiveRun:
         """Prepare a run; nothing is read or sent yet.
 
         Args:
-            batches: The batches of the run, with its session, mode, rules and report.
-            on_progress: Called with the report after each reply and once a second.
+            batches: The batches of the run, with its session, mode, rules and result.
+            on_progress: Called after each reply and once a second.
         """
-        self.report = batches.report
+        self.result = batches.result
+        self._progress = batches.progress
         self._ws = batches.ws
         self._on_progress = on_progress
         self._batches = batches
         mode = batches.mode
         policy = batches.policy
-        self._throttle = LiveThrottle(self._ws, mode, policy, self.report)
-        self._calls = LiveCalls(self._ws, mode, policy, self._throttle, self.report)
+        self._throttle = LiveThrottle(self._ws, mode, policy, self.result, self._progress)
+        self._calls = LiveCalls(self._ws, mode, policy, self._throttle, self.result)
         # Batches that are being sealed and ingested.
         self._closing_batches: set[asyncio.Task[None]] = set()
 
-    def run_to_end(self) -> LiveReport:
-        """Run until all rows are asked or the run is stopped; return the report.
+    def run_to_end(self) -> None:
+        """Run until all rows are asked or the run is stopped.
 
-        An AskrowsError that stops the run is not raised: it is the report's `stopped`. If no row
-        was answered and the last call failed because of the service, this failure is `stopped`,
+        An AskrowsError that stops the run is not raised: it is the reason in the result. If no row
+        was answered and the last call failed because of the service, this failure is the reason,
         too.
 
         Raises:
@@ -126,10 +128,9 @@ class _LiveRun:
         if self._throttle.unexpected_error is not None:
             raise self._throttle.unexpected_error
 
-        is_service_down = self._throttle.last_failure is not None and not self.report.answered
-        if self.report.stopped is None and is_service_down:
-            self.report.stopped = self._throttle.last_failure
-        return self.report
+        failure = self._throttle.last_failure
+        if failure is not None and not self.result.answered_by_calls:
+            self.result.stop_calls(failure)
 
     async def _run(self) -> None:
         """Start calls until the run ends, then close its batches and release their locks.
@@ -201,11 +202,11 @@ class _LiveRun:
     async def _wait_for_call(self) -> None:
         """Wait until a queued call may be repeated, the deadline, or the end of a call or batch.
 
-        Returns after CHECK_INTERVAL_S at the latest. Sets the report's `pause_s`.
+        Returns after CHECK_INTERVAL_S at the latest. Sets the `pause_s` of the progress.
         """
         remaining_s = self._throttle.deadline - self._ws.monotonic()
         pause_s = min(self._calls.seconds_to_next(), remaining_s)
-        self.report.pause_s = 0.0 if self._throttle.running_calls else pause_s
+        self._progress.pause_s = 0.0 if self._throttle.running_calls else pause_s
         await self._throttle.wait_for_change(min(CHECK_INTERVAL_S, max(0.001, pause_s)))
 
     def _spawn(self, work: Coroutine[Any, Any, None], running: set[asyncio.Task[None]]) -> None:
@@ -222,7 +223,7 @@ class _LiveRun:
             except Exception as error:  # noqa: BLE001 - raised when the running calls have ended
                 self._throttle.stop(error)
             finally:
-                self._on_progress(self.report)
+                self._on_progress(self._progress)
 
         def discard(task: asyncio.Task[None]) -> None:
             running.discard(task)
@@ -245,18 +246,18 @@ class _LiveRun:
     # The end
 
     def _interrupt(self) -> None:
-        """Let no further call start after an interrupt, and set the report's `interrupted`.
+        """Let no further call start after an interrupt, and record it in the result.
 
         At the first interrupt of a run, running calls may end within GRACE_S. At the second, they
         are cancelled.
         """
-        if self.report.interrupted:
+        if self.result.is_interrupted:
             for call in self._throttle.running_calls:
                 call.cancel()
         else:
             grace_end = self._ws.monotonic() + GRACE_S
             self._throttle.deadline = min(self._throttle.deadline, grace_end)
-        self.report.interrupted = True
+        self.result.stop = RunStop(StopReason.INTERRUPTED)
         self._throttle.stop()
 
     async def _finish(self) -> None:
@@ -265,9 +266,9 @@ class _LiveRun:
         If the run was not stopped, but no call was answered, the rows whose request got a 400 are
         given up. The attempts are not charged, because the fault may be in all requests.
 
-        An error of a batch stops the run and becomes the report's `stopped`. An interrupted run
+        An error of a batch stops the run and becomes the reason in the result. An interrupted run
         ignores the error that the database is not available; the next command ingests the batch.
-        Rows that got the answer of an equal row are added to the report's `answered`.
+        Rows that got the answer of an equal row are added to the answered rows of the result.
         """
         await self._end_running_calls()
         if not self._throttle.is_stopped:
@@ -283,9 +284,9 @@ class _LiveRun:
             except errors.AskrowsError as error:
                 # An interrupted run leaves a batch that it cannot write to the next command.
                 is_unavailable = isinstance(error, errors.UnavailableError)
-                if not (self.report.interrupted and is_unavailable):
+                if not (self.result.is_interrupted and is_unavailable):
                     self._throttle.stop(error)
-        self.report.answered += self._batches.equal_rows
+        self.result.answered_by_calls += self._batches.equal_rows
 
     async def _end_running_calls(self) -> None:
         """Wait for running calls until the throttle's deadline, then cancel them.
@@ -312,8 +313,8 @@ class _LiveRun:
         """Once a second sync the reply files, and check for stalls and interrupts.
 
         Also counts the calls of other processes for the rate limits. Runs until it is cancelled.
-        Errors of the sync are ignored. The session's stop event interrupts the run. Sets the
-        report's `service_failure`, and calls `on_progress`.
+        Errors of the sync are ignored. The session's stop event interrupts the run. Sets
+        `service_failure` of the progress, and calls `on_progress`.
         """
         while True:
             await asyncio.sleep(CHECK_INTERVAL_S)
@@ -321,11 +322,11 @@ class _LiveRun:
                 await asyncio.to_thread(self._batches.sync)
                 await self._count_other_calls()
             self._throttle.check_stall()
-            if self._ws.stop_event.is_set() and not self.report.interrupted:
+            if self._ws.stop_event.is_set() and not self.result.is_interrupted:
                 self._interrupt()
             failure = self._throttle.last_failure
-            self.report.service_failure = failure.message if failure else ""
-            self._on_progress(self.report)
+            self._progress.service_failure = failure.message if failure else ""
+            self._on_progress(self._progress)
 
     async def _count_other_calls(self) -> None:
         """Tell the rate limiter of the calls of other runs in this minute and day."""

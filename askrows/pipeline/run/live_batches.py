@@ -18,14 +18,15 @@ from askrows.pipeline.batch.batch_files import (
     seal_replies,
     store_trial_outcomes,
 )
-from askrows.pipeline.batch.batch_plan import Selection, StopReason
+from askrows.pipeline.batch.batch_plan import DraftEnd, Selection
 from askrows.pipeline.batch.ingest import RowOutcome
 from askrows.pipeline.batch.prepare import Preparation, Prepared
+from askrows.pipeline.batch.run_result import INTERRUPTED_REASON, RunResult
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.gemini.rate_limiter import WINDOW_S
-from askrows.pipeline.run.live_report import INTERRUPTED_REASON, LiveReport, RunPolicy
+from askrows.pipeline.run.live_report import LiveProgress, RunPolicy
 from askrows.pipeline.store import batches
 from askrows.pipeline.tasks.request_builder import PlannedRequest
 
@@ -48,6 +49,7 @@ class LiveBatches:
         selection: Selection,
         mode: Mode,
         policy: RunPolicy,
+        result: RunResult,
     ) -> None:
         """Prepare nothing yet.
 
@@ -55,16 +57,17 @@ class LiveBatches:
             selection: The rows to ask about. Rows that the run is finished with are excluded later.
             mode: The mode of all batches.
             policy: The rules of the run.
+            result: Gets the counts of ingested rows.
         """
         self.ws = ws
         self.mode = mode
         self.policy = policy
-        # The report of the run, which gets the counts of ingested rows.
-        self.report = LiveReport()
+        self.result = result
+        self.progress = LiveProgress()
         # Batches whose requests need calls, by number.
         self.open: dict[int, OpenLiveBatch] = {}
         # Why no batch of new rows can be prepared now; None if one may be possible.
-        self.end_of_rows: StopReason | None = None
+        self.end_of_rows: DraftEnd | None = None
         # Rows whose answer was invalid and that are asked once more.
         self._retry_ids = list[str]()
         # Rows that this run is finished with; `_preparation` excludes them too.
@@ -94,14 +97,14 @@ class LiveBatches:
         the reason. The end of a batch clears the reason, because then failed rows may be open
         again, and budgets may have money again.
 
-        If the run may have a single batch only, the reason is also the report's `idle_reason`, and
+        If the run may have a single batch only, the reason is also the result's `idle_reason`, and
         no second batch is possible.
         """
         is_single_batch = self.policy.is_single_batch
         prepared = self._prepare_next()
         if not isinstance(prepared, Prepared):
             self.end_of_rows = prepared
-            self.report.idle_reason = prepared.value if is_single_batch else ""
+            self.result.idle_reason = prepared.value if is_single_batch else ""
             return None
 
         assert prepared.lock is not None  # noqa: S101 - a live batch has a lock
@@ -112,10 +115,10 @@ class LiveBatches:
             part_path(self.ws.data, prepared.number),
         )
         self.open[prepared.number] = open_batch
-        self.end_of_rows = StopReason.NO_ROWS_LEFT if is_single_batch else None
+        self.end_of_rows = DraftEnd.NO_ROWS_LEFT if is_single_batch else None
         return open_batch, prepared.requests
 
-    def _prepare_next(self) -> Prepared | StopReason:
+    def _prepare_next(self) -> Prepared | DraftEnd:
         """Prepare a batch of rows that are to be asked again, or else a batch of new rows.
 
         The list of rows to ask again is emptied, even if no batch of them is possible. The number
@@ -126,7 +129,7 @@ class LiveBatches:
             new rows is possible.
         """
         preparation = self._preparation
-        prepared: Prepared | StopReason | None = None
+        prepared: Prepared | DraftEnd | None = None
         # Retries go first, so that no row with the same input is asked in their place.
         if self._retry_ids:
             selection = Selection(row_ids=self._retry_ids)
@@ -147,7 +150,7 @@ class LiveBatches:
 
     def check_budget(self) -> None:
         """Raise the error of a budget if it ended the run; a single batch raises nothing."""
-        if self.end_of_rows is StopReason.BUDGET and not self.policy.is_single_batch:
+        if self.end_of_rows is DraftEnd.BUDGET and not self.policy.is_single_batch:
             with self.ws.store.read() as tx:
                 raise budget.read_current_budgets(self.ws).no_room_error(tx)
 
@@ -162,8 +165,8 @@ class LiveBatches:
         """Seal and ingest the replies of a batch, count its outcomes, and release its lock.
 
         A row without a reply gets a reason. It is the first of these that there is: the reason that
-        its call gave, the message of the error that stopped the run, INTERRUPTED_REASON after an
-        interrupt, NOT_ASKED_REASON. A trial, which tests a prompt, stores only its outcome counts
+        its call gave, INTERRUPTED_REASON after an interrupt, the message of the error that stopped
+        the run, NOT_ASKED_REASON. A trial, which tests a prompt, stores only its outcome counts
         and cost, and its files are deleted.
 
         After this call the run will look for open rows again, unless it may have a single batch
@@ -175,7 +178,7 @@ class LiveBatches:
         """
         try:
             open_batch.close()
-            self.report.calls += open_batch.calls
+            self.result.calls += open_batch.calls
             self._record_calls(open_batch)
             open_batch.path.with_suffix(CALLS_SUFFIX).unlink(missing_ok=True)
             if self.mode is Mode.TRIAL:
@@ -195,22 +198,22 @@ class LiveBatches:
     @property
     def _write_timeout_s(self) -> float | None:
         """Return the longest wait for another writer; None means the default of all commands."""
-        return INTERRUPTED_WRITE_TIMEOUT_S if self.report.interrupted else None
+        return INTERRUPTED_WRITE_TIMEOUT_S if self.result.is_interrupted else None
 
     def _store_outcomes(self, open_batch: OpenLiveBatch) -> None:
-        """Seal and ingest the replies of a batch, and count its outcomes in the report.
+        """Seal and ingest the replies of a batch, and count its outcomes in the result.
 
         `close` calls this, and releases the lock. A row without a reply and without a reason of its
         own gets the reason why the run stopped. The lowest number of an ingested batch becomes the
-        report's `run`.
+        result's `first_calls_batch`.
         """
         ws = self.ws
-        report = self.report
+        result = self.result
         default_reason = NOT_ASKED_REASON
-        if report.stopped:
-            default_reason = report.stopped.message
-        elif report.interrupted:
+        if result.is_interrupted:
             default_reason = INTERRUPTED_REASON
+        elif result.stop.reason:
+            default_reason = result.stop.message
 
         seal_replies(
             ws.data,
@@ -227,28 +230,31 @@ class LiveBatches:
             patience_s=self._write_timeout_s,
         )
         self._count_outcomes(outcomes)
-        report.run = min(open_batch.number, report.run or open_batch.number)
+        first_number = result.first_calls_batch or open_batch.number
+        result.first_calls_batch = min(open_batch.number, first_number)
 
     def _count_outcomes(self, outcomes: list[RowOutcome]) -> None:
-        """Count answered and failed rows in the report; queue the rows that may be asked again.
+        """Count answered and failed rows in the result; queue the rows that may be asked again.
 
         All rows without an applied answer are excluded from later batches of new rows. A row is
         queued if it may be asked again, unless the run has a single batch. For a queued row that
-        was called, the report's `replies` is reduced by 1, because its next reply counts instead. A
-        row that is not queued counts as failed if it was called, and not at all otherwise.
+        was called, the `replies` of the progress are reduced by 1, because its next reply counts
+        instead. A row that is not queued counts as failed if it was called, and not at all
+        otherwise.
         """
         for outcome in outcomes:
             if not outcome.reason:
-                self.report.answered += 1
+                self.result.answered_by_calls += 1
                 continue
 
             self._ended_ids.add(outcome.row_id)
             if outcome.may_retry and not self.policy.is_single_batch:
                 self._retry_ids.append(outcome.row_id)
                 # The next reply of this row counts instead, so progress never exceeds its total.
-                self.report.replies -= outcome.was_called
+                self.progress.replies -= outcome.was_called
             elif outcome.was_called:
-                self.report.fail(outcome.row_id, outcome.reason)
+                self.progress.newest_failure = outcome.reason
+                self.result.fail_row(outcome.row_id, outcome.reason)
 
     def release(self) -> None:
         """Close the files of all open batches and release their locks."""

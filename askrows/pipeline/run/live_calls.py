@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from askrows.pipeline.batch.batch_files import OpenLiveBatch
+from askrows.pipeline.batch.run_result import INTERRUPTED_REASON, RunResult, TrialOutcome
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import errors
 from askrows.pipeline.core.states import Mode
@@ -22,12 +23,7 @@ from askrows.pipeline.gemini.models import find_serving_model, load_models
 from askrows.pipeline.gemini.rate_limiter import StartedCall
 from askrows.pipeline.gemini.retry import RetryPolicy
 from askrows.pipeline.gemini.usage import calculate_cost
-from askrows.pipeline.run.live_report import (
-    INTERRUPTED_REASON,
-    LiveReport,
-    RunPolicy,
-    TrialOutcome,
-)
+from askrows.pipeline.run.live_report import RunPolicy
 from askrows.pipeline.run.live_throttle import MAX_PAUSE_S, LiveThrottle
 from askrows.pipeline.store.answer_counts import LOST_CALL_PREFIX
 from askrows.pipeline.tasks.request_builder import PlannedRequest, choose_response_parser
@@ -80,20 +76,20 @@ class LiveCalls:
         mode: Mode,
         policy: RunPolicy,
         throttle: LiveThrottle,
-        report: LiveReport,
+        result: RunResult,
     ) -> None:
         """Start with an empty queue.
 
         Args:
             mode: The mode of all calls.
             throttle: Learns of every reply and failure.
-            report: Gets the counts and the cost of the calls.
+            result: Gets the costs and the outcomes of the calls.
         """
         self._ws = ws
         self._mode = mode
         self._policy = policy
         self._throttle = throttle
-        self._report = report
+        self._result = result
         self._parse_response = choose_response_parser(ws.task, ws.model)
         self._models = load_models(ws.settings.models_file)
         self._retry_policy = RetryPolicy(ws.settings.retry_wait, MAX_PAUSE_S, min_share=0.5)
@@ -141,7 +137,7 @@ class LiveCalls:
         """Make a call, append its reply to the reply file of its batch, and count it.
 
         The reply is in the file, but not synced, when this returns. Its cost is added to the
-        report. A trial also keeps the reply in the report. After an error of the API the call is
+        result. A trial also keeps the reply in the result. After an error of the API the call is
         repeated later, or its row is given up, or the run stops. If the call is cancelled, its row
         is given up, and the call counts as one that may have been paid for.
 
@@ -161,7 +157,7 @@ class LiveCalls:
             reply = await self._send(call)
         except asyncio.CancelledError:
             reason = self._policy.late_reason
-            if self._report.interrupted:
+            if self._result.is_interrupted:
                 reason = INTERRUPTED_REASON
             self._give_up(call, reason, may_be_paid=True)
             raise
@@ -175,13 +171,13 @@ class LiveCalls:
         call.batch.append_reply(requests.make_result_line(call.request.line, response=reply))
         call.batch.seconds += duration_s
         if self._mode is Mode.TRIAL:
-            self._report.trial_outcomes[call.row_id] = TrialOutcome(reply, "", duration_s)
+            self._result.trial_outcomes[call.row_id] = TrialOutcome(reply, "", duration_s)
 
         parsed_reply = self._parse_response(reply)
         serving_model = find_serving_model(ws.model, parsed_reply.model_version, self._models)
         if serving_model is not ws.model:
-            self._report.other_models.add(serving_model.name)
-        self._report.cost += calculate_cost(
+            self._result.other_models.add(serving_model.name)
+        self._result.calls_cost += calculate_cost(
             serving_model,
             parsed_reply.usage,
             parsed_reply.served_tier or self._mode.tier,
@@ -324,7 +320,7 @@ class LiveCalls:
         """
         call.batch.append_reply(requests.make_result_line(call.request.line, **reply_members))
         outcome = TrialOutcome(None, reason, is_refused=is_refused)
-        self._report.trial_outcomes[call.row_id] = outcome
+        self._result.trial_outcomes[call.row_id] = outcome
         self._count_reply(call.batch)
 
     def give_up_refused(self) -> None:
@@ -355,10 +351,10 @@ class LiveCalls:
         failure_reason = f"{LOST_CALL_PREFIX}{reason}" if may_be_paid else reason
         call.batch.failure_reasons[call.row_id] = failure_reason
         outcome = TrialOutcome(None, reason, is_refused=is_refused)
-        self._report.trial_outcomes[call.row_id] = outcome
+        self._result.trial_outcomes[call.row_id] = outcome
         self._count_reply(call.batch)
 
     def _count_reply(self, open_batch: OpenLiveBatch) -> None:
-        """Count a request that needs no more calls, in its batch and in the report."""
+        """Count a request that needs no more calls, in its batch and in the progress."""
         open_batch.open_requests -= 1
-        self._report.replies += 1
+        self._throttle.progress.replies += 1

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import math
 
+from askrows.pipeline.batch.run_result import RunResult
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import (
@@ -27,7 +28,7 @@ from askrows.pipeline.gemini.api_errors import next_midnight_pacific
 from askrows.pipeline.gemini.client import FLEX_TIMEOUT_S
 from askrows.pipeline.gemini.rate_limiter import RateLimiter, StartedCall
 from askrows.pipeline.gemini.retry import RetryPolicy
-from askrows.pipeline.run.live_report import LiveReport, RunPolicy
+from askrows.pipeline.run.live_report import LiveProgress, RunPolicy
 
 # Our own bound: more parallel calls are no ordinary use of a live API.
 MAX_LIVE_CALLS = 64
@@ -77,18 +78,21 @@ class LiveThrottle:
         ws: WorkspaceSession,
         mode: Mode,
         policy: RunPolicy,
-        report: LiveReport,
+        result: RunResult,
+        progress: LiveProgress,
     ) -> None:
         """Start with a service that is assumed to work.
 
         Args:
             mode: The mode of the run. Flex has longer times for stalls and retries.
-            report: Gets the error that stops the run, the number of calls that may run in parallel
-                and the seconds until the next call.
+            result: Gets the error that stops the run.
+            progress: Gets the number of calls that may run in parallel, and the seconds until the
+                next call.
         """
         self._ws = ws
         self._policy = policy
-        self._report = report
+        self._result = result
+        self.progress = progress
         is_flex = mode is Mode.FLEX
         self._shed_retry_s = FLEX_RETRY_S if is_flex else 0.0
         self._stall_s = FLEX_TIMEOUT_S if is_flex else STALL_S
@@ -126,7 +130,7 @@ class LiveThrottle:
     # The end of the run
 
     def stop(self, error: Exception | None = None) -> None:
-        """Stop the run: start no more calls, and keep the first error for the report.
+        """Stop the run: start no more calls, and keep the first error for the result.
 
         An OSError is kept as a ConfigurationError. Another error that is not a AskrowsError is
         kept in `unexpected_error`, to be raised when the running calls have ended. Nothing is
@@ -141,7 +145,7 @@ class LiveThrottle:
                 hint="check the disk and its permissions, then run the same command again",
             )
         if isinstance(error, AskrowsError):
-            self._report.stopped = self._report.stopped or error
+            self._result.stop_calls(error)
         elif error is not None:
             self.unexpected_error = self.unexpected_error or error
         self.is_stopped = True
@@ -159,7 +163,7 @@ class LiveThrottle:
     async def acquire(self, tokens: int) -> StartedCall | None:
         """Wait until a call may start, and count it for the rate limits.
 
-        Meanwhile the report's `pause_s` is the seconds until the limits allow the call, and its
+        Meanwhile the progress's `pause_s` is the seconds until the limits allow the call, and its
         `max_parallel_calls` the number of calls that may run at once.
 
         Args:
@@ -185,7 +189,7 @@ class LiveThrottle:
         """Return the seconds until a call may start, CHECK_INTERVAL_S at most; 0 if it may now.
 
         Returns CHECK_INTERVAL_S if as many calls are running as may run in parallel. Sets the
-        report's `pause_s` and `max_parallel_calls`. The call is not counted yet.
+        progress's `pause_s` and `max_parallel_calls`. The call is not counted yet.
 
         Args:
             tokens: Estimated prompt tokens of the call.
@@ -195,14 +199,14 @@ class LiveThrottle:
                 running, CHECK_INTERVAL_S is returned instead. Or the limits allow the call only
                 after more seconds than the policy of the run lets a call wait (`patience_s`).
         """
-        self._report.max_parallel_calls = self._max_parallel()
-        self._report.pause_s = 0.0
-        if len(self.running_calls) >= self._report.max_parallel_calls:
+        self.progress.max_parallel_calls = self._max_parallel()
+        self.progress.pause_s = 0.0
+        if len(self.running_calls) >= self.progress.max_parallel_calls:
             return CHECK_INTERVAL_S
 
         hold_s = self._hold_until - self._ws.monotonic()
         pause_s = max(0.0, hold_s, self.rate_limiter.compute_wait_s(tokens))
-        self._report.pause_s = pause_s
+        self.progress.pause_s = pause_s
         is_quota_used_up = math.isinf(pause_s)
         if is_quota_used_up and not self.running_calls:
             ws = self._ws

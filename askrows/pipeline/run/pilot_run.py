@@ -7,20 +7,19 @@ person waives it.
 
 from collections.abc import Sequence
 
+from askrows.pipeline.batch.run_result import RunResult
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
-from askrows.pipeline.core.errors import GateError, InputError, RemoteError
+from askrows.pipeline.core.errors import GateError, InputError
 from askrows.pipeline.core.report import Failure, raise_first_error
 from askrows.pipeline.quality import evaluate, pilot
 from askrows.pipeline.quality.report import QualityReport
-from askrows.pipeline.run import rounds
+from askrows.pipeline.run.drive import complete_result, drive
+from askrows.pipeline.run.run_state import RunState
+from askrows.pipeline.run.run_units import submit_rows, sync_and_recover_task
 from askrows.pipeline.run.tag_report import TagReport
-from askrows.pipeline.store import answer_counts, claims, runs
+from askrows.pipeline.store import answer_counts, runs
 from askrows.pipeline.tasks import claiming
-from askrows.pipeline.tasks.task import Task
-
-# Pause before the next check whether another process has sent a pilot's batch.
-CLAIM_CHECK_PAUSE_S = 0.2
 
 
 def check_or_run_pilot(
@@ -80,7 +79,7 @@ def check_or_run_pilot(
             return None
 
     report = run_pilot(ws, size=min(size, limit or size), seed=None, is_confirmed=is_confirmed)
-    raise_first_error(report.gate_errors, ws.display)
+    raise_first_error(report.result.gate_errors, ws.display)
     return report
 
 
@@ -104,8 +103,7 @@ def run_pilot(
         is_confirmed: A person confirmed the cost before; otherwise the person is asked.
 
     Returns:
-        The report, also of a pilot that failed its gates, which raises nothing here. Its
-        `drawn_pilot` is the pilot, and its `asked` the number of rows of the sample.
+        The report, also of a pilot that failed its gates, which raises nothing here.
 
     Raises:
         InputError: No row is open, or the estimate was not confirmed.
@@ -113,7 +111,7 @@ def run_pilot(
         GateError: No reply came, so the pilot stays unfinished; or no reply was a valid answer, and
             the pilot is recorded as failed.
     """
-    ws = rounds.sync_and_recover_task(ws)
+    ws = sync_and_recover_task(ws)
     size, seed, row_ids = ws.store.query(
         pilot.plan_next_pilot,
         ws.task,
@@ -136,9 +134,8 @@ def run_pilot(
             seed=seed,
             now=ws.now(),
         )
-    report = _ask_sample(ws, row_ids, is_confirmed=is_confirmed)
-    report.drawn_pilot = pilot_row
-    report.asked = len(row_ids)
+    result = _ask_sample(ws, row_ids, is_confirmed=is_confirmed)
+    result.asked = len(row_ids)
 
     sample_text = f"{len(row_ids)} {ws.task.nouns.plural}"
     note = f"Pilot {pilot_row.number}: {sample_text}, seed {pilot_row.seed}."
@@ -152,12 +149,12 @@ def run_pilot(
             hint=f"{parked_hint}; then run the same command again",
         )
 
-    report.quality_reports[ws.version] = quality
+    result.quality_reports[ws.version] = quality
     has_answers = _end_pilot(ws, pilot_row, quality)
     # The gates need a minimum of answers to fail.
     if quality.passed and not has_answers:
         raise GateError(f"the pilot got no valid answer about its {sample_text}", hint=parked_hint)
-    return report
+    return TagReport(result, drawn_pilot=pilot_row)
 
 
 def _end_pilot(ws: WorkspaceSession, pilot_row: runs.PilotRow, quality: QualityReport) -> bool:
@@ -176,8 +173,8 @@ def _end_pilot(ws: WorkspaceSession, pilot_row: runs.PilotRow, quality: QualityR
     return has_answers
 
 
-def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, is_confirmed: bool) -> TagReport:
-    """Send and ingest batches until a sample's rows are answered or parked; return the report.
+def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, is_confirmed: bool) -> RunResult:
+    """Send and ingest batches until a sample's rows are answered or parked; return the result.
 
     Waits for batches, and for rows that another process claimed. No quality report is written.
 
@@ -188,41 +185,21 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, is_confirmed: b
         AskrowsError: A poll or a batch failed, or rows of the sample are open and a budget or the
             API has no room.
     """
-    tag_rounds = rounds.TagRounds(ws, row_ids=row_ids, should_report=False)
-    tag_rounds.submit(is_confirmed=is_confirmed, should_report_full_api=True)
-    has_claimed_rows = True
-    while has_claimed_rows:
-        tag_rounds.advance(wait=True)
-        stop_error = _find_sample_error(ws.task, tag_rounds)
-        if stop_error is not None:
-            raise stop_error
+    state = RunState(ws, row_ids=row_ids, has_quality_reports=False)
+    submit_rows(state, is_confirmed=is_confirmed)
+    drive(state)
 
-        # Another process may have claimed rows that it has not sent yet.
-        has_claimed_rows = bool(ws.store.query(claims.filter_claimed, ws.task.name, row_ids))
-        ws.sleep(CLAIM_CHECK_PAUSE_S if has_claimed_rows else 0.0)
-    return tag_rounds.complete_report()
-
-
-def _find_sample_error(task: Task, tag_rounds: rounds.TagRounds) -> Failure | None:
-    """Return the error because of which asking a sample must stop, or None to go on.
-
-    The first that applies is returned:
-
-    1. The error of a poll or of a failed batch. It is ignored if every batch failed, the poll was
-       not stopped and no row is open, because then all rows of the sample were parked and the
-       sample is done.
-    2. If rows are open, an exhausted budget.
-    3. If rows are open, an API without room for batches.
-    """
-    report = tag_rounds.report
-    has_open_rows = tag_rounds.count_claimable() > 0
+    result = complete_result(state)
     # If every batch failed at the API but no row is open, all rows were parked: no error.
     errors = list[Failure]()
-    if has_open_rows or tag_rounds.is_stopped or not report.is_down:
-        errors += report.list_errors(task.nouns)
-    if has_open_rows and report.stop.budget_error is not None:
-        errors.append(report.stop.budget_error)
-    if has_open_rows and report.no_room:
-        message = f"{report.stop.message}; nothing was lost"
-        errors.append(RemoteError(message, hint="run the same command again later"))
-    return next(iter(errors), None)
+    if result.left or result.is_poll_stopped or not result.is_down:
+        errors += result.list_errors(ws.task.nouns)
+    if result.left and result.stop.error is not None:
+        errors.append(result.stop.error)
+    elif result.left and result.stop.reason is not None:
+        message = f"{result.stop.message}; nothing was lost"
+        hint = "run the same command again later"
+        errors.append(result.stop.reason.error_type(message, hint=hint))
+    if errors:
+        raise errors[0]
+    return result

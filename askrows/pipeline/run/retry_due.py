@@ -13,11 +13,12 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from askrows.pipeline.batch import ingest
 from askrows.pipeline.batch.batch_plan import Selection
+from askrows.pipeline.batch.run_result import RunResult
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.run.live import ask_rows
-from askrows.pipeline.run.live_report import LiveReport, RunPolicy
+from askrows.pipeline.run.live_report import RunPolicy
 from askrows.pipeline.tasks import claiming
 
 # If the rate limits allow no call for longer than this, a due row waits for the next command.
@@ -30,27 +31,27 @@ RETRY_INTERVAL_S = 60.0
 
 def ask_single_rows(
     ws: WorkspaceSession,
+    result: RunResult,
     row_ids: Sequence[str] | None = None,
     *,
     patience_s: float = RATE_LIMIT_TIMEOUT_S,
     deadline_s: float = math.inf,
-) -> LiveReport:
-    """Ask about single rows in live calls outside of a run; return the report.
+) -> None:
+    """Ask about single rows in live calls outside of a run.
 
     Without `row_ids`, dead live runs are ended first, and the rows are all due rows of the task.
     Due are open rows that were asked alone before and got no reply, or whose first attempt was
     postponed.
 
     A row that gets no reply is not asked again by this command. It becomes or stays due, with its
-    new reason. Errors of the run are in the report.
+    new reason. Errors of the calls are in the result.
 
     Args:
+        ws: The workspace.
+        result: Gets the figures; none if no row is due.
         row_ids: The open rows among these are asked; None asks all due rows.
         patience_s: Stop if a rate limit makes a call wait longer than this.
         deadline_s: Stop this many seconds after the start, without waiting for running calls.
-
-    Returns:
-        The report; an empty report if no row is due.
 
     Raises:
         KeyboardInterrupt: The run was interrupted.
@@ -60,7 +61,7 @@ def ask_single_rows(
         ingest.recover_dead_runs(ws)
         row_ids = ws.store.query(claiming.find_due_ids, ws.task)
         if not row_ids:
-            return LiveReport()
+            return
 
     policy = RunPolicy(
         is_single_batch=True,
@@ -68,10 +69,9 @@ def ask_single_rows(
         deadline_s=deadline_s,
         stops_without_connection=True,
     )
-    report = ask_rows(ws, Selection(row_ids=row_ids), mode=Mode.LIVE, policy=policy)
-    if report.interrupted:
+    ask_rows(ws, Selection(row_ids=row_ids), result, mode=Mode.LIVE, policy=policy)
+    if result.is_interrupted:
         raise KeyboardInterrupt
-    return report
 
 
 class RetryThreads:
@@ -123,7 +123,7 @@ class RetryThreads:
             contextlib.suppress(AskrowsError, KeyboardInterrupt),
             self._open_session() as ws,
         ):
-            ask_single_rows(ws, ids)
+            ask_single_rows(ws, RunResult(), ids)
 
     def stop(self) -> None:
         """Start nothing more, and do not wait for running calls."""

@@ -1,315 +1,404 @@
-"""Run all due units of a task once: for cron, for a scheduler, and for parallel workers.
+"""Do the due units of tasks, once or until a signal: for cron, for a scheduler, for machines.
 
-- A unit is the smallest piece of work that takes its lock and makes guarded state changes: a step
-  of a batch, or a step of the whole task.
-- A unit does nothing if another process was first. So any number of processes on any number of
-  hosts may run units of one workspace at the same time, and die at any moment.
+- Any number of processes on any number of hosts may do units of one workspace at the same time, and
+  die at any moment.
 - A unit that fails does not prevent the others.
 - A row is due if its last live call failed or was postponed. A due row is asked alone and at once,
   and other open rows are asked by batch.
 """
 
-from collections.abc import Callable, Collection
+import contextlib
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from askrows.pipeline.batch import budget
 from askrows.pipeline.batch.batch_plan import Selection
 from askrows.pipeline.batch.report import find_waits
+from askrows.pipeline.batch.run_result import RunStop, StopReason
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.errors import AccountError, AskrowsError
-from askrows.pipeline.core.report import warn_of_errors
+from askrows.pipeline.core.report import Report, warn_of_errors
 from askrows.pipeline.core.states import OPEN_STATES, BatchState, Mode
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.index import build
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
-from askrows.pipeline.run import decisions, live
-from askrows.pipeline.run.due_units import (
+from askrows.pipeline.run import live, run_units
+from askrows.pipeline.run.decisions import is_decide_run_open, make_decision_session
+from askrows.pipeline.run.drive import complete_result
+from askrows.pipeline.run.retry_due import ask_single_rows
+from askrows.pipeline.run.run_state import RunState
+from askrows.pipeline.run.units import (
     find_outage_reason,
     is_pilot_clear,
+    list_due_units,
     repair_link_and_check_index,
 )
-from askrows.pipeline.run.retry_due import ask_single_rows
-from askrows.pipeline.run.rounds import TagRounds, sync_and_recover_task
+from askrows.pipeline.store import workspace
 from askrows.pipeline.tasks import claiming
+
+# Names of the units, in the order in which they run.
+UNIT_NAMES = (
+    "poll",
+    "ingest",
+    "fill",
+    "ask",
+    "submit",
+    "index",
+)
+ASKING_UNITS = frozenset({"fill", "submit", "ask"})
+# Bounds of the pause between two passes of one process.
+MIN_PASS_PAUSE_S = 1.0
+MAX_PASS_PAUSE_S = 60.0
+# JSON members for the reasons for which a pass leaves rows open.
+STOP_MEMBERS = {
+    StopReason.BUDGET: "out_of_money",
+    StopReason.NO_PILOT: "no_pilot",
+    StopReason.OUTAGE: "outage",
+}
 
 # Opens the workspace for a task.
 WorkspaceOpener = Callable[[str], AbstractContextManager[WorkspaceSession]]
 
 
-class WorkPass:
-    """One pass over the due units of a task, and its results.
+def do_due_units(
+    ws: WorkspaceSession,
+    units: Collection[str] = UNIT_NAMES,
+    *,
+    number: int | None = None,
+) -> RunState:
+    """Do the due units of the task in use once, within budgets and the agreed cost.
 
-    `phrases` has one phrase per finished unit, `figures` the counts and reasons as JSON members,
-    and `failures` the errors in the order in which they occurred.
+    The order is:
+
+    1. Poll and ingest batches.
+    2. Sync the rows and clear up after dead processes. If this fails, or if requests failed because
+       of the account, nothing is asked or sent.
+    3. Ask due rows by live calls, or else continue an unfinished `tag` in the mode decide; submit
+       batches.
+    4. Build a stale index, and complete the result.
+
+    Errors of units are not raised: they are in the state. The budget is that of the task's
+    unfinished `tag`. If this `tag` has a start in the future, the start is corrected in the
+    database.
+
+    Args:
+        ws: The workspace.
+        units: Do only these units.
+        number: Do only units of this batch, or all if None. With a number, the result is completed
+            only for "ingest", and quality reports are written only with the last open batch.
     """
+    budget.correct_tag_start(ws.store, ws.task, now=ws.now)
+    run_budget = ws.store.query(budget.find_unfinished_tag_budget, ws.task) or ws.budget
+    state = RunState(replace(ws, budget=run_budget), has_quality_reports=number is None)
 
-    def __init__(
-        self,
-        ws: WorkspaceSession,
-        units: Collection[str],
-        number: int | None,
-    ) -> None:
-        """Read the current state of the task; nothing is run.
+    if "poll" in units and state.list_batches(*budget.API_STATES):
+        with _keep_error(state):
+            run_units.poll_batches(state, wait=False, batch_number=number)
+        # The next submission clears up unclear creates.
+        state.result.unclear_batches = []
+        state.errors += state.result.list_poll_errors(ws.task.nouns)
+    if "ingest" in units and state.list_batches(BatchState.DOWNLOADED):
+        with _keep_error(state):
+            run_units.ingest_batches(state, number)
+        # If units are about single batches, the last batch writes the quality report.
+        state.has_quality_reports = number is None or not state.list_batches(*OPEN_STATES)
+        state.errors += state.result.held_errors
+    state.errors += state.result.list_failed_batches(ws.task.nouns)
 
-        Quality reports are off if only the units of one batch run.
+    if ASKING_UNITS & set(units) and _sync_rows(state, should_sync="fill" in units):
+        if "ask" in units:
+            with _keep_error(state):
+                _ask_due_rows(state)
+        if "submit" in units:
+            with _keep_error(state):
+                _submit_open_rows(state, number)
+    if "index" in units:
+        with _keep_error(state):
+            _update_index(state)
 
-        Args:
-            ws: The workspace.
-            units: Run only these units.
-            number: Run only the units of this batch, or all if None.
-        """
-        self.ws = ws
-        self.units = units
-        self.number = number
-        self.tag_rounds = TagRounds(ws, should_report=number is None)
-        self.phrases = list[str]()
-        self.figures = dict[str, Any]()
-        self.failures = list[AskrowsError]()
+    if number is None or "ingest" in units:
+        with _keep_error(state):
+            complete_result(state)
+    if state.result.is_stopped_by_gate:
+        state.errors += state.result.gate_errors
+    else:
+        warn_of_errors(state.result.gate_errors, ws.display)
+    return state
 
-    @property
-    def account_error(self) -> AccountError | None:
-        """Return the error of the account that a unit ended with; None without one."""
-        account_errors = (error for error in self.failures if isinstance(error, AccountError))
-        return next(account_errors, None)
 
-    def attempt(self, *steps: Callable[[], object]) -> bool:
-        """Run all steps in order; a step that raises AskrowsError does not prevent the next.
+@contextlib.contextmanager
+def _keep_error(state: RunState) -> Iterator[None]:
+    """Add an AskrowsError of a `with` block to the errors of the pass, instead of raising it."""
+    try:
+        yield
+    except AskrowsError as error:
+        state.errors.append(error)
 
-        The errors are added to `failures`. Other errors are raised at once.
 
-        Returns:
-            Whether all steps succeeded.
-        """
-        failures_before = len(self.failures)
-        for step in steps:
-            try:
-                step()
-            except AskrowsError as error:
-                self.failures.append(error)
-        return len(self.failures) == failures_before
+def _sync_rows(state: RunState, *, should_sync: bool) -> bool:
+    """Sync the rows and clear up after dead processes; return whether rows may be asked then."""
+    try:
+        if should_sync:
+            state.use_synced_session(state.ws.sync_task())
+        run_units.sync_and_recover_task(state.ws, may_be_empty=True, should_sync=False)
+    except AskrowsError as error:
+        state.errors.append(error)
+        return False
+    return state.account_error is None
 
-    def collect(self) -> None:
-        """Poll and ingest the batches, each if its unit is selected.
 
-        If a step fails, the other still runs. Phrases for downloaded, ingested and failed batches
-        are added. Errors of polls, failed batches and held batches, whose replies seem to belong to
-        other rows, are added to `failures`. A batch of which it is unclear whether the API created
-        it is no failure, because the next submission finds out.
-        """
-        nouns = self.ws.task.nouns
-        tag_rounds = self.tag_rounds
-        report = tag_rounds.report
-        if "poll" in self.units and tag_rounds.list_batches(*budget.API_STATES):
-            self.attempt(partial(tag_rounds.poll, wait=False, batch_number=self.number))
-        if report.last_poll.downloaded:
-            count_text = plural(len(report.last_poll.downloaded), "batch", "batches")
-            self.phrases.append(f"{count_text} downloaded")
-        # The next step clears up unclear creates.
-        self.failures += replace(report.last_poll, unclear=[]).list_errors(nouns)
+def _ask_due_rows(state: RunState) -> None:
+    """Ask due rows by live calls; without one, continue an unfinished `tag` of decisions.
 
-        if "ingest" in self.units and tag_rounds.list_batches(BatchState.DOWNLOADED):
-            self.attempt(partial(tag_rounds.ingest, self.number))
-            # If units are about single batches, the last batch writes the quality report.
-            tag_rounds.should_report = self.number is None or not tag_rounds.list_batches(
-                *OPEN_STATES,
-            )
-            self.failures += report.held_errors
-            count_text = plural(len(report.ingested), "batch", "batches")
-            self.phrases.append(f"{report.answered_rows:,} {nouns.answered} in {count_text}")
+    A row is due if its last live call failed or was postponed, so that it must be asked again.
+    Does nothing if there is neither. An error that stops the calls is added to the errors. A
+    used-up budget is no error: it is the reason in the result, with the number of open rows.
 
-        # Ingestion removes batches from the failed ones if every request had a reply.
-        if report.failed_batches:
-            self.phrases.append(f"{plural(len(report.failed_batches), 'batch', 'batches')} failed")
-        self.failures += report.list_failures(nouns)
-
-    def sync_and_recover(self) -> None:
-        """Sync the rows if the unit "fill" is selected, and clear up after dead processes.
-
-        Later steps use the synced task.
-
-        Raises:
-            AskrowsError: The rows cannot be synced, or the replies of a dead live run cannot be
-                ingested.
-        """
-        if "fill" in self.units:
-            self.ws = self.ws.sync_task()
-            self.tag_rounds.use_synced_session(self.ws)
-        sync_and_recover_task(self.ws, may_be_empty=True, should_sync=False)
-
-    def ask_due_rows(self) -> None:
-        """Ask about due rows by live calls, and store the answers.
-
-        A row is due if its last live call failed or was postponed, so that it must be asked again.
-        Does nothing if the unit "ask" is not selected, or if no row is due. The counts are added to
-        the figures and phrases. An error that stops the calls is added to `failures`.
-
-        Raises:
-            KeyboardInterrupt: The calls were interrupted.
-        """
-        if "ask" not in self.units:
-            return
-        due_ids = self.ws.store.query(claiming.find_due_ids, self.ws.task)
-        if not due_ids:
-            return
-
-        live_report = ask_single_rows(self.ws, due_ids)
-        self.figures["retried"] = {
-            "answered": live_report.answered,
-            "failed": live_report.failed.total(),
-        }
-        if live_report.answered:
-            self.phrases.append(
-                f"{live_report.answered:,} {self.ws.task.nouns.answered} by live calls",
-            )
-        if live_report.stopped is not None:
-            self.failures.append(live_report.stopped)
-
-    def decide_rows(self) -> None:
-        """Continue an unfinished `tag` that asks a decision model.
-
-        Does nothing if the unit "ask" is not selected, or if there is no such `tag`. A phrase has
-        the number of decided rows. An error that stops the calls is added to `failures`. A used-up
-        budget is no failure: it is added to the figures, with the number of open rows.
-
-        Raises:
-            KeyboardInterrupt: The live run was interrupted.
-        """
-        has_decide_run = self.ws.store.query(decisions.is_decide_run_open, self.ws.task)
-        if "ask" not in self.units or not has_decide_run:
-            return
-        live_report = live.ask_rows(
-            decisions.make_decision_session(self.ws), Selection(), mode=Mode.DECIDE
-        )
-        if live_report.answered:
-            self.phrases.append(f"{live_report.answered:,} decided")
-        if live_report.interrupted:
+    Raises:
+        KeyboardInterrupt: The calls were interrupted.
+    """
+    ws = state.ws
+    result = state.result
+    due_ids = ws.store.query(claiming.find_due_ids, ws.task)
+    if due_ids:
+        result.has_calls = True
+        ask_single_rows(ws, result, due_ids)
+    elif ws.store.query(is_decide_run_open, ws.task):
+        live.ask_rows(make_decision_session(ws), Selection(), result, mode=Mode.DECIDE)
+        if result.is_interrupted:
             raise KeyboardInterrupt
-        if isinstance(live_report.stopped, budget.BudgetError):
-            self.figures["left"] = self.ws.store.query(claiming.count_claimable, self.ws.task)
-            self.figures["out_of_money"] = live_report.stopped.message
-        elif live_report.stopped is not None:
-            self.failures.append(live_report.stopped)
+        if result.budget_message:
+            open_count = ws.store.query(claiming.count_claimable, ws.task)
+            result.stop = RunStop(StopReason.BUDGET, result.budget_message, open_count)
+    if result.calls_error is not None:
+        state.errors.append(result.calls_error)
 
-    def submit(self) -> None:
-        """Prepare open rows within the budget, and send prepared batches.
 
-        Does nothing if the unit "submit" is not selected. A pass for a single batch prepares no new
-        rows. If a pilot is missing or failed, no new rows are prepared, and the figures have
-        the reason. An unfinished `tag` that asks a decision model leaves no new rows to batches. If
-        the session has no agreed cost and the price is above CONFIRM_ABOVE, a person at the
-        terminal must confirm it, and without a person this is an error. A used-up budget is no
-        error: it is in the figures, and the next pass submits what the budget allows. In the pause
-        of an outage nothing is sent, and the figures have the reason; only unclear creates are
-        resolved.
+def _submit_open_rows(state: RunState, number: int | None) -> None:
+    """Prepare open rows within the budget, and send prepared batches.
 
-        Raises:
-            AskrowsError: A batch could not be sent, or the price was not confirmed.
-        """
-        ws = self.ws
-        tag_rounds = self.tag_rounds
-        if "submit" not in self.units:
+    A pass for a single batch prepares no new rows. If a pilot is missing or failed, no new rows are
+    prepared, and the result has the reason. An unfinished `tag` that asks a decision model leaves
+    no new rows to batches. If the session has no agreed cost and the price is above CONFIRM_ABOVE,
+    a person at the terminal must confirm it, and without a person this is an error. A used-up
+    budget is no error: it is the reason in the result, and the next pass submits what the budget
+    allows. In the pause of an outage nothing is sent, and the result has the reason; only unclear
+    creates are resolved.
+
+    Raises:
+        AskrowsError: A batch could not be sent, or the price was not confirmed.
+    """
+    ws = state.ws
+    result = state.result
+    with ws.store.read() as tx:
+        askable_count = 0
+        if not is_decide_run_open(tx, ws.task):
+            askable_count = claiming.count_claimable(tx, ws.task)
+        may_ask = is_pilot_clear(tx, ws.task, version=ws.version)
+        outage_reason = find_outage_reason(tx, ws.task, now=ws.now())
+
+    # Batches of the pilot itself go on; new rows wait for a person.
+    pilot_stop = RunStop()
+    if askable_count and not may_ask:
+        message = f"no pilot of {ws.version} has passed its gates"
+        pilot_stop = RunStop(StopReason.NO_PILOT, message, askable_count)
+        result.stop = pilot_stop
+    has_new_rows = bool(askable_count) and may_ask and number is None
+    if not has_new_rows:
+        state.stop_asking()
+        if not state.list_batches(BatchState.PREPARED, BatchState.SUBMITTING):
             return
 
-        with ws.store.read() as tx:
-            askable_count = 0
-            if not decisions.is_decide_run_open(tx, ws.task):
-                askable_count = claiming.count_claimable(tx, ws.task)
-            may_ask = is_pilot_clear(tx, ws.task, version=ws.version)
-            outage_reason = find_outage_reason(tx, ws.task, now=ws.now())
-        # Batches of the pilot itself go on; new rows wait for a person.
-        if askable_count and not may_ask:
-            self.figures["left"] = askable_count
-            self.figures["no_pilot"] = f"no pilot of {ws.version} has passed its gates"
+    if outage_reason and not state.list_batches(BatchState.SUBMITTING):
+        prepared_batches = state.list_batches(BatchState.PREPARED)
+        prepared_count = sum(batch.requests for batch in prepared_batches)
+        waiting_count = askable_count + prepared_count
+        result.stop = RunStop(StopReason.OUTAGE, outage_reason, waiting_count)
+        return
 
-        has_new_rows = bool(askable_count) and may_ask and self.number is None
-        if not has_new_rows:
-            tag_rounds.stop_asking()
-            if not tag_rounds.list_batches(BatchState.PREPARED, BatchState.SUBMITTING):
-                return
+    # If no cost is agreed, all rows are counted, to ask a person about the price.
+    is_agreed = not has_new_rows or ws.agreed_usd is not None
+    run_units.submit_rows(state, is_confirmed=is_agreed, batch_number=number)
+    if result.stop.reason is None:
+        result.stop = pilot_stop
+    elif not result.stop.rows:
+        result.stop = replace(result.stop, rows=askable_count)
 
-        if outage_reason and not tag_rounds.list_batches(BatchState.SUBMITTING):
-            prepared_batches = tag_rounds.list_batches(BatchState.PREPARED)
-            prepared_count = sum(batch.requests for batch in prepared_batches)
-            self.figures["left"] = askable_count + prepared_count
-            self.figures["outage"] = outage_reason
-            return
 
-        # If no cost is agreed, all rows are counted, to ask a person about the price.
-        is_agreed = not has_new_rows or ws.agreed_usd is not None
-        submit_report = tag_rounds.submit(
-            is_confirmed=is_agreed,
-            should_report_full_api=True,
-            batch_number=self.number,
-        )
+def _update_index(state: RunState) -> None:
+    """Build the index if it is stale.
 
-        report = tag_rounds.report
-        outcomes = submit_report.sent.items()
-        self.figures["submitted"] = {str(number): outcome.value for number, outcome in outcomes}
-        if submit_report.requests:
-            count_text = plural(len(report.submitted), "batch", "batches")
-            self.phrases.append(f"{submit_report.requests:,} submitted in {count_text}")
-        if report.budget_message:
-            self.figures["left"] = report.stop.rows or askable_count
-            self.figures["out_of_money"] = report.budget_message
+    If a process died while it put a new build (a complete index) into service, this is completed
+    first. A build may need calls to embed texts. Does nothing if the task has no index.
+    """
+    ws = state.ws
+    if is_task_indexed(ws.workspace, ws.task) and repair_link_and_check_index(ws, exact=True):
+        state.index_report = build.build_index(ws.workspace, ws.service, ws.task)
 
-    def update_index(self) -> None:
-        """Build the index if it is stale, and add a phrase about it.
 
-        If a process died while it put a new build (a complete index) into service, this is
-        completed first. A build may need calls to embed texts. Does nothing if the unit "index" is
-        not selected, or if the task has no index.
-        """
-        if "index" not in self.units or not is_task_indexed(self.ws.workspace, self.ws.task):
-            return
-        if repair_link_and_check_index(self.ws, exact=True):
-            report = build.build_index(self.ws.workspace, self.ws.service, self.ws.task)
-            texts = plural(report.embedded, "text")
-            self.phrases.append(f"{texts} embedded, index built with {report.count:,} entries")
-            if report.refused:
-                self.phrases.append(report.describe_refused_texts(self.ws.workspace, self.ws.task))
+def describe_pass(state: RunState) -> list[str]:
+    """Return the phrases about what a pass did; empty if it did nothing."""
+    nouns = state.ws.task.nouns
+    result = state.result
+    phrases = list[str]()
+    if result.downloaded:
+        phrases.append(f"{plural(len(result.downloaded), 'batch', 'batches')} downloaded")
+    if result.ingested:
+        answered_count = sum(summary.answered_rows for summary in result.ingested)
+        batches_text = plural(len(result.ingested), "batch", "batches")
+        phrases.append(f"{answered_count:,} {nouns.answered} in {batches_text}")
+    if result.failed_batches:
+        phrases.append(f"{plural(len(result.failed_batches), 'batch', 'batches')} failed")
+    if result.answered_by_calls:
+        phrases.append(f"{result.answered_by_calls:,} {nouns.answered} by calls")
+    if result.sent_requests:
+        batches_text = plural(len(result.created_batches), "batch", "batches")
+        phrases.append(f"{result.sent_requests:,} submitted in {batches_text}")
+    if result.parked:
+        phrases.append(f"{result.parked:,} parked")
+    if state.index_report is not None:
+        texts = plural(state.index_report.embedded, "text")
+        count = state.index_report.count
+        phrases.append(f"{texts} embedded, index built with {count:,} entries")
+        if state.index_report.refused:
+            refused_texts = state.index_report.describe_refused_texts(
+                state.ws.workspace, state.ws.task
+            )
+            phrases.append(refused_texts)
+    return phrases
 
-    def describe_waits(self) -> None:
-        """Add a line about each batch that waits unusually long at the API to the figure `slow`.
 
-        If the local engine answers, nothing is added.
-        """
-        ws = self.ws
-        if ws.backend == "local":
-            return
-        submitted_batches = self.tag_rounds.list_batches(BatchState.SUBMITTED)
-        lines = [
-            f"batch {number} waits: {wait.describe()}"
-            for number, wait in find_waits(submitted_batches, now=ws.now()).items()
-            if wait.is_slow
-        ]
-        if lines:
-            self.figures["slow"] = lines
+def describe_stop(state: RunState) -> list[str]:
+    """Return the reason for which a pass left rows open; empty if there is none."""
+    stop = state.result.stop
+    if not stop.rows:
+        return []
+    if stop.reason is StopReason.API_FULL:
+        return [f"{stop.rows:,} wait until the API accepts more"]
+    if stop.reason in STOP_MEMBERS:
+        return [f"{stop.rows:,} not asked: {stop.message}"]
+    return []
 
-    def add_batch_figures(self) -> None:
-        """Add the report of the batches to `figures` and `phrases`, and warn of failed gates.
 
-        `figures` are counts by name, and `phrases` are texts for people. The warning is printed.
-        Figures that are 0 or empty are left out. A failed gate that keeps open rows from being sent
-        is added to `failures`.
-        """
-        report = self.tag_rounds.report
-        members = report.document()
-        candidates = {
-            "downloaded": report.last_poll.downloaded,
-            "waiting": report.last_poll.waiting,
-            "failed": members["failed"],
-            "held": members["held"],
-            "ingested": members["ingested"],
-            "parked": members["parked"],
-            "no_room": members["no_room"],
+def list_slow_batches(state: RunState) -> list[str]:
+    """Return a line about each batch that waits unusually long at the API; none of the engine."""
+    ws = state.ws
+    if ws.backend == "local":
+        return []
+    submitted_batches = state.list_batches(BatchState.SUBMITTED)
+    return [
+        f"batch {number} waits: {wait.describe()}"
+        for number, wait in find_waits(submitted_batches, now=ws.now()).items()
+        if wait.is_slow
+    ]
+
+
+def make_figures(state: RunState) -> dict[str, Any]:
+    """Return the counts and reasons of a pass as JSON members, without those that are empty."""
+    result = state.result
+    members: dict[str, Any] = {
+        "downloaded": result.downloaded,
+        "waiting": result.waiting_batches,
+        "failed": {str(number): reason for number, reason in result.failed_batches.items()},
+        "held": {str(error.number): error.reason for error in result.held_errors},
+        "ingested": {
+            str(summary.batch.number): summary.answered_rows for summary in result.ingested
+        },
+        "submitted": {str(number): outcome.value for number, outcome in result.sent.items()},
+        "parked": result.parked,
+        "no_room": result.no_room,
+        "slow": list_slow_batches(state),
+    }
+    if result.has_calls:
+        members["retried"] = {
+            "answered": result.answered_by_calls,
+            "failed": result.failed.total(),
         }
-        self.figures |= {name: figure for name, figure in candidates.items() if figure}
-        if report.parked:
-            self.phrases.append(f"{report.parked:,} parked")
-        if report.is_stopped_by_gate:
-            self.failures += report.gate_errors
-        else:
-            warn_of_errors(report.gate_errors, self.ws.display)
+    if result.stop.reason in STOP_MEMBERS:
+        members["left"] = result.stop.rows
+        members[STOP_MEMBERS[result.stop.reason]] = result.stop.message
+    return {name: figure for name, figure in members.items() if figure}
+
+
+def do_pass(
+    open_workspace: WorkspaceOpener,
+    names: Sequence[str],
+    units: Collection[str],
+) -> tuple[Report, float]:
+    """Do the due units of each task once; if a task cannot be opened, the others are still done.
+
+    A unit is a step such as "ask", "poll" batches or build the "index"; see `units`. It is due if
+    the database shows that it has something to do now. Errors of askrows (AskrowsError) are not
+    raised: they are in the report.
+
+    Args:
+        open_workspace: Opens the workspace for a task.
+        names: Names of the tasks.
+        units: Do only these units.
+
+    Returns:
+        The report, with what was done and all errors, and the seconds until the next of these units
+        is due, at most MAX_PASS_PAUSE_S. A task of which a unit failed is left out of these
+        seconds, so that the failed unit is not repeated at once.
+    """
+    document: dict[str, Any] = {"did": [], "failures": [], "tasks": {}, "next": []}
+    lines = list[str]()
+    failures = list[AskrowsError]()
+    pause_s = MAX_PASS_PAUSE_S
+    for name in names:
+        try:
+            with open_workspace(name) as ws:
+                state = do_due_units(ws, units)
+                next_units = list(list_due_units(state.ws))
+                figures = make_figures(state)
+                document["workspace_id"] = ws.store.query(workspace.get_workspace).workspace_id
+        except AskrowsError as error:
+            failures.append(error)
+            continue
+
+        done = describe_pass(state)
+        phrases = [*done, *describe_stop(state), *figures.get("slow", ())]
+        if phrases:
+            line = "; ".join(phrases)
+            lines.append(f"{name}: {line}" if len(names) > 1 else line)
+        failures += state.errors
+        document["did"] += done
+        document["tasks"][name] = figures
+        for due_unit in next_units:
+            document["next"].append({**due_unit.json_members, "in_s": round(due_unit.in_s, 1)})
+            # After a failure the next pass waits as long as possible.
+            if due_unit.unit in units and not state.errors:
+                pause_s = min(pause_s, due_unit.in_s)
+    document["failures"] = [error.message for error in failures]
+    return Report(document, "; ".join(lines), errors=failures), pause_s
+
+
+def repeat_passes(
+    open_workspace: WorkspaceOpener,
+    names: Sequence[str],
+    units: Collection[str],
+    on_report: Callable[[Report], object],
+) -> NoReturn:
+    """Do passes until an error of the account, each at the time at which the next unit is due.
+
+    The pause is MIN_PASS_PAUSE_S to MAX_PASS_PAUSE_S seconds.
+
+    Args:
+        open_workspace: Opens the workspace for a task.
+        names: Names of the tasks.
+        units: Do only these units.
+        on_report: Called with the report of each pass.
+
+    Raises:
+        AccountError: Requests failed because of the account, so that others would fail, too.
+    """
+    while True:
+        report, pause_s = do_pass(open_workspace, names, units)
+        on_report(report)
+        for error in report.errors:
+            if isinstance(error, AccountError):
+                raise error
+        time.sleep(max(MIN_PASS_PAUSE_S, pause_s))

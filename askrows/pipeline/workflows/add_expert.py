@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from askrows.pipeline.batch.run_result import RunResult
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import ConfigurationError, TakenError
@@ -19,7 +20,6 @@ from askrows.pipeline.experts.import_ import read_person, refuse_altered_values
 from askrows.pipeline.rows.cells import parse_number, parse_text_list, stripped_text
 from askrows.pipeline.rows.columns import parse_map
 from askrows.pipeline.rows.row_findings import SoundRow
-from askrows.pipeline.run.live_report import LiveReport
 from askrows.pipeline.run.retry_due import ask_single_rows
 from askrows.pipeline.store import claims, workspace
 from askrows.pipeline.store.database import Connection, Store
@@ -120,8 +120,10 @@ def tag_new_person(
     with contextlib.suppress(ConfigurationError):
         ws.client.open()
     started_at_s = ws.monotonic()
-    live_report = ask_single_rows(
+    result = RunResult()
+    ask_single_rows(
         ws,
+        result,
         [saved.row_id],
         patience_s=PATIENCE_S,
         deadline_s=MAX_ANSWER_S,
@@ -131,25 +133,25 @@ def tag_new_person(
         ws.store,
         ws.task,
         saved,
-        problem=_explain_missing_tags(live_report),
+        problem=_explain_missing_tags(result),
         took_s=duration_s,
     )
 
 
-def _explain_missing_tags(live_report: LiveReport) -> str:
+def _explain_missing_tags(result: RunResult) -> str:
     """Return why a call for one person gave no answer; "" if it did, or if no reason is known.
 
-    The reason is the error that stopped the run, else the first failure, else why nothing was
+    The reason is the error that stopped the calls, else the first failure, else why nothing was
     asked.
     """
     # The reply may arrive just after the deadline.
-    if live_report.answered:
+    if result.answered_by_calls:
         return ""
-    reasons = [reason for _, reason in live_report.first_failures]
-    if live_report.stopped:
-        reasons.insert(0, live_report.stopped.message)
-    if live_report.idle_reason:
-        reasons.append(f"not asked: {live_report.idle_reason}")
+    reasons = [reason for _, reason in result.first_failures]
+    if result.stop.reason:
+        reasons.insert(0, result.stop.message)
+    if result.idle_reason:
+        reasons.append(f"not asked: {result.idle_reason}")
     return next(filter(None, reasons), "")
 
 

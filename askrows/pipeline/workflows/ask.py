@@ -33,8 +33,9 @@ from askrows.pipeline.rows.cells import list_rows
 from askrows.pipeline.rows.dataframes import ResultTable
 from askrows.pipeline.rows.row_sync import RowSyncReport
 from askrows.pipeline.rows.source import MEMORY_ROWS, FileSource, MemorySource
-from askrows.pipeline.run import preflight, rounds
+from askrows.pipeline.run import preflight
 from askrows.pipeline.run.decisions import make_session_in_mode
+from askrows.pipeline.run.run_units import sync_and_recover_task
 from askrows.pipeline.tasks.task_file import load_declaration_source
 from askrows.pipeline.tasks.task_sync import load_unregistered_task
 from askrows.pipeline.tasks.task_template import (
@@ -502,7 +503,7 @@ def ask_saved(
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
         AskrowsError: An error ended the calls, and none of the rows has a validated reply.
     """
-    ws = rounds.sync_and_recover_task(ws)
+    ws = sync_and_recover_task(ws)
     # Stored answers must not reduce the estimate for all rows, so its task has no name.
     unnamed_task = saved_task._replace(name="")
     sample_ws, sample_ids, sample_count, row_report = _load_in_memory(

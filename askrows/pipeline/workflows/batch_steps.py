@@ -7,20 +7,23 @@
 """
 
 from dataclasses import replace
+from functools import partial
 
 from askrows.pipeline.batch import budget, cancel, held_batches, poll, submit
+from askrows.pipeline.batch.run_result import RunResult
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.report import Report, collect_error, format_fields, make_table
 from askrows.pipeline.core.settings import Budget
 from askrows.pipeline.core.states import ENDED_STATES, BatchState, Mode
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.ops.status import read_status
-from askrows.pipeline.run import preflight, rounds
+from askrows.pipeline.run import preflight, run_units
+from askrows.pipeline.run.drive import complete_result
 from askrows.pipeline.run.pilot_run import check_or_run_pilot
+from askrows.pipeline.run.run_state import RunState
+from askrows.pipeline.run.run_units import sync_and_recover_task
 from askrows.pipeline.run.tag_report import make_failure_tables
 from askrows.pipeline.store import batches
-from askrows.pipeline.store.database import Store
-from askrows.pipeline.tasks.task import Task
 
 # Columns of ingested batches, and fields of a planned move; see `make_table`.
 INGEST_COLUMNS = (
@@ -47,8 +50,8 @@ def submit_rows(
         BudgetError: A budget has no room for any request.
         AskrowsError: The cost was not confirmed, or a batch could not be sent.
     """
-    ws = rounds.sync_and_recover_task(ws)
-    tag_rounds = rounds.TagRounds(ws, limit=limit, should_report=False)
+    ws = sync_and_recover_task(ws)
+    state = RunState(ws, limit=limit, has_quality_reports=False)
     pilot_report = check_or_run_pilot(
         ws,
         size=pilot,
@@ -56,13 +59,13 @@ def submit_rows(
         limit=limit,
         is_confirmed=False,
     )
-    remaining_limit = tag_rounds.remaining_rows()
-    submit_report = tag_rounds.submit(is_confirmed=False, should_report_full_api=False)
-    budget_error = tag_rounds.complete_report().stop.budget_error
-    if budget_error is not None:
-        raise budget_error
+    remaining_limit = state.remaining_rows()
+    run_units.submit_rows(state, is_confirmed=False, should_report_full_api=False)
+    result = complete_result(state)
+    if result.stop.error is not None:
+        raise result.stop.error
 
-    report = _report_submit(ws, submit_report)
+    report = _report_submit(ws, result)
     if pilot_report is not None:
         report.notes.append(pilot_report.pilot_line)
     # The pilot may have asked all rows of the limit.
@@ -82,7 +85,7 @@ def plan_rows(ws: WorkspaceSession, limit: int | None) -> Report:
     ws = ws.sync_task()
     estimate = preflight.estimate_rows(ws, limit=limit)
     plan = estimate.sent_plan
-    report = _report_submit(ws, submit.SubmitReport(plan), dry=True)
+    report = _report_submit(ws, RunResult(plan=plan), dry=True)
     if plan.rows:
         description = submit.describe_plan(ws, plan)
         report.title = f"would submit {description}; no batch was written or sent"
@@ -91,38 +94,84 @@ def plan_rows(ws: WorkspaceSession, limit: int | None) -> Report:
     return report
 
 
-def _report_submit(
-    ws: WorkspaceSession, submit_report: submit.SubmitReport, *, dry: bool = False
-) -> Report:
-    """Report which batches were sent, or why no batch was sent."""
+def _report_submit(ws: WorkspaceSession, result: RunResult, *, dry: bool = False) -> Report:
+    """Report which batches were sent, or why no batch was sent.
+
+    Args:
+        ws: The workspace.
+        result: The result of the submission, with its plan.
+        dry: Nothing was sent; the report is about batches that would be.
+    """
     nouns = ws.task.nouns
-    summary = submit_report.summary
-    if submit_report.sent:
-        rows = plural(submit_report.requests, nouns.singular, nouns.plural)
+    plan = result.plan
+    summary = _summarize_submission(result)
+    if result.sent:
+        rows = plural(result.sent_requests, nouns.singular, nouns.plural)
         title = f"submitted {rows}: {summary}"
-    elif submit_report.plan.rows:
+    elif plan.rows:
         title = f"nothing was submitted: {summary or 'these requests are under way already'}"
     else:
         title = f"nothing to submit: {nouns.none_open_message}"
-    return Report(submit_report.document(ws.model, dry=dry), title)
+    figures = {
+        "dry": dry,
+        "model": ws.model.name,
+        "priced_on": ws.model.priced_on.isoformat(),
+        "rows": plan.rows,
+        "requests": plan.requests,
+        "batches": plan.batches,
+        "tokens_in": plan.usage.prompt,
+        "tokens_out": plan.usage.answer + plan.usage.thoughts,
+        "estimated_cost": plan.cost,
+        "control_requests": plan.control_requests,
+        "control_cost": plan.control_cost,
+        "equal_rows": result.equal_rows,
+        "held_back": result.stop.rows if result.budget_message else 0,
+        "no_room": result.no_room,
+        "sent": {str(number): outcome.value for number, outcome in result.sent.items()},
+    }
+    return Report(figures, title)
+
+
+def _summarize_submission(result: RunResult) -> str:
+    """Return in words the outcome of each batch, and the number of rows that are in no batch.
+
+    Such rows got the answer of an equal row, or were not sent for a reason.
+    """
+    parts = [", ".join(f"batch {number} {outcome}" for number, outcome in result.sent.items())]
+    if result.equal_rows:
+        parts.append(f"{plural(result.equal_rows, 'row')} got the answer of an equal row")
+    if result.stop.rows:
+        parts.append(f"{plural(result.stop.rows, 'row')} not sent: {result.stop.message}")
+    elif result.stop.reason:
+        parts.append(result.stop.message)
+    return "; ".join(part for part in parts if part)
 
 
 def poll_batches(ws: WorkspaceSession, *, should_wait: bool) -> Report:
     """Download the results of batches that are over, and report failed and open batches."""
     nouns = ws.task.nouns
-    poll_report = poll.poll_batches(ws, should_wait=should_wait)
+    result = RunResult()
+    poll.poll_batches(ws, result, should_wait=should_wait)
+    figures = {
+        "downloaded": result.downloaded,
+        "failed": result.failed_polls,
+        "waiting": result.waiting_batches,
+        "gone": result.unknown_batches,
+        "unclear": result.unclear_batches,
+        "stopped": result.poll_error.message if result.poll_error else None,
+    }
     report = Report(
-        poll_report.document(),
+        figures,
         "no batch was downloaded",
         [
             f"batch {number} failed ({reason}), its {nouns.plural} can be asked again"
-            for number, reason in poll_report.failed.items()
+            for number, reason in result.failed_polls.items()
         ],
-        errors=poll_report.list_errors(nouns),
+        errors=result.list_poll_errors(nouns),
     )
-    if poll_report.downloaded or poll_report.waiting:
-        downloaded = plural(len(poll_report.downloaded), "batch", "batches")
-        report.title = f"{downloaded} downloaded, {len(poll_report.waiting):,} not over yet"
+    if result.downloaded or result.waiting_batches:
+        downloaded = plural(len(result.downloaded), "batch", "batches")
+        report.title = f"{downloaded} downloaded, {len(result.waiting_batches):,} not over yet"
     return report
 
 
@@ -155,27 +204,26 @@ def ingest_batches(ws: WorkspaceSession, *, accepted_number: int | None, strict:
     if accepted_number is not None:
         ws = cancel.open_task_of_batch(ws, accepted_number)
         held_batches.accept_held_batch(ws, accepted_number)
-    tag_rounds = rounds.TagRounds(ws)
-    failures = collect_error(tag_rounds.ingest)
-    tag_report = tag_rounds.complete_report()
-    summaries = tag_report.ingested
-    documents = [summary.document for summary in summaries]
-    errors = [*failures, *tag_report.list_errors(ws.task.nouns, strict=strict)]
+    state = RunState(ws)
+    failures = collect_error(partial(run_units.ingest_batches, state))
+    result = complete_result(state)
+    documents = [summary.document for summary in result.ingested]
+    errors = [*failures, *result.list_errors(ws.task.nouns, strict=strict)]
     report = Report(
         documents,
-        warnings=tag_report.list_warnings(ws.task.nouns, strict=strict),
+        warnings=result.list_warnings(ws.task.nouns, strict=strict),
         errors=errors,
     )
     report.notes += [
         f"quality: {quality.gates_text} ({quality.path})"
-        for quality in tag_report.quality_reports.values()
+        for quality in result.quality_reports.values()
         if any(gate.passed is not None for gate in quality.gates)
     ]
     if documents:
         report.parts.append(make_table(documents, INGEST_COLUMNS))
     elif not errors:
         report.title = "nothing to ingest: no batch is downloaded"
-    report.parts += make_failure_tables(summaries)
+    report.parts += make_failure_tables(result.ingested)
     return report
 
 
@@ -283,32 +331,27 @@ def move_batch(
         AskrowsError: A step was stopped; the same command continues.
     """
     ws = cancel.open_task_of_batch(ws, number)
-    rounds.sync_and_recover_task(ws, may_be_empty=True, should_sync=False)
+    ws = sync_and_recover_task(ws, may_be_empty=True, should_sync=False)
     ws = _choose_budget(ws, budget_usd)
     batch = ws.store.query(batches.get_batch, number)
     cancel.check_movable(batch, nouns=ws.task.nouns, version=ws.version)
 
-    tag_rounds = rounds.TagRounds(ws)
+    state = RunState(ws)
     if batch.state is BatchState.SUBMITTED:
         cancel.cancel_for_move(ws, batch, mode)
-    _wait_and_ingest(
-        ws.store,
-        ws.task,
-        tag_rounds=tag_rounds,
-        number=number,
-    )
+    _wait_and_ingest(state, number)
     row_ids = ws.store.query(cancel.list_remaining_rows, ws.task, number)
     if row_ids:
         ws.display.say(f"batch {number}: asking its other {plural(len(row_ids), 'row')} by {mode}")
         if batch.state is not BatchState.SUBMITTED:
             cancel.confirm_move(ws, batch, mode)
-        tag_rounds.row_ids = row_ids
+        state.row_ids = row_ids
         if mode is Mode.BATCH:
-            tag_rounds.submit(should_report_full_api=True)
+            run_units.submit_rows(state)
         else:
-            tag_rounds.ask_live(mode)
+            run_units.ask_open_rows(state, mode)
 
-    tag_report = tag_rounds.complete_report()
+    result = complete_result(state)
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
         open_count = len(cancel.list_remaining_rows(tx, ws.task, number))
@@ -319,20 +362,20 @@ def move_batch(
         "remote_state": batch.remote_word,
         "requests": batch.requests,
         "kept": batch.answered or 0,
-        "answered": 0 if tag_report.live is None else tag_report.live.answered,
-        "submitted": tag_report.submitted,
+        "answered": result.answered_by_calls,
+        "submitted": result.created_batches,
         "left": open_count,
-        "spent": tag_report.spent,
+        "spent": result.spent,
     }
     fields = format_fields(
         figures,
         f"batch state rows=requests answered=kept answered_by_{mode}=answered "
         "asked_in_batches=submitted still_open=left",
     )
-    errors = tag_report.list_errors(ws.task.nouns)
-    if tag_report.stop.budget_error is not None:
-        errors.append(tag_report.stop.budget_error)
-    warnings = tag_report.list_warnings(ws.task.nouns)
+    errors = result.list_errors(ws.task.nouns)
+    if result.budget_message and result.stop.error is not None:
+        errors.append(result.stop.error)
+    warnings = result.list_warnings(ws.task.nouns)
     return Report(
         figures,
         f"batch is over: {fields}",
@@ -341,13 +384,7 @@ def move_batch(
     )
 
 
-def _wait_and_ingest(
-    store: Store,
-    task: Task,
-    *,
-    tag_rounds: rounds.TagRounds,
-    number: int,
-) -> None:
+def _wait_and_ingest(state: RunState, number: int) -> None:
     """Wait until the API reports that a batch is over, and ingest its result.
 
     Returns as soon as the batch is ingested or failed. If the batch is ingested or failed at the
@@ -357,14 +394,14 @@ def _wait_and_ingest(
         AskrowsError: The wait was stopped, or the result cannot be ingested.
     """
     while True:
-        batch = store.query(batches.get_batch, number)
+        batch = state.ws.store.query(batches.get_batch, number)
         if batch.state in ENDED_STATES:
             return
         if batch.state is BatchState.DOWNLOADED:
-            tag_rounds.ingest(number)
+            run_units.ingest_batches(state, number)
             continue
 
-        tag_rounds.poll(wait=True, batch_number=number)
-        errors = tag_rounds.report.last_poll.list_errors(task.nouns)
+        run_units.poll_batches(state, wait=True, batch_number=number)
+        errors = state.result.list_poll_errors(state.ws.task.nouns)
         if errors:
             raise errors[0]

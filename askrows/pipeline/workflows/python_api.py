@@ -389,9 +389,9 @@ class Workspace:
             sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
             asking_ws = replace(ws, sync_options=sync_options, agreed_usd=agreed_usd)
             report = tag.tag_rows(asking_ws, options)
-            for warning in report.list_warnings(ws.task.nouns, strict=strict):
+            for warning in report.result.list_warnings(ws.task.nouns, strict=strict):
                 ws.display.warn(warning)
-            raise_first_error(report.list_errors(ws.task.nouns, strict=strict), ws.display)
+            raise_first_error(report.result.list_errors(ws.task.nouns, strict=strict), ws.display)
             return report
 
         return self._run(work, task, items, settings, access=Access.WRITE, is_exclusive=True)

@@ -17,11 +17,11 @@ from typing import Any
 
 from askrows.pipeline.batch import ingest
 from askrows.pipeline.batch.budget import (
-    BudgetError,
     check_budget_amount,
     correct_tag_start,
     find_unfinished_tag_budget,
 )
+from askrows.pipeline.batch.run_result import RunResult
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
@@ -32,9 +32,12 @@ from askrows.pipeline.core.states import OPEN_STATES, Mode
 from askrows.pipeline.core.text import format_usd, plural
 from askrows.pipeline.ops import status
 from askrows.pipeline.quality import pilot
-from askrows.pipeline.run import decisions, preflight, rounds
+from askrows.pipeline.run import decisions, preflight
+from askrows.pipeline.run.drive import complete_result, drive
 from askrows.pipeline.run.pilot_run import check_or_run_pilot
-from askrows.pipeline.run.tag_report import TagReport, TagStop, TagStopReason
+from askrows.pipeline.run.run_state import RunState
+from askrows.pipeline.run.run_units import ask_open_rows, submit_rows, sync_and_recover_task
+from askrows.pipeline.run.tag_report import TagReport
 from askrows.pipeline.store import answers, runs
 from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.announcements import announce_foreign_records
@@ -118,7 +121,7 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     """
     open_work = status.describe_continuable_batches(ws.workspace, ws.task, ws.tasks)
     ws = ws.copy_with_asked_rows(AskedRows(has_changed=options.refresh))
-    ws = rounds.sync_and_recover_task(ws)
+    ws = sync_and_recover_task(ws)
     ws.announce_placeholders()
     announce_foreign_records(ws.workspace, ws.task)
     has_decide_run = ws.store.query(decisions.is_decide_run_open, ws.task)
@@ -252,14 +255,14 @@ def _tag_open_rows(
         AskrowsError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
     """
     ws, started_at = _resume_budget(ws, options)
-    tag_rounds = rounds.TagRounds(ws, limit=options.limit)
-    report = tag_rounds.report
-    tag_rounds.started_at = started_at
+    state = RunState(ws, limit=options.limit)
+    state.started_at = started_at
+    report = TagReport(state.result)
     if options.pilot is None and not options.skip_pilot:
         check_or_run_pilot(ws, is_required=options.needs_pilot and ws.task.needs_pilot)
 
     # A held batch waits for a person, so it does not choose the mode of other rows.
-    has_open_batches = any(not batch.is_held for batch in tag_rounds.list_batches(*OPEN_STATES))
+    has_open_batches = any(not batch.is_held for batch in state.list_batches(*OPEN_STATES))
     # Rows are marked after the confirmation, but the estimate contains them.
     asked_rows = replace(ws.task.asked_rows, will_mark=bool(options.again))
     estimate = preflight.estimate_rows(
@@ -268,12 +271,13 @@ def _tag_open_rows(
         deadline_s=options.deadline_s,
         is_pilot_waived=options.skip_pilot,
     )
-    report.asked = estimate.plan.rows
+    state.result.asked = estimate.plan.rows
     is_pilot_begun = options.pilot is not None and ws.store.query(
         pilot.has_unfinished_pilot, ws.version
     )
-    if not (report.asked or has_open_batches or is_pilot_begun):
-        return tag_rounds.complete_report()
+    if not (state.result.asked or has_open_batches or is_pilot_begun):
+        complete_result(state)
+        return report
 
     report.mode, report.reason = _choose_mode(estimate, options, has_open_batches=has_open_batches)
     _print_tag_estimate(ws, options, estimate, report, open_work)
@@ -285,12 +289,12 @@ def _tag_open_rows(
             version=ws.version,
             now=ws.now,
         )
-    run_number = _begin_or_continue_run(ws, options, started_at=tag_rounds.started_at)
+    run_number = _begin_or_continue_run(ws, options, started_at=started_at)
 
-    _ask_in_chosen_mode(ws, options, tag_rounds)
-    report = tag_rounds.complete_report()
-    if _is_run_over(report, options):
-        reason = report.budget_message or "nobody is left"
+    _ask_in_chosen_mode(state, options, report)
+    result = complete_result(state)
+    if _is_run_over(result, options):
+        reason = result.budget_message or "nobody is left"
         with ws.store.write() as tx:
             runs.end_run(
                 tx,
@@ -473,77 +477,62 @@ def _begin_or_continue_run(
         return runs.begin_run(tx, started_at=started_at, task=ws.task.name, **columns)
 
 
-def _ask_in_chosen_mode(
-    ws: WorkspaceSession,
-    options: TagOptions,
-    tag_rounds: rounds.TagRounds,
-) -> None:
-    """Ask the open rows in the mode of the report, which gets the results.
+def _ask_in_chosen_mode(state: RunState, options: TagOptions, report: TagReport) -> None:
+    """Ask the open rows in the mode of the report; the state's result gets the figures.
 
     A pilot runs before, if `options.pilot` has a size. In mode batch the rows are submitted; with
     `wait` the batches are polled and ingested until the end. In other modes the rows are asked by
-    live calls; see `_ask_by_live_calls`.
+    calls; with `wait` the open batches are collected then, unless the calls were interrupted.
 
     Raises:
         GateError: The pilot failed.
         RemoteError, ConfigurationError, InputError: Another step failed, such as sending a batch.
     """
-    report = tag_rounds.report
     if options.pilot is not None:
-        pilot_report = check_or_run_pilot(
-            ws,
+        report.pilot = check_or_run_pilot(
+            state.ws,
             size=options.pilot,
             skip=options.skip_pilot,
             limit=options.limit,
         )
-        report.pilot = pilot_report
-        if pilot_report is not None:
-            report.ingested += pilot_report.ingested
+        if report.pilot is not None:
+            state.result.ingested += report.pilot.result.ingested
 
-    if report.mode == "batch":
-        tag_rounds.advance(wait=bool(options.wait))
+    if report.mode != Mode.BATCH:
+        ask_open_rows(state, Mode(report.mode))
+        may_collect = options.wait and not state.result.is_interrupted
+        if may_collect and state.list_batches(*OPEN_STATES):
+            _collect_open_batches(state)
+    elif options.wait:
+        drive(state)
     else:
-        _ask_by_live_calls(options, tag_rounds)
+        submit_rows(state, should_report_full_api=False)
 
 
-def _ask_by_live_calls(options: TagOptions, tag_rounds: rounds.TagRounds) -> None:
-    """Ask the open rows; with `wait` collect the open batches.
+def _collect_open_batches(state: RunState) -> None:
+    """Collect the open batches after calls, without asking new rows.
 
-    Collecting asks no new rows, and is left out if the live run was interrupted. If a budget stops
-    the live run, it is the stop reason of the report, and not an error.
+    This resets the reason for which the calls stopped, so it is restored, unless all batches
+    failed.
     """
-    report = tag_rounds.report
-    live_report = tag_rounds.ask_live(Mode(report.mode))
-    if isinstance(live_report.stopped, BudgetError):
-        report.stop = TagStop(
-            TagStopReason.BUDGET,
-            live_report.stopped.message,
-            budget_error=live_report.stopped,
-        )
-        live_report.stopped = None
-
-    should_collect = bool(options.wait) and not live_report.interrupted
-    if should_collect and tag_rounds.list_batches(*OPEN_STATES):
-        # Open batches are collected without asking new rows. This resets the reason of the live
-        # run, so it is restored, unless all batches failed.
-        live_stop = report.stop
-        tag_rounds.stop_asking()
-        tag_rounds.advance(wait=True)
-        if live_stop.reason is not None and not report.is_down:
-            report.stop = live_stop
+    calls_stop = state.result.stop
+    state.stop_asking()
+    drive(state)
+    if calls_stop.reason and not state.result.is_down:
+        state.result.stop = calls_stop
 
 
-def _is_run_over(report: TagReport, options: TagOptions) -> bool:
+def _is_run_over(result: RunResult, options: TagOptions) -> bool:
     """Return whether nothing is left to do for a `tag` run, so that it ends in the database.
 
     The first rule that applies decides:
 
-    1. It goes on if rows are in batches, if rows wait for room at the API, or if a live run left
-       rows for another reason than the budget.
+    1. It goes on if rows are in batches, if rows wait for room at the API, or if calls left rows
+       for another reason than the budget.
     2. It ends if no row is open, if the budget is used up, or if the command had a limit: all rows
        up to the limit were asked then.
     """
-    is_cut_off = report.unasked and not report.budget_message
-    if report.under_way or report.no_room or is_cut_off:
+    is_cut_off = result.unasked and not result.budget_message
+    if result.under_way or result.no_room or is_cut_off:
         return False
-    return bool(report.budget_message) or options.limit is not None or not report.left
+    return bool(result.budget_message) or options.limit is not None or not result.left

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from askrows.pipeline.batch import batch_files, budget
 from askrows.pipeline.batch.batch_plan import BatchPlan, Selection
+from askrows.pipeline.batch.run_result import RunResult, TrialOutcome
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError, QuestionChangedError
@@ -34,7 +35,7 @@ from askrows.pipeline.quality.right_value_accuracy import (
 )
 from askrows.pipeline.run import live, preflight
 from askrows.pipeline.run.decisions import make_session_in_mode
-from askrows.pipeline.run.live_report import LiveReport, RunPolicy, TrialOutcome
+from askrows.pipeline.run.live_report import LiveProgress, RunPolicy
 from askrows.pipeline.store import answers, request_history
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection
@@ -359,15 +360,16 @@ def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     planned = plan_rows(ws, row_ids)
     confirm_cost(ws, planned)
 
-    live_report = _ask_live(ws, list(planned.tried_rows), mode=Mode.TRIAL)
+    result = RunResult(ws.version)
+    _ask_live(ws, list(planned.tried_rows), result, mode=Mode.TRIAL)
     report = TryReport(
         ws.version,
         planned.schema,
         list(planned.tried_rows.values()),
-        live_report.stopped,
-        live_report.interrupted,
+        result.stop.error,
+        result.is_interrupted,
     )
-    for row_id, trial_outcome in live_report.trial_outcomes.items():
+    for row_id, trial_outcome in result.trial_outcomes.items():
         task_row = planned.requests[row_id].row
         try:
             _validate_row_reply(ws, planned.tried_rows[row_id], task_row, trial_outcome)
@@ -393,11 +395,12 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     planned = plan_rows(ws, row_ids)
     open_ids = ws.store.query(claiming.filter_claimable_ids, ws.task, row_ids)
 
-    live_report = LiveReport()
+    result = RunResult(ws.version)
     if open_ids:
         if ws.agreed_usd is None:
             confirm_cost(ws, plan_rows(ws, open_ids))
-        live_report = _ask_live(ws, open_ids, mode=Mode.DECIDE if ws.is_deciding else Mode.LIVE)
+        mode = Mode.DECIDE if ws.is_deciding else Mode.LIVE
+        _ask_live(ws, open_ids, result, mode=mode)
 
     with ws.store.read() as tx:
         tried_rows = [_with_stored_outcome(tx, ws.task, row) for row in planned.tried_rows.values()]
@@ -408,23 +411,26 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
         ws.version,
         planned.schema,
         tried_rows,
-        live_report.stopped,
-        live_report.interrupted,
-        equal_rows=max(0, live_report.answered - answered_count),
+        result.stop.error,
+        result.is_interrupted,
+        equal_rows=max(0, result.answered_by_calls - answered_count),
     )
 
 
-def _ask_live(ws: WorkspaceSession, row_ids: Sequence[str], *, mode: Mode) -> LiveReport:
+def _ask_live(
+    ws: WorkspaceSession, row_ids: Sequence[str], result: RunResult, *, mode: Mode
+) -> None:
     """Ask about some rows by live calls, with a progress bar."""
     with ws.display.bar("asking", len(row_ids)) as bar:
 
-        def show_replies(live_report: LiveReport) -> None:
-            note = "Gemini fails and is asked again" if live_report.service_failure else ""
-            bar.show(live_report.replies, note=note)
+        def show_replies(progress: LiveProgress) -> None:
+            note = "Gemini fails and is asked again" if progress.service_failure else ""
+            bar.show(progress.replies, note=note)
 
-        return live.ask_rows(
+        live.ask_rows(
             ws,
             Selection(row_ids=row_ids),
+            result,
             mode=mode,
             policy=RunPolicy(stops_without_connection=True),
             on_progress=show_replies,

@@ -26,7 +26,10 @@ from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import format_usd
 from askrows.pipeline.index import build
 from askrows.pipeline.ops.open_task import open_workspace
-from askrows.pipeline.run import preflight, rounds
+from askrows.pipeline.run import preflight
+from askrows.pipeline.run.drive import drive
+from askrows.pipeline.run.run_state import RunState
+from askrows.pipeline.run.run_units import ask_open_rows, submit_rows, sync_and_recover_task
 from askrows.pipeline.store import batches, journal, money
 from askrows.pipeline.tasks.task_file import (
     hand_over_task,
@@ -136,33 +139,35 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     Raises:
         InputError: The cost was not confirmed.
         RemoteError: A call failed, or a row got no valid answer.
-        AskrowsError: The live run or the rounds were stopped.
+        AskrowsError: The run was stopped.
     """
     check_ws.announce_placeholders()
     measurements = dict[str, str]()
     started_at_s = ws.monotonic()
-    check_ws = rounds.sync_and_recover_task(check_ws)
-    tag_rounds = rounds.TagRounds(check_ws, limit=CHECK_ROW_COUNT - 1, should_report=False)
+    check_ws = sync_and_recover_task(check_ws)
+    state = RunState(check_ws, limit=CHECK_ROW_COUNT - 1, has_quality_reports=False)
 
     cost = preflight.estimate_rows(check_ws).live_cost
     rows_text = f"{CHECK_ROW_COUNT} invented rows, estimated {format_usd(cost)}"
     check_ws.display.say(f"{check_ws.model.name}: {rows_text}")
     check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
-    list_lag_s = _measure_list_lag(check_ws, tag_rounds.submit(should_report_full_api=False).sent)
+    outcomes = submit_rows(state, should_report_full_api=False)
+    list_lag_s = _measure_list_lag(check_ws, outcomes)
     if list_lag_s is not None:
         lag_text = f"after {list_lag_s:.1f} s" if list_lag_s else "at once"
         measurements["a new batch in the list"] = lag_text
         with ws.store.write() as tx:
             journal.record_list_delay(tx, CHECK_TASK_NAME, delay_s=list_lag_s, now=ws.now())
 
-    live_report = rounds.TagRounds(check_ws, should_report=False).ask_live(Mode.LIVE)
-    if live_report.stopped is not None:
-        raise live_report.stopped
+    calls = RunState(check_ws, has_quality_reports=False)
+    ask_open_rows(calls, Mode.LIVE)
+    if calls.result.stop.error is not None:
+        raise calls.result.stop.error
     elapsed_s = ws.monotonic() - started_at_s
-    measurements["live"] = f"{live_report.answered} answered after {elapsed_s:.0f} s"
+    measurements["live"] = f"{calls.result.answered_by_calls} answered after {elapsed_s:.0f} s"
 
-    tag_rounds.advance(wait=True)
-    errors = tag_rounds.report.list_errors(check_ws.task.nouns)
+    drive(state)
+    errors = state.result.list_errors(check_ws.task.nouns)
     if errors:
         raise errors[0]
     measurements["the batch"] = f"finished after {ws.monotonic() - started_at_s:.0f} s"

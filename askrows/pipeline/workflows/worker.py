@@ -32,8 +32,9 @@ from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.ops import health
 from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.ops.status import read_status
-from askrows.pipeline.run import due_units, work_passes
-from askrows.pipeline.run.due_units import DueUnit
+from askrows.pipeline.run import units as due_units
+from askrows.pipeline.run import work
+from askrows.pipeline.run.units import DueUnit
 from askrows.pipeline.store import schema
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.tasks.task import Task
@@ -441,10 +442,10 @@ class _Worker:
                 contextlib.suppress(KeyboardInterrupt),
                 self._open_session(due_unit.task, Access.WRITE, unit_members) as ws,
             ):
-                work_pass = work_passes.run_due_units(ws, [due_unit.unit], number=due_unit.number)
-                failures = work_pass.failures
-                phrases = work_passes.describe_pass(work_pass)
-                self.account_error = self.account_error or work_pass.account_error
+                state = work.do_due_units(ws, [due_unit.unit], number=due_unit.number)
+                failures = state.errors
+                phrases = [*work.describe_pass(state), *work.describe_stop(state)]
+                self.account_error = self.account_error or state.account_error
                 retry_at = ws.now() + timedelta(seconds=ws.settings.poll_most)
         except AskrowsError as error:
             failures = [error]

@@ -17,6 +17,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from askrows.pipeline.batch import ingest
+from askrows.pipeline.batch.run_result import RunResult
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.declaration import HASH_KEY
 from askrows.pipeline.core.errors import AskrowsError, InputError
@@ -582,11 +583,12 @@ def mark_and_start_asking(
     def ask_rows(display: BackgroundJob) -> dict[str, Any]:
         """Sync the rows, then ask them; return how many were answered and asked."""
         with app_state.open_to_write(task, display) as ws:
-            report = ask_single_rows(ws.sync_task(), asked_ids)
-        if report.stopped and not report.answered:
-            raise report.stopped
+            result = RunResult()
+            ask_single_rows(ws.sync_task(), result, asked_ids)
+        if result.calls_error and not result.answered_by_calls:
+            raise result.calls_error
         return {
-            "answered": report.answered,
+            "answered": result.answered_by_calls,
             "asked": len(asked_ids),
             "left_out": left_out_text,
         }

@@ -3,6 +3,7 @@
 import pytest
 
 from askrows.pipeline.batch import poll
+from askrows.pipeline.batch.run_result import RunResult
 from askrows.pipeline.store import batches
 from askrows.pipeline.store.locks import Locks
 from tests.delivery import prepare, workspace_at
@@ -37,5 +38,6 @@ def test_a_batch_that_is_created_meanwhile_is_not_unclear(
         monkeypatch.setattr(Locks, "is_free", end_create)
         monkeypatch.setattr(poll, "find_and_cancel_duplicates", lambda _ws: None)
         monkeypatch.setattr(poll._Poll, "poll_until_end", lambda _poll, **_options: None)
-        report = poll.poll_batches(ws, should_wait=False)
-    assert report.unclear == []
+        result = RunResult()
+        poll.poll_batches(ws, result, should_wait=False)
+    assert result.unclear_batches == []

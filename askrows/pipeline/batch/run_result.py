@@ -1,0 +1,317 @@
+"""The result of a run, which its units fill: rows, batches, costs, and why rows stay open."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+from askrows.pipeline.batch.batch_plan import BatchPlan
+from askrows.pipeline.batch.budget import BudgetError
+from askrows.pipeline.batch.held_batches import HeldBatchError
+from askrows.pipeline.batch.ingest_report import IngestSummary
+from askrows.pipeline.batch.send import SendOutcome
+from askrows.pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
+from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, GateError, RemoteError
+from askrows.pipeline.core.report import Failure
+from askrows.pipeline.quality.report import QualityReport
+from askrows.pipeline.tasks.task_values import TaskNouns
+
+# Outcomes of batches that the API has.
+CREATED_OUTCOMES = (SendOutcome.CREATED, SendOutcome.ADOPTED)
+# Rows without an answer that are kept with their reasons.
+MAX_NAMED_FAILURES = 3
+# Reason of a call that a person ended.
+INTERRUPTED_REASON = "interrupted"
+
+
+class StopReason(Enum):
+    """Why a run leaves rows open: the error of a command that ends for it, and the sentence.
+
+    The exit code of the command is that of the error.
+    """
+
+    # The command ends as after Ctrl-C.
+    INTERRUPTED = (AskrowsError, "interrupted; finished work is stored")
+    # The error of the call, and its message, are more exact.
+    CALLS_FAILED = (RemoteError, "the calls were stopped by an error")
+    BATCHES_FAILED = (RemoteError, "all batches failed at the API, so no more rows were sent")
+    GATE_FAILED = (
+        GateError,
+        HintTemplate(
+            "the answers fail a quality gate by far, so no more rows were sent; {} sends them "
+            "anyway",
+            OptionHint(skip_pilot=True),
+        ),
+    )
+    BUDGET = (BudgetError, "a budget does not cover the other rows")
+    API_FULL = (RemoteError, "the API accepts no more batches for now")
+    NO_PILOT = (GateError, "no pilot has passed its gates")
+    OUTAGE = (RemoteError, "the last batches got no reply, so one batch is sent at a time")
+
+    def __init__(self, error_type: type[AskrowsError], sentence: object) -> None:
+        self.error_type = error_type
+        self.sentence = sentence
+
+
+@dataclass(frozen=True)
+class RunStop:
+    """The reason for which a run left rows open."""
+
+    # None if nothing stopped it.
+    reason: StopReason | None = None
+    # The sentence of the reason for people; by default without details.
+    message: str = ""
+    # Rows that wait for the budget or the API, if they were counted.
+    rows: int = 0
+    # The error that stopped the run, if there was one.
+    error: AskrowsError | None = None
+
+    def __post_init__(self) -> None:
+        """Use the message of the error, or the sentence of the reason, if there is no other."""
+        if self.reason is not None and not self.message:
+            message = self.error.message if self.error else str(self.reason.sentence)
+            object.__setattr__(self, "message", message)
+
+
+class TrialOutcome(NamedTuple):
+    """Result of one row of a trial: the raw reply, or the reason why there is no reply."""
+
+    reply: Any
+    reason: str
+    # Duration of the call.
+    seconds: float = 0.0
+    # The service refused this request by a 400.
+    is_refused: bool = False
+
+
+@dataclass
+class RunResult:
+    """The result of a run, and the state of its task after it; costs in USD."""
+
+    # Version that asks.
+    version: str = ""
+    # Rows that were open at the start. For a pilot, its rows.
+    asked: int = 0
+    # Why rows are still open.
+    stop: RunStop = RunStop()
+
+    # Batches. The plan has the new rows of the newest submission, and the batches of earlier ones.
+    plan: BatchPlan = field(default_factory=BatchPlan)
+    # The outcome of each batch that was sent, by number, and the requests that reached the API.
+    sent: dict[int, SendOutcome] = field(default_factory=dict)
+    sent_requests: int = 0
+    # Rows that got the stored answer of an equal row before they were sent.
+    equal_rows: int = 0
+    # The newest poll, by number of the batch: failed with the reason, unknown to the API with its
+    # message, and of an unclear create, which the next submission resolves.
+    downloaded: list[int] = field(default_factory=list)
+    waiting_batches: list[int] = field(default_factory=list)
+    failed_polls: dict[int, str] = field(default_factory=dict)
+    unknown_batches: dict[int, str] = field(default_factory=dict)
+    unclear_batches: list[int] = field(default_factory=list)
+    # The error that ended the newest poll early.
+    poll_error: RemoteError | None = None
+    # Why batches failed at the API, wholly or partly, without those that a person cancelled.
+    failed_batches: dict[int, str] = field(default_factory=dict)
+    ingested: list[IngestSummary] = field(default_factory=list)
+    # The errors of held batches, which wait for a person.
+    held_errors: list[HeldBatchError] = field(default_factory=list)
+
+    # Calls: whether any were to be made, and why those for single rows asked nothing.
+    has_calls: bool = False
+    idle_reason: str = ""
+    # Their number is that of ended batches that were or may have been paid for, as `costs`
+    # counts them: without refused, unsent and overloaded (503) ones.
+    calls: int = 0
+    calls_cost: float = 0.0
+    # Rows that calls answered.
+    answered_by_calls: int = 0
+    # Rows that got no valid answer and are not asked again by the calls, by reason, and the row id
+    # (later the name) and reason of the first.
+    failed: Counter[str] = field(default_factory=Counter)
+    first_failures: list[tuple[str, str]] = field(default_factory=list)
+    # Models that replied although another model was asked.
+    other_models: set[str] = field(default_factory=set)
+    # Number of the first batch of calls that was ingested.
+    first_calls_batch: int | None = None
+    # Open rows that the calls did not get to.
+    unasked: int = 0
+    # Outcomes of a trial by row id.
+    trial_outcomes: dict[str, TrialOutcome] = field(default_factory=dict)
+
+    # Newest quality report of each version.
+    quality_reports: dict[str, QualityReport] = field(default_factory=dict)
+    # Whether answers of the version in use failed a gate by far.
+    is_hopeless: bool = False
+
+    # Open rows, rows in open batches, and open rows that get the answer of an equal row in a batch.
+    left: int = 0
+    under_way: int = 0
+    waiting: int = 0
+    # Rows that were parked since the start.
+    parked: int = 0
+    # Known cost since the start of the run, or of the `tag` that it continues.
+    spent: float = 0.0
+    # Estimated cost since then of replies that were lost or have no readable token count.
+    lost_usd: float = 0.0
+
+    @property
+    def answered(self) -> int:
+        """Return how many rows got an answer, including answers of equal rows."""
+        answered_in_batches = sum(summary.answered_rows for summary in self.ingested)
+        return self.equal_rows + answered_in_batches + self.answered_by_calls
+
+    @property
+    def created_batches(self) -> list[int]:
+        """Return the numbers of the batches that the run created or adopted."""
+        return [number for number, outcome in self.sent.items() if outcome in CREATED_OUTCOMES]
+
+    @property
+    def is_down(self) -> bool:
+        """Return whether all batches failed at the API, so that at most one more was sent."""
+        return self.stop.reason is StopReason.BATCHES_FAILED
+
+    @property
+    def has_stopped_calls(self) -> bool:
+        """Return whether an error or a person stopped the calls."""
+        return self.stop.reason in {StopReason.INTERRUPTED, StopReason.CALLS_FAILED}
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Return whether a person interrupted the calls."""
+        return self.stop.reason is StopReason.INTERRUPTED
+
+    @property
+    def is_poll_stopped(self) -> bool:
+        """Return whether the newest poll could not go on, or a batch needs a person.
+
+        A poll cannot go on if the API is down for too long or a daily quota is used up. A batch
+        needs a person if the API does not know it, or if it is unclear whether the API created it.
+        """
+        return bool(self.poll_error or self.unknown_batches or self.unclear_batches)
+
+    @property
+    def no_room(self) -> int:
+        """Return how many open or prepared rows wait until the API accepts more."""
+        return self.stop.rows if self.stop.reason is StopReason.API_FULL else 0
+
+    @property
+    def budget_message(self) -> str:
+        """Return the message of the budget that stops open rows; empty if no budget does."""
+        return self.stop.message if self.stop.reason is StopReason.BUDGET else ""
+
+    @property
+    def calls_error(self) -> AskrowsError | None:
+        """Return the error that stopped the calls, other than that of a budget."""
+        return self.stop.error if self.stop.reason is StopReason.CALLS_FAILED else None
+
+    @property
+    def newest_quality(self) -> QualityReport | None:
+        """Return the newest quality report of the version that asks."""
+        return self.quality_reports.get(self.version)
+
+    @property
+    def gate_errors(self) -> list[GateError]:
+        """Return the error of each version that failed gates; its answers are stored."""
+        errors = [quality.error for quality in self.quality_reports.values()]
+        return [error for error in errors if error is not None]
+
+    @property
+    def is_stopped_by_gate(self) -> bool:
+        """Return whether rows stay open because the answers miss a gate by far."""
+        return self.is_hopeless and self.left > 0
+
+    def stop_calls(self, error: AskrowsError) -> None:
+        """Record the error that stops the calls, unless they are stopped already."""
+        if self.stop.reason is None:
+            is_budget = isinstance(error, BudgetError)
+            reason = StopReason.BUDGET if is_budget else StopReason.CALLS_FAILED
+            self.stop = RunStop(reason, error=error)
+
+    def fail_row(self, row_id: str, reason: str) -> None:
+        """Count a row that failed and is not asked again by these calls.
+
+        Rows are counted by the beginning of the reason, up to a colon and a blank. The first
+        MAX_NAMED_FAILURES rows are kept with their reasons. A call that a person interrupted is
+        counted as INTERRUPTED_REASON, and its row is not kept.
+        """
+        if self.is_interrupted and reason.endswith(INTERRUPTED_REASON):
+            self.failed[INTERRUPTED_REASON] += 1
+            return
+        self.failed[reason.partition(": ")[0]] += 1
+        if len(self.first_failures) < MAX_NAMED_FAILURES:
+            self.first_failures.append((row_id, reason))
+
+    def list_poll_errors(self, nouns: TaskNouns) -> list[AskrowsError]:
+        """Return the errors of the newest poll, to be raised by the caller.
+
+        The order is: an error for each batch that the API does not know, the error that ended the
+        poll, and an error for each batch with an unclear create (it may or may not exist at the
+        API). Empty if all went well.
+        """
+        errors: list[AskrowsError] = []
+        for number, reason in self.unknown_batches.items():
+            give_up = CommandHint("batch-cancel", batch=number)
+            unknown_error = ConfigurationError(
+                f"batch {number}: {reason}; the batch was not changed, and its rows stay claimed",
+                hint="set GEMINI_API_KEY to a key of the project that created it, check "
+                "GOOGLE_GEMINI_BASE_URL, and run the command again later; "
+                f"or give up the batch, whose rows are then paid for again: {give_up}",
+            )
+            errors.append(unknown_error)
+
+        if self.poll_error:
+            errors.append(self.poll_error)
+
+        hint = f"`{nouns.command('batch-submit')}` checks that"
+        for number in self.unclear_batches:
+            message = f"batch {number}: it is unclear whether it was created"
+            errors.append(RemoteError(message, hint=hint))
+        return errors
+
+    def list_failed_batches(self, nouns: TaskNouns) -> list[RemoteError]:
+        """Return an error for each batch that failed at the API."""
+        return [
+            RemoteError(
+                f"batch {number} failed at the API ({reason})",
+                hint=f"`{nouns.ask_command}` asks its open {nouns.plural} again",
+            )
+            for number, reason in self.failed_batches.items()
+        ]
+
+    def list_errors(self, nouns: TaskNouns, *, strict: bool = False) -> list[Failure]:
+        """Return what stopped the run early, the most important first.
+
+        The order is: the interrupt or error of the calls, the errors of the newest poll, all failed
+        batches if no batch succeeded, and held batches, whose replies seem to belong to other rows.
+        If there is none of these, the errors are those of gates that count.
+
+        Args:
+            nouns: Nouns of the task, for messages.
+            strict: Any failed gate counts. Otherwise a failed gate counts only if the answers miss
+                it by far and rows are open.
+        """
+        errors = list[Failure]()
+        if self.is_interrupted:
+            errors.append(KeyboardInterrupt())
+        elif self.calls_error is not None:
+            errors.append(self.calls_error)
+
+        errors += self.list_poll_errors(nouns)
+        if self.is_down:
+            errors += self.list_failed_batches(nouns)
+            hint = f"`{nouns.ask_command}` continues"
+            errors.append(RemoteError(self.stop.message, hint=hint))
+        errors += self.held_errors
+        if not errors and (strict or self.is_stopped_by_gate):
+            errors += self.gate_errors
+        return errors
+
+    def list_warnings(self, nouns: TaskNouns, *, strict: bool = False) -> list[str]:
+        """Return a warning for each failed batch and failed gate that is no error."""
+        errors = list[AskrowsError]()
+        if not self.is_down:
+            errors += self.list_failed_batches(nouns)
+        if not (strict or self.is_stopped_by_gate):
+            errors += self.gate_errors
+        return [f"{error.message}; {error.hint}" for error in errors]

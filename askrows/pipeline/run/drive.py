@@ -1,0 +1,169 @@
+"""The loop of a run: do what is due until nothing is left, or a reason to stop is found.
+
+The database stores the state of every unit. If the process dies, the next command resumes.
+"""
+
+from dataclasses import replace
+
+from askrows.pipeline.batch.budget import API_STATES
+from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
+from askrows.pipeline.core.errors import ThrottledError
+from askrows.pipeline.core.states import OPEN_STATES, BatchState
+from askrows.pipeline.quality.report import delete_partial_reports
+from askrows.pipeline.run import run_units
+from askrows.pipeline.run.run_state import RunState
+from askrows.pipeline.store import batches, claims, money, runs
+from askrows.pipeline.tasks import claiming
+from askrows.pipeline.tasks.equal_rows import count_waiting_rows
+
+# Pause before the next check whether another process has sent the rows that it claimed.
+CLAIM_CHECK_PAUSE_S = 0.2
+# Reasons that end when all rows are sent.
+ENDING_STOPS = (StopReason.GATE_FAILED, StopReason.BUDGET, StopReason.API_FULL)
+
+
+def drive(state: RunState) -> None:
+    """Do the units of a run by batch, until nothing is left to do or it is stopped.
+
+    If a daily quota is used up, the batches at the API are still collected before its error is
+    raised.
+
+    Raises:
+        RemoteError, ConfigurationError, InputError: A unit failed, such as sending a batch; the
+            next command continues.
+    """
+    quota_error: ThrottledError | None = None
+    while unit := choose_unit(state, may_submit=quota_error is None):
+        if unit == "ingest":
+            run_units.ingest_batches(state)
+        elif unit == "poll":
+            run_units.poll_batches(state, wait=True)
+        elif unit == "wait":
+            state.ws.sleep(CLAIM_CHECK_PAUSE_S)
+            # The other process may have died; its prepared batches are sent then.
+            state.has_submitted = False
+        else:
+            try:
+                run_units.submit_rows(state)
+            except ThrottledError as error:
+                if not state.list_batches(BatchState.SUBMITTED):
+                    raise
+                state.ws.display.say(f"waiting for the submitted batches: {error.message}")
+                quota_error = error
+
+    # The reason is also recorded if no row is left to send.
+    state.check_may_send()
+    if quota_error is not None:
+        raise quota_error
+
+
+def choose_unit(state: RunState, *, may_submit: bool = True) -> str:
+    """Return the next unit of a run that waits for its batches; "" if nothing is left to do.
+
+    The first that applies is returned:
+
+    1. "ingest", if a batch is downloaded and not held.
+    2. "", if the newest poll could not go on, or a batch needs a person: the API does not know it,
+       or it is unclear whether it was created.
+    3. "submit", if nothing was submitted yet, or if rows are not sent and all batches are over. If
+       the API had no room, the next submission follows the first batch that ends. If the last
+       submission and the batches after it brought nothing, if all batches failed at the API, or if
+       the answers miss a quality gate by far, no more rows are sent, so that a short outage does
+       not use up the attempts of all rows.
+    4. "poll", if a batch is at the API.
+    5. "wait", if another process claimed rows of the selection and has not sent them.
+
+    Args:
+        state: The state of the run.
+        may_submit: The API accepts batches.
+    """
+    result = state.result
+    if any(not batch.is_held for batch in state.list_batches(BatchState.DOWNLOADED)):
+        return "ingest"
+    if result.is_poll_stopped:
+        return ""
+
+    has_running_batches = bool(state.list_batches(*API_STATES))
+    if may_submit and state.is_submission_due(has_running_batches=has_running_batches):
+        return "submit"
+    if has_running_batches:
+        return "poll"
+
+    ws = state.ws
+    may_wait = result.stop.reason is None and not result.held_errors
+    if may_wait and ws.store.query(claims.filter_claimed, ws.task.name, state.row_ids or ()):
+        return "wait"
+    return ""
+
+
+def complete_result(state: RunState) -> RunResult:
+    """Complete and return the result; write the last quality reports, and end finished runs.
+
+    Open rows, rows in open batches, rows parked since the start, and the spending since the start
+    are counted. Partly written reports of dead processes are deleted. If no row is open, claimed or
+    in a batch, the unfinished run of the task is ended in the database.
+
+    A finished run gets a quality report even without new answers: the process that ingested its
+    answers may have died before its report.
+    """
+    ws = state.ws
+    result = state.result
+    task = ws.task
+    _count_open_rows(state)
+    run_units.note_held_batches(state)
+
+    with ws.store.read() as tx:
+        unfinished_run = runs.find_unfinished_run(tx, task.name)
+        # Counting reads all rows, so it is left out if no run can end.
+        is_run_finished = unfinished_run is not None and not (
+            batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
+            or claims.has_claims(tx, task.name)
+            or claiming.count_claimable(tx, task)
+        )
+
+    if is_run_finished and result.newest_quality is None:
+        state.unreported_versions[ws.version] = None
+    state.write_quality_reports(is_last=True)
+    delete_partial_reports(ws.data, task.name)
+
+    with ws.store.read() as tx:
+        parked_count = len(
+            claims.parked_rows(tx, task.name, prompt_version=task.parked_version),
+        )
+        result.parked = max(0, parked_count - state.parked_before)
+        spending = money.sum_spending(tx, sent_since=state.started_at)
+        result.spent = spending.known_usd
+        result.lost_usd = spending.lost_usd
+
+    # The next command gets a new budget.
+    if unfinished_run is not None and is_run_finished:
+        with ws.store.write() as tx:
+            runs.end_run(tx, unfinished_run.number, reason="nobody is left", now=ws.now())
+    return result
+
+
+def _count_open_rows(state: RunState) -> None:
+    """Set the result's numbers of rows that are not answered, and correct its stop reason.
+
+    - `left`: open rows, also those that this command does not ask, for example beyond its limit
+    - `under_way`: rows in open batches
+    - `waiting`: open rows that get the answer of an equal row in an open batch
+    - `unasked`: rows that the calls did not reach, at most `left`
+
+    The rows of the stop reason are at most the open and the prepared rows. If there are neither,
+    reasons of ENDING_STOPS are cleared.
+    """
+    ws = state.ws
+    result = state.result
+    result.left = state.count_claimable()
+    result.under_way = sum(batch.requests for batch in state.list_batches(*OPEN_STATES))
+    result.waiting = 0
+    if result.left and result.under_way:
+        result.waiting = ws.store.query(count_waiting_rows, ws.task, ws.version)
+    result.unasked = min(result.unasked, result.left)
+
+    prepared = state.list_batches(BatchState.PREPARED)
+    unsent_count = result.left + sum(batch.requests for batch in prepared)
+    result.stop = replace(result.stop, rows=min(result.stop.rows, unsent_count))
+    if not unsent_count and result.stop.reason in ENDING_STOPS:
+        result.stop = RunStop()

@@ -1,0 +1,205 @@
+"""The state of a run while its units are done: what it may still ask, and its result."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from askrows.pipeline.batch.batch_plan import Selection
+from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
+from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.core.errors import AccountError, AskrowsError
+from askrows.pipeline.core.states import BatchState
+from askrows.pipeline.quality import evaluate, pilot
+from askrows.pipeline.store import batches, claims, runs
+from askrows.pipeline.tasks import claiming
+
+if TYPE_CHECKING:
+    from askrows.pipeline.index.build import IndexReport
+
+# The next quality reports wait this many times as long as the last ones took. The reports at the
+# end of the command do not wait.
+REPORT_PAUSE_FACTOR = 20
+WAIVED_PILOT_NOTE = "Asked without a passed pilot, because a person waived it."
+
+
+class RunState:
+    """What changes while a run is driven.
+
+    Its result counts only batches and parked rows that come after the start.
+    """
+
+    def __init__(
+        self,
+        ws: WorkspaceSession,
+        *,
+        limit: int | None = None,
+        row_ids: Sequence[str] | None = None,
+        has_quality_reports: bool = True,
+    ) -> None:
+        """Read the current state of the task: its newest batch and its parked rows.
+
+        Args:
+            ws: The workspace.
+            limit: How many new requests may be made, or None for all.
+            row_ids: Ask only rows with these ids, or None for all.
+            has_quality_reports: Write quality reports.
+        """
+        self.ws = ws
+        self.row_ids = row_ids
+        self.result = RunResult(ws.version)
+        self.has_quality_reports = has_quality_reports
+        # Versions with answers since their last quality report; the keys are ordered.
+        self.unreported_versions = dict[str, None]()
+        # Monotonic time before which no further report is written.
+        self._next_report_at_s = 0.0
+        self.started_at = ws.now()
+        # Whether rows were submitted, whether that submission sent a batch, and whether a batch was
+        # ingested after it.
+        self.has_submitted = False
+        self.has_sent = False
+        self.has_ingested = False
+        # Batches that failed at the API since rows were sent the last time.
+        self.failed_batches = set[int]()
+        self.has_successful_batch = False
+        # Of a pass of `work`: the errors of its units, and the report of the build of the index.
+        self.errors = list[AskrowsError]()
+        self.index_report: IndexReport | None = None
+        self._limit = limit
+        with ws.store.read() as tx:
+            self._newest_batch_before = batches.next_number(tx) - 1
+            self.parked_before = len(
+                claims.parked_rows(
+                    tx,
+                    ws.task.name,
+                    prompt_version=ws.task.parked_version,
+                ),
+            )
+
+    @property
+    def account_error(self) -> AccountError | None:
+        """Return the error of the account that a unit ended with; None without one."""
+        account_errors = (error for error in self.errors if isinstance(error, AccountError))
+        return next(account_errors, None)
+
+    def use_synced_session(self, ws: WorkspaceSession) -> None:
+        """Go on with the session that a sync returned."""
+        self.ws = ws
+        self.result.version = ws.version
+
+    def list_batches(self, *states: BatchState) -> list[batches.BatchRow]:
+        """Return the batches of the task in these states, oldest first; without states, all."""
+        return self.ws.store.query(batches.batches_in_states, *states, task=self.ws.task.name)
+
+    def count_claimable(self) -> int:
+        """Return how many rows are open, of the selected rows if there is a selection.
+
+        Open rows are not empty, claimed, answered or parked. The limit is not applied.
+        """
+        ws = self.ws
+        if self.row_ids is not None:
+            return len(ws.store.query(claiming.filter_claimable_ids, ws.task, self.row_ids))
+        return ws.store.query(claiming.count_claimable, ws.task)
+
+    def has_unsent_rows(self) -> bool:
+        """Return whether a row is open, of the selected rows, or a batch is prepared."""
+        return bool(self.count_claimable() or self.list_batches(BatchState.PREPARED))
+
+    def is_submission_due(self, *, has_running_batches: bool) -> bool:
+        """Return whether a run that waits for its batches submits rows now.
+
+        Args:
+            has_running_batches: A batch of the task is at the API.
+        """
+        if not self.check_may_send():
+            return False
+        if not self.has_submitted:
+            return True
+
+        has_room = not has_running_batches
+        if self.result.stop.reason is StopReason.API_FULL:
+            has_room = has_room or self.has_ingested
+        has_progress = self.has_sent or self.has_ingested
+        return has_room and has_progress and self.has_unsent_rows()
+
+    def stop_asking(self) -> None:
+        """Prepare no new row from now on; waiting batches are still sent and collected."""
+        self._limit = 0
+
+    def remaining_rows(self) -> int | None:
+        """Return how many more requests the limit allows, or None without a limit.
+
+        Requests of all batches of the task since the start count, also those of other processes.
+        """
+        if self._limit is None:
+            return None
+        asked_count = sum(
+            batch.requests
+            for batch in self.list_batches()
+            if batch.number > self._newest_batch_before
+        )
+        return max(0, self._limit - asked_count)
+
+    def select_remaining(self) -> Selection:
+        """Return the rows that may still be asked."""
+        return Selection(self.remaining_rows(), row_ids=self.row_ids)
+
+    def check_may_send(self) -> bool:
+        """Return whether more may be sent; if not, record the reason in the result.
+
+        No more may be sent if batches failed at the API since the last submission and none
+        succeeded, or if the answers miss a quality gate by far. A batch that succeeded ends an
+        outage.
+        """
+        result = self.result
+        if self.failed_batches and not self.has_successful_batch:
+            if not result.is_down:
+                result.stop = RunStop(StopReason.BATCHES_FAILED)
+            return False
+        if result.is_down and self.has_successful_batch:
+            result.stop = RunStop()
+        if result.is_hopeless:
+            result.stop = RunStop(StopReason.GATE_FAILED)
+            return False
+        return True
+
+    def write_quality_reports(self, *, is_last: bool = False) -> None:
+        """Write the quality report of each version with new answers.
+
+        Does nothing if reports are off, or if the previous reports are too recent. A report is
+        hopeless if its answers miss a gate (a bound on a quality figure) by far, on enough rows. If
+        the task needs pilots, a hopeless report is recorded as a failed pilot, which blocks further
+        rows of the version. If that is the version in use, no more rows are sent.
+
+        Args:
+            is_last: Write the reports however recent the previous reports are.
+        """
+        ws = self.ws
+        started_at_s = ws.monotonic()
+        if not self.has_quality_reports or (started_at_s < self._next_report_at_s and not is_last):
+            return
+
+        for version in self.unreported_versions:
+            newest_pilot = ws.store.query(runs.find_newest_pilot, version, must_be_ended=True)
+            has_no_verdict = (
+                newest_pilot is None or newest_pilot.verdict is runs.PilotVerdict.WAIVED
+            )
+            notes = [WAIVED_PILOT_NOTE] if ws.task.needs_pilot and has_no_verdict else []
+            quality = evaluate.write_report(
+                ws.workspace, ws.task, tasks=ws.tasks, version=version, notes=notes
+            )
+            if quality is None:
+                continue
+
+            is_hopeless = pilot.block_if_hopeless(
+                ws.store,
+                ws.task,
+                data=ws.data,
+                quality=quality,
+                now=ws.now,
+            )
+            if is_hopeless and version == ws.version:
+                self.result.is_hopeless = True
+            self.result.quality_reports[version] = quality
+
+        self.unreported_versions.clear()
+        ended_at_s = ws.monotonic()
+        self._next_report_at_s = ended_at_s + REPORT_PAUSE_FACTOR * (ended_at_s - started_at_s)

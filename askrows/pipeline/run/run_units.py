@@ -1,0 +1,282 @@
+"""Do the units of a run: sync the rows, submit, poll, ingest and ask by calls.
+
+A unit is the smallest piece of work that takes its lock and makes guarded state changes. It does
+nothing if another process was first. So any number of processes on any number of hosts may do
+units of one workspace at the same time, and die at any moment.
+"""
+
+import math
+from collections.abc import Mapping
+from functools import partial
+
+from askrows.pipeline.batch import ingest, poll, submit
+from askrows.pipeline.batch.budget import BudgetError
+from askrows.pipeline.batch.held_batches import HeldBatchError
+from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
+from askrows.pipeline.batch.send import SendOutcome
+from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.core.command_hint import OptionHint
+from askrows.pipeline.core.errors import AskrowsError, InputError
+from askrows.pipeline.core.progress import ProgressBar
+from askrows.pipeline.core.states import OPEN_STATES, BatchState, Mode, describe_reason
+from askrows.pipeline.core.text import format_usd, shorten
+from askrows.pipeline.quality import evaluate
+from askrows.pipeline.run import live
+from askrows.pipeline.run.live_report import LiveProgress
+from askrows.pipeline.run.run_state import RunState
+from askrows.pipeline.store import batches
+
+# A shorter wait for the API is normal and not shown.
+MIN_SHOWN_WAIT_S = 5.0
+MAX_SHOWN_REASON_CHARS = 90
+
+
+def sync_and_recover_task(
+    ws: WorkspaceSession,
+    *,
+    may_be_empty: bool = False,
+    should_sync: bool = True,
+) -> WorkspaceSession:
+    """Sync a task's rows with their source, and clear up after dead and outdated work.
+
+    Replies of live runs whose process died are ingested. Prepared batches are given up, which opens
+    their rows again, if the declaration changed since, if the model does not accept their thinking
+    level, or if Gemini refuses their model and another is set. It sends nothing.
+
+    Args:
+        ws: The workspace.
+        may_be_empty: Accept a task without any row. A task with open batches is accepted anyway.
+        should_sync: Sync the rows of a user task with their source.
+
+    Returns:
+        The synced session.
+
+    Raises:
+        InputError: The rows of a user task cannot be read, or the task has no rows.
+        ConfigurationError: The declaration changed under its version, or GATES is invalid.
+        AskrowsError: The replies of a dead live run could not be ingested.
+    """
+    if should_sync:
+        ws = ws.sync_task()
+    # Invalid gates are refused before anything is spent.
+    evaluate.read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
+    ingest.recover_dead_runs(ws)
+    submit.abandon_outdated_batches(ws)
+    open_batches = ws.store.query(batches.batches_in_states, *OPEN_STATES, task=ws.task.name)
+    if not (may_be_empty or open_batches):
+        ws.check_has_rows()
+    return ws
+
+
+def submit_rows(
+    state: RunState,
+    *,
+    is_confirmed: bool = True,
+    should_report_full_api: bool = True,
+    batch_number: int | None = None,
+) -> Mapping[int, SendOutcome]:
+    """Send prepared batches, and prepare and send open rows within budgets and limits.
+
+    The result gets the new batches, and the reason if rows are not sent. A used-up budget raises
+    nothing: it is the reason, with its error. Earlier failures are forgotten: only batches that
+    fail after this submission stop the run.
+
+    Args:
+        state: The state of the run.
+        is_confirmed: A person confirmed the cost before; otherwise the person is asked.
+        should_report_full_api: If the API has no room for another batch, and a batch of this task
+            waits at the API already, return with the reason in the result instead of raising.
+        batch_number: Of the prepared batches, send only this one; new batches are sent anyway.
+
+    Returns:
+        The outcome of each batch that was sent now, by number.
+
+    Raises:
+        RemoteError: The API refused a batch, or it is unclear whether it created one.
+        ConfigurationError: There is no usable key, or the price is unknown and nobody can
+            confirm it.
+        InputError: The cost was not confirmed.
+    """
+    state.failed_batches.clear()
+    state.has_successful_batch = False
+    state.has_submitted = True
+    state.has_sent = False
+    state.has_ingested = False
+    try:
+        outcomes = submit.submit_batches(
+            state.ws,
+            state.select_remaining(),
+            state.result,
+            is_confirmed=is_confirmed,
+            should_report_full_api=should_report_full_api,
+            number=batch_number,
+        )
+    except BudgetError as error:
+        state.result.stop = RunStop(StopReason.BUDGET, error=error)
+        return {}
+    state.has_sent = bool(outcomes)
+    return outcomes
+
+
+def poll_batches(state: RunState, *, wait: bool, batch_number: int | None = None) -> None:
+    """Look at the task's batches at the API, download results, and record failed batches.
+
+    The members of the result about the newest poll are replaced; they have the error of an API that
+    could not be reached.
+
+    Args:
+        state: The state of the run.
+        wait: Poll until the first batch ends; otherwise look once.
+        batch_number: Poll only this batch.
+
+    Raises:
+        KeyRefusedError: The API refuses the key.
+    """
+    result = state.result
+    poll.poll_batches(state.ws, result, should_wait=wait, stops_at_first=True, number=batch_number)
+    ended_batches = {*result.failed_polls, *result.downloaded}
+    state.failed_batches |= ended_batches & result.failed_batches.keys()
+    if set(result.downloaded) - result.failed_batches.keys():
+        state.has_successful_batch = True
+
+
+def ingest_batches(state: RunState, batch_number: int | None = None) -> None:
+    """Ingest downloaded batches, and write quality reports.
+
+    Held batches, whose replies seem to belong to other rows, are not ingested: the result gets
+    their errors. The result also gets the summaries of the others. Quality reports are written also
+    after an error, but a recent report is not replaced.
+
+    Args:
+        state: The state of the run.
+        batch_number: Ingest only this batch; None ingests all.
+
+    Raises:
+        InconsistentError, ConfigurationError, RemoteError: A batch could not be ingested; the
+            other batches were.
+    """
+    ws = state.ws
+    result = state.result
+    failure: AskrowsError | None = None
+    try:
+        for summary in ingest.ingest_batches(ws, number=batch_number):
+            result.ingested.append(summary)
+            state.has_ingested = True
+            batch = summary.batch
+            for warning in summary.iterate_warnings(ws.task.nouns):
+                ws.display.warn(f"batch {batch.number}: {warning}")
+            state.unreported_versions[batch.version] = None
+            if batch.missing == 0 and batch.number in result.failed_batches:
+                # The batch failed at the API after every request had a reply.
+                del result.failed_batches[batch.number]
+                state.failed_batches.discard(batch.number)
+                state.has_successful_batch = True
+    except HeldBatchError:
+        # The held batches wait for a person, and the other batches go on.
+        pass
+    except AskrowsError as error:
+        failure = error
+
+    note_held_batches(state)
+    state.write_quality_reports()
+    if failure is not None:
+        raise failure
+
+
+def note_held_batches(state: RunState) -> None:
+    """Set the result's list of held batches, which wait for a person, as they are now."""
+    state.result.held_errors = [
+        HeldBatchError(batch, state.ws.task.nouns)
+        for batch in state.list_batches(BatchState.DOWNLOADED)
+        if batch.is_held
+    ]
+
+
+def ask_open_rows(state: RunState, mode: Mode) -> None:
+    """Ask every open row by calls, up to the remaining limit, and store the answers.
+
+    An error that stops the calls (daily quota, budget, service down) is not raised: it is the
+    reason in the result, and so is an interrupt. The first failures in the result have the names of
+    rows, not ids. Unless the calls were interrupted, a quality report is written.
+
+    Args:
+        state: The state of the run.
+        mode: Live, flex or decide.
+
+    Raises:
+        InputError: The task has no rows, or the mode is flex and the model is not available in it.
+        ConfigurationError: No key is set, or the model does not exist; nothing was asked.
+    """
+    ws = state.ws
+    result = state.result
+    selection = state.select_remaining()
+    selected_count = state.count_claimable()
+    if selection.limit is not None:
+        selected_count = min(selected_count, selection.limit)
+    result.has_calls = True
+    if not selected_count:
+        ws.check_has_rows()
+        return
+    if mode is Mode.FLEX and not ws.model.flex:
+        message = f"{ws.model.name} is not available in flex; nothing was asked"
+        hint = (
+            f"{OptionHint(mode='batch')} costs the same; "
+            f"or set {OptionHint('model')} to a model with flex"
+        )
+        raise InputError(message, hint=hint)
+
+    # A missing key or an engine that cannot start raises before anything is written.
+    ws.open_client()
+    with ws.display.bar("asking", selected_count) as bar:
+        live.ask_rows(
+            ws,
+            selection,
+            result,
+            mode=mode,
+            on_progress=partial(_show_progress, bar, result),
+        )
+    finished_count = result.answered_by_calls + result.failed.total()
+    unfinished_count = max(0, selected_count - finished_count)
+    result.unasked = min(unfinished_count, state.count_claimable())
+
+    with ws.store.read() as tx:
+        names = ws.task.select_task_rows(tx).read_names(
+            tx,
+            [row_id for row_id, _ in result.first_failures],
+        )
+    result.first_failures = [
+        (names.get(row_id, row_id), reason) for row_id, reason in result.first_failures
+    ]
+
+    if result.first_calls_batch is not None and not result.is_interrupted:
+        state.unreported_versions[ws.version] = None
+        # Report now: the caller may wait for batches, which takes up to a day.
+        state.write_quality_reports()
+
+
+def _show_progress(bar: ProgressBar, result: RunResult, progress: LiveProgress) -> None:
+    """Show the number of replies in a progress bar, with a note about the calls.
+
+    The note has, in this order:
+
+    - the number of calls at the same time
+    - a failure of Gemini
+    - how long the next call must wait, from MIN_SHOWN_WAIT_S; a wait without a known end is left
+      out
+    - the number of failures and the newest reason
+    - the cost, except 0
+
+    Reasons are cut to MAX_SHOWN_REASON_CHARS.
+    """
+    notes = [f"{progress.max_parallel_calls} at once"]
+    if progress.service_failure:
+        failure = progress.service_failure.removeprefix("Gemini failed on the request to ")
+        notes.append(f"Gemini fails ({shorten(failure, MAX_SHOWN_REASON_CHARS)})")
+    if MIN_SHOWN_WAIT_S <= progress.pause_s < math.inf:
+        notes.append(f"waits {progress.pause_s:.0f} s for the API")
+    if result.failed:
+        failure = shorten(describe_reason(progress.newest_failure), MAX_SHOWN_REASON_CHARS)
+        notes.append(f"{result.failed.total()} failed ({failure})")
+    if result.calls_cost:
+        notes.append(format_usd(result.calls_cost))
+    bar.show(progress.replies, note=", ".join(notes))
