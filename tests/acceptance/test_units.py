@@ -21,9 +21,10 @@ import pytest
 
 from tests.acceptance.engine import HANGS, LIVE_CALL, LIVE_CALL_PATH, MANY_TIMES
 from tests.acceptance.killing import kill_after_calls, wait_for_calls
-from tests.acceptance.process import EndedCommand, wait_until
+from tests.acceptance.process import EndedCommand
 from tests.acceptance.product import on_a_server
 from tests.acceptance.unit_states import OVERLOAD, Life, copy_state, write_person
+from tests.scratch import wait_until
 
 MakeLife = Callable[[str], Life]
 # Neither the index nor its requests are the business of these tests.
@@ -42,10 +43,10 @@ COMMANDS: dict[str, tuple[str, dict[str, Any]]] = {
     "tag live REFRESH=1": ("tag", {"mode": "live", "refresh": True}),
     "tag live LIMIT=1": ("tag", {"mode": "live", "limit": 1}),
     "tag live BUDGET=0": ("tag", {"mode": "live", "budget": 0}),
-    "tag live ITEM=parked": ("tag", {"mode": "live", "item": "parked"}),
-    "tag live ITEM=claimed": ("tag", {"mode": "live", "item": "claimed"}),
-    "tag live ITEM=gone": ("tag", {"mode": "live", "item": "gone"}),
-    "tag live ITEM=answered AGAIN=1": ("tag", {"mode": "live", "item": "answered", "again": True}),
+    "tag live ROW=parked": ("tag", {"mode": "live", "row": "parked"}),
+    "tag live ROW=claimed": ("tag", {"mode": "live", "row": "claimed"}),
+    "tag live ROW=gone": ("tag", {"mode": "live", "row": "gone"}),
+    "tag live ROW=answered AGAIN=1": ("tag", {"mode": "live", "row": "answered", "again": True}),
     "tag flex": ("tag", {"mode": "flex"}),
     "tag decide": ("tag", {"mode": "decide"}),
     "tag decide REFRESH=1": ("tag", {"mode": "decide", "refresh": True}),
@@ -57,8 +58,8 @@ COMMANDS: dict[str, tuple[str, dict[str, Any]]] = {
     "work UNITS=ask": ("run", {"only": "ask"}),
     "try N=9": ("try", {"n": 9}),
     "try decide N=9": ("try", {"n": 9, "mode": "decide"}),
-    "try ITEM=parked": ("try", {"item": "parked"}),
-    "try ITEM=claimed": ("try", {"item": "claimed"}),
+    "try ROW=parked": ("try", {"row": "parked"}),
+    "try ROW=claimed": ("try", {"row": "claimed"}),
     "add-expert": ("add", {}),
     "ask N=2": ("ask", {"n": 2}),
     "ask NAME=tones": ("ask", {"name": "tones"}),
@@ -153,11 +154,11 @@ people  | tag live                       | 0 | call due, call failed, call open 
 people  | tag flex                       | 0 | flex due, flex failed, flex open                                  | 4 tagged, 1 claimed, 1 parked
 people  | tag live LIMIT=1               | 0 | call failed                                                       | 2 tagged, 2 untagged, 1 claimed, 1 parked
 people  | tag live BUDGET=0              | 0 | -                                                                 | 1 tagged, 3 untagged, 1 claimed, 1 parked
-people  | tag live ITEM=parked           | 0 | -                                                                 | 1 tagged, 3 untagged, 1 claimed, 1 parked
-people  | tag live ITEM=claimed          | 0 | -                                                                 | 1 tagged, 3 untagged, 1 claimed, 1 parked
+people  | tag live ROW=parked            | 0 | -                                                                 | 1 tagged, 3 untagged, 1 claimed, 1 parked
+people  | tag live ROW=claimed           | 0 | -                                                                 | 1 tagged, 3 untagged, 1 claimed, 1 parked
 people  | try N=9                        | 0 | call due, call failed, call open                                  | 1 tagged, 3 untagged, 1 claimed, 1 parked
-people  | try ITEM=parked                | 0 | call parked                                                       | 1 tagged, 3 untagged, 1 claimed, 1 parked
-people  | try ITEM=claimed               | 0 | call claimed                                                      | 1 tagged, 3 untagged, 1 claimed, 1 parked
+people  | try ROW=parked                 | 0 | call parked                                                       | 1 tagged, 3 untagged, 1 claimed, 1 parked
+people  | try ROW=claimed                | 0 | call claimed                                                      | 1 tagged, 3 untagged, 1 claimed, 1 parked
 people  | work                           | 0 | batch failed, batch open, call due                                | 2 tagged, 3 claimed, 1 parked
 people  | work UNITS=ask                 | 0 | call due                                                          | 2 tagged, 2 untagged, 1 claimed, 1 parked
 people  | add-expert                     | 0 | call added                                                        | 2 tagged, 3 untagged, 1 claimed, 1 parked
@@ -168,8 +169,8 @@ tickets | tag live                       | 0 | call marked, call open           
 tickets | tag live REFRESH=1             | 0 | call marked, call open, call stale                                | 4 answered, 1 claimed, 1 parked
 tickets | tag decide                     | 0 | decision marked, decision open                                    | 3 answered, 1 claimed, 1 parked, 1 stale
 tickets | tag decide REFRESH=1           | 0 | decision marked, decision open, decision stale                    | 4 answered, 1 claimed, 1 parked
-tickets | tag live ITEM=answered AGAIN=1 | 0 | call answered                                                     | 1 answered, 1 open, 1 claimed, 1 parked, 2 stale
-tickets | tag live ITEM=gone             | 0 | -                                                                 | 1 answered, 1 open, 1 claimed, 1 parked, 2 stale
+tickets | tag live ROW=answered AGAIN=1  | 0 | call answered                                                     | 1 answered, 1 open, 1 claimed, 1 parked, 2 stale
+tickets | tag live ROW=gone              | 0 | -                                                                 | 1 answered, 1 open, 1 claimed, 1 parked, 2 stale
 tickets | try N=9                        | 0 | call marked, call open                                            | 1 answered, 1 open, 1 claimed, 1 parked, 2 stale
 tickets | try decide N=9                 | 0 | decision marked, decision open                                    | 1 answered, 1 open, 1 claimed, 1 parked, 2 stale
 tickets | work                           | 0 | batch marked, batch open                                          | 1 answered, 3 claimed, 1 parked, 1 stale
@@ -350,11 +351,11 @@ def test_pilot_beside_another_process(make_life: MakeLife) -> None:
     names = ("CREATE_TIMEOUT", "CALL_TIMEOUT", "RETRY_FOR", "POLL_PATIENCE")
     patience: dict[str, Any] = dict.fromkeys(names, 60)
     with workspace.start_command("submit", pilot=2, **patience) as first:
-        wait_until(api.batches, first)
-        wait_until(lambda: workspace.batch_states() == ["submitted"], first)
+        wait_until(api.batches, first.read_output)
+        wait_until(lambda: workspace.batch_states() == ["submitted"], first.read_output)
         looks = api.count_calls("GET", "/batches/")
         with workspace.start_command("submit", pilot=2, **patience) as second:
-            wait_until(lambda: api.count_calls("GET", "/batches/") > looks + 4, second)
+            wait_until(lambda: api.count_calls("GET", "/batches/") > looks + 4, second.read_output)
             api.configure(paused=False)
             codes = [first.wait().code, second.wait().code]
 
@@ -416,7 +417,7 @@ def test_interrupted_wait_is_continued(make_life: MakeLife) -> None:
     life.api.configure(paused=True)
     before = life.count_requests()
     with life.workspace.start_command("tag", mode="batch", wait=True) as running:
-        wait_until(lambda: life.api.count_calls("GET", "/batches/"), running)
+        wait_until(lambda: life.api.count_calls("GET", "/batches/"), running.read_output)
         ended = running.stop(signal.SIGINT)
     assert life.describe_effect(before, ended.code, waits=True) == (
         "130 | 1 create, 1 upload, some list, some get | submitted | 2 claimed | -"
@@ -437,7 +438,9 @@ def test_first_look_after_a_restart(make_life: MakeLife, verb: str) -> None:
     before = life.count_requests()
     for _ in range(2):
         with life.workspace.start_command(verb, LIST_LAG=600) as running:
-            wait_until(lambda: "checking again in 60 s" in running.read_output(), running)
+            wait_until(
+                lambda: "checking again in 60 s" in running.read_output(), running.read_output
+            )
             running.signal(signal.SIGKILL)
             running.wait()
     assert life.describe_effect(before, 0) == "0 | 2 list | submitting | 2 claimed | -"
@@ -445,7 +448,7 @@ def test_first_look_after_a_restart(make_life: MakeLife, verb: str) -> None:
     before = life.count_requests()
     started_at_s = time.monotonic()
     with life.workspace.start_command(verb, LIST_LAG=1.5) as running:
-        wait_until(lambda: life.workspace.batch_states() == ["submitted"], running)
+        wait_until(lambda: life.workspace.batch_states() == ["submitted"], running.read_output)
         duration_s = time.monotonic() - started_at_s
         ended = running.stop(signal.SIGTERM) if verb == "work" else running.wait()
     assert duration_s > 1.5
@@ -503,7 +506,7 @@ def test_workers_take_all_steps_once(make_life: MakeLife) -> None:
     workspace.run_command("worker", setup=True, yes=True)
     before = life.count_requests()
     with workspace.start_command("worker", concurrency=2, yes=True) as running:
-        wait_until(lambda: workspace.state_counts() == {"tagged": 2}, running)
+        wait_until(lambda: workspace.state_counts() == {"tagged": 2}, running.read_output)
         running.signal(signal.SIGTERM)
         ended = running.wait()
     assert life.describe_effect(before, ended.code, waits=True) == (

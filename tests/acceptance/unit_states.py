@@ -248,7 +248,7 @@ def make_people(life: Life) -> None:
     fail_in_batch(life, "failed")
     import_person(life.workspace, "claimed")
     life.api.script_fault("never_ends")
-    life.workspace.run_command("tag", mode="batch", item="claimed")
+    life.workspace.run_command("tag", mode="batch", row="claimed")
     make_due(life)
     import_person(life.workspace, "open")
 
@@ -276,10 +276,10 @@ def make_tickets(life: Life) -> None:
     for _ in range(2):
         fail_in_batch(life, "parked")
     api.script_fault("status", times=MANY_TIMES, path=LIVE_CALL, args=OVERLOAD)
-    workspace.run_command("tag", mode="live", item="marked", again=True, RETRY_FOR=0.1, code=4)
+    workspace.run_command("tag", mode="live", row="marked", again=True, RETRY_FOR=0.1, code=4)
     api.clear_faults()
     api.script_fault("never_ends")
-    workspace.run_command("tag", mode="batch", item="claimed")
+    workspace.run_command("tag", mode="batch", row="claimed")
 
     del texts["gone"]
     texts |= {"stale": "The stale lamp sings.", "open": ROW_TEXT.format("open")}
@@ -290,7 +290,7 @@ def make_tickets(life: Life) -> None:
 def fail_in_batch(life: Life, name: str) -> None:
     """Let the request about a row fail in a batch."""
     life.api.script_fault("error_line", args=LINE_ERROR)
-    life.workspace.run_command("tag", mode="batch", item=name)
+    life.workspace.run_command("tag", mode="batch", row=name)
     life.workspace.run_commands("poll", "ingest")
 
 
