@@ -307,7 +307,6 @@ def make_figures(state: RunState) -> dict[str, Any]:
         "ingested": {
             str(summary.batch.number): summary.answered_rows for summary in result.ingested
         },
-        "submitted": {str(number): outcome.value for number, outcome in result.sent.items()},
         "parked": result.parked,
         "no_room": result.no_room,
         "slow": list_slow_batches(state),
@@ -320,7 +319,11 @@ def make_figures(state: RunState) -> dict[str, Any]:
     if result.stop.reason in STOP_MEMBERS:
         members["left"] = result.stop.rows
         members[STOP_MEMBERS[result.stop.reason]] = result.stop.message
-    return {name: figure for name, figure in members.items() if figure}
+    figures = {name: figure for name, figure in members.items() if figure}
+    if state.has_submitted:
+        outcomes = result.sent.items()
+        figures["submitted"] = {str(number): outcome.value for number, outcome in outcomes}
+    return figures
 
 
 def do_pass(
