@@ -340,6 +340,17 @@ def test_decisions_go_on_after_a_kill(
     assert effect_of(life, verb, **options) == effect
 
 
+def test_pilot_waits_for_no_other_rows(make_life: MakeLife) -> None:
+    """A batch of other rows that never ends does not delay the verdict of a pilot."""
+    life = make_life("none")
+    life.api.script_fault("never_ends")
+    life.workspace.run_command("submit")
+    life.workspace.import_people(20, first=50)
+    # The sample has one of the new rows.
+    life.workspace.run_command("submit", pilot=1)
+    assert sorted(life.workspace.batch_states()) == ["ingested", "submitted", "submitted"]
+
+
 def test_pilot_beside_another_process(make_life: MakeLife) -> None:
     """The second command waits for the batch of the first, and neither sends a row twice."""
     life = make_life("none")

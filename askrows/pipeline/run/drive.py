@@ -70,7 +70,7 @@ def choose_unit(state: RunState, *, may_submit: bool = True) -> str:
        submission and the batches after it brought nothing, if all batches failed at the API, or if
        the answers miss a quality gate by far, no more rows are sent, so that a short outage does
        not use up the attempts of all rows.
-    4. "poll", if a batch is at the API.
+    4. "poll", if a batch is at the API for which the run waits.
     5. "wait", if another process claimed rows of the selection and has not sent them.
 
     Args:
@@ -78,20 +78,19 @@ def choose_unit(state: RunState, *, may_submit: bool = True) -> str:
         may_submit: The API accepts batches.
     """
     result = state.result
-    if any(not batch.is_held for batch in state.list_batches(BatchState.DOWNLOADED)):
+    if any(not batch.is_held for batch in state.list_awaited_batches(BatchState.DOWNLOADED)):
         return "ingest"
     if result.is_poll_stopped:
         return ""
 
-    has_running_batches = bool(state.list_batches(*API_STATES))
+    has_running_batches = bool(state.list_awaited_batches(*API_STATES))
     if may_submit and state.is_submission_due(has_running_batches=has_running_batches):
         return "submit"
     if has_running_batches:
         return "poll"
 
-    ws = state.ws
     may_wait = result.stop.reason is None and not result.held_errors
-    if may_wait and ws.store.query(claims.filter_claimed, ws.task.name, state.row_ids or ()):
+    if may_wait and state.list_claiming_batches():
         return "wait"
     return ""
 

@@ -89,6 +89,23 @@ class RunState:
         """Return the batches of the task in these states, oldest first; without states, all."""
         return self.ws.store.query(batches.batches_in_states, *states, task=self.ws.task.name)
 
+    def list_awaited_batches(self, *states: BatchState) -> list[batches.BatchRow]:
+        """Return the batches in these states for which the run waits.
+
+        A run of selected rows waits only for batches that ask them. While one of its rows is open,
+        it waits for all batches of the task, because each may ask about an equal row.
+        """
+        found_batches = self.list_batches(*states)
+        if self.row_ids is None or not found_batches or self.count_claimable():
+            return found_batches
+        numbers = self.list_claiming_batches()
+        return [batch for batch in found_batches if batch.number in numbers]
+
+    def list_claiming_batches(self) -> set[int]:
+        """Return the numbers of the batches that ask the selected rows, of any process."""
+        ws = self.ws
+        return ws.store.query(claims.list_batches_of_rows, ws.task.name, self.row_ids or ())
+
     def count_claimable(self) -> int:
         """Return how many rows are open, of the selected rows if there is a selection.
 

@@ -318,6 +318,12 @@ def filter_claimed(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str
     return {row[0] for row in select_matching(tx, claimed_ids(task), row_claims.c.row_id, row_ids)}
 
 
+def list_batches_of_rows(tx: Connection, task: str, row_ids: Sequence[str]) -> set[int]:
+    """Return the numbers of the batches that claim any of these rows."""
+    query = select(row_claims.c.batch).where(row_claims.c.task == task, IS_CLAIMED)
+    return {row[0] for row in select_matching(tx, query, row_claims.c.row_id, row_ids)}
+
+
 def is_version_used(tx: Connection, task: str, prompt_version: str) -> bool:
     """Return whether a row is claimed, answered or parked under a prompt version, of any model."""
     is_of_version = or_(
