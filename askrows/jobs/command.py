@@ -241,13 +241,14 @@ def add_next_step(report: Report, ws: "WorkspaceSession") -> None:
 
     Only people read it, so it stays empty with `--json`, and after an error.
     """
-    from askrows.pipeline.ops.status import read_status
+    from askrows.pipeline.ops.next_command import read_next_command
 
     if report.next_step is None and not report.errors and not should_print_json():
         # The command may have recorded another declaration of the task.
         current_ws = ws.reload_task()
-        status_report = read_status(current_ws.workspace, current_ws.task, current_ws.tasks)
-        report.next_step = status_report.next_command
+        report.next_step = read_next_command(
+            current_ws.workspace, current_ws.task, current_ws.tasks
+        )
 
 
 def _check_typed_task(entry: Command, task_name: str | None) -> None:

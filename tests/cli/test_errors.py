@@ -36,7 +36,7 @@ def refused(workspace: Workspace, *args: str, code: int, message: str, **values:
     return result.stderr
 
 
-@pytest.mark.parametrize("number", [2, 4])
+@pytest.mark.parametrize("number", [3, 5])
 def test_another_schema_number_is_refused(local: Workspace, csv: str, number: int) -> None:
     """A reading and a writing command exit with code 5, and the database is unchanged."""
     local.ran("import", csv)
@@ -58,7 +58,7 @@ def test_unexpected_error_is_one_line_without_row_content(
         """Raise an unexpected error."""
         raise ValueError("Ada Lovelace, 12 Secret Street")
 
-    monkeypatch.setattr("askrows.pipeline.ops.status.read_status", broken)
+    monkeypatch.setattr("askrows.pipeline.ops.status.make_status_document", broken)
     stderr = refused(
         local,
         "status",

@@ -382,6 +382,14 @@ def _cut_to_whole_lines(path: Path) -> None:
         file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
 
 
+def count_replies(data: Path, number: int) -> int:
+    """Return how many replies a live batch has in its file, sealed or not."""
+    for path in (part_path(data, number), result_path(data, number)):
+        with contextlib.suppress(FileNotFoundError):
+            return path.read_bytes().count(b"\n")
+    return 0
+
+
 def find_dead_batches(store: Store, locks: Locks) -> list[BatchRow]:
     """Return the live batches of all tasks whose process is dead: nobody has their lock."""
     asked_batches = store.query(batches.batches_in_states, BatchState.ASKING)

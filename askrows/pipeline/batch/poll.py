@@ -282,11 +282,14 @@ class _Poll:
         ws = self.ws
         number = batch.number
         remote = ws.client.get_batch(batch.remote_name or "")
-        # The API counts control requests, too.
-        self.done_counts[number] = min(remote.ended_request_count, batch.requests)
+        # The API counts control requests, too. Without statistics, the earlier counts stay.
+        ended_count = max(batch.remote_done or 0, min(remote.ended_request_count, batch.requests))
+        failed_count = max(batch.remote_failed or 0, remote.failed_request_count)
+        self.done_counts[number] = ended_count
         columns: dict[str, object] = {
             "remote_word": remote.state_name,
-            "remote_done": min(remote.ended_request_count, batch.requests),
+            "remote_done": ended_count,
+            "remote_failed": min(failed_count, ended_count),
         }
         changes = {name: value for name, value in columns.items() if value != getattr(batch, name)}
         if changes:

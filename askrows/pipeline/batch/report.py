@@ -38,6 +38,8 @@ BATCH_DOCUMENT_COLUMNS = (
     "ended_at",
     "remote_name",
     "remote_word",
+    "remote_done",
+    "remote_failed",
     "tries",
     "requests",
     "estimated_in",

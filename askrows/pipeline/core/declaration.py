@@ -48,6 +48,7 @@ STATUS_MEMBERS = frozenset(
         "stale",
         "task_file",
         "twins",
+        "under_way",
         "waiting",
         "workspace",
         "workspace_id",

@@ -58,8 +58,9 @@ class RemoteBatch:
     result_file: str | None = None
     # The reason of a failed batch as `<code>: <text>`; else "".
     error: str = ""
-    # Requests that ended; 0 if the API sent no statistics.
+    # Requests that ended, and that failed; 0 if the API sent no statistics.
     ended_request_count: int = 0
+    failed_request_count: int = 0
     # Results sent inline. Each has a `response` or an `error`, and its key in `metadata`.
     inline_results: Sequence[Any] = field(default=(), repr=False, hash=False)
 
@@ -90,7 +91,7 @@ def read_operation(document: Any) -> RemoteBatch:
         state_name = _infer_state_name(document)
 
     stats = object_or_empty(metadata.get("batchStats"))
-    ended_request_count = sum(
+    successful_request_count, failed_request_count = (
         parse_count(stats.get(count_name), below=MAX_REQUEST_COUNT)
         for count_name in ("successfulRequestCount", "failedRequestCount")
     )
@@ -108,7 +109,8 @@ def read_operation(document: Any) -> RemoteBatch:
         state=remote_state(state_name),
         result_file=next(filter(None, result_names), None),
         error=format_error(document.get("error")),
-        ended_request_count=ended_request_count,
+        ended_request_count=successful_request_count + failed_request_count,
+        failed_request_count=failed_request_count,
         inline_results=next(
             (entries for entries in inline_results if entries and isinstance(entries, list)), ()
         ),

@@ -2,11 +2,11 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from askrows.pipeline.core.errors import AskrowsError
-from askrows.pipeline.ops.status import StatusReport
 
 # The content type of the Prometheus text format.
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -78,14 +78,14 @@ def start_health_server(
 
 
 def render_metrics(
-    status_reports: Iterable[StatusReport], error_counts: Mapping[str, int]
+    status_documents: Mapping[str, Mapping[str, Any]], error_counts: Mapping[str, int]
 ) -> bytes:
     """Return the body of the /metrics page in the Prometheus text format.
 
     The figures are those of `status`: rows of each task, and batches and money of the workspace.
 
     Args:
-        status_reports: The status of each task to measure.
+        status_documents: The document of `status` of each task to measure, by its name.
         error_counts: The number of failed units of work in this process, by the unit's name.
     """
     from prometheus_client import CollectorRegistry, Gauge, generate_latest
@@ -95,10 +95,9 @@ def render_metrics(
         name: Gauge(f"askrows_{name}", description, label_names, registry=registry)
         for name, (description, label_names) in GAUGES.items()
     }
-    for report in status_reports:
-        document = report.document
-        for state, row_count in document[report.subject].items():
-            gauges["rows"].labels(report.subject, state).set(row_count)
+    for task_name, document in status_documents.items():
+        for state, row_count in document[task_name].items():
+            gauges["rows"].labels(task_name, state).set(row_count)
         for state, batch_count in document["batches"].items():
             gauges["batches"].labels(state).set(batch_count)
         for kind, amount in document["spent"].items():

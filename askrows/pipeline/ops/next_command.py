@@ -4,98 +4,119 @@ A pilot is a random sample of rows that is asked first. A backfill asks all open
 one version, if necessary over several days.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.settings import BUILT_IN_TASKS
-from askrows.pipeline.core.states import Mode
-from askrows.pipeline.rows.row_state import StateCounts
+from askrows.pipeline.core.states import BatchState, Mode
+from askrows.pipeline.run.snapshot import Snapshot, read_snapshot
 from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 
-def choose_next_command(
-    task: Task,
-    document: Mapping[str, Any],
-    counts: StateCounts,
-    batch_counts: Mapping[str, int],
-    *,
-    is_waiting_for_quota: bool,
-    held_step: CommandHint | None,
-    is_decided: bool,
-) -> CommandHint | None:
+def read_next_command(ws: OpenWorkspace, task: Task, tasks: Sequence[Task]) -> CommandHint | None:
+    """Return the next command for the task in use; None if running calls have all rows.
+
+    Args:
+        ws: The workspace.
+        task: The task in use.
+        tasks: All tasks of the workspace.
+    """
+    with read_snapshot(ws, task, tasks) as snapshot:
+        return choose_next_command(snapshot)
+
+
+def choose_next_command(snapshot: Snapshot) -> CommandHint | None:
     """Return the command for the most urgent condition; None if running calls have all rows.
 
     The order is: check a task file with a syntax error, continue dead runs and unfinished pilots,
     ingest, poll or submit batches, end the hold of a batch, ask open rows, rows that a person asked
     for again and rows of a changed file, fill a task without rows, update the index of people or of
     a task that has a build, show parked rows, export. If an unsent batch waits for quota, the
-    command is `batch-poll`, not `batch-submit`. If the task has no rows and the document names
-    other tasks, the command is `status` of the first of them, not the command that fills the task.
+    command is `batch-poll`, not `batch-submit`. If the task has no rows and other tasks have
+    answers, the command is `status` of the first of them, not the command that fills the task.
 
     Parked rows, and rows that changed after their answer, wait for a person. So they do not
-    precede `export` if a row is answered.
-
-    Args:
-        task: The task in use.
-        document: The document of `status --json`.
-        counts: Row counts of the task.
-        batch_counts: Batches of the task by state, without held ones. "stopped" counts the batches
-            of dead processes.
-        is_waiting_for_quota: An unsent batch waits until submitted batches end.
-        held_step: The command for a batch of the task that is not ingested, because its replies
-            seem to belong to other rows: `batch-poll`, or `batch-cancel` if a second download has
-            already brought the same result. None if there is no such batch.
-        is_decided: Rows of this version, or all rows of earlier versions, were asked in the mode
-            decide, so the command asks the open rows in this mode, too.
+    precede `export` if a row is answered. Only the parts of the snapshot that decide are read.
     """
-    ask_command = _choose_ask_command(document, task, is_decided=is_decided)
-    nouns = task.nouns
-    index = document["index"] or {"behind": 0}
-    is_index_outdated = index["behind"] or index.get("model_differs")
-    # Only people are searched in any case. Other rows are exported if nobody built an index.
-    has_build = index.get("build") is not None or "problem" in index
-    is_index_wanted = task.subject == BUILT_IN_TASKS[0] or has_build
-    fill_command = task.fill_hint.step
-    if document["others"]:
-        fill_command = CommandHint("status", task=document["others"][0])
-    marked_count = document["stale"]["marked"] if "stale" in document else 0
-    unsent_count = batch_counts["submitting"] or batch_counts["prepared"]
+    if snapshot.syntax_error:
+        return snapshot.task.nouns.command("doctor")
+    return _choose_batch_command(snapshot) or _choose_row_command(snapshot)
+
+
+def _choose_batch_command(snapshot: Snapshot) -> CommandHint | None:
+    """Return the command that continues batches or dead runs; None if none is to be continued."""
+    nouns = snapshot.task.nouns
+    batch_counts = snapshot.batch_counts
+    unsent_count = batch_counts[BatchState.SUBMITTING] + batch_counts[BatchState.PREPARED]
+    has_batches = (
+        unsent_count or batch_counts[BatchState.DOWNLOADED] or batch_counts[BatchState.SUBMITTED]
+    )
     # The command that asks rows also continues the batches of an unfinished pilot.
-    pilot = document.get("pilot")
-    is_in_pilot = pilot is not None and pilot["verdict"] is None
-    has_batches = unsent_count or batch_counts["downloaded"] or batch_counts["submitted"]
-    has_gone_rows_only = counts.total == 0 and counts.gone > 0
-    export_command = nouns.command(
+    if snapshot.has_killed_run or (has_batches and _is_in_pilot(snapshot)):
+        return _choose_ask_command(snapshot)
+    if batch_counts[BatchState.DOWNLOADED]:
+        return nouns.command("batch-ingest")
+    if snapshot.is_waiting_for_quota:
+        return nouns.command("batch-poll")
+    if unsent_count:
+        return nouns.command("batch-submit")
+    if batch_counts[BatchState.SUBMITTED]:
+        return nouns.command("batch-poll")
+    return snapshot.held_step
+
+
+def _choose_row_command(snapshot: Snapshot) -> CommandHint | None:
+    """Return the command for the rows of a task that has no batch to continue."""
+    nouns = snapshot.task.nouns
+    counts = snapshot.counts
+    if counts.open or snapshot.marked_count or snapshot.changed_source:
+        return _choose_ask_command(snapshot)
+    if counts.total + counts.gone == 0:
+        return _choose_fill_command(snapshot)
+    if counts.done and _needs_index(snapshot):
+        return nouns.command("index")
+    if counts.parked and not counts.done:
+        return nouns.command("parked")
+
+    has_gone_rows_only = counts.total == 0
+    if not has_gone_rows_only and counts.total == counts.claimed:
+        return None
+    return nouns.command(
         "export",
-        to=f"{task.subject}-answers.csv",
+        to=f"{snapshot.task.subject}-answers.csv",
         gone=True if has_gone_rows_only else None,
     )
 
-    # The command of the first condition that is met.
-    commands = (
-        (document.get("task_file"), nouns.command("doctor")),
-        (batch_counts["stopped"] or (is_in_pilot and has_batches), ask_command),
-        (batch_counts["downloaded"], nouns.command("batch-ingest")),
-        (is_waiting_for_quota, nouns.command("batch-poll")),
-        (unsent_count, nouns.command("batch-submit")),
-        (batch_counts["submitted"], nouns.command("batch-poll")),
-        (held_step, held_step),
-        (counts.open or marked_count or document.get("source_changed"), ask_command),
-        (counts.total + counts.gone == 0, fill_command),
-        (counts.done and is_index_wanted and is_index_outdated, nouns.command("index")),
-        (counts.parked and not counts.done, nouns.command("parked")),
-        (has_gone_rows_only or counts.total > counts.claimed, export_command),
-    )
-    return next((command for condition, command in commands if condition), None)
+
+def _choose_fill_command(snapshot: Snapshot) -> CommandHint | None:
+    """Return the command for a task without rows: to fill it, or `status` of another task."""
+    other_tasks = snapshot.other_answered_tasks
+    if other_tasks:
+        return CommandHint("status", task=other_tasks[0])
+    return snapshot.task.fill_hint.step
 
 
-def _choose_ask_command(
-    document: Mapping[str, Any],
-    task: Task,
-    *,
-    is_decided: bool,
-) -> CommandHint:
+def _is_in_pilot(snapshot: Snapshot) -> bool:
+    """Return whether the newest pilot of the version is not over."""
+    pilot = snapshot.version_document.get("pilot")
+    return pilot is not None and pilot["verdict"] is None
+
+
+def _needs_index(snapshot: Snapshot) -> bool:
+    """Return whether the index is to be built, because it is behind or of another model.
+
+    Only people are searched in any case. Other rows are exported if nobody built an index.
+    """
+    index = snapshot.index_document
+    if index is None:
+        return False
+    has_build = index["build"] is not None or "problem" in index
+    is_wanted = snapshot.task.subject == BUILT_IN_TASKS[0] or has_build
+    return is_wanted and bool(index["behind"] or index.get("model_differs"))
+
+
+def _choose_ask_command(snapshot: Snapshot) -> CommandHint:
     """Return the command that asks the open rows of a task.
 
     A pilot asks a small sample of rows first; a person can waive it.
@@ -104,19 +125,15 @@ def _choose_ask_command(
       passed or was waived, else the pilot command.
     - Any other task: `tag`. If the task has a pilot nevertheless, because a person asked for one,
       and the newest is unfinished or failed, `tag` gets the size of that pilot, so that it is
-      continued or repeated. Otherwise `tag` gets the mode decide if `is_decided`.
-
-    Args:
-        document: The document of `status --json`, with the newest pilot.
-        task: The task.
-        is_decided: Earlier rows were asked in the mode decide.
+      continued or repeated. Otherwise `tag` gets the mode decide if earlier rows were asked in it.
     """
-    pilot = document.get("pilot")
+    nouns = snapshot.task.nouns
+    pilot = snapshot.version_document.get("pilot")
     verdict = pilot["verdict"] if pilot else None
-    if not task.needs_pilot:
+    if not snapshot.task.needs_pilot:
         if pilot and verdict in {None, "failed"}:
-            return task.nouns.command("tag", pilot=pilot["size"])
-        return task.nouns.command("tag", mode=Mode.DECIDE.value if is_decided else None)
+            return nouns.command("tag", pilot=pilot["size"])
+        return nouns.command("tag", mode=Mode.DECIDE.value if snapshot.is_decided else None)
 
     command = "backfill" if verdict in {"passed", "waived"} else "pilot"
-    return CommandHint(f"{task.nouns.plural}-{command}")
+    return CommandHint(f"{nouns.plural}-{command}")

@@ -9,9 +9,13 @@ from typing import Any
 
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.report import Report, format_counts, format_fields, format_figures
+from askrows.pipeline.core.states import BatchState
 from askrows.pipeline.core.text import format_usd, join_first, plural
 from askrows.pipeline.ops import status
 from askrows.pipeline.rows.row_state import RowState
+from askrows.pipeline.run.progress import RunProgress
+from askrows.pipeline.run.snapshot import Snapshot, read_snapshot
+from askrows.pipeline.tasks.selection import find_task_by_name
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
@@ -36,41 +40,46 @@ def report_status(
         tasks: All tasks of the workspace.
         exact: Compare the index with all rows, to find changes by other programs.
     """
-    status_report = status.read_status(ws, task, tasks, exact=exact)
-    named_lines = _make_status_lines(status_report)
-    named_lines += [
-        (name, _format_states(counts, counts.pop(RowState.GONE)))
-        for name, counts in status.count_other_tasks(ws.store, task, tasks).items()
-    ]
+    with read_snapshot(ws, task, tasks, is_exact=exact) as snapshot:
+        document = status.make_status_document(snapshot)
+        named_lines = _make_status_lines(snapshot, document)
+        named_lines += [
+            (name, _format_states(counts, counts.pop(RowState.GONE)))
+            for name, counts in status.count_other_tasks(snapshot).items()
+        ]
     width = max(MIN_NAME_WIDTH, *(len(name) + 1 for name, _ in named_lines))
     lines = [f"{name:<{width}}{text}" for name, text in named_lines]
-    return Report(
-        status_report.document,
-        parts=[*lines],
-        next_step=status_report.next_command or "",
-    )
+    return Report(document, parts=[*lines], next_step=document["next"])
 
 
-def _make_status_lines(report: status.StatusReport) -> list[tuple[str, str]]:
+def describe_run(snapshot: Snapshot, run: RunProgress) -> str:
+    """Return a line about a run. It begins with its task if that is not in use."""
+    task = find_task_by_name(snapshot.tasks, run.batch.task, default=snapshot.task)
+    line = run.describe(task.nouns)
+    return line if task.name == snapshot.task.name else f"task {task.subject}: {line}"
+
+
+def _make_status_lines(snapshot: Snapshot, document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of `status` in order, as (name, text).
 
     Workspace, rows and cost are always there. Each other line is left out if there is nothing to
-    say. At most MAX_OPEN_BATCH_LINES open batches are listed.
+    say. At most MAX_OPEN_BATCH_LINES runs are listed.
     """
-    document: dict[str, Any] = report.document
+    subject = snapshot.ws.settings.task
     engine = "local engine" if document["backend"] == "local" else document["model"]
     lines = [
         ("workspace", f"{document['workspace']}, {engine}"),
-        (report.subject, _format_states(document[report.subject], document["gone"])),
+        (subject, _format_states(document[subject], document["gone"])),
     ]
     lines += [
         (name, format_member(document[member]))
         for name, member, format_member in ROW_LINES
         if document.get(member)
     ]
-    lines += [("under way", line) for line in report.open_batch_lines[:MAX_OPEN_BATCH_LINES]]
-    unlisted_count = len(report.open_batch_lines) - MAX_OPEN_BATCH_LINES
-    if unlisted_count > 0:
+    listed_runs = snapshot.runs[:MAX_OPEN_BATCH_LINES]
+    lines += [("under way", describe_run(snapshot, run)) for run in listed_runs]
+    unlisted_count = len(snapshot.runs) - len(listed_runs)
+    if unlisted_count:
         lines.append(("under way", f"{unlisted_count:,} more: `{CommandHint('batches')}`"))
     lines.append(("spent", _format_spent(document["spent"])))
     if document["index"] is not None:
@@ -81,9 +90,24 @@ def _make_status_lines(report: status.StatusReport) -> list[tuple[str, str]]:
         for name, member, format_member in OTHER_LINES
         if document.get(member)
     ]
-    if report.next_command is None:
+    if not document["next"]:
         lines.append(("next", "nothing to do"))
     return lines
+
+
+def describe_continuable_runs(ws: OpenWorkspace, task: Task, tasks: Sequence[Task]) -> list[str]:
+    """Return a line for each batch and live run of the task that `tag` continues, oldest first.
+
+    Held batches, whose replies seem to belong to other rows, are left out, because they wait for a
+    person. Live runs of living processes are left out, too.
+    """
+    with read_snapshot(ws, task, tasks) as snapshot:
+        return [
+            describe_run(snapshot, run)
+            for run in snapshot.task_runs
+            if not run.batch.is_held
+            if run.is_killed or run.batch.state is not BatchState.ASKING
+        ]
 
 
 def _format_duplicate_batch(batch: Mapping[str, Any]) -> str:

@@ -233,7 +233,7 @@ def _add_batch_figures(run: BatchRow, batch: BatchRow) -> BatchRow:
     """Return the batch `run` with the figures of `batch` added to its own.
 
     A sum is None if both values are None. State and end are those of `batch`, except if `batch` has
-    ended and `run` has not. `remote_done`, the requests that Gemini finished so far, becomes None.
+    ended and `run` has not.
     """
     sums: dict[str, Any] = {}
     for name in _SUMMED_COLUMNS:
@@ -243,7 +243,7 @@ def _add_batch_figures(run: BatchRow, batch: BatchRow) -> BatchRow:
 
     is_only_run_open = batch.is_finished and not run.is_finished
     latest = run if is_only_run_open else batch
-    return replace(run, state=latest.state, ended_at=latest.ended_at, remote_done=None, **sums)
+    return replace(run, state=latest.state, ended_at=latest.ended_at, **sums)
 
 
 def get_batch(tx: Connection, number: int) -> BatchRow:

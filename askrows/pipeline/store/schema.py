@@ -168,10 +168,11 @@ class BatchRow:
     create_sent_at: datetime | None
     # None if the reply to the create call was not seen.
     create_ended_at: datetime | None
-    # Name, state and finished requests of the batch at the API.
+    # Name and state of the batch at the API, and its own counts of ended and failed requests.
     remote_name: str | None
     remote_word: str | None
     remote_done: int | None
+    remote_failed: int | None
     submitted_at: datetime | None
     cancel_asked_at: datetime | None
     # When the result was on disk, or the batch failed.
@@ -251,6 +252,9 @@ class TagRunRow:
     why: str | None
     # A JSON list; see `skipped`.
     skips: str | None
+    # The distinct requests that its newest command planned, and the rows that they cover.
+    requests: int | None
+    rows: int | None
 
     @property
     def skipped(self) -> tuple[str, ...] | None:
@@ -541,7 +545,7 @@ tasks = Table(
 )
 
 # The number of this schema. Every change of a table adds 1.
-SCHEMA_NUMBER = 3
+SCHEMA_NUMBER = 4
 # The kind of the journal's lines about tables of tasks that askrows created, not adopted.
 TABLE_CREATED_EVENT = "table"
 _SQLITE_WORKSPACE = "SELECT 1 FROM sqlite_master WHERE name = 'askrows_workspace'"

@@ -16,7 +16,7 @@ from askrows.pipeline.core.report import Report, collect_error, format_fields, m
 from askrows.pipeline.core.settings import Budget
 from askrows.pipeline.core.states import ENDED_STATES, BatchState, Mode
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.ops.status import read_status
+from askrows.pipeline.ops.next_command import read_next_command
 from askrows.pipeline.run import preflight, run_units
 from askrows.pipeline.run.drive import complete_result
 from askrows.pipeline.run.pilot_run import check_or_run_pilot
@@ -234,7 +234,7 @@ def cancel_batch(ws: WorkspaceSession, number: int) -> Report:
 
 def _report_batch(ws: WorkspaceSession, number: int, message: str) -> Report:
     """Report what happened to a single batch."""
-    next_step = read_status(ws.workspace, ws.task, ws.tasks).next_command
+    next_step = read_next_command(ws.workspace, ws.task, ws.tasks)
     figures = {"batch": number, "said": message, "next": str(next_step or "")}
     return Report(figures, f"batch {number}: {message}", next_step=next_step)
 

@@ -488,7 +488,7 @@ class Workspace:
         The member `next` is the next command to type.
         """
         return self._run(
-            lambda ws: ResultDocument(status.read_status(ws.workspace, ws.task, ws.tasks).document),
+            lambda ws: ResultDocument(status.read_status(ws.workspace, ws.task, ws.tasks)),
             task,
         )
 

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from askrows.pipeline.batch import ingest
+from askrows.pipeline.batch.batch_plan import BatchPlan
 from askrows.pipeline.batch.budget import (
     check_budget_amount,
     correct_tag_start,
@@ -30,7 +31,7 @@ from askrows.pipeline.core.row_listing import RowFilter
 from askrows.pipeline.core.settings import Budget
 from askrows.pipeline.core.states import OPEN_STATES, Mode
 from askrows.pipeline.core.text import format_usd, plural
-from askrows.pipeline.ops import status
+from askrows.pipeline.ops import status_report
 from askrows.pipeline.quality import pilot
 from askrows.pipeline.run import decisions, preflight
 from askrows.pipeline.run.drive import complete_result, drive
@@ -119,7 +120,7 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         GateError: A pilot failed, is not over, or is required and missing; answers are stored.
         RemoteError, ConfigurationError: Another step failed; finished steps are kept.
     """
-    open_work = status.describe_continuable_batches(ws.workspace, ws.task, ws.tasks)
+    open_work = status_report.describe_continuable_runs(ws.workspace, ws.task, ws.tasks)
     ws = ws.copy_with_asked_rows(AskedRows(has_changed=options.refresh))
     ws = sync_and_recover_task(ws)
     ws.announce_placeholders()
@@ -289,7 +290,7 @@ def _tag_open_rows(
             version=ws.version,
             now=ws.now,
         )
-    run_number = _begin_or_continue_run(ws, options, started_at=started_at)
+    run_number = _begin_or_continue_run(ws, options, estimate.plan, started_at=started_at)
 
     _ask_in_chosen_mode(state, options, report)
     result = complete_result(state)
@@ -441,7 +442,7 @@ def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> tuple[Workspace
 
 
 def _begin_or_continue_run(
-    ws: WorkspaceSession, options: TagOptions, *, started_at: datetime
+    ws: WorkspaceSession, options: TagOptions, plan: BatchPlan, *, started_at: datetime
 ) -> int:
     """Record a new run, or continue the unfinished run of the task; return the run's number.
 
@@ -451,11 +452,14 @@ def _begin_or_continue_run(
     Args:
         ws: The workspace.
         options: The options of the command.
+        plan: The requests that the command will make, and the rows that they cover.
         started_at: The time since which the spending of a new run counts.
     """
     skipped_versions = ws.task.skipped_versions
     columns: dict[str, Any] = {
         "version": ws.version,
+        "requests": plan.requests,
+        "rows": plan.rows,
         "skips": None if skipped_versions is None else json.dumps(list(skipped_versions)),
     }
     if options.budget is not None:

@@ -533,8 +533,9 @@ class _Worker:
 
         Opens the workspace for reading once for each task.
         """
-        status_reports = []
+        status_documents = {}
         for name in self._task_names():
             with self._open_session(name, Access.READ, {}) as ws:
-                status_reports.append(read_status(ws.workspace, ws.task, ws.tasks))
-        return health.render_metrics(status_reports, self._error_counts)
+                document = read_status(ws.workspace, ws.task, ws.tasks)
+                status_documents[ws.settings.task] = document
+        return health.render_metrics(status_documents, self._error_counts)

@@ -15,16 +15,15 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import RootModel
 
 from askrows.pipeline.batch.budget import list_used_budgets
-from askrows.pipeline.batch.report import summarize_costs
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import NoProgress
-from askrows.pipeline.core.states import Mode
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.index.vectors import estimate_index_cost
-from askrows.pipeline.ops import status
+from askrows.pipeline.ops.next_command import choose_next_command, read_next_command
 from askrows.pipeline.quality.pilot import plan_next_pilot
 from askrows.pipeline.run.preflight import estimate_rows
+from askrows.pipeline.run.snapshot import read_snapshot
 from askrows.pipeline.store import workspace
 from askrows.pipeline.tasks.announcements import describe_first_upload
 from askrows.web.app_state import AppState
@@ -40,6 +39,8 @@ Usd = Annotated[float, Query(ge=0.0, allow_inf_nan=False)]
 # With more open rows than this, the next step is priced only on request.
 MAX_AUTO_PRICED_ROWS = 5_000
 MAX_DISPLAYED_WORK = 4
+# Runs that the state of a task names; the page of runs lists all.
+MAX_STATE_RUNS = 3
 # Button texts of next steps. Other steps are links to another page.
 BUTTON_LABELS = {
     "tag": "Ask the {open} waiting {many}",
@@ -84,9 +85,8 @@ def get_next(app_state: PageState, task: str) -> dict[str, Any]:
     If the page can run the step, `command` names it and `plan` contains its requests and cost.
     """
     with app_state.open_to_read(task) as ws:
-        return _next_step_document(
-            ws, status.read_status(ws.workspace, ws.task, ws.tasks).next_command
-        )
+        next_step = read_next_command(ws.workspace, ws.task, ws.tasks)
+        return _next_step_document(ws, next_step)
 
 
 @router.post("/api/tasks/{task}/next", status_code=202)
@@ -99,7 +99,7 @@ def begin_next(app_state: PageState, task: str, step: str, cost: Usd = 0.0) -> J
     before anything is sent.
     """
     with app_state.open_to_read(task) as ws:
-        next_step = status.read_status(ws.workspace, ws.task, ws.tasks).next_command
+        next_step = read_next_command(ws.workspace, ws.task, ws.tasks)
     if next_step is None or step != str(next_step) or not button_command(next_step):
         raise RequestRefusedError(
             409,
@@ -170,31 +170,31 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
     with app_state.open_to_read(task) as ws:
         # Work that is over in this list has its rows in the counts, because they are read later.
         work_documents = list_displayed_work(app_state.background_work, ws.settings.task)
-        report = status.read_status(ws.workspace, ws.task, ws.tasks)
-        document = report.document
-
-        # It differs after rows were asked, answered, corrected or imported.
-        position = ws.store.query(workspace.last_row_change, ws.task.name)
-        rows_version = f"{position}.{short_hash(str(report.counts))}"
-        costs = summarize_costs(ws.store, [ws.task], group_key="task", task_name=ws.task.name)
+        with read_snapshot(ws.workspace, ws.task, ws.tasks) as snapshot:
+            next_command = choose_next_command(snapshot)
+            # It differs after rows were asked, answered, corrected or imported.
+            position = workspace.last_row_change(snapshot.tx, ws.task.name)
+            rows_version = f"{position}.{short_hash(str(snapshot.counts))}"
+            values = {
+                "counts": snapshot.counts,
+                "state_words": snapshot.rows.words_by_state,
+                "runs": snapshot.task_runs,
+                "spending": snapshot.task_spending,
+                "doubtful_count": snapshot.doubtful_counts.doubtful,
+            }
         response = render_page(
             app_state,
             "parts/state.html",
             ws,
             "rows",
-            counts=report.counts,
-            state_words=report.state_words,
-            eta_s=next((run["eta_s"] for run in report.live_runs), None),
-            has_stopped_run=any(run["state"] == "killed" for run in report.live_runs),
-            api_batch_count=sum(batch.mode is Mode.BATCH for batch in report.open_batches),
-            costs=costs["total"],
+            **values,
             budgets=list_used_budgets(ws),
-            doubtful=document.get("doubtful") or {"count": 0},
-            next_step=document["next"],
-            command=button_command(report.next_command),
+            next_step=str(next_command or ""),
+            command=button_command(next_command),
             work_documents=[
                 {**work, "summary": summarize_ended_asking(work)} for work in work_documents
             ],
+            max_listed_runs=MAX_STATE_RUNS,
             max_auto_priced_rows=MAX_AUTO_PRICED_ROWS,
             rows_version=rows_version,
             stoppable_commands=STOPPABLE_COMMANDS,
@@ -208,13 +208,14 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
 def render_next(app_state: PageState, task: str) -> HTMLResponse:
     """Render the button of the next step with its cost, or nothing if there is no button."""
     with app_state.open_to_read(task) as ws:
-        report = status.read_status(ws.workspace, ws.task, ws.tasks)
-        next_step = _next_step_document(ws, report.next_command)
+        with read_snapshot(ws.workspace, ws.task, ws.tasks) as snapshot:
+            next_command = choose_next_command(snapshot)
+            # A stopped run's rows stay claimed until the next step, which asks them again.
+            row_count = snapshot.counts.open or snapshot.counts.claimed
+        next_step = _next_step_document(ws, next_command)
         if not next_step["command"]:
             return HTMLResponse("")
 
-        # A stopped run's rows stay claimed until the next step, which asks them again.
-        row_count = report.counts.open or report.counts.claimed
         nouns = ws.task.nouns
         noun = nouns.singular if row_count == 1 else nouns.plural
         label = BUTTON_LABELS[next_step["command"]].format(open=f"{row_count:,}", many=noun)

@@ -12,9 +12,9 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from askrows.pipeline.experts import tags
-from askrows.pipeline.ops import status
 from askrows.pipeline.quality.report import read_newest_report
 from askrows.pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
+from askrows.pipeline.run.snapshot import read_snapshot
 from askrows.web.app_state import PEOPLE_TASK
 from askrows.web.render import PageState, join_value_texts, render_page
 from askrows.web.views.version_accuracy import VersionText, find_version_accuracy
@@ -47,10 +47,10 @@ def render_quality(
         )
         newest_report = read_newest_report(ws.data, ws.task.name)
         samples = _sample_values(newest_report) if newest_report else []
-        with ws.store.read() as tx:
-            titles = ws.task.select_task_rows(tx).read_titles(
-                tx, [sample["id"] for sample in samples]
-            )
+        with read_snapshot(ws.workspace, ws.task, ws.tasks) as snapshot:
+            sampled_ids = [sample["id"] for sample in samples]
+            titles = snapshot.rows.read_titles(snapshot.tx, sampled_ids)
+            parked_counts = snapshot.parked_counts
         return render_page(
             app_state,
             "quality.html",
@@ -58,7 +58,7 @@ def render_quality(
             "quality",
             report=newest_report,
             samples=samples,
-            parked_counts=status.read_status(ws.workspace, ws.task, ws.tasks).document["parked"],
+            parked_counts=parked_counts,
             titles=titles,
             tag_report=tags.count_tags(ws.store) if subject == PEOPLE_TASK else None,
             max_listed_tags=MAX_LISTED_TAGS,

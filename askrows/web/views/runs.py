@@ -26,7 +26,7 @@ from askrows.pipeline.batch.run_report import (
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import Mode
-from askrows.pipeline.ops import status
+from askrows.pipeline.run.snapshot import read_snapshot
 from askrows.pipeline.store import batches
 from askrows.web.app_state import AppState
 from askrows.web.background_work import BackgroundJob
@@ -115,21 +115,17 @@ def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]
 
     Each run is a document of `_make_run_values`, to which these members are added:
 
-    - `live`: the progress of a live run that is not over, else None.
-    - `wait`: the `BatchWait` of a batch that waits at the API, else None.
+    - `progress`: the `RunProgress` of a run that is not over, else None.
     - `commonest_failure`: the most frequent reason of its failures, or "".
     """
-    status_report = status.read_status(ws.workspace, ws.task, ws.tasks)
-    progress_by_number = {run["number"]: run for run in status_report.live_runs}
-    with ws.store.read() as tx:
+    with read_snapshot(ws.workspace, ws.task, ws.tasks) as snapshot:
+        progress_by_number = {run.number: run for run in snapshot.runs}
         documents = []
-        for run in list_newest_runs(tx, limit=MAX_LISTED_RUNS):
+        for run in list_newest_runs(snapshot.tx, limit=MAX_LISTED_RUNS):
             values = _make_run_values(app_state, run, ws.now())
-            number = values["number"]
-            values["live"] = progress_by_number.get(number)
-            values["wait"] = status_report.waits_by_number.get(number)
+            values["progress"] = progress_by_number.get(values["number"])
             task = ws.find_task(run.batch.task)
-            values["commonest_failure"] = run.describe_commonest_failure(tx, task)
+            values["commonest_failure"] = run.describe_commonest_failure(snapshot.tx, task)
             documents.append(values)
     return documents
 

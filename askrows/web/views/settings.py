@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from askrows.pipeline.index.vectors import estimate_index_cost
-from askrows.pipeline.ops import status
+from askrows.pipeline.run.snapshot import read_snapshot
 from askrows.web.render import PageState, has_running, render_page
 from askrows.web.views.command_api import INDEX_EVENT
 
@@ -37,14 +37,16 @@ def render_search_index(app_state: PageState, task: str) -> HTMLResponse:
         # Work that ends while the index is read counts as running: the part loads itself again.
         work = app_state.background_work.find_newest(f"index {ws.settings.task}")
         work_documents = {} if work is None else {"index": work.document}
-        report = status.read_status(ws.workspace, ws.task, ws.tasks)
+        with read_snapshot(ws.workspace, ws.task, ws.tasks) as snapshot:
+            index_document = snapshot.index_document
+            can_build = bool(snapshot.counts.done)
         response = render_page(
             app_state,
             "parts/index.html",
             ws,
             "search",
-            index=report.document["index"],
-            can_build=bool(report.counts.done),
+            index=index_document,
+            can_build=can_build,
             cost=estimate_index_cost(ws.workspace, ws.service, ws.task),
             work_documents=work_documents,
         )

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from askrows.pipeline.ops import listed_rows, status
+from askrows.pipeline.ops import listed_rows
+from askrows.web.views import settings
 from askrows.web.views.row import ASK_WORK_KIND
 from tests.lab import Workspace
 from tests.page import LONG_S, Page
@@ -19,7 +20,7 @@ PERSON = {"username": "ada"}
 @pytest.mark.parametrize(
     ("path", "work_names", "reader"),
     [
-        ("/parts/index?task=experts", ("index experts", ""), (status, "read_status")),
+        ("/parts/index?task=experts", ("index experts", ""), (settings, "read_snapshot")),
         (
             "/parts/row?task=experts&key=ada",
             (ASK_WORK_KIND.format("experts"), "ada"),

@@ -1,0 +1,356 @@
+"""One account of the state of a workspace and its task in use: the `Snapshot`.
+
+`status`, the next step, the page and the progress of runs read it. All of it is read in one
+transaction, and each part when it is first asked for, so that a caller pays only for its parts.
+
+- A held batch is not ingested, because its replies seem to belong to other rows.
+- A row is doubtful if its answer has a low confidence.
+- A live run is a series of live batches of one command; it is killed if its process is dead.
+"""
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from askrows.pipeline.batch import batch_files
+from askrows.pipeline.batch.budget import find_quota_refusal
+from askrows.pipeline.batch.report import BatchWait, describe_version, find_waits
+from askrows.pipeline.core.command_hint import CommandHint
+from askrows.pipeline.core.errors import AskrowsError
+from askrows.pipeline.core.states import BatchState, Mode
+from askrows.pipeline.index.builds import Builds, count_stale
+from askrows.pipeline.index.indexed_tasks import is_task_indexed
+from askrows.pipeline.rows.row_state import StateCounts
+from askrows.pipeline.rows.source import read_file_stamp
+from askrows.pipeline.rows.task_rows import TaskRows
+from askrows.pipeline.run.progress import RunProgress, measure_run
+from askrows.pipeline.store import answers, batches, claims, runs
+from askrows.pipeline.store.batches import BatchRow
+from askrows.pipeline.store.confidences import has_decisions
+from askrows.pipeline.store.database import Connection
+from askrows.pipeline.store.money import Spending, calculate_batch_spending, sum_spending
+from askrows.pipeline.tasks.task import IndexedTask, Task
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
+
+
+@dataclass(frozen=True)
+class DoubtfulCounts:
+    """Rows whose preferred answer has a confidence, and which of them are doubtful."""
+
+    # Rows with a confidence below the setting DOUBTFUL that nobody reviewed.
+    doubtful: int
+    # All rows with a confidence.
+    answered: int
+    # The SQL condition of the doubtful rows, as `items` takes it.
+    condition: str
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The state of a workspace and its task in use, at the time of one transaction.
+
+    Its parts can be read until the transaction ends.
+    """
+
+    ws: OpenWorkspace
+    # The task in use, in the version that its file declares now.
+    task: Task
+    # The version of that file, if it is not the recorded one; else "".
+    file_version: str
+    # All tasks of the workspace.
+    tasks: Sequence[Task]
+    tx: Connection
+    # Compare the index with all rows, to find changes by other programs.
+    is_exact: bool = False
+
+    # Rows
+
+    @cached_property
+    def rows(self) -> TaskRows:
+        """Return the rows of the task in use."""
+        return self.task.select_task_rows(self.tx)
+
+    @cached_property
+    def counts(self) -> StateCounts:
+        """Return the number of rows in each state."""
+        return self.rows.count_states(self.tx)
+
+    @cached_property
+    def marked_count(self) -> int:
+        """Return the number of stale rows that a person asked for again."""
+        if not self.counts.stale:
+            return 0
+        return self.rows.count_by_state(self.tx, self.rows.is_marked).stale
+
+    @cached_property
+    def parked_reasons(self) -> Mapping[str, str]:
+        """Return the reason of each parked row, by row id."""
+        parked_rows = claims.parked_rows(
+            self.tx, self.task.name, prompt_version=self.task.parked_version
+        )
+        return {row_id: reason for row_id, reason, _ in parked_rows}
+
+    @cached_property
+    def parked_counts(self) -> dict[str, int]:
+        """Return the number of parked rows for each reason, the most frequent first."""
+        return dict(Counter(self.parked_reasons.values()).most_common())
+
+    @cached_property
+    def doubtful_counts(self) -> DoubtfulCounts:
+        """Return the number of doubtful rows; both numbers are 0 if no row has a confidence."""
+        grid = self.task.make_grid(self.tx)
+        doubtful_count, answered_count = grid.count_doubtful_rows(self.tx)
+        condition = f"{grid.judgements.doubtful_name} = true"
+        return DoubtfulCounts(doubtful_count, answered_count, condition)
+
+    @cached_property
+    def syntax_error(self) -> str:
+        """Return the syntax error of the task's file, or ""."""
+        user_file = self.task.user_file
+        return "" if user_file is None else user_file.describe_syntax_error()
+
+    @cached_property
+    def changed_source(self) -> str:
+        """Return the name of the task's row file if it changed since it was read, else ""."""
+        record = self.task.user_file.record if self.task.user_file is not None else None
+        if record is None or record.items_stamp is None:
+            return ""
+        path = Path(record.items)
+        stamp = read_file_stamp(path)
+        return path.name if stamp not in {None, record.items_stamp} else ""
+
+    @cached_property
+    def other_answered_tasks(self) -> list[str]:
+        """Return the names of the other tasks that have answers, as users type them."""
+        answered_tasks = answers.tasks_with_versions(self.tx)
+        return [
+            other.subject
+            for other in self.tasks
+            if other.name in answered_tasks and other.name != self.task.name
+        ]
+
+    # Batches and runs
+
+    @cached_property
+    def batches(self) -> list[BatchRow]:
+        """Return the batches of all tasks, oldest first."""
+        return batches.batches_in_states(self.tx)
+
+    @cached_property
+    def task_batches(self) -> list[BatchRow]:
+        """Return the batches of the task in use, oldest first."""
+        return [batch for batch in self.batches if batch.task == self.task.name]
+
+    @cached_property
+    def waits(self) -> Mapping[int, BatchWait]:
+        """Return how long each submitted batch waits at the API; empty with the local engine."""
+        if self.ws.backend == "local":
+            return {}
+        return find_waits(self.batches, now=self.ws.now())
+
+    @cached_property
+    def runs(self) -> list[RunProgress]:
+        """Return the batches and live runs of all tasks that are not over, of any process."""
+        parts_by_number: dict[int, list[BatchRow]] = {}
+        for batch in self.batches:
+            if batch.mode.claims_rows:
+                parts_by_number.setdefault(batch.run or batch.number, []).append(batch)
+        killed_numbers = set[int]()
+        if any(batch.state is BatchState.ASKING for batch in self.batches):
+            dead_batches = batch_files.find_dead_batches(self.ws.store, self.ws.locks)
+            killed_numbers = {batch.run or batch.number for batch in dead_batches}
+        return [
+            measure_run(
+                self.ws.data,
+                parts,
+                runs.find_unfinished_run(self.tx, parts[0].task),
+                is_killed=number in killed_numbers,
+                wait=self.waits.get(number),
+                now=self.ws.now(),
+            )
+            for number, parts in parts_by_number.items()
+            if not all(part.is_finished for part in parts)
+        ]
+
+    @cached_property
+    def task_runs(self) -> list[RunProgress]:
+        """Return the batches and live runs of the task in use that are not over."""
+        return [run for run in self.runs if run.batch.task == self.task.name]
+
+    @cached_property
+    def batch_counts(self) -> Counter[BatchState]:
+        """Return the batches of the task in use by state, without held ones."""
+        return Counter(batch.state for batch in self.task_batches if not batch.is_held)
+
+    @cached_property
+    def has_killed_run(self) -> bool:
+        """Return whether a live run of the task in use is not over, and its process is dead."""
+        return any(run.is_killed for run in self.task_runs)
+
+    @cached_property
+    def held_step(self) -> CommandHint | None:
+        """Return the command for the held batches of the task in use; None if none is held.
+
+        A result is worth a second download. If that brings the same result for all held batches,
+        the first of them is given up, so that its rows are asked again.
+        """
+        held_numbers = [batch.number for batch in self.task_batches if batch.is_held]
+        for number in held_numbers:
+            if not batches.has_same_result(self.tx, number):
+                return self.task.nouns.command("batch-poll", batch=number)
+        if held_numbers:
+            return self.task.nouns.command("batch-cancel", batch=held_numbers[0])
+        return None
+
+    @cached_property
+    def is_waiting_for_quota(self) -> bool:
+        """Return whether an unsent batch of the task waits until submitted ones free their quota.
+
+        That is if the API has refused a prepared batch before, or if it would refuse the oldest one
+        by our own count. False if no batch of the task is submitted. Also False if it is unclear
+        whether the API created a batch, because the next submission must find out first.
+        """
+        states = {batch.state for batch in self.task_batches}
+        prepared_batches = [
+            batch for batch in self.task_batches if batch.state is BatchState.PREPARED
+        ]
+        is_unclear = BatchState.SUBMITTING in states
+        if not prepared_batches or is_unclear or BatchState.SUBMITTED not in states:
+            return False
+        if any(batch.tries and batch.upload for batch in prepared_batches):
+            return True
+        return bool(find_quota_refusal(self.tx, prepared_batches[0], self.ws.settings))
+
+    # Versions and costs
+
+    @cached_property
+    def model_name(self) -> str:
+        """Return the name of the model that the task asks."""
+        return self.task.choose_model_name(self.ws.settings, self.ws.backend)
+
+    @cached_property
+    def version_document(self) -> dict[str, Any]:
+        """Return the version that asks, with its newest pilot; see `describe_version`."""
+        return describe_version(self.tx, self.task, self.model_name)
+
+    @cached_property
+    def is_decided(self) -> bool:
+        """Return whether the open rows are asked in the mode decide, as earlier ones were.
+
+        Rows of this version, or all rows of earlier versions, were asked in the mode.
+        """
+        if has_decisions(self.tx, self.task.name, self.task.prompt_version):
+            return True
+        # A closed task that only decisions answered is asked by decisions in a new version, too.
+        modes = {batch.mode for batch in self.task_batches if batch.mode.claims_rows}
+        return modes == {Mode.DECIDE} and self.task.is_closed
+
+    @cached_property
+    def task_spending(self) -> Spending:
+        """Return the spending of the task in use, without its unsent and duplicate batches."""
+        amounts = [
+            calculate_batch_spending(batch)
+            for batch in self.task_batches
+            if batch.state is not BatchState.PREPARED
+        ]
+        return Spending(*map(sum, zip(Spending(), *amounts, strict=True)))
+
+    @cached_property
+    def spent(self) -> dict[str, float]:
+        """Return {actual, estimated, lost} of all tasks in USD, for JSON.
+
+        - `actual`: cost of the batches
+        - `lost`: estimated cost of requests that may have been paid for and got no reply
+        - `estimated`: `lost` and the estimated cost of running batches, without unsent ones
+        """
+        actual_cost = sum((batch.cost or 0.0 for batch in self.batches), 0.0)
+        unsent_cost = sum(
+            batch.estimated_cost for batch in self.batches if batch.state is BatchState.PREPARED
+        )
+        spending = sum_spending(self.tx)
+        estimated_cost = max(0.0, spending.lost_usd + spending.under_way_usd - unsent_cost)
+        return {
+            "actual": round(actual_cost, 6),
+            "estimated": round(estimated_cost, 6),
+            "lost": round(spending.lost_usd, 6),
+        }
+
+    # Index
+
+    @cached_property
+    def index_document(self) -> dict[str, Any] | None:
+        """Return the build in service of the task's index, for JSON; None if it has no index."""
+        if self.task.index is None or not is_task_indexed(self.ws, self.task):
+            return None
+        return self._describe_index(self.task.index)
+
+    def _describe_index(self, indexed_task: IndexedTask) -> dict[str, Any]:
+        """Return the build in service of an index, for JSON.
+
+        Returns:
+            `count`, `model`, `dim`, `behind` (number of outdated entries), `build`, `built_at`,
+            `refused` (the name of each row whose text the embedding model refused, and the reason),
+            and `model_differs` (whether the settings name another model or dim). If there is no
+            build, `count` is 0, `refused` and `model_differs` are missing, and all members except
+            `count` and `behind` are null. If the build is damaged, `problem` is the error message.
+        """
+        settings = self.ws.settings
+        document: dict[str, Any] = {
+            "count": 0,
+            "model": None,
+            "dim": None,
+            "build": None,
+            "built_at": None,
+        }
+        builds = Builds(settings.data, indexed_task.folder)
+        try:
+            manifest = builds.read_current_manifest()
+            if manifest is not None:
+                with builds.open_current() as index:
+                    behind = count_stale(indexed_task, self.tx, index, exact=self.is_exact)
+                names = self.rows.read_names(self.tx, list(manifest.refused))
+                model_name = settings.embedding_model.removeprefix("models/")
+                return {
+                    "count": manifest.count,
+                    "model": manifest.model,
+                    "dim": manifest.dim,
+                    "behind": behind,
+                    "build": manifest.number,
+                    "built_at": manifest.built_at.isoformat(),
+                    "refused": [
+                        {"name": names.get(entry_id, entry_id), "reason": refused_text.reason}
+                        for entry_id, refused_text in manifest.refused.items()
+                    ],
+                    "model_differs": (manifest.model, manifest.dim) != (model_name, settings.dim),
+                }
+        except AskrowsError as error:
+            document["problem"] = error.message
+
+        document["behind"] = count_stale(indexed_task, self.tx, None)
+        return document
+
+
+@contextlib.contextmanager
+def read_snapshot(
+    ws: OpenWorkspace, task: Task, tasks: Sequence[Task], *, is_exact: bool = False
+) -> Iterator[Snapshot]:
+    """Read a snapshot for the length of a block; nothing is changed.
+
+    Args:
+        ws: The workspace.
+        task: The task in use.
+        tasks: All tasks of the workspace.
+        is_exact: Find changes by other programs, too: the index is always compared with the rows.
+            If false, it is compared only if a command changed rows since the build.
+    """
+    # It is imported here, because most commands do not need it.
+    from askrows.pipeline.tasks import task_registry
+
+    with ws.store.read() as tx:
+        present_task = task_registry.copy_with_version_in_file(task)
+        file_version = "" if present_task is task else present_task.prompt_version
+        yield Snapshot(ws, present_task, file_version, tasks, tx, is_exact)
