@@ -130,6 +130,7 @@ COMMANDS = {
         function_path="row_commands:status",
         summary="See rows, batches, cost and index, and the next command.",
         access="read",
+        local_options=("watch",),
         may_span_tasks=True,
         page_access="read",
     ),

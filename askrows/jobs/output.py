@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TextIO
@@ -256,6 +256,33 @@ def _draw_table(rows: Sequence[Sequence[str]], columns: Sequence[tuple[str, bool
     for row in rows:
         table.add_row(*(Text(cell, style=CELL_STYLES.get(cell, "")) for cell in row))
     Console().print(table)
+
+
+@contextlib.contextmanager
+def show_changing_lines() -> "Iterator[Callable[[Sequence[str]], None]]":
+    """Yield a function that prints lines on standard output in the place of its former lines.
+
+    A pipe gets new lines each time, but not within LOG_INTERVAL_S.
+    """
+    if sys.stdout.isatty():
+        from rich.live import Live
+        from rich.text import Text
+
+        with Live(auto_refresh=False, transient=True) as live:
+            yield lambda lines: live.update(Text("\n".join(map(printable, lines))), refresh=True)
+        return
+
+    next_print_at = time.monotonic()
+
+    def print_lines(lines: Sequence[str]) -> None:
+        nonlocal next_print_at
+        if time.monotonic() >= next_print_at:
+            next_print_at = time.monotonic() + LOG_INTERVAL_S
+            for line in lines:
+                print_line(f"{time_of_day()} {line}")
+            sys.stdout.flush()
+
+    yield print_lines
 
 
 class TerminalProgress:

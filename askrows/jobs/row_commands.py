@@ -31,7 +31,7 @@ from askrows.jobs.options import (
     WhereCondition,
     check_exclusive,
 )
-from askrows.jobs.output import system_user
+from askrows.jobs.output import show_changing_lines, system_user
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.declaration import ReadOptions
@@ -44,7 +44,7 @@ from askrows.pipeline.experts import table as people_table
 from askrows.pipeline.experts import tags as expert_tags
 from askrows.pipeline.experts.tags import Document
 from askrows.pipeline.ops import listed_rows
-from askrows.pipeline.ops.status_report import report_status
+from askrows.pipeline.ops.status_report import report_status, watch_runs
 from askrows.pipeline.tasks import corrections, row_export
 from askrows.pipeline.tasks.task_values import ExportOptions
 from askrows.pipeline.workflows import correct_rows
@@ -64,6 +64,9 @@ def status(
         bool,
         Parameter("Compare the index with all rows, to find changes by other programs."),
     ] = False,
+    watch: Annotated[
+        bool, Parameter("Follow the runs under way, of any process, until they end.")
+    ] = False,
 ) -> Report:
     """Show rows by state, open batches, cost (USD), the index, and the next command.
 
@@ -71,7 +74,14 @@ def status(
 
     Rows of a large table of another program are counted from time to time; the time of the count is
     printed.
+
+    With --watch, a terminal shows the progress of all runs every second, a pipe every five seconds.
+    Ctrl-C ends only the watching.
     """
+    if watch:
+        check_exclusive("nothing was shown", watch=watch, json=should_print_json() or None)
+        with show_changing_lines() as show_lines:
+            watch_runs(ws.workspace, ws.task, ws.tasks, show_lines=show_lines)
     return report_status(ws.workspace, ws.task, ws.tasks, exact=exact)
 
 

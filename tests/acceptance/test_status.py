@@ -54,7 +54,7 @@ def test_stopped_run_is_listed_and_continued(workspace: Workspace, api: Engine) 
     put_letters(workspace)
     kill_live_run(workspace, api, call_count=2)
     output = workspace.run_command("status").output
-    progress = r"under way +live run 1, 6 rows, stopped for .*; \d repl(y|ies)"
+    progress = r"under way +live run 1, 6 rows, stopped for .*; \d of 6 done"
     assert re.search(progress, output)
     assert next_step(output) == ["askrows", "tag", "--task", TASK]
 

@@ -10,19 +10,17 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from askrows.pipeline.batch.budget import quota_day
 from askrows.pipeline.batch.session import WorkspaceSession
-from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.report import EstimatedCost, Report, make_table
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.core.states import BatchState, Mode, remote_state
+from askrows.pipeline.core.states import BatchState, Mode
 from askrows.pipeline.core.text import duration_in_words, format_usd
-from askrows.pipeline.gemini.models import MAX_BATCH_AGE, TARGET_BATCH_AGE, Model, load_models
+from askrows.pipeline.gemini.models import Model, load_models
 from askrows.pipeline.store import batches, claims, money, runs
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection, Store
@@ -177,75 +175,6 @@ def make_batch_summary(batch: BatchRow, *, now: datetime) -> BatchSummary:
     is_never_sent = batch.state is BatchState.FAILED and batch.remote_name is None
     estimated_cost = 0.0 if is_never_sent else batch.estimated_cost
     return BatchSummary(batch, age, estimated_cost, is_actual=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchWait:
-    """How long a batch has waited at the API."""
-
-    batch: int
-    elapsed_s: float
-    # When the API ends the batch.
-    expires_at: datetime
-    # When this was computed.
-    now: datetime
-
-    @property
-    def is_slow(self) -> bool:
-        """Return whether the batch has waited longer than Google's target."""
-        return self.elapsed_s > TARGET_BATCH_AGE.total_seconds()
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Return the wait for JSON."""
-        return {
-            "batch": self.batch,
-            "elapsed_s": round(self.elapsed_s),
-            "is_slow": self.is_slow,
-            "expires_at": self.expires_at.isoformat(),
-        }
-
-    def describe(self) -> str:
-        """Return a note that the batch is slow; "" if it is not.
-
-        The note has the time of the batch's expiry, and the command that asks its rows in another
-        mode.
-        """
-        if not self.is_slow:
-            return ""
-        target_text = duration_in_words(TARGET_BATCH_AGE.total_seconds())
-        notes = [f"longer than Google's target of {target_text}"]
-        expiry_text = "expires" if self.expires_at > self.now else "should have expired"
-        notes.append(f"{expiry_text} at {self.expires_at:%Y-%m-%d %H:%M} UTC")
-        move = CommandHint("batch-move", batch=self.batch, to=Mode.FLEX.value)
-        notes.append(f"`{move}` asks its rows in another mode")
-        return "; ".join(notes)
-
-
-def find_waits(open_batches: Iterable[BatchRow], *, now: datetime) -> dict[int, BatchWait]:
-    """Return the wait of each submitted batch that is not over at the API, by batch number.
-
-    A wait is the time since the batch was created. A creation time in the future was recorded by a
-    wrong clock, and counts as now. Live batches, batches in other states, and batches that the API
-    reported as over are left out.
-
-    Args:
-        open_batches: The batches to look at. The local engine's batches must not be among them.
-    """
-    waits = {}
-    for batch in open_batches:
-        if batch.mode is not Mode.BATCH or batch.state is not BatchState.SUBMITTED:
-            continue
-        if remote_state(batch.remote_word).is_final:
-            continue
-        sent_at = min(now, batch.create_sent_at or batch.submitted_at or batch.created_at)
-        waits[batch.number] = BatchWait(
-            batch=batch.number,
-            elapsed_s=(now - sent_at).total_seconds(),
-            expires_at=sent_at + MAX_BATCH_AGE,
-            now=now,
-        )
-    return waits
 
 
 def report_costs(ws: WorkspaceSession, group_key: str) -> Report:

@@ -344,7 +344,8 @@ def people_table(tx: Connection) -> TaskRows:
         tagged, _has_model_tags(), ~answers.is_answered(TASK, row_id, answers.PERSON)
     )
     is_askable_again = has_model_tags & has_bio
-    is_emptied = func.coalesce(and_(~has_bio, has_changed, has_model_tags), false())
+    # SQLite evaluates all arguments of a function, so a row with a biography must not call it.
+    is_emptied = and_(~has_bio, func.coalesce(and_(has_changed, has_model_tags), false()))
     return TaskRows(
         TASK,
         experts,

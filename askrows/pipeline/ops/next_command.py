@@ -47,21 +47,20 @@ def choose_next_command(snapshot: Snapshot) -> CommandHint | None:
 def _choose_batch_command(snapshot: Snapshot) -> CommandHint | None:
     """Return the command that continues batches or dead runs; None if none is to be continued."""
     nouns = snapshot.task.nouns
-    batch_counts = snapshot.batch_counts
-    unsent_count = batch_counts[BatchState.SUBMITTING] + batch_counts[BatchState.PREPARED]
-    has_batches = (
-        unsent_count or batch_counts[BatchState.DOWNLOADED] or batch_counts[BatchState.SUBMITTED]
-    )
+    states = {batch.state for batch in snapshot.task_batches if not batch.is_held}
+    has_unsent = bool(states & {BatchState.SUBMITTING, BatchState.PREPARED})
+    has_batches = has_unsent or bool(states & {BatchState.DOWNLOADED, BatchState.SUBMITTED})
     # The command that asks rows also continues the batches of an unfinished pilot.
-    if snapshot.has_killed_run or (has_batches and _is_in_pilot(snapshot)):
+    is_in_pilot = has_batches and snapshot.pilot is not None and snapshot.pilot["verdict"] is None
+    if any(run.is_killed for run in snapshot.task_runs) or is_in_pilot:
         return _choose_ask_command(snapshot)
-    if batch_counts[BatchState.DOWNLOADED]:
+    if BatchState.DOWNLOADED in states:
         return nouns.command("batch-ingest")
     if snapshot.is_waiting_for_quota:
         return nouns.command("batch-poll")
-    if unsent_count:
+    if has_unsent:
         return nouns.command("batch-submit")
-    if batch_counts[BatchState.SUBMITTED]:
+    if BatchState.SUBMITTED in states:
         return nouns.command("batch-poll")
     return snapshot.held_step
 
@@ -97,12 +96,6 @@ def _choose_fill_command(snapshot: Snapshot) -> CommandHint | None:
     return snapshot.task.fill_hint.step
 
 
-def _is_in_pilot(snapshot: Snapshot) -> bool:
-    """Return whether the newest pilot of the version is not over."""
-    pilot = snapshot.version_document.get("pilot")
-    return pilot is not None and pilot["verdict"] is None
-
-
 def _needs_index(snapshot: Snapshot) -> bool:
     """Return whether the index is to be built, because it is behind or of another model.
 
@@ -128,7 +121,7 @@ def _choose_ask_command(snapshot: Snapshot) -> CommandHint:
       continued or repeated. Otherwise `tag` gets the mode decide if earlier rows were asked in it.
     """
     nouns = snapshot.task.nouns
-    pilot = snapshot.version_document.get("pilot")
+    pilot = snapshot.pilot
     verdict = pilot["verdict"] if pilot else None
     if not snapshot.task.needs_pilot:
         if pilot and verdict in {None, "failed"}:

@@ -69,7 +69,7 @@ def make_status_document(snapshot: Snapshot) -> dict[str, Any]:
         "twins": _list_duplicates(snapshot),
         "gone": snapshot.counts.gone,
         "stale": _describe_stale(snapshot),
-        "doubtful": _describe_doubtful(snapshot),
+        "doubtful": snapshot.doubtful_document,
         "foreign_records": task.describe_foreign_records(tx),
         "spent": snapshot.spent,
         "backend": workspace_row.backend or snapshot.ws.backend,
@@ -84,7 +84,7 @@ def make_status_document(snapshot: Snapshot) -> dict[str, Any]:
         "parked": snapshot.parked_counts,
         "others": snapshot.other_answered_tasks,
         "file_version": snapshot.file_version,
-        "waiting": [wait.document for wait in snapshot.waits.values()],
+        "waiting": [run.wait for run in snapshot.runs if run.wait],
         "under_way": [run.document for run in snapshot.runs],
         "failures": _describe_failures(snapshot),
         "next": str(choose_next_command(snapshot) or ""),
@@ -139,26 +139,6 @@ def _describe_stale(snapshot: Snapshot) -> dict[str, Any] | None:
     marked_count = snapshot.marked_count
     command = snapshot.task.nouns.command("tag", refresh=True if marked_count < count else None)
     return {"count": count, "marked": marked_count, "hint": f"`{command}` asks about them again"}
-
-
-def _describe_doubtful(snapshot: Snapshot) -> dict[str, Any] | None:
-    """Return {count, answered, below, hint} of doubtful rows; None if no row has a confidence.
-
-    - `count`: rows whose preferred answer has a confidence below the setting DOUBTFUL, and was not
-      reviewed
-    - `answered`: rows whose preferred answer has a confidence; other answered rows do not count
-    - `below`: the setting DOUBTFUL
-    - `hint`: the command that lists the doubtful rows
-    """
-    counts = snapshot.doubtful_counts
-    if not counts.answered:
-        return None
-    return {
-        "count": counts.doubtful,
-        "answered": counts.answered,
-        "below": snapshot.ws.settings.doubtful,
-        "hint": str(snapshot.task.nouns.command("items", where=counts.condition)),
-    }
 
 
 def _describe_failures(snapshot: Snapshot) -> dict[str, Any] | None:

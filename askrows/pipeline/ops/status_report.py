@@ -23,6 +23,9 @@ MIN_NAME_WIDTH = 11
 # The output fits one page: at most this many lines of open batches, and reasons of failures.
 MAX_OPEN_BATCH_LINES = 10
 MAX_REASONS = 5
+# A run that is watched is looked at so often; it has ended if so many looks found none.
+WATCH_INTERVAL_S = 1.0
+LAST_LOOKS = 3
 
 
 def report_status(
@@ -57,6 +60,37 @@ def describe_run(snapshot: Snapshot, run: RunProgress) -> str:
     task = find_task_by_name(snapshot.tasks, run.batch.task, default=snapshot.task)
     line = run.describe(task.nouns)
     return line if task.name == snapshot.task.name else f"task {task.subject}: {line}"
+
+
+def watch_runs(
+    ws: OpenWorkspace,
+    task: Task,
+    tasks: Sequence[Task],
+    *,
+    show_lines: Callable[[Sequence[str]], None],
+) -> None:
+    """Show a line about each run under way, again and again, until none is left.
+
+    Runs that wait for a person are not followed: held batches, and runs whose process is dead. A
+    live run begins its next batch within LAST_LOOKS looks.
+
+    Args:
+        ws: The workspace.
+        task: The task in use.
+        tasks: All tasks of the workspace.
+        show_lines: Shows lines in the place of the former ones.
+    """
+    empty_looks = 0
+    while empty_looks < LAST_LOOKS:
+        with read_snapshot(ws, task, tasks) as snapshot:
+            followed_runs = [
+                run for run in snapshot.runs if not (run.is_killed or run.batch.is_held)
+            ]
+            lines = [describe_run(snapshot, run) for run in followed_runs]
+        empty_looks = 0 if lines else empty_looks + 1
+        if lines:
+            show_lines(lines)
+        ws.sleep(WATCH_INTERVAL_S)
 
 
 def _make_status_lines(snapshot: Snapshot, document: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -127,11 +127,6 @@ class TaskRows:
         """Return the task's word for a state."""
         return self.state_words.get(state, state.value)
 
-    @property
-    def words_by_state(self) -> dict[RowState, str]:
-        """Return the task's word for each state."""
-        return {state: self.name_state(state) for state in RowState}
-
     def has_state(self, state: RowState) -> ColumnElement[bool]:
         """Return the SQL condition that a row is in a state."""
         return self.state_expression == self.name_state(state)

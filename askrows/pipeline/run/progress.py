@@ -4,7 +4,6 @@ Progress counts requests. Rows with equal inputs share a request, so a request m
 rows. A request that was asked again counts once, and progress never goes back.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,12 +11,11 @@ from typing import Any
 
 from askrows.pipeline.batch import batch_files
 from askrows.pipeline.batch.held_batches import make_hold_hint
-from askrows.pipeline.batch.report import BatchWait
-from askrows.pipeline.core.states import BatchState, Mode, describe_remote_state
+from askrows.pipeline.core.command_hint import CommandHint
+from askrows.pipeline.core.states import BatchState, Mode, describe_remote_state, remote_state
 from askrows.pipeline.core.text import duration_in_words, plural, shorten
-from askrows.pipeline.store import batches
+from askrows.pipeline.gemini.models import MAX_BATCH_AGE, TARGET_BATCH_AGE
 from askrows.pipeline.store.batches import BatchRow
-from askrows.pipeline.store.runs import TagRunRow
 from askrows.pipeline.tasks.task_values import TaskNouns
 
 MAX_REFUSAL_CHARACTERS = 300
@@ -33,13 +31,13 @@ class RunProgress:
     requests: int
     done: int
     # The rows that the requests cover; None if that is not known.
-    rows: int | None
+    rows: int | None = None
     # Its process is dead. The next command that asks rows continues it.
     is_killed: bool
-    # Since the run began, in seconds.
-    age_s: float
-    # How long the batch has waited at the API; None for other runs.
-    wait: BatchWait | None
+    # When the batch was sent, if it waits at the API; None with the local engine.
+    waits_since: datetime | None
+    # The time of this account.
+    now: datetime
 
     @property
     def number(self) -> int:
@@ -56,11 +54,14 @@ class RunProgress:
         """Return in a word or two what happens to the run now."""
         if self.batch.is_held:
             return "held"
-        if self.is_killed:
-            return "stopped"
         if self.is_live:
-            return "asking"
+            return "stopped" if self.is_killed else "asking"
         return describe_remote_state(self.batch.remote_word or self.batch.state)
+
+    @property
+    def age_s(self) -> float:
+        """Return the seconds since the run began."""
+        return (self.now - self.batch.created_at).total_seconds()
 
     @property
     def eta_s(self) -> float | None:
@@ -68,32 +69,42 @@ class RunProgress:
 
         It is not known before the first reply, and if the run is killed.
         """
-        is_asking = self.is_live and self.batch.state is BatchState.ASKING and not self.is_killed
-        if not is_asking or not self.done:
+        if self.phase != "asking" or not self.done:
             return None
         return (self.requests - self.done) * self.age_s / self.done
 
     @property
-    def failed(self) -> int | None:
-        """Return how many requests failed by the service's own count; None without a count."""
-        return self.batch.remote_failed
+    def wait(self) -> dict[str, Any] | None:
+        """Return how long the batch has waited at the API, for JSON; None if it does not wait.
+
+        A batch is slow if it waits longer than Google's target. The API ends it at `expires_at`.
+        """
+        if self.waits_since is None:
+            return None
+        elapsed = self.now - self.waits_since
+        return {
+            "batch": self.batch.number,
+            "elapsed_s": round(elapsed.total_seconds()),
+            "is_slow": elapsed > TARGET_BATCH_AGE,
+            "expires_at": (self.waits_since + MAX_BATCH_AGE).isoformat(),
+        }
 
     @property
     def size(self) -> str:
         """Return the number of requests, and of the rows that they cover, in words."""
-        if self.rows is None or self.rows == self.requests:
+        if self.rows in {None, self.requests}:
             return plural(self.requests, "row")
-        return f"{plural(self.requests, 'request')} for {plural(self.rows, 'row')}"
+        return f"{plural(self.requests, 'request')} for {plural(self.rows or 0, 'row')}"
 
     @property
     def counts(self) -> str:
-        """Return how many requests ended and failed; "" if that is not known."""
-        if self.is_live:
-            return f"{plural(self.done, 'reply', 'replies')}"
-        if self.batch.remote_done is None or self.batch.state is not BatchState.SUBMITTED:
+        """Return how many requests ended and, by the service's own count, failed; "" if none."""
+        if not self.done:
             return ""
-        failures = f", {self.failed:,} failed" if self.failed else ""
-        return f"{self.done:,} of {self.requests:,} done{failures}"
+        counts = f"{self.done:,} of {self.requests:,} done"
+        return (
+            f"{counts}, {self.batch.remote_failed:,} failed" if self.batch.remote_failed else counts
+        )
 
     @property
     def document(self) -> dict[str, Any]:
@@ -106,8 +117,8 @@ class RunProgress:
             "requests": self.requests,
             "rows": self.rows,
             "done": self.done,
-            "failed": self.failed,
-            "eta_s": None if self.eta_s is None else round(self.eta_s),
+            "failed": self.batch.remote_failed,
+            "eta_s": self.eta_s and round(self.eta_s),
         }
 
     def describe(self, nouns: TaskNouns) -> str:
@@ -119,64 +130,59 @@ class RunProgress:
         Args:
             nouns: The nouns of its task.
         """
-        name = f"live run {self.number}" if self.is_live else f"batch {self.batch.number}"
-        line = f"{name}, {self.size}, {self.phase} for {duration_in_words(self.age_s)}"
-        notes = [line, self.counts]
+        name = f"live run {self.number}" if self.is_live else f"batch {self.number}"
+        notes = [
+            f"{name}, {self.size}, {self.phase} for {duration_in_words(self.age_s)}",
+            self.counts,
+        ]
+        if self.eta_s is not None:
+            notes.append(f"about {duration_in_words(self.eta_s)} left")
         if self.batch.is_held:
-            notes += [self.batch.held or "", str(make_hold_hint(self.batch.number, nouns))]
+            notes += [self.batch.held or "", str(make_hold_hint(self.number, nouns))]
         elif not self.is_live:
             notes.append(shorten(self.batch.reason or "", MAX_REFUSAL_CHARACTERS))
-        if self.wait is not None:
-            notes.append(self.wait.describe())
+        notes.append(self.describe_slow_wait())
         return "; ".join(filter(None, notes))
 
+    def describe_slow_wait(self) -> str:
+        """Return that the batch is slower than the target, when it expires, and another mode.
 
-def measure_run(
-    data: Path,
-    parts: Sequence[BatchRow],
-    tag_run: TagRunRow | None,
-    *,
-    is_killed: bool,
-    wait: BatchWait | None,
-    now: datetime,
-) -> RunProgress:
-    """Return the progress of a run.
+        "" if it is not slow.
+        """
+        if self.waits_since is None or self.now - self.waits_since <= TARGET_BATCH_AGE:
+            return ""
+        target = duration_in_words(TARGET_BATCH_AGE.total_seconds())
+        expires_at = self.waits_since + MAX_BATCH_AGE
+        expiry = "expires" if expires_at > self.now else "should have expired"
+        move = CommandHint("batch-move", batch=self.number, to=Mode.FLEX.value)
+        return (
+            f"longer than Google's target of {target}; "
+            f"{expiry} at {expires_at:%Y-%m-%d %H:%M} UTC; `{move}` asks its rows in another mode"
+        )
 
-    Replies of live batches are counted in their files, which are newer than the database.
 
-    Args:
-        data: The folder of the workspace.
-        parts: All batches of a live run, or one batch; oldest first.
-        tag_run: The unfinished `tag` of the task, which knows how many requests it will make.
-        is_killed: The process of a live run is dead.
-        wait: How long the batch has waited at the API.
-        now: The present time.
+def count_ended_requests(data: Path, batch: BatchRow) -> int:
+    """Return how many requests of a batch ended, at most all.
+
+    Replies of a live batch are counted in its file, which is newer than the database.
     """
-    run = batches.combine_run(parts)
-    request_count = run.requests
-    row_count = None
-    is_part_of_tag = tag_run is not None and run.run is not None
-    if tag_run is not None and is_part_of_tag and tag_run.requests:
-        request_count = tag_run.requests
-        row_count = tag_run.rows
-    done_count = sum(_count_ended_requests(data, part) for part in parts)
-    return RunProgress(
-        batch=run,
-        requests=request_count,
-        done=min(done_count, request_count),
-        rows=row_count,
-        is_killed=is_killed,
-        age_s=(now - run.created_at).total_seconds(),
-        wait=wait,
-    )
-
-
-def _count_ended_requests(data: Path, batch: BatchRow) -> int:
-    """Return how many requests of a batch ended, at most all."""
+    ended_count = 0
     if batch.state is BatchState.ASKING:
-        return min(batch_files.count_replies(data, batch.number), batch.requests)
-    if batch.state is BatchState.SUBMITTED:
-        return min(batch.remote_done or 0, batch.requests)
-    if batch.is_finished or batch.state is BatchState.DOWNLOADED:
-        return batch.requests
-    return 0
+        ended_count = batch_files.count_replies(data, batch.number)
+    elif batch.state is BatchState.SUBMITTED:
+        ended_count = batch.remote_done or 0
+    elif batch.is_finished or batch.state is BatchState.DOWNLOADED:
+        ended_count = batch.requests
+    return min(ended_count, batch.requests)
+
+
+def find_wait_start(batch: BatchRow, *, now: datetime) -> datetime | None:
+    """Return when a batch that waits at the API was sent; None for any other batch.
+
+    A time in the future was recorded by a wrong clock, and counts as now. A batch that the API
+    reported as over does not wait.
+    """
+    is_submitted = batch.mode is Mode.BATCH and batch.state is BatchState.SUBMITTED
+    if not is_submitted or remote_state(batch.remote_word).is_final:
+        return None
+    return min(now, batch.create_sent_at or batch.submitted_at or batch.created_at)

@@ -18,7 +18,7 @@ from typing import Any
 
 from askrows.pipeline.batch import batch_files
 from askrows.pipeline.batch.budget import find_quota_refusal
-from askrows.pipeline.batch.report import BatchWait, describe_version, find_waits
+from askrows.pipeline.batch.report import describe_version
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import BatchState, Mode
@@ -27,7 +27,7 @@ from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.rows.row_state import StateCounts
 from askrows.pipeline.rows.source import read_file_stamp
 from askrows.pipeline.rows.task_rows import TaskRows
-from askrows.pipeline.run.progress import RunProgress, measure_run
+from askrows.pipeline.run.progress import RunProgress, count_ended_requests, find_wait_start
 from askrows.pipeline.store import answers, batches, claims, runs
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.confidences import has_decisions
@@ -35,18 +35,6 @@ from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.money import Spending, calculate_batch_spending, sum_spending
 from askrows.pipeline.tasks.task import IndexedTask, Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
-
-
-@dataclass(frozen=True)
-class DoubtfulCounts:
-    """Rows whose preferred answer has a confidence, and which of them are doubtful."""
-
-    # Rows with a confidence below the setting DOUBTFUL that nobody reviewed.
-    doubtful: int
-    # All rows with a confidence.
-    answered: int
-    # The SQL condition of the doubtful rows, as `items` takes it.
-    condition: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +88,27 @@ class Snapshot:
         return dict(Counter(self.parked_reasons.values()).most_common())
 
     @cached_property
-    def doubtful_counts(self) -> DoubtfulCounts:
-        """Return the number of doubtful rows; both numbers are 0 if no row has a confidence."""
+    def doubtful_document(self) -> dict[str, Any] | None:
+        """Return {count, answered, below, hint} of doubtful rows; None without any confidence.
+
+        - `count`: rows whose preferred answer has a confidence below the setting DOUBTFUL, and was
+          not reviewed
+        - `answered`: rows whose preferred answer has a confidence; other rows do not count
+        - `below`: the setting DOUBTFUL
+        - `hint`: the command that lists the doubtful rows
+        """
         grid = self.task.make_grid(self.tx)
         doubtful_count, answered_count = grid.count_doubtful_rows(self.tx)
+        if not answered_count:
+            return None
+
         condition = f"{grid.judgements.doubtful_name} = true"
-        return DoubtfulCounts(doubtful_count, answered_count, condition)
+        return {
+            "count": doubtful_count,
+            "answered": answered_count,
+            "below": self.ws.settings.doubtful,
+            "hint": str(self.task.nouns.command("items", where=condition)),
+        }
 
     @cached_property
     def syntax_error(self) -> str:
@@ -146,50 +149,45 @@ class Snapshot:
         return [batch for batch in self.batches if batch.task == self.task.name]
 
     @cached_property
-    def waits(self) -> Mapping[int, BatchWait]:
-        """Return how long each submitted batch waits at the API; empty with the local engine."""
-        if self.ws.backend == "local":
-            return {}
-        return find_waits(self.batches, now=self.ws.now())
-
-    @cached_property
     def runs(self) -> list[RunProgress]:
-        """Return the batches and live runs of all tasks that are not over, of any process."""
-        parts_by_number: dict[int, list[BatchRow]] = {}
+        """Return the batches and live runs of all tasks that are not over, of any process.
+
+        A `tag` knows how many requests it will make, unless two processes share it. Otherwise those
+        of its batches count.
+        """
+        done_counts = Counter[int]()
         for batch in self.batches:
-            if batch.mode.claims_rows:
-                parts_by_number.setdefault(batch.run or batch.number, []).append(batch)
+            done_counts[batch.run or batch.number] += count_ended_requests(self.ws.data, batch)
         killed_numbers = set[int]()
         if any(batch.state is BatchState.ASKING for batch in self.batches):
             dead_batches = batch_files.find_dead_batches(self.ws.store, self.ws.locks)
             killed_numbers = {batch.run or batch.number for batch in dead_batches}
-        return [
-            measure_run(
-                self.ws.data,
-                parts,
-                runs.find_unfinished_run(self.tx, parts[0].task),
-                is_killed=number in killed_numbers,
-                wait=self.waits.get(number),
-                now=self.ws.now(),
+
+        now = self.ws.now()
+        open_runs = []
+        open_batches = [run for run in batches.combine_runs(self.batches) if not run.is_finished]
+        live_run_counts = Counter(run.task for run in open_batches if run.run is not None)
+        for run in open_batches:
+            tag_run = None
+            if run.run is not None and live_run_counts[run.task] == 1:
+                tag_run = runs.find_unfinished_run(self.tx, run.task)
+            request_count = (tag_run and tag_run.requests) or run.requests
+            progress = RunProgress(
+                batch=run,
+                requests=request_count,
+                done=min(done_counts[run.run or run.number], request_count),
+                rows=None if tag_run is None else tag_run.rows,
+                is_killed=(run.run or run.number) in killed_numbers,
+                waits_since=None if self.ws.backend == "local" else find_wait_start(run, now=now),
+                now=now,
             )
-            for number, parts in parts_by_number.items()
-            if not all(part.is_finished for part in parts)
-        ]
+            open_runs.append(progress)
+        return open_runs
 
     @cached_property
     def task_runs(self) -> list[RunProgress]:
         """Return the batches and live runs of the task in use that are not over."""
         return [run for run in self.runs if run.batch.task == self.task.name]
-
-    @cached_property
-    def batch_counts(self) -> Counter[BatchState]:
-        """Return the batches of the task in use by state, without held ones."""
-        return Counter(batch.state for batch in self.task_batches if not batch.is_held)
-
-    @cached_property
-    def has_killed_run(self) -> bool:
-        """Return whether a live run of the task in use is not over, and its process is dead."""
-        return any(run.is_killed for run in self.task_runs)
 
     @cached_property
     def held_step(self) -> CommandHint | None:
@@ -236,6 +234,11 @@ class Snapshot:
     def version_document(self) -> dict[str, Any]:
         """Return the version that asks, with its newest pilot; see `describe_version`."""
         return describe_version(self.tx, self.task, self.model_name)
+
+    @property
+    def pilot(self) -> dict[str, Any] | None:
+        """Return the newest pilot of that version, or None."""
+        return self.version_document.get("pilot")
 
     @cached_property
     def is_decided(self) -> bool:

@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 
 from askrows.pipeline.batch import budget
 from askrows.pipeline.batch.batch_plan import Selection
-from askrows.pipeline.batch.report import find_waits
 from askrows.pipeline.batch.run_result import RunStop, StopReason
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.errors import AccountError, AskrowsError
@@ -30,6 +29,7 @@ from askrows.pipeline.run.decisions import is_decide_run_open, make_decision_ses
 from askrows.pipeline.run.drive import complete_result
 from askrows.pipeline.run.retry_due import ask_single_rows
 from askrows.pipeline.run.run_state import RunState
+from askrows.pipeline.run.snapshot import read_snapshot
 from askrows.pipeline.run.units import (
     find_outage_reason,
     is_pilot_clear,
@@ -286,14 +286,9 @@ def describe_stop(state: RunState) -> list[str]:
 def list_slow_batches(state: RunState) -> list[str]:
     """Return a line about each batch that waits unusually long at the API; none of the engine."""
     ws = state.ws
-    if ws.backend == "local":
-        return []
-    submitted_batches = state.list_batches(BatchState.SUBMITTED)
-    return [
-        f"batch {number} waits: {wait.describe()}"
-        for number, wait in find_waits(submitted_batches, now=ws.now()).items()
-        if wait.is_slow
-    ]
+    with read_snapshot(ws.workspace, ws.task, ws.tasks) as snapshot:
+        slow_notes = {run.number: run.describe_slow_wait() for run in snapshot.task_runs}
+    return [f"batch {number} waits: {note}" for number, note in slow_notes.items() if note]
 
 
 def make_figures(state: RunState) -> dict[str, Any]:

@@ -4,7 +4,7 @@ The next step is the command that the state of the task suggests. The page has a
 steps in BUTTON_LABELS. A dead run is a live run whose process was killed; its rows are asked again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -22,7 +22,9 @@ from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.index.vectors import estimate_index_cost
 from askrows.pipeline.ops.next_command import choose_next_command, read_next_command
 from askrows.pipeline.quality.pilot import plan_next_pilot
+from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.run.preflight import estimate_rows
+from askrows.pipeline.run.progress import RunProgress
 from askrows.pipeline.run.snapshot import read_snapshot
 from askrows.pipeline.store import workspace
 from askrows.pipeline.tasks.announcements import describe_first_upload
@@ -175,12 +177,13 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
             # It differs after rows were asked, answered, corrected or imported.
             position = workspace.last_row_change(snapshot.tx, ws.task.name)
             rows_version = f"{position}.{short_hash(str(snapshot.counts))}"
+            runs = snapshot.task_runs
             values = {
                 "counts": snapshot.counts,
-                "state_words": snapshot.rows.words_by_state,
-                "runs": snapshot.task_runs,
+                "state_words": {state: snapshot.rows.name_state(state) for state in RowState},
+                "runs": runs,
                 "spending": snapshot.task_spending,
-                "doubtful_count": snapshot.doubtful_counts.doubtful,
+                "doubtful": snapshot.doubtful_document or {"count": 0},
             }
         response = render_page(
             app_state,
@@ -192,7 +195,12 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
             next_step=str(next_command or ""),
             command=button_command(next_command),
             work_documents=[
-                {**work, "summary": summarize_ended_asking(work)} for work in work_documents
+                {
+                    **work,
+                    **_measure_asking(work, runs),
+                    "summary": summarize_ended_asking(work),
+                }
+                for work in work_documents
             ],
             max_listed_runs=MAX_STATE_RUNS,
             max_auto_priced_rows=MAX_AUTO_PRICED_ROWS,
@@ -202,6 +210,19 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
     if not rows_version.startswith(seen):
         response.headers["hx-trigger"] = ROWS_CHANGED_EVENT
     return response
+
+
+def _measure_asking(work: Mapping[str, Any], runs: Sequence[RunProgress]) -> dict[str, Any]:
+    """Return the progress of work that asks rows: that of the first run; none between runs.
+
+    Other work keeps its own progress, so the result is empty.
+    """
+    if work["kind"].partition(" ")[0] not in STOPPABLE_COMMANDS:
+        return {}
+    run = next((run for run in runs if not run.is_killed), None)
+    if run is None:
+        return {"done": None, "total": None}
+    return {"done": run.done, "total": run.requests}
 
 
 @router.get("/parts/next", include_in_schema=False)
