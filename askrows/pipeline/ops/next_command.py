@@ -52,7 +52,8 @@ def _choose_batch_command(snapshot: Snapshot) -> CommandHint | None:
     has_batches = has_unsent or bool(states & {BatchState.DOWNLOADED, BatchState.SUBMITTED})
     # The command that asks rows also continues the batches of an unfinished pilot.
     is_in_pilot = has_batches and snapshot.pilot is not None and snapshot.pilot["verdict"] is None
-    if any(run.is_killed for run in snapshot.task_runs) or is_in_pilot:
+    has_dead_batch = any(batch.task == snapshot.task.name for batch in snapshot.dead_batches)
+    if has_dead_batch or is_in_pilot:
         return _choose_ask_command(snapshot)
     if BatchState.DOWNLOADED in states:
         return nouns.command("batch-ingest")

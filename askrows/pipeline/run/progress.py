@@ -42,7 +42,7 @@ class RunProgress:
     @property
     def number(self) -> int:
         """Return the number of the run, which is that of its first batch."""
-        return self.batch.run or self.batch.number
+        return self.batch.number
 
     @property
     def is_live(self) -> bool:

@@ -149,6 +149,14 @@ class Snapshot:
         return [batch for batch in self.batches if batch.task == self.task.name]
 
     @cached_property
+    def dead_batches(self) -> list[BatchRow]:
+        """Return the live batches of all tasks whose process is dead, without trials."""
+        if all(batch.state is not BatchState.ASKING for batch in self.batches):
+            return []
+        dead_batches = batch_files.find_dead_batches(self.ws.store, self.ws.locks)
+        return [batch for batch in dead_batches if batch.mode.claims_rows]
+
+    @cached_property
     def runs(self) -> list[RunProgress]:
         """Return the batches and live runs of all tasks that are not over, of any process.
 
@@ -158,11 +166,7 @@ class Snapshot:
         done_counts = Counter[int]()
         for batch in self.batches:
             done_counts[batch.run or batch.number] += count_ended_requests(self.ws.data, batch)
-        killed_numbers = set[int]()
-        if any(batch.state is BatchState.ASKING for batch in self.batches):
-            dead_batches = batch_files.find_dead_batches(self.ws.store, self.ws.locks)
-            killed_numbers = {batch.run or batch.number for batch in dead_batches}
-
+        killed_numbers = {batch.run or batch.number for batch in self.dead_batches}
         now = self.ws.now()
         open_runs = []
         open_batches = [run for run in batches.combine_runs(self.batches) if not run.is_finished]
@@ -175,9 +179,9 @@ class Snapshot:
             progress = RunProgress(
                 batch=run,
                 requests=request_count,
-                done=min(done_counts[run.run or run.number], request_count),
+                done=min(done_counts[run.number], request_count),
                 rows=None if tag_run is None else tag_run.rows,
-                is_killed=(run.run or run.number) in killed_numbers,
+                is_killed=run.number in killed_numbers,
                 waits_since=None if self.ws.backend == "local" else find_wait_start(run, now=now),
                 now=now,
             )
