@@ -224,11 +224,6 @@ COMMANDS = {
         example="ONCE=1",
         renamed_options={"units": "only"},
     ),
-    "worker": Command(
-        function_path="maintenance_commands:worker",
-        summary="Do due work together with other workers, on PostgreSQL.",
-        renamed_options={"units": "only"},
-    ),
     "items": Command(
         function_path="row_commands:items",
         renamed_options={"target": "to"},

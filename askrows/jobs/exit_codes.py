@@ -205,13 +205,14 @@ def flush_output() -> None:
         raise
 
 
-def listen_on_port(command: str, host: str, port: int) -> socket.socket:
+def listen_on_port(command: str, host: str, port: int, **options: object) -> socket.socket:
     """Return a socket that listens on a port of a host.
 
     Args:
         command: The name of the command that serves; the hint of an error suggests its --port.
         host: A name or address of this machine.
         port: The port; 0 is any free port.
+        **options: More options of that command in the hint.
 
     Raises:
         ConfigurationError: The port is in use or not allowed, or the host is not this machine.
@@ -223,7 +224,7 @@ def listen_on_port(command: str, host: str, port: int) -> socket.socket:
         if is_wrong_host:
             hint = "--host must be an address of this machine, such as 127.0.0.1"
         else:
-            hint = f"use another port, or any free port: {CommandHint(command, port=0)}"
+            hint = f"use another port, or any free port: {CommandHint(command, **options, port=0)}"
         message = f"port {port} of {host} cannot be used: {error.strerror or error}"
         raise ConfigurationError(message, hint=hint) from error
 

@@ -1,6 +1,6 @@
 """Commands that maintain a workspace.
 
-- Run due units of work: `work` and `worker`.
+- Run due units of work: `work`.
 - Copy the workspace, check it, and clean it up: `backup`, `restore`, `doctor`, `clean`.
 - Delete people, versions and tables: `forget`, `rollback`, `remove-tables`.
 - Judge answers, and list versions and parked rows: `qc`, `versions`, `parked`, `unpark`.
@@ -12,12 +12,12 @@ unparks it.
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from askrows.jobs.command import (
     add_next_step,
@@ -40,7 +40,7 @@ from askrows.jobs.options import (
     Version,
 )
 from askrows.jobs.output import Terminal, log_times, print_line
-from askrows.jobs.variables import read_settings, read_typed_settings
+from askrows.jobs.variables import is_option_typed, read_settings, read_typed_settings
 from askrows.pipeline.batch.session import SyncOptions, WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import InputError
@@ -48,6 +48,7 @@ from askrows.pipeline.core.report import (
     Report,
     warn_of_errors,
 )
+from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import split_names
 from askrows.pipeline.ops import backup as workspace_backup
 from askrows.pipeline.ops import clean as file_cleanup
@@ -59,8 +60,15 @@ from askrows.pipeline.ops import versions as answer_versions
 from askrows.pipeline.ops.restore import restore_workspace
 from askrows.pipeline.quality import evaluate
 from askrows.pipeline.run import work as due_work
+from askrows.pipeline.run.work import WorkspaceOpener
 from askrows.pipeline.tasks.task_values import AskedRows
 from askrows.pipeline.workflows import verify
+
+if TYPE_CHECKING:
+    from askrows.pipeline.workflows.worker import Worker
+
+# The address of --port without --host.
+LOOPBACK = "127.0.0.1"
 
 
 def _parse_unit_names(text: str) -> list[str]:
@@ -95,10 +103,29 @@ def work(
         bool, Parameter("Do due work once, then exit. Default: repeat forever.")
     ] = False,
     units: UnitNames = "",
+    concurrency: Annotated[
+        int | None,
+        Parameter(
+            "On PostgreSQL: run this many units at once. Default: one after the other.",
+            NumberParam(1),
+            metavar="UNITS",
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        Parameter(
+            "Serve /healthz, /readyz and /metrics on this port; 0 is any free port. Default: none.",
+            NumberParam(0, 65535),
+            metavar="PORT",
+        ),
+    ] = None,
+    host: Annotated[
+        str | None, Parameter("Address for --port. Default: 127.0.0.1.", metavar="ADDRESS")
+    ] = None,
     accept_changed: AcceptChanged = False,
     full: Full = False,
     refresh: Refresh = False,
-) -> Report:
+) -> Report | None:
     """Do all due work of all tasks, or of TASK: send, poll, download, ingest, retry, index.
 
     The work consists of units, the steps that --only lists. A unit is due if it has something to
@@ -112,9 +139,27 @@ def work(
 
     Any number of processes may run at once, with PostgreSQL on several machines.
 
+    With --concurrency, units of all tasks run as jobs of Procrastinate. Its tables are created
+    first, in a schema of their own. Other machines with --concurrency share the jobs, and continue
+    those of a stopped or dead process. SIGTERM ends it within 30 s with exit code 0.
+
     Budgets limit the cost. A cost above ASKROWS_CONFIRM_ABOVE (USD) needs --yes.
     """
     settings = read_settings()
+    # In the environment, ASKROWS_CONCURRENCY is the number of live calls, and ASKROWS_PORT may be
+    # that of the page.
+    if not is_option_typed("concurrency"):
+        concurrency = None
+    _check_concurrency_options(
+        concurrency,
+        excluded_options={
+            # Jobs of all tasks are in the same queues.
+            "task": "task" in settings.sources,
+            "accept_changed": accept_changed,
+            "full": full,
+            "refresh": refresh,
+        },
+    )
     # Passes are repeated for ever, so that there is no end at which to print a document.
     if not once and should_print_json():
         raise InputError(
@@ -124,28 +169,91 @@ def work(
     if not should_print_json():
         log_times()
 
+    worker = None if concurrency is None else _make_worker(settings, units, concurrency)
     with open_configured_workspace("write", is_whole_workspace=True) as ws:
+        if worker is not None:
+            worker.ensure_job_tables(ws)
         task_names = [task.subject for task in ws.tasks]
         location = {"workspace": str(ws.data.absolute()), "database": ws.store.display_name}
-    # Without TASK= the setting has a default, which selects no task here.
-    if "task" in settings.sources:
-        task_names = [settings.task]
+    if worker is not None and port is not None:
+        health_socket = listen_on_port("work", host or LOOPBACK, port, concurrency=concurrency)
+        worker.serve_health(health_socket)
+    if worker is not None and not once:
+        worker.run_forever(_print_pass)
+        return None
 
-    open_task = partial(
-        _open_task,
-        sync_options=SyncOptions(accepts_changes=accept_changed, reads_all_rows=full),
-        refresh=refresh,
-    )
-    if not once:
-        seconds = f"{due_work.MAX_PASS_PAUSE_S:.0f} s"
-        Terminal().say(f"doing due work, and looking for it at least every {seconds}, until Ctrl-C")
-        due_work.repeat_passes(open_task, task_names, units, _print_pass)
-    report, _ = due_work.do_pass(open_task, task_names, units)
+    if worker is not None:
+        report = worker.run_once()
+    else:
+        # Without TASK= the setting has a default, which selects no task here.
+        if "task" in settings.sources:
+            task_names = [settings.task]
+        open_task = partial(
+            _open_task,
+            sync_options=SyncOptions(accepts_changes=accept_changed, reads_all_rows=full),
+            refresh=refresh,
+        )
+        report = _run_passes(open_task, task_names, units, once=once)
     report.figures = location | report.figures
     # Without a terminal nothing is printed, because cron mails every output.
     if not report.title and sys.stdout.isatty():
         report.title = "nothing was due"
     return report
+
+
+def _run_passes(
+    open_task: WorkspaceOpener, task_names: Sequence[str], units: Collection[str], *, once: bool
+) -> Report:
+    """Run one pass over the due units, and return its report; without `once` repeat it for ever."""
+    if not once:
+        seconds = f"{due_work.MAX_PASS_PAUSE_S:.0f} s"
+        Terminal().say(f"doing due work, and looking for it at least every {seconds}, until Ctrl-C")
+        due_work.repeat_passes(open_task, task_names, units, _print_pass)
+    report, _ = due_work.do_pass(open_task, task_names, units)
+    return report
+
+
+def _check_concurrency_options(
+    concurrency: int | None, *, excluded_options: Mapping[str, bool]
+) -> None:
+    """Check that no option is set that needs --concurrency, or that it excludes.
+
+    Args:
+        concurrency: The value of --concurrency; None if it is not set.
+        excluded_options: By option that it excludes, whether that option is set.
+
+    Raises:
+        InputError: Such an option is set.
+    """
+    options = excluded_options
+    relation = "cannot be used with"
+    if concurrency is None:
+        options = {name: is_option_typed(name) for name in ("port", "host")}
+        relation = "needs"
+    for name, is_set in options.items():
+        if is_set:
+            raise InputError(
+                f"{OptionHint(name)} {relation} {OptionHint('concurrency')}; nothing was done",
+                hint=f"leave out {OptionHint(name)}",
+            )
+
+
+def _make_worker(settings: Settings, units: Collection[str], concurrency: int) -> "Worker":
+    """Return what runs units as jobs; nothing is started.
+
+    Raises:
+        InputError: The workspace is an SQLite file.
+        ConfigurationError: A library is not installed.
+    """
+    from askrows.pipeline.workflows.worker import Worker
+
+    return Worker(
+        settings,
+        units,
+        concurrency=concurrency,
+        is_cost_confirmed=has_yes_option(),
+        display=Terminal(),
+    )
 
 
 @contextmanager
@@ -172,52 +280,6 @@ def _print_pass(report: Report) -> None:
     warn_of_errors(report.errors, Terminal())
     if report.title:
         print_line(report.title)
-
-
-def worker(
-    *,
-    concurrency: Annotated[
-        int, Parameter("Run this many jobs at once.", NumberParam(1, 64), metavar="JOBS")
-    ] = 4,
-    units: UnitNames = "",
-    port: Annotated[
-        int | None,
-        Parameter(
-            "Serve /healthz, /readyz and /metrics on this port; 0 is any free port. Default: none.",
-            NumberParam(0, 65535),
-            metavar="PORT",
-        ),
-    ] = None,
-    host: Annotated[str, Parameter("Address for --port.", metavar="ADDRESS")] = "127.0.0.1",
-    setup: Annotated[bool, Parameter("Create the tables of jobs, then exit.")] = False,
-) -> Report | None:
-    """Do the due work of all tasks together with other workers, on PostgreSQL.
-
-    Runs until it is stopped, and logs each job as a JSON line. It exits within 30 s of SIGTERM;
-    other workers continue its jobs.
-
-    --setup creates the tables of jobs, in a separate schema of the workspace's database, and exits.
-
-    A cost above ASKROWS_CONFIRM_ABOVE (USD) needs --yes.
-    """
-    from askrows.pipeline.workflows import worker as job_worker
-
-    if setup:
-        with open_configured_workspace("write", is_whole_workspace=True) as ws:
-            return job_worker.create_job_tables(
-                ws.store, ws.tasks, settings=ws.settings, confirm=ws.workspace.confirm
-            )
-
-    settings = read_settings()
-    health_socket = None if port is None else listen_on_port("worker", host, port)
-    job_worker.run_worker(
-        settings,
-        units,
-        concurrency=concurrency,
-        is_cost_confirmed=has_yes_option(),
-        health_socket=health_socket,
-    )
-    return None
 
 
 def verify_gemini(ws: WorkspaceSession) -> Report:

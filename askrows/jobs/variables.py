@@ -18,6 +18,7 @@ from dataclasses import replace
 from itertools import chain
 
 import click
+from click.core import ParameterSource
 
 from askrows.jobs.commands import ALL_COMMANDS, Command
 from askrows.pipeline.core.command_hint import CommandForm, set_command_form
@@ -129,13 +130,15 @@ def set_hint_form(command_name: str) -> None:
     """
     from askrows.pipeline.core.redact import mask_password
 
+    own_options = ALL_COMMANDS[command_name].variables if command_name in ALL_COMMANDS else ()
     typed_places = read_typed_settings(WORKSPACE_SETTINGS)
     workspace_settings = {name: mask_password(text) for name, text in typed_places.items()}
     form = CommandForm(
         program="" if MAKE_COMMAND_LINE_VARIABLE in os.environ else PROGRAM,
         places=workspace_settings,
         arguments={name: entry.arguments for name, entry in ALL_COMMANDS.items()},
-        settings=VARIABLES.keys(),
+        # An option of the command may have the name of a setting.
+        settings=[name for name in VARIABLES if name.upper() not in own_options],
         command=command_name,
         typed_settings=[name for name in OPTION_SETTINGS if read_setting_option(name)],
         is_python=not command_name,
@@ -252,6 +255,16 @@ def read_make_variables() -> dict[str, str]:
     _, typed_variables = _split_make_command_line(os.environ)
     names = [name.removeprefix(PREFIX) for name in typed_variables]
     return {name.lower(): os.environ.get(PREFIX + name, "") for name in names}
+
+
+def is_option_typed(name: str) -> bool:
+    """Return whether an option was typed with the running command, after make as a variable.
+
+    Args:
+        name: The name of the parameter, which is also that of the option.
+    """
+    source = click.get_current_context().get_parameter_source(name)
+    return source is ParameterSource.COMMANDLINE or name in read_make_variables()
 
 
 def format_suggestion(suggestion: str) -> str:

@@ -85,7 +85,7 @@ ALIASES = (
 # These commands delete rows or files.
 LAST_COMMANDS = ("restore", "forget", "rollback", "clean")
 # These commands run until they are stopped, or use no key (`demo`).
-SERVING_COMMANDS = {"web", "emulator", "work", "worker", "demo"}
+SERVING_COMMANDS = {"web", "emulator", "work", "demo"}
 FAILURES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "a 400": ("status", {"code": 400, "message": ECHO, "headers": {"x-goog-api-key": KEY}}),
     "a 503": ("status", {"code": 503, "message": LONG_ECHO}),

@@ -353,12 +353,11 @@ def test_password_in_an_address_is_never_shown(tmp_path: Path, url: str) -> None
 def test_metrics_of_a_worker_are_served_to_this_machine_only(workspace: Workspace) -> None:
     """The worker binds to another address only if `--host` names it."""
     workspace.import_people(1)
-    workspace.run_command("worker", setup=True, yes=True)
     for host, is_open in (("", False), ("0.0.0.0", True)):  # noqa: S104 - the tested address
         with socket.create_server(("127.0.0.1", 0)) as free_socket:
             port = free_socket.getsockname()[1]
         options: dict[str, Any] = {"host": host} if host else {}
-        with workspace.start_command("worker", port=port, **options) as running:
+        with workspace.start_command("work", concurrency=1, port=port, **options) as running:
             wait_until(lambda: is_reachable("127.0.0.1", port), running.read_output)  # noqa: B023
             assert is_reachable("127.0.0.2", port) == is_open
 

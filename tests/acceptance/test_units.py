@@ -514,9 +514,8 @@ def test_workers_take_all_steps_once(make_life: MakeLife) -> None:
     """Jobs of the same workspace send, poll and ingest one batch."""
     life = make_life("none")
     workspace = life.workspace
-    workspace.run_command("worker", setup=True, yes=True)
     before = life.count_requests()
-    with workspace.start_command("worker", concurrency=2, yes=True) as running:
+    with workspace.start_command("work", concurrency=2, yes=True) as running:
         wait_until(lambda: workspace.state_counts() == {"tagged": 2}, running.read_output)
         running.signal(signal.SIGTERM)
         ended = running.wait()

@@ -1,6 +1,5 @@
 """Units of `work`, hosts with different paths, and killed workers answer each row once."""
 
-import json
 import re
 import signal
 import tempfile
@@ -82,18 +81,67 @@ def test_hosts_share_a_folder_under_different_paths(workspace: Workspace, tmp_pa
     assert not [path for path in paths if path.decode() in rows]
 
 
-def test_worker_without_its_tables_names_the_next_step(workspace: Workspace) -> None:
-    """The worker names `work` on SQLite, and on a server the command that creates its tables."""
+def test_options_of_concurrency_are_refused_where_they_do_not_fit(workspace: Workspace) -> None:
+    """SQLite, options about one process, and options about many are refused in a sentence."""
     workspace.import_people(1)
+    assert "needs --concurrency" in workspace.run_command("work", port=0, code=2).stderr
+    assert "needs --concurrency" in workspace.run_command("work", host="::1", code=2).stderr
     if not ON_POSTGRESQL:
-        assert "work` runs the same units" in workspace.run_command("worker", code=2).stderr
+        sqlite_run = workspace.run_command("work", concurrency=2, code=2)
+        assert "work` runs the same units" in sqlite_run.stderr
+        # In the environment it is the number of live calls.
+        workspace.run_command("work", once=True, CONCURRENCY=2)
         return
-    assert "--setup" in workspace.run_command("worker", code=3).stderr
-    assert (
-        "the schema askrows_worker exists"
-        in workspace.run_command("worker", setup=True, yes=True).stdout
-    )
-    assert workspace.read_json("worker", setup=True) == {"made": False}
+    for name in ("accept_changed", "full", "refresh"):
+        options: dict[str, Any] = {"concurrency": 2, name: True}
+        assert "--concurrency; nothing" in workspace.run_command("work", code=2, **options).stderr
+    task_run = workspace.run_command("work", concurrency=2, TASK="experts", code=2)
+    assert "--task cannot be used with --concurrency" in task_run.stderr
+    assert "--once" in workspace.run_command("work", concurrency=2, json=True, code=2).output
+
+
+@on_a_server
+def test_drain_ends_when_no_unit_is_due(workspace: Workspace, api: Engine) -> None:
+    """`--concurrency --once` creates its tables, does all due work, and reports it."""
+    workspace.import_people(4)
+    options: dict[str, Any] = {"concurrency": 2, "once": True, "BATCH_ROWS": 2}
+    work_document = workspace.read_json("work", **options)
+    assert work_document["did"] == ["4 submitted in 2 batches"]
+    assert [due_unit["unit"] for due_unit in work_document["next"]] == ["poll", "poll"]
+
+    def are_ingested() -> bool:
+        """Return whether another run has ingested both batches."""
+        workspace.run_command("work", **options)
+        return workspace.batch_states() == ["ingested", "ingested"]
+
+    wait_until(are_ingested)
+    workspace.run_command("work", **options)
+    assert len(workspace.search("bees")) == 4
+    assert workspace.read_json("work", **options)["did"] == []
+    assert len(api.creates()) == 2
+
+
+@on_a_server
+def test_tables_of_jobs_need_consent_and_a_right(workspace: Workspace) -> None:
+    """A person is asked in another program's database; an administrator gets the SQL to run."""
+    workspace.import_people(1)
+    run_sql(workspace, "CREATE TABLE shoes (size INTEGER)")
+    options: dict[str, Any] = {"concurrency": 1, "once": True}
+    assert "not confirmed" in workspace.run_command("work", code=2, **options).stderr
+
+    limited = Workspace(workspace.home, workspace.url)
+    limited.settings["DATABASE_URL"] = workspace.server.replace("//postgres@", "//limited@")
+    for statement in (
+        "CREATE ROLE limited LOGIN",
+        "GRANT ALL ON ALL TABLES IN SCHEMA public TO limited",
+        "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO limited",
+    ):
+        run_sql(workspace, statement)
+    refused_run = limited.run_command("work", yes=True, code=3, **options)
+    (sql,) = re.findall(r"runs: (CREATE SCHEMA .*;)", refused_run.stderr)
+    with connect(workspace) as administrator:
+        administrator.execute(sql)
+    limited.run_command("work", yes=True, **options)
 
 
 @on_a_server
@@ -102,24 +150,23 @@ def test_workers_are_killed_and_every_row_is_answered_once(
 ) -> None:
     """A killed worker is replaced by the next worker, and SIGTERM ends workers with exit code 0."""
     workspace.import_people(40)
-    workspace.run_command("worker", setup=True)
 
     def are_tagged() -> bool:
         """Return whether all people have tags."""
         return run_sql(workspace, "SELECT count(*) FROM experts WHERE tags IS NOT NULL") == [(40,)]
 
     def has_worked(worker: Running) -> bool:
-        """Return whether a worker logged the duration of a unit, or nothing is left to do."""
-        return '"seconds"' in worker.read_output() or are_tagged()
+        """Return whether a worker printed what a unit did, or nothing is left to do."""
+        return "experts: " in worker.read_output() or are_tagged()
 
     options: dict[str, Any] = {"BATCH_ROWS": 4, "yes": True, "concurrency": 2}
     with ExitStack() as stack:
         workers = [
-            stack.enter_context(workspace.start_command("worker", port=0, **options))
+            stack.enter_context(workspace.start_command("work", port=0, **options))
             for _ in range(2)
         ]
         for _ in range(6):
-            with workspace.start_command("worker", **options) as killed_worker:
+            with workspace.start_command("work", **options) as killed_worker:
                 wait_until(partial(has_worked, killed_worker), killed_worker.read_output)
                 killed_worker.signal(signal.SIGKILL)
 
@@ -144,14 +191,13 @@ def test_workers_are_killed_and_every_row_is_answered_once(
 
 @on_a_server
 def test_worker_prints_no_trace_if_the_server_stops(api: Engine, tmp_path: Path) -> None:
-    """A worker whose database server stops and starts again prints only JSON lines."""
+    """A worker whose database server stops and starts again prints only lines and warnings."""
     workspace = Workspace(tmp_path / "stopped", api.url)
     with postgresql.Server(Path(tempfile.mkdtemp(prefix="pg-"))) as server:
         workspace.settings["DATABASE_URL"] = server.make("w")
         workspace.import_people(1)
-        workspace.run_command("worker", setup=True, yes=True)
-        with workspace.start_command("worker", yes=True) as worker:
-            wait_until(lambda: '"seconds"' in worker.read_output(), worker.read_output)
+        with workspace.start_command("work", concurrency=4, yes=True) as worker:
+            wait_until(lambda: "experts: " in worker.read_output(), worker.read_output)
             assert server.process
             server.process.send_signal(signal.SIGQUIT)
             server.process.wait()
@@ -159,9 +205,11 @@ def test_worker_prints_no_trace_if_the_server_stops(api: Engine, tmp_path: Path)
             server.start()
             stopped_worker = worker.stop(signal.SIGTERM)
 
-    assert (stopped_worker.code, stopped_worker.stderr) == (0, "")
-    warnings = [json.loads(line).get("warned", "") for line in stopped_worker.stdout.splitlines()]
-    assert any("connection to server" in warning for warning in warnings), warnings
+    assert stopped_worker.code == 0
+    assert "connection to server" in stopped_worker.stderr
+    time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
+    lines = stopped_worker.output.splitlines()
+    assert [line for line in lines if not re.match(time, line)] == []
 
 
 def recipes() -> list[str]:
@@ -188,13 +236,11 @@ def test_commands_of_the_recipes_run(workspace: Workspace, words: tuple[str, ...
     """Recipes are short, and each of their commands ends well or runs until it is stopped."""
     assert max(len(block.splitlines()) for block in recipes()) <= 25
     workspace.import_people(1)
-    if ON_POSTGRESQL and words[0] == "worker":
-        workspace.run_command("worker", setup=True)
-    is_worker = words[0] == "worker"
-    runs_forever = words == ("work",) or (ON_POSTGRESQL and is_worker and "--setup" not in words)
+    is_concurrent = "--concurrency" in " ".join(words)
+    runs_forever = "--once" not in words and (ON_POSTGRESQL or not is_concurrent)
     words = tuple("--port=0" if word.startswith("--port") else word for word in words)
-    expected_code = 2 if is_worker and not ON_POSTGRESQL else 0
-    if words == ("work",):
+    expected_code = 2 if is_concurrent and not ON_POSTGRESQL else 0
+    if runs_forever and not is_concurrent:
         expected_code = 130
 
     with workspace.start_command(*words) as running:

@@ -5,7 +5,7 @@
   says what to type next. All read the `Snapshot` of `run`.
 - `listed_rows` lists rows, shows one, and unparks rows. `versions` lists versions, and rolls one
   back.
-- `doctor` checks everything stored; `health` answers health checks of a worker.
+- `doctor` checks everything stored; `health` answers health checks of `work`.
 - `backup` and `restore` copy a workspace.
 - `forget` erases rows, `clean` old files, and `remove_tables` askrows' own tables.
 """

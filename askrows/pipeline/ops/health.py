@@ -1,4 +1,4 @@
-"""Serve a worker's health and metrics by HTTP: /healthz, /readyz, and Prometheus' /metrics."""
+"""Serve the health and metrics of `work` by HTTP: /healthz, /readyz, and Prometheus' /metrics."""
 
 import socket
 import threading

@@ -118,9 +118,9 @@ def _list_removable_objects(tx: Connection) -> RemovableObjects:
 
 
 def _drop_objects(tx: Connection, removed: RemovableObjects) -> None:
-    """Drop the tables, views and indexes of askrows, and on a server the worker's schema.
+    """Drop the tables, views and indexes of askrows, and on a server the schema of jobs.
 
-    The worker's schema has the tables of background jobs; it is dropped with all objects in it.
+    The schema of jobs has the tables of `work`; it is dropped with all objects in it.
     Runs in the caller's transaction, which must be rolled back after an error.
 
     Raises:

@@ -26,7 +26,7 @@ from askrows.pipeline.tasks.task import Task
 # Our choice: a batch is polled again after this share of its age, so that long batches are polled
 # seldom.
 POLL_SHARE_OF_AGE = 0.5
-# Our choice: `work` and `worker` send a batch so long after the last batch of an outage.
+# Our choice: `work` sends a batch so long after the last batch of an outage.
 OUTAGE_PAUSE_S = 3600.0
 
 

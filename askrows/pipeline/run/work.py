@@ -239,8 +239,50 @@ def _update_index(state: RunState) -> None:
         state.index_report = build.build_index(ws.workspace, ws.service, ws.task)
 
 
-def describe_pass(state: RunState) -> list[str]:
-    """Return the phrases about what a pass did; empty if it did nothing."""
+def make_report(state: RunState) -> Report:
+    """Return the report of a pass: the line of its task, its figures with `did`, and its errors.
+
+    The line is empty only if nothing was done and nothing waits.
+    """
+    result = state.result
+    did = _describe_units(state)
+    phrases = list(did)
+    if result.stop.rows and result.stop.reason is StopReason.API_FULL:
+        phrases.append(f"{result.stop.rows:,} wait until the API accepts more")
+    elif result.stop.rows and result.stop.reason in STOP_MEMBERS:
+        phrases.append(f"{result.stop.rows:,} not asked: {result.stop.message}")
+
+    members: dict[str, Any] = {
+        "downloaded": result.downloaded,
+        "waiting": result.waiting_batches,
+        "failed": {str(number): reason for number, reason in result.failed_batches.items()},
+        "held": {str(error.number): error.reason for error in result.held_errors},
+        "ingested": {
+            str(summary.batch.number): summary.answered_rows for summary in result.ingested
+        },
+        "parked": result.parked,
+        "no_room": result.no_room,
+    }
+    if result.has_calls:
+        members["retried"] = {
+            "answered": result.answered_by_calls,
+            "failed": result.failed.total(),
+        }
+    if result.stop.reason in STOP_MEMBERS:
+        members["left"] = result.stop.rows
+        members[STOP_MEMBERS[result.stop.reason]] = result.stop.message
+    figures = {name: figure for name, figure in members.items() if figure}
+    if state.has_submitted:
+        outcomes = result.sent.items()
+        figures["submitted"] = {str(number): outcome.value for number, outcome in outcomes}
+
+    line = "; ".join(phrases)
+    title = f"{state.ws.task.subject}: {line}" if line else ""
+    return Report({"did": did, **figures}, title, errors=state.errors)
+
+
+def _describe_units(state: RunState) -> list[str]:
+    """Return the phrases about what the units of a pass did."""
     nouns = state.ws.task.nouns
     result = state.result
     phrases = list[str]()
@@ -271,54 +313,12 @@ def describe_pass(state: RunState) -> list[str]:
     return phrases
 
 
-def describe_stop(state: RunState) -> list[str]:
-    """Return the reason for which a pass left rows open; empty if there is none."""
-    stop = state.result.stop
-    if not stop.rows:
-        return []
-    if stop.reason is StopReason.API_FULL:
-        return [f"{stop.rows:,} wait until the API accepts more"]
-    if stop.reason in STOP_MEMBERS:
-        return [f"{stop.rows:,} not asked: {stop.message}"]
-    return []
-
-
-def list_slow_batches(state: RunState) -> list[str]:
+def _list_slow_batches(state: RunState) -> list[str]:
     """Return a line about each batch that waits unusually long at the API; none of the engine."""
     ws = state.ws
     with read_snapshot(ws.workspace, ws.task, ws.tasks) as snapshot:
         slow_notes = {run.number: run.describe_slow_wait() for run in snapshot.task_runs}
     return [f"batch {number} waits: {note}" for number, note in slow_notes.items() if note]
-
-
-def make_figures(state: RunState) -> dict[str, Any]:
-    """Return the counts and reasons of a pass as JSON members, without those that are empty."""
-    result = state.result
-    members: dict[str, Any] = {
-        "downloaded": result.downloaded,
-        "waiting": result.waiting_batches,
-        "failed": {str(number): reason for number, reason in result.failed_batches.items()},
-        "held": {str(error.number): error.reason for error in result.held_errors},
-        "ingested": {
-            str(summary.batch.number): summary.answered_rows for summary in result.ingested
-        },
-        "parked": result.parked,
-        "no_room": result.no_room,
-        "slow": list_slow_batches(state),
-    }
-    if result.has_calls:
-        members["retried"] = {
-            "answered": result.answered_by_calls,
-            "failed": result.failed.total(),
-        }
-    if result.stop.reason in STOP_MEMBERS:
-        members["left"] = result.stop.rows
-        members[STOP_MEMBERS[result.stop.reason]] = result.stop.message
-    figures = {name: figure for name, figure in members.items() if figure}
-    if state.has_submitted:
-        outcomes = result.sent.items()
-        figures["submitted"] = {str(number): outcome.value for number, outcome in outcomes}
-    return figures
 
 
 def do_pass(
@@ -351,20 +351,18 @@ def do_pass(
             with open_workspace(name) as ws:
                 state = do_due_units(ws, units)
                 next_units = list(list_due_units(state.ws))
-                figures = make_figures(state)
+                slow = _list_slow_batches(state)
                 document["workspace_id"] = ws.store.query(workspace.get_workspace).workspace_id
         except AskrowsError as error:
             failures.append(error)
             continue
 
-        done = describe_pass(state)
-        phrases = [*done, *describe_stop(state), *figures.get("slow", ())]
-        if phrases:
-            line = "; ".join(phrases)
-            lines.append(f"{name}: {line}" if len(names) > 1 else line)
+        report = make_report(state)
+        lines += [report.title] if report.title else []
+        lines += [f"{name}: {note}" for note in slow]
         failures += state.errors
-        document["did"] += done
-        document["tasks"][name] = figures
+        document["did"] += report.figures.pop("did")
+        document["tasks"][name] = report.figures | ({"slow": slow} if slow else {})
         for due_unit in next_units:
             document["next"].append({**due_unit.json_members, "in_s": round(due_unit.in_s, 1)})
             # After a failure the next pass waits as long as possible.

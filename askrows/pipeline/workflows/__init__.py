@@ -2,7 +2,7 @@
 
 - `tag` asks all open rows; `batch_steps` takes the single steps of a batch.
 - `ask` asks about a table at once, `try_out` tries rows, and `verify` tests key and API. `worker`
-  does due work together with other processes.
+  does due work as jobs, on several machines.
 - `new_task_files` writes a task file, with the columns of `column_guesses`. `table_replacement`
   replaces the table of a task.
 - `row_importers` imports people, passages and images; `add_expert` adds a person. `shipped_tasks`

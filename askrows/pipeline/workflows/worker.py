@@ -7,26 +7,29 @@ PostgreSQL database.
 
 import asyncio
 import contextlib
-import json
 import logging
 import math
 import os
 import signal
 import socket
-import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from askrows.pipeline.batch.session import WorkspaceSession
-from askrows.pipeline.core.command_hint import CommandHint, format_installation
-from askrows.pipeline.core.errors import AccountError, AskrowsError, ConfigurationError, InputError
-from askrows.pipeline.core.progress import NoProgress
+from askrows.pipeline.core.command_hint import CommandHint, OptionHint, format_installation
+from askrows.pipeline.core.errors import (
+    AccountError,
+    AskrowsError,
+    ConfigurationError,
+    InputError,
+    UnavailableError,
+)
+from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.ops import health
@@ -36,13 +39,14 @@ from askrows.pipeline.run import units as due_units
 from askrows.pipeline.run import work
 from askrows.pipeline.run.units import DueUnit
 from askrows.pipeline.store import schema
-from askrows.pipeline.store.database import Store
-from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.store.database import Connection
+from askrows.pipeline.store.workspace import get_workspace
 from askrows.pipeline.workspace.opening import Access
 
 JOB_SCHEMA = schema.WORKER_SCHEMA
-# Pause between two surveys of due units.
+# Pause between two surveys of due units; a worker that runs once waits for the end of its jobs.
 SURVEY_PAUSE_S = 5.0
+ONCE_SURVEY_PAUSE_S = 0.5
 # A worker without a heartbeat for STALLED_S counts as dead, and its jobs are retried.
 HEARTBEAT_S = 5.0
 STALLED_S = 20.0
@@ -54,263 +58,212 @@ JOB_POLL_PAUSE_S = 1.0
 EXTRA_THREADS = 2
 # Database connections besides those of the jobs.
 EXTRA_CONNECTIONS = 3
+# The status of a worker that runs once, if a signal ends it and its jobs do not end.
+INTERRUPTED_CODE = 130
+# The number of jobs that run, or that could run now.
+_COUNT_OPEN_JOBS = (
+    "SELECT count(*) AS open_jobs FROM procrastinate_jobs WHERE queue_name = ANY(%(queues)s) AND "
+    "(status = 'doing' OR status = 'todo' AND coalesce(scheduled_at, now()) <= now())"
+)
+# Whether the schema exists, whether this user may create it, and the user's name in SQL.
+_READ_RIGHTS = f"""
+SELECT to_regnamespace('{JOB_SCHEMA}') IS NOT NULL AS has_schema,
+       has_database_privilege(current_database(), 'CREATE') AS may_create_schema,
+       quote_ident(current_user) AS user_name
+"""
 
 
-def run_worker(
-    settings: Settings,
-    units: Collection[str],
-    *,
-    concurrency: int,
-    is_cost_confirmed: bool,
-    health_socket: socket.socket | None,
-) -> None:
-    """Run jobs until SIGTERM, SIGINT or an error of the account; print a line of JSON for each.
-
-    Ends when no job runs any more. If jobs still run GRACE_S + HEARTBEAT_S seconds after a signal,
-    the process ends with status 0.
-
-    Args:
-        settings: The settings.
-        units: Run only these units.
-        concurrency: How many jobs run at the same time.
-        is_cost_confirmed: The cost of all requests is confirmed. Otherwise a unit whose cost needs
-            a confirmation fails.
-        health_socket: Serve health checks and metrics at this socket, or None for no server.
-
-    Raises:
-        InputError: The workspace is an SQLite file.
-        ConfigurationError: The tables of jobs do not exist, or Procrastinate is not installed.
-        AccountError: Requests failed because of the account, so that others would fail, too.
-        AskrowsError: The database does not answer.
-    """
-    app = _create_app(settings, concurrency)
-    pool = ThreadPoolExecutor(concurrency + EXTRA_THREADS)
-    worker = _Worker(app, settings, pool, is_cost_confirmed=is_cost_confirmed)
-    if not worker.can_accept_jobs():
-        raise ConfigurationError(
-            f"the schema {JOB_SCHEMA} has no tables of jobs yet; no job was run",
-            hint=f"`{CommandHint('worker', setup=True)}` creates them",
-        )
-
-    start_message = f"working, at most {concurrency} at once: {', '.join(units)}"
-    # Without a handler, Python prints the traces of these libraries on standard error.
-    for library in ("procrastinate", "asyncio"):
-        logging.getLogger(library).addHandler(_JsonLogHandler(logging.WARNING))
-    if health_socket is not None:
-        health.start_health_server(
-            health_socket, is_ready=worker.can_accept_jobs, get_metrics=worker.metrics
-        )
-        port = health_socket.getsockname()[1]
-        start_message += f"; /healthz, /readyz and /metrics at port {port}"
-
-    asyncio.run(worker.run({"queues": list(units), "concurrency": concurrency}, start_message))
-    if worker.account_error is not None:
-        raise worker.account_error
-
-
-def create_job_tables(
-    store: Store, tasks: Sequence[Task], *, settings: Settings, confirm: Callable[[str], None]
-) -> Report:
-    """Create the tables of jobs unless they exist; report whether they were created.
-
-    They are in a schema of their own. A person is asked first if the database also has tables of
-    another program.
-
-    Raises:
-        InputError: The workspace is an SQLite file, or the person did not confirm.
-        ConfigurationError: Procrastinate is not installed.
-    """
-    app = _create_app(settings, 1)
-    report = Report(
-        {"made": False}, f"the schema {JOB_SCHEMA} exists", next_step=CommandHint("worker")
-    )
-    if _is_set_up(store):
-        return report
-
-    with store.read() as tx:
-        foreign_tables = set(schema.other_tables(tx))
-        for task in tasks:
-            foreign_tables -= {table.name for table in task.list_tables(tx)}
-    if foreign_tables:
-        confirm(
-            f"Create the schema {JOB_SCHEMA} in {store.display_name}, which has tables of "
-            "another program?",
-        )
-
-    asyncio.run(_create_job_tables(app))
-    report.figures["made"] = True
-    return report
-
-
-def _create_app(settings: Settings, concurrency: int) -> Any:
-    """Return a Procrastinate app for the workspace's database, which is not opened yet.
-
-    Args:
-        concurrency: Jobs at the same time; the app may have EXTRA_CONNECTIONS connections more.
-
-    Raises:
-        InputError: The workspace is an SQLite file.
-        ConfigurationError: Procrastinate is not installed.
-    """
-    url = settings.confirm_database_url().reveal()
-    _, _, address = url.partition("://")
-    if url.startswith("sqlite"):
-        raise InputError(
-            "workers need PostgreSQL, but this workspace is an SQLite file; nothing was started",
-            hint=f"`{CommandHint('work')}` runs the same units in one process",
-        )
-    try:
-        from procrastinate import App, PsycopgConnector
-    except ImportError as error:
-        raise ConfigurationError(
-            f"workers need a library that is not installed: {error}",
-            hint=format_installation("workers"),
-        ) from error
-
-    connection_options = {
-        "options": f"-c search_path={JOB_SCHEMA}",
-        "application_name": "askrows worker",
-    }
-    connector = PsycopgConnector(
-        conninfo=f"postgresql://{address}",
-        kwargs=connection_options,
-        min_size=1,
-        max_size=concurrency + EXTRA_CONNECTIONS,
-    )
-    return App(connector=connector)
-
-
-def _is_set_up(store: Store) -> bool:
-    """Return whether the tables of jobs exist."""
-    statement = f"SELECT to_regclass('{JOB_SCHEMA}.procrastinate_jobs')"
-    with store.read() as tx:
-        return tx.exec_driver_sql(statement).scalar() is not None
-
-
-async def _create_job_tables(app: Any) -> None:
-    """Create the schema unless it exists, and the tables of jobs in it."""
-    async with app.open_async():
-        await app.connector.execute_query_async(f"CREATE SCHEMA IF NOT EXISTS {JOB_SCHEMA}")
-        await app.schema_manager.apply_schema_async()
-
-
-def _log(**members: Any) -> None:
-    """Print a line of JSON to standard output, and flush it."""
-    sys.stdout.write(json.dumps(members, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
-
-
-class _JsonLog(NoProgress):
-    """Prints the messages of a unit as lines of JSON that name the unit."""
-
-    def __init__(self, members: dict[str, Any]) -> None:
-        self._members = members
-
-    def say(self, line: str) -> None:
-        _log(**self._members, said=line)
-
-    def warn(self, line: str) -> None:
-        _log(**self._members, warned=line)
-
-
-class _JsonLogHandler(logging.Handler):
-    """Prints log records of libraries as lines of JSON, with the error instead of a trace."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        reason = record.getMessage()
-        error = record.exc_info[1] if record.exc_info else None
-        if error is not None:
-            reason = f"{reason}: {_explain_error(error)}"
-        _log(warned=reason)
-
-
-def _explain_error(error: BaseException) -> str:
-    """Return the message of an error in one line.
-
-    Errors of Procrastinate about the database name the reason only as their cause.
-    """
-    reason = error.__cause__ or error
-    return " ".join((str(reason) or repr(reason)).split())
-
-
-class _Worker:
+class Worker:
     """Creates jobs for due units, and runs jobs in threads."""
 
     def __init__(
         self,
-        app: Any,
         settings: Settings,
-        pool: ThreadPoolExecutor,
+        units: Collection[str],
         *,
+        concurrency: int,
         is_cost_confirmed: bool,
+        display: Progress,
     ) -> None:
-        """Register the job of a unit with the app; nothing is started.
+        """Prepare the connection to the database; nothing is opened or started.
 
         Args:
-            app: The Procrastinate app, not opened yet.
             settings: The settings.
-            pool: Threads for jobs, surveys and health checks.
-            is_cost_confirmed: The cost of requests is confirmed.
+            units: Run only these units.
+            concurrency: How many jobs run at the same time.
+            is_cost_confirmed: The cost of all requests is confirmed. Otherwise a unit whose cost
+                needs a confirmation fails.
+            display: Shows messages of units, also from threads.
+
+        Raises:
+            InputError: The workspace is an SQLite file.
+            ConfigurationError: Procrastinate is not installed.
         """
-        self._app = app
+        self._app = _create_app(settings, concurrency)
+        self._app.task(self._run_job, name="unit")
         self._settings = settings
-        self._pool = pool
+        self._queues = list(units)
+        self._concurrency = concurrency
         self._is_cost_confirmed = is_cost_confirmed
+        self._display = display
+        self._pool = ThreadPoolExecutor(concurrency + EXTRA_THREADS)
         self._stopping = threading.Event()
+        self._running_worker: asyncio.Task[None] | None = None
+        # Called with the report of each unit; None for a worker that runs once.
+        self._on_report: Callable[[Report], object] | None = None
+        # What a worker that runs once did.
+        self._result = Report({"did": [], "failures": [], "tasks": {}, "next": []})
+        self._is_drained = False
+        # What a worker that runs once does not repeat: tasks that it could not open, and locks of
+        # units that got a job, until it runs that unit with an effect.
+        self._ended_names = set[str]()
         # Errors since the start, by unit.
         self._error_counts = Counter[str]()
         # The error of the account that ends the worker.
-        self.account_error: AccountError | None = None
-        self._running_worker: asyncio.Task[None] | None = None
-        app.task(self._run_job, name="unit")
+        self._account_error: AccountError | None = None
 
-    async def run(self, options: dict[str, Any], start_message: str) -> None:
-        """Run jobs, and create jobs for due units, until a signal arrives.
+    def ensure_job_tables(self, ws: WorkspaceSession) -> None:
+        """Create the tables of jobs in a schema of their own, unless they exist.
 
-        The start and each lost connection to the database are printed. After a lost connection, the
-        next one is tried SURVEY_PAUSE_S seconds later. A job that does not end in time after the
-        signal is abandoned. Its unit is found due again, as after a kill.
+        A person is asked first if the database also has tables of another program. Of several
+        processes that start at once, one creates them.
+
+        Raises:
+            InputError: The person did not confirm.
+            ConfigurationError: The user of the database may not create the schema.
+        """
+        with ws.store.read() as tx:
+            self._result.figures["workspace_id"] = get_workspace(tx).workspace_id
+            if _has_job_tables(tx):
+                return
+            foreign_tables = set(schema.other_tables(tx))
+            for task in ws.tasks:
+                foreign_tables -= {table.name for table in task.list_tables(tx)}
+            rights = tx.exec_driver_sql(_READ_RIGHTS).mappings().one()
+
+        create_schema = f"CREATE SCHEMA {JOB_SCHEMA} AUTHORIZATION {rights['user_name']}"
+        if not rights["has_schema"] and not rights["may_create_schema"]:
+            raise ConfigurationError(
+                f"the user {rights['user_name']} may not create the tables of jobs in "
+                f"{ws.store.display_name}; nothing was done",
+                hint=f"an administrator of the database runs: {create_schema};",
+            )
+        if foreign_tables:
+            ws.workspace.confirm(
+                f"Create the schema {JOB_SCHEMA} in {ws.store.display_name}, which has tables of "
+                "another program?",
+                unchanged_text="nothing was done",
+            )
+
+        # The lock of writers keeps out other processes that start.
+        with ws.store.write() as tx:
+            if not _has_job_tables(tx):
+                if not rights["has_schema"]:
+                    tx.exec_driver_sql(create_schema)
+                tx.exec_driver_sql(f"SET LOCAL search_path TO {JOB_SCHEMA}")
+                job_tables_sql = self._app.schema_manager.get_schema()
+                tx.exec_driver_sql(job_tables_sql, execution_options={"no_parameters": True})
+
+    def serve_health(self, health_socket: socket.socket) -> None:
+        """Serve health checks and metrics at a listening socket until the process ends."""
+        health.start_health_server(
+            health_socket, is_ready=self.can_accept_jobs, get_metrics=self.metrics
+        )
+        port = health_socket.getsockname()[1]
+        self._display.say(f"serving /healthz, /readyz and /metrics at port {port}")
+
+    def run_forever(self, on_report: Callable[[Report], object]) -> None:
+        """Run jobs until SIGTERM, SIGINT or an error of the account.
+
+        Ends when no job runs any more. If jobs still run GRACE_S + HEARTBEAT_S seconds after a
+        signal, the process ends with status 0.
 
         Args:
-            options: Queues and concurrency, as Procrastinate takes them.
-            start_message: Printed at the start.
+            on_report: Called with the report of each unit.
+
+        Raises:
+            AccountError: Requests failed because of the account, so that others would fail, too.
+        """
+        self._on_report = on_report
+        self._display.say(f"doing due work, at most {self._concurrency} units at once")
+        asyncio.run(self._run())
+        if self._account_error is not None:
+            raise self._account_error
+
+    def run_once(self) -> Report:
+        """Run jobs until no unit is due now, and no job is left; return what was done.
+
+        Batches are polled once. A unit that failed or had no effect is not repeated.
+
+        Raises:
+            KeyboardInterrupt: A signal ended it.
+            UnavailableError: The workspace cannot be read.
+        """
+        asyncio.run(self._run())
+        # Only a signal ends it without an error before all work is done.
+        if not self._is_drained and not self._result.errors:
+            raise KeyboardInterrupt
+        return self._result
+
+    async def _run(self) -> None:
+        """Run jobs, and create jobs for due units, until the worker stops.
+
+        A lost connection to the database is reported, and the next one is tried SURVEY_PAUSE_S
+        seconds later. A job that does not end in time after a signal is abandoned. Its unit is
+        found due again, as after a kill.
         """
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signal_number, self._stop)
-        _log(said=start_message)
+        # Without a handler, Python prints the traces of these libraries on standard error.
+        for library in ("procrastinate", "asyncio"):
+            logging.getLogger(library).addHandler(_LogHandler(self._display))
 
-        worker_options = {
-            **options,
-            "install_signal_handlers": False,
-            "delete_jobs": "always",
-            "fetch_job_polling_interval": JOB_POLL_PAUSE_S,
-            "update_heartbeat_interval": HEARTBEAT_S,
-            "stalled_worker_timeout": STALLED_S,
-            "shutdown_graceful_timeout": GRACE_S,
-        }
         async with self._app.open_async():
-            survey = asyncio.create_task(self._survey())
-            while not self._stopping.is_set():
-                running_worker = asyncio.create_task(self._app.run_worker_async(**worker_options))
-                self._running_worker = running_worker
+            await self._run_jobs()
+
+    async def _run_jobs(self) -> None:
+        """Run the worker of Procrastinate, again after a lost connection, until it stops."""
+        survey = asyncio.create_task(self._survey())
+        while not self._stopping.is_set():
+            running_worker = asyncio.create_task(
+                self._app.run_worker_async(
+                    queues=self._queues,
+                    concurrency=self._concurrency,
+                    install_signal_handlers=False,
+                    delete_jobs="always",
+                    fetch_job_polling_interval=JOB_POLL_PAUSE_S,
+                    update_heartbeat_interval=HEARTBEAT_S,
+                    stalled_worker_timeout=STALLED_S,
+                    shutdown_graceful_timeout=GRACE_S,
+                )
+            )
+            self._running_worker = running_worker
+            await asyncio.wait([running_worker, survey], return_when=asyncio.FIRST_COMPLETED)
+            if survey.done():
+                self._stop()
+            if self._stopping.is_set():
                 await asyncio.wait([running_worker])
-                if self._stopping.is_set():
-                    break
-                # The database went away, and may come back.
-                error = running_worker.exception()
-                reason = _explain_error(error) if error else "the worker ended"
-                _log(warned=f"lost the connection to the database: {reason}")
-                await asyncio.sleep(SURVEY_PAUSE_S)
-            survey.cancel()
+                break
+
+            # The database went away, and may come back.
+            error = None if running_worker.cancelled() else running_worker.exception()
+            reason = _explain_error(error) if error else "the worker ended"
+            self._display.warn(f"lost the connection to the database: {reason}")
+            await asyncio.sleep(SURVEY_PAUSE_S)
+
+        survey.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await survey
 
     def _stop(self) -> None:
         """Stop taking jobs, and cancel the worker, which then waits up to GRACE_S for its jobs.
 
-        If the process still runs after GRACE_S + HEARTBEAT_S seconds, it is ended with status 0.
+        If the process still runs after GRACE_S + HEARTBEAT_S seconds, it is ended.
         """
         self._stopping.set()
+        exit_code = 0 if self._on_report is not None else INTERRUPTED_CODE
         # A thread cannot be ended; the locks of its job end with the process.
-        exit_timer = threading.Timer(GRACE_S + HEARTBEAT_S, os._exit, (0,))
+        exit_timer = threading.Timer(GRACE_S + HEARTBEAT_S, os._exit, (exit_code,))
         exit_timer.daemon = True
         exit_timer.start()
         if self._running_worker is not None:
@@ -319,40 +272,88 @@ class _Worker:
     async def _survey(self) -> None:
         """Create jobs for all due units, and retry jobs of dead workers, until cancelled.
 
-        This is repeated with a pause of SURVEY_PAUSE_S seconds. Errors of askrows and
-        Procrastinate are printed and do not end it.
+        This is repeated after a pause. Errors of askrows and Procrastinate are printed and do not
+        end it. A worker that runs once ends after such an error, or when nothing is left to do.
+
+        Raises:
+            UnavailableError: The worker runs once, and the workspace cannot be read.
         """
         from procrastinate.exceptions import ProcrastinateException
 
-        while True:
+        runs_once = self._on_report is None
+        is_first = True
+        while not self._is_drained:
             try:
-                await self._defer_due_units()
+                open_job_count = await self._defer_due_units(is_first=is_first)
                 await self._retry_stalled_jobs()
+                is_first = False
+                self._is_drained = runs_once and not open_job_count
             except (AskrowsError, ProcrastinateException) as error:
-                _log(warned=_explain_error(error))
-            await asyncio.sleep(SURVEY_PAUSE_S)
+                if runs_once:
+                    raise UnavailableError(_explain_error(error)) from error
+                self._display.warn(_explain_error(error))
+            await asyncio.sleep(ONCE_SURVEY_PAUSE_S if runs_once else SURVEY_PAUSE_S)
 
-    async def _defer_due_units(self) -> None:
+    async def _count_open_jobs(self) -> int:
+        """Return the number of jobs that run or could run now, also of other processes."""
+        row = await self._app.connector.execute_query_one_async(
+            _COUNT_OPEN_JOBS, queues=self._queues
+        )
+        return int(row["open_jobs"])
+
+    async def _defer_due_units(self, *, is_first: bool) -> int:
         """Create a job for each due unit of all tasks that has none yet.
 
-        A unit that is due later gets a job for that time. The index of a task that has a job for it
-        is not read. The workspace is read in threads.
+        A unit that is due later gets a job for that time. A worker that runs once begins with all
+        units, and then leaves out those that are due later or ended. The index of a task that has a
+        job for it is not read. The workspace is read in threads.
+
+        Args:
+            is_first: It is the first call.
+
+        Returns:
+            The number of jobs of this worker's units, also of other processes, that ran or could
+            run at the beginning, and of those that were created.
         """
         loop = asyncio.get_running_loop()
         jobs = list(await self._app.job_manager.list_jobs_async())
         existing_locks = {job.lock for job in jobs}
         tasks_being_indexed = {job.task_kwargs["task"] for job in jobs if job.queue == INDEX_UNIT}
 
+        open_job_count = await self._count_open_jobs()
+        self._result.figures["next"] = []
         for task_name in await loop.run_in_executor(self._pool, self._task_names):
+            if task_name in self._ended_names:
+                continue
             should_index = task_name not in tasks_being_indexed
-            due_units = await loop.run_in_executor(
-                self._pool,
-                self._due_units,
-                task_name,
-                should_index,
-            )
-            for due_unit, run_at in due_units:
-                await self._defer(due_unit, run_at, existing_locks=existing_locks)
+            try:
+                task_units, now = await loop.run_in_executor(
+                    self._pool, self._list_due_units, task_name, should_index
+                )
+            except AskrowsError as error:
+                self._record(task_name, Report({"did": []}, errors=[error]))
+                continue
+
+            for due_unit in task_units:
+                delay_s = self._choose_delay_s(due_unit, is_first=is_first)
+                lock = _make_lock(due_unit)
+                if delay_s is not None and lock not in existing_locks:
+                    await self._defer(due_unit, now + timedelta(seconds=delay_s))
+                    open_job_count += 1
+                    self._ended_names.add(lock)
+            self._result.figures["next"] += [
+                {**due_unit.json_members, "in_s": round(due_unit.in_s, 1)}
+                for due_unit in task_units
+            ]
+        return open_job_count
+
+    def _choose_delay_s(self, due_unit: DueUnit, *, is_first: bool) -> float | None:
+        """Return in how many seconds a unit gets a job; None for no job."""
+        if self._on_report is not None:
+            return due_unit.in_s
+        if due_unit.unit not in self._queues or _make_lock(due_unit) in self._ended_names:
+            return None
+        return 0.0 if is_first or not due_unit.in_s else None
 
     async def _retry_stalled_jobs(self) -> None:
         """Retry the jobs of dead workers; if a unit has a new job meanwhile, delete the old one.
@@ -370,29 +371,18 @@ class _Worker:
                 # The new job of the same unit waits until this one ends.
                 await job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
 
-    async def _defer(
-        self,
-        due_unit: DueUnit,
-        run_at: datetime,
-        *,
-        existing_locks: Collection[str | None] = (),
-    ) -> None:
-        """Create a job that runs a unit at `run_at`; do nothing if the unit has a job already.
+    async def _defer(self, due_unit: DueUnit, run_at: datetime) -> None:
+        """Create a job that runs a unit at `run_at`; do nothing if a job of the unit waits already.
 
-        A job that waits in the database always counts. A running job counts only if its lock is in
-        `existing_locks`. Jobs of index units have a lower priority than jobs about rows.
+        Jobs of index units have a lower priority than jobs about rows.
 
         Args:
             due_unit: The unit.
             run_at: Time by the clock of the database server.
-            existing_locks: Locks of jobs, waiting or running; a unit with one of these gets no job.
         """
         from procrastinate.exceptions import AlreadyEnqueued
 
-        lock = f"{due_unit.task}/{due_unit.unit}/{due_unit.number}"
-        if lock in existing_locks:
-            return
-
+        lock = _make_lock(due_unit)
         # Units about rows run before units about the index.
         priority = -1 if due_unit.unit == INDEX_UNIT else 0
         with contextlib.suppress(AlreadyEnqueued):
@@ -407,68 +397,78 @@ class _Worker:
             await job.defer_async(unit=due_unit.unit, task=due_unit.task, number=due_unit.number)
 
     async def _run_job(self, unit: str, task: str, number: int | None) -> None:
-        """Run a unit in a thread; create a job that retries it if it failed.
+        """Run a unit in a thread, and report it; create a job that retries it if it failed.
 
         Procrastinate calls this with the parameters that the job stores. The worker stops if
         requests failed because of the account.
         """
         due_unit = DueUnit(unit, task, number=number)
         loop = asyncio.get_running_loop()
-        retry_at = await loop.run_in_executor(self._pool, self._run_unit, due_unit)
-        if retry_at is not None:
+        report, retry_at = await loop.run_in_executor(self._pool, self._run_unit, due_unit)
+        self._error_counts[unit] += len(report.errors)
+        self._record(_make_lock(due_unit), report, task=task)
+        if report.errors and retry_at is not None and self._on_report is not None:
             await self._defer(due_unit, retry_at)
-        if self.account_error is not None:
-            self._stop()
 
-    def _run_unit(self, due_unit: DueUnit) -> datetime | None:
-        """Run one unit and print its result as a line of JSON.
+        for error in report.errors:
+            if isinstance(error, AccountError):
+                self._account_error = error
+                self._stop()
 
-        Opens the workspace for writing. Failures are counted for the metrics and not raised. A stop
-        of the worker is printed as "stopped".
+    def _run_unit(self, due_unit: DueUnit) -> tuple[Report, datetime | None]:
+        """Open the workspace for writing, run one unit, and return its report.
+
+        Failures are in the report. A stop of the worker is no failure.
 
         Returns:
-            When a failed unit is retried: `poll_most` seconds later. None if it succeeded or was
-            stopped. Also None if its workspace could not be opened, because the next survey creates
-            a job for the unit if it is still due.
+            The report, and when the unit is retried if it failed: `poll_most` seconds later, or
+            None if its workspace could not be opened, because the next survey creates a job for the
+            unit if it is still due.
         """
-        unit_members = due_unit.json_members
-        started_at_s = time.monotonic()
-        failures = list[AskrowsError]()
+        report = Report({"did": []})
         retry_at: datetime | None = None
-        phrases = ["stopped"]
-
         try:
             with (
                 contextlib.suppress(KeyboardInterrupt),
-                self._open_session(due_unit.task, Access.WRITE, unit_members) as ws,
+                self._open_session(due_unit.task, Access.WRITE) as ws,
             ):
                 state = work.do_due_units(ws, [due_unit.unit], number=due_unit.number)
-                failures = state.errors
-                phrases = [*work.describe_pass(state), *work.describe_stop(state)]
-                self.account_error = self.account_error or state.account_error
+                report = work.make_report(state)
                 retry_at = ws.now() + timedelta(seconds=ws.settings.poll_most)
         except AskrowsError as error:
-            failures = [error]
+            report.errors = [error]
+        return report, retry_at
 
-        self._error_counts[due_unit.unit] += len(failures)
-        _log(
-            **unit_members,
-            did=phrases,
-            failed=[error.message for error in failures],
-            seconds=round(time.monotonic() - started_at_s, 3),
-        )
-        return retry_at if failures else None
+    def _record(self, name: str, report: Report, *, task: str = "") -> None:
+        """Pass on a report, or add it to the result of a worker that runs once.
+
+        Args:
+            name: What is not repeated after an error or without an effect: a task, or the lock of
+                a unit.
+            report: The report of a unit, or of an error.
+            task: The task of the unit.
+        """
+        if self._on_report is not None:
+            self._on_report(report)
+            return
+
+        result = self._result
+        did = report.figures.pop("did")
+        result.figures["did"] += did
+        result.figures["failures"] += [str(error) for error in report.errors]
+        if task:
+            result.figures["tasks"].setdefault(task, {}).update(report.figures)
+        result.title = "; ".join(filter(None, (result.title, report.title)))
+        result.errors = [*result.errors, *report.errors]
+        self._ended_names.add(name)
+        if did and not report.errors:
+            self._ended_names.remove(name)
 
     @contextlib.contextmanager
     def _open_session(
-        self,
-        task: str,
-        access: Access,
-        log_members: dict[str, Any],
-        *,
-        is_whole_workspace: bool = False,
+        self, task: str, access: Access, *, is_whole_workspace: bool = False
     ) -> Iterator[WorkspaceSession]:
-        """Open the workspace for a task; its messages are lines of JSON with `log_members`.
+        """Open the workspace for a task.
 
         Work in it ends when the worker stops. If the worker was started with consent to costs, any
         cost is agreed.
@@ -476,14 +476,12 @@ class _Worker:
         Args:
             task: The name of the task.
             access: How the workspace is opened.
-            log_members: Members of each line of JSON.
             is_whole_workspace: The work is about the whole workspace. A task that was never used
                 here is replaced by people.
         """
-        settings = replace(self._settings, task=task)
         with open_workspace(
-            settings,
-            _JsonLog(log_members),
+            replace(self._settings, task=task),
+            self._display,
             access=access,
             is_whole_workspace=is_whole_workspace,
         ) as ws:
@@ -492,27 +490,17 @@ class _Worker:
 
     def _task_names(self) -> list[str]:
         """Return the names of all tasks of the workspace."""
-        with self._open_session(
-            self._settings.task,
-            Access.READ,
-            {},
-            is_whole_workspace=True,
-        ) as ws:
+        with self._open_session(self._settings.task, Access.READ, is_whole_workspace=True) as ws:
             return [task.subject for task in ws.tasks]
 
-    def _due_units(
+    def _list_due_units(
         self,
         task: str,
         should_index: bool,  # noqa: FBT001 - for an executor
-    ) -> list[tuple[DueUnit, datetime]]:
-        """Return the due units of a task, and when each is due by the database server's clock."""
-        with self._open_session(task, Access.WRITE, {"task": task}) as ws:
-            # The server compares this time with its own clock.
-            now = ws.now()
-            return [
-                (due_unit, now + timedelta(seconds=due_unit.in_s))
-                for due_unit in due_units.list_due_units(ws, should_index=should_index)
-            ]
+    ) -> tuple[list[DueUnit], datetime]:
+        """Return the due units of a task, and the time by the clock of the database server."""
+        with self._open_session(task, Access.WRITE) as ws:
+            return list(due_units.list_due_units(ws, should_index=should_index)), ws.now()
 
     def can_accept_jobs(self) -> bool:
         """Return whether the tables of jobs exist and the worker is not stopping.
@@ -520,13 +508,8 @@ class _Worker:
         Raises:
             AskrowsError: The database does not answer.
         """
-        with self._open_session(
-            self._settings.task,
-            Access.READ,
-            {},
-            is_whole_workspace=True,
-        ) as ws:
-            return _is_set_up(ws.store) and not self._stopping.is_set()
+        with self._open_session(self._settings.task, Access.READ, is_whole_workspace=True) as ws:
+            return ws.store.query(_has_job_tables) and not self._stopping.is_set()
 
     def metrics(self) -> bytes:
         """Return the figures of all tasks and the errors by unit, in the format of Prometheus.
@@ -535,7 +518,84 @@ class _Worker:
         """
         status_documents = {}
         for name in self._task_names():
-            with self._open_session(name, Access.READ, {}) as ws:
+            with self._open_session(name, Access.READ) as ws:
                 document = read_status(ws.workspace, ws.task, ws.tasks)
                 status_documents[ws.settings.task] = document
         return health.render_metrics(status_documents, self._error_counts)
+
+
+def _create_app(settings: Settings, concurrency: int) -> Any:
+    """Return a Procrastinate app for the workspace's database, which is not opened yet.
+
+    Args:
+        concurrency: Jobs at the same time; the app may have EXTRA_CONNECTIONS connections more.
+
+    Raises:
+        InputError: The workspace is an SQLite file.
+        ConfigurationError: Procrastinate is not installed.
+    """
+    url = settings.confirm_database_url().reveal()
+    _, _, address = url.partition("://")
+    if url.startswith("sqlite"):
+        raise InputError(
+            f"{OptionHint(concurrency=concurrency)} needs PostgreSQL, but this workspace is an "
+            "SQLite file; nothing was done",
+            hint=f"`{CommandHint('work')}` runs the same units one after the other",
+        )
+    try:
+        from procrastinate import App, PsycopgConnector
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{OptionHint(concurrency=concurrency)} needs a library that is not installed: {error}",
+            hint=format_installation("workers"),
+        ) from error
+
+    connection_options = {
+        "options": f"-c search_path={JOB_SCHEMA}",
+        "application_name": "askrows work",
+    }
+    connector = PsycopgConnector(
+        conninfo=f"postgresql://{address}",
+        kwargs=connection_options,
+        min_size=1,
+        max_size=concurrency + EXTRA_CONNECTIONS,
+    )
+    return App(connector=connector)
+
+
+def _has_job_tables(tx: Connection) -> bool:
+    """Return whether the tables of jobs exist."""
+    # After a wait for the lock of writers, to_regclass may answer from before the wait.
+    statement = (
+        "SELECT count(*) FROM pg_tables WHERE schemaname = %s AND tablename = 'procrastinate_jobs'"
+    )
+    return bool(tx.exec_driver_sql(statement, (JOB_SCHEMA,)).scalar())
+
+
+def _make_lock(due_unit: DueUnit) -> str:
+    """Return the name of the lock with which one process at a time runs a unit."""
+    return f"{due_unit.task}/{due_unit.unit}/{due_unit.number}"
+
+
+class _LogHandler(logging.Handler):
+    """Shows warnings of libraries in one line, with the error instead of a trace."""
+
+    def __init__(self, display: Progress) -> None:
+        super().__init__(logging.WARNING)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        reason = record.getMessage()
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            reason = f"{reason}: {_explain_error(error)}"
+        self._display.warn(reason)
+
+
+def _explain_error(error: BaseException) -> str:
+    """Return the message of an error in one line.
+
+    Errors of Procrastinate about the database name the reason only as their cause.
+    """
+    reason = error.__cause__ or error
+    return " ".join((str(reason) or repr(reason)).split())
