@@ -100,8 +100,9 @@ def replace_held_result(ws: WorkspaceSession, number: int) -> bool:
     lock_name = lock_of(number)
     with ws.locks.try_lock(lock_name) as lock:
         if lock is None:
+            holder = ws.locks.describe_holder(lock_name)
             raise RemoteError(
-                f"batch {number}: {ws.locks.describe_holder(lock_name)}; nothing was changed",
+                f"batch {number}: {holder}; nothing was changed",
                 hint="run the command again in a moment",
             )
         batch = ws.store.query(batches.get_batch, number)

@@ -159,8 +159,6 @@ class Preparation:
     mode: Mode = Mode.BATCH
     # Number of the first batch of a live run, or None before it exists.
     run_number: int | None = None
-    # The batch belongs to no run, and does not wait for another process that prepares.
-    is_single_batch: bool = False
     # Rows that got the answer of an equal row.
     equal_rows: int = 0
     # Requests in all batches up to now.
@@ -175,8 +173,8 @@ class Preparation:
         the result is NO_ROWS_LEFT only if these give no batch either. A trial asks each row once.
 
         Only one process prepares batches at a time: this call waits for PREPARE_LOCK, and has the
-        lock until it returns. If `is_single_batch` is set, it neither waits for the lock nor takes
-        it.
+        lock until it returns. In a session with a single batch, it neither waits for the lock nor
+        takes it.
 
         Returns:
             The prepared batch, or the reason for no batch: no row is left, the limit of the
@@ -185,7 +183,7 @@ class Preparation:
         Raises:
             InconsistentError: The rows changed MAX_TRIES times while their requests were written.
         """
-        with contextlib.nullcontext() if self.is_single_batch else self.ws.lock(PREPARE_LOCK):
+        with contextlib.nullcontext() if self.ws.is_single_batch else self.ws.lock(PREPARE_LOCK):
             prepared = self._prepare(after=self._last_id)
             # The rows of a trial are not claimed, so they would be asked again.
             may_have_earlier_rows = self._last_id is not None and self.mode is not Mode.TRIAL
@@ -416,7 +414,7 @@ class Preparation:
         task = self.ws.task
         now = self.ws.now()
         run_number = None
-        if self.mode.claims_rows and self.mode is not Mode.BATCH and not self.is_single_batch:
+        if self.mode.claims_rows and self.mode is not Mode.BATCH and not self.ws.is_single_batch:
             run_number = self.run_number or number
         batches.add_batch(
             tx,
@@ -470,7 +468,7 @@ class Preparation:
             self.mode,
             calibration,
             max_rows,
-            asks_each=self.is_single_batch or not self.mode.claims_rows,
+            asks_each=self.ws.is_single_batch or not self.mode.claims_rows,
             quota_tokens=quota_tokens,
             budget_usd=budget.read_current_budgets(ws).remaining_usd(tx),
         )

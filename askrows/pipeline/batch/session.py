@@ -1,10 +1,11 @@
-"""The session of a command: an open workspace, its service, the task in use, and what may be spent.
+"""The session of a command: an open workspace, its service, the task in use, mode and limits.
 
 The first upload binds a workspace to its backend, so that the answers of Gemini and of the local
 engine are never mixed.
 """
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import Budget, Settings
+from askrows.pipeline.core.states import Mode
 from askrows.pipeline.gemini.models import Model, RateLimits
 from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.index.indexed_tasks import mark_task_as_indexed
@@ -46,7 +48,7 @@ class SyncOptions:
 
 @dataclass(frozen=True)
 class WorkspaceSession:
-    """An open workspace with its service, the task in use, and the limits of a command.
+    """An open workspace with its service, the task in use, and the mode and limits of a command.
 
     No member is set again: what changes the task or the limits returns another session of the same
     workspace, and the caller goes on with that one.
@@ -65,8 +67,19 @@ class WorkspaceSession:
     sync_options: SyncOptions = SyncOptions()
     # USD that a person agreed to before; None asks above CONFIRM_ABOVE.
     agreed_usd: float | None = None
-    # Live calls ask closed questions of the decision model, see `copy_for_decisions`.
-    is_deciding: bool = False
+    # How rows are asked; the mode decide asks the decision model. See `run/modes.py`.
+    mode: Mode = Mode.BATCH
+    # Test a prompt: rows in any state are asked, and only outcome counts and cost are stored.
+    is_trial: bool = False
+    # Live calls ask in a single batch that belongs to no run. No row is asked again after an
+    # invalid answer or after a call without a reply.
+    is_single_batch: bool = False
+    # Live calls stop if a rate limit makes a call wait longer than this, in seconds.
+    patience_s: float = math.inf
+    # Live calls stop this many seconds after their start, without waiting for running calls.
+    deadline_s: float = math.inf
+    # A missing connection stops live calls, because a person waits for them.
+    stops_without_connection: bool = False
     # The rows of the user task are up to date.
     is_synced: bool = False
 
@@ -141,38 +154,17 @@ class WorkspaceSession:
     def model(self) -> Model:
         """Return the model that answers.
 
-        In a session for decisions (see `copy_for_decisions`) it is the decision model. Otherwise it
-        is the model of `Task.choose_model_name`.
+        In the mode decide it is the decision model. Otherwise it is the model of
+        `Task.choose_model_name`.
 
         Raises:
             ConfigurationError: The model does not exist, is shut down, or does not fit the backend.
         """
-        if self.is_deciding:
+        if self.mode is Mode.DECIDE:
             return self.service.decision_model
 
         model_name = self.task.choose_model_name(self.settings, self.backend)
         return self.service.require_model(model_name, kind="generate")
-
-    def copy_for_decisions(self) -> "WorkspaceSession":
-        """Return a session of the same workspace that asks closed questions of a decision model."""
-        return replace(self, is_deciding=True)
-
-    def copy_with_gemini_model(self) -> "WorkspaceSession | None":
-        """Return a session with Gemini's default model, or None if the session has no local model.
-
-        The session is only for estimates: what the same rows would cost with a key.
-        """
-        if not self.model.local:
-            return None
-
-        settings = replace(
-            self.settings,
-            model=Settings.model,
-            decision_model=Settings.decision_model,
-        )
-        workspace = replace(self.workspace, backend="gemini", settings=settings)
-        service = Service(settings, "gemini", self.display, now=self.now, sleep=self.sleep)
-        return replace(self, workspace=workspace, service=service, is_deciding=False)
 
     def choose_model(self) -> Model:
         """Choose the model that answers now, so that an unknown one is reported early; return it.
@@ -183,7 +175,12 @@ class WorkspaceSession:
         return self.model
 
     @property
-    def limits(self) -> RateLimits:
+    def live_mode(self) -> Mode:
+        """Return the mode of the batches of live calls; those of a trial are in the mode trial."""
+        return Mode.TRIAL if self.is_trial else self.mode
+
+    @property
+    def rate_limits(self) -> RateLimits:
         """Return the rate limits of live calls to the model that answers."""
         set_limits = {
             "rpm": self.settings.rpm,

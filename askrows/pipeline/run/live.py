@@ -8,7 +8,7 @@
   ingests the batches in threads.
 - The next command seals the replies that a dead process left (`ingest.recover_dead_runs`). Rows
   without a reply are open again.
-- A run with `RunPolicy.is_single_batch` asks about a few rows in one batch, and no row again.
+- A run with `is_single_batch` asks about a few rows in one batch, and no row again.
 """
 
 import asyncio
@@ -22,10 +22,9 @@ from askrows.pipeline.batch.batch_plan import Selection
 from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import errors
-from askrows.pipeline.core.states import Mode
 from askrows.pipeline.run.live_batches import INTERRUPTED_WRITE_TIMEOUT_S, LiveBatches
 from askrows.pipeline.run.live_calls import LiveCalls, PendingCall
-from askrows.pipeline.run.live_report import ASK_ALL_ROWS, OnProgress, RunPolicy
+from askrows.pipeline.run.live_report import OnProgress
 from askrows.pipeline.run.live_throttle import CHECK_INTERVAL_S, LiveThrottle
 
 # Time for running calls to end after the first Ctrl-C.
@@ -37,29 +36,25 @@ def ask_rows(
     selection: Selection,
     result: RunResult,
     *,
-    mode: Mode = Mode.LIVE,
-    policy: RunPolicy = ASK_ALL_ROWS,
     on_progress: OnProgress = lambda _: None,
 ) -> None:
     """Ask about the selected open rows in live batches; ingest each batch when it is complete.
 
     A trial, which tests a prompt, also asks about named rows that are not open. It stores only
     outcome counts and cost; its replies are in the result. A row whose answer is invalid or refused
-    is asked again while it stays open, unless the policy allows only a single batch. Ctrl-C stops
-    the run and is not raised: it is the reason in the result, and so is an error that ended the run
-    early.
+    is asked again while it stays open, unless the run has a single batch. Ctrl-C stops the run and
+    is not raised: it is the reason in the result, and so is an error that ended the run early.
 
     Args:
+        ws: The session, with mode and limits: live, flex or decide, or a trial.
         selection: The rows to ask about.
         result: Gets the counts and costs of the calls.
-        mode: The mode of the batches: live, flex, decide or trial.
-        policy: The rules of the run.
         on_progress: Called after each reply and once a second.
 
     Raises:
         ConfigurationError: There is no usable key, or the engine cannot start. Nothing was written.
     """
-    batches = LiveBatches(ws, selection, mode, policy, result)
+    batches = LiveBatches(ws, selection, result)
     _LiveRun(batches, on_progress).run_to_end()
 
 
@@ -95,7 +90,7 @@ class _LiveRun:
         """Prepare a run; nothing is read or sent yet.
 
         Args:
-            batches: The batches of the run, with its session, mode, rules and result.
+            batches: The batches of the run, with its session and result.
             on_progress: Called after each reply and once a second.
         """
         self.result = batches.result
@@ -103,10 +98,8 @@ class _LiveRun:
         self._ws = batches.ws
         self._on_progress = on_progress
         self._batches = batches
-        mode = batches.mode
-        policy = batches.policy
-        self._throttle = LiveThrottle(self._ws, mode, policy, self.result, self._progress)
-        self._calls = LiveCalls(self._ws, mode, policy, self._throttle, self.result)
+        self._throttle = LiveThrottle(self._ws, self.result, self._progress)
+        self._calls = LiveCalls(self._ws, self._throttle, self.result)
         # Batches that are being sealed and ingested.
         self._closing_batches: set[asyncio.Task[None]] = set()
 

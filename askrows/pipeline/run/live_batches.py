@@ -3,7 +3,7 @@
 All functions block, so the event loop of the run calls them in threads. The replies of a batch are
 synced to disk once a second. They are sealed and ingested when each request of the batch has one.
 
-A run with `RunPolicy.is_single_batch` has one batch at most, and asks no row again.
+A run with `is_single_batch` has one batch at most, and asks no row again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,9 +24,8 @@ from askrows.pipeline.batch.prepare import Preparation, Prepared
 from askrows.pipeline.batch.run_result import INTERRUPTED_REASON, RunResult
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.progress import NoProgress
-from askrows.pipeline.core.states import Mode
 from askrows.pipeline.gemini.rate_limiter import WINDOW_S
-from askrows.pipeline.run.live_report import LiveProgress, RunPolicy
+from askrows.pipeline.run.live_report import LiveProgress
 from askrows.pipeline.store import batches
 from askrows.pipeline.tasks.request_builder import PlannedRequest
 
@@ -43,25 +42,14 @@ class LiveBatches:
     again first.
     """
 
-    def __init__(
-        self,
-        ws: WorkspaceSession,
-        selection: Selection,
-        mode: Mode,
-        policy: RunPolicy,
-        result: RunResult,
-    ) -> None:
+    def __init__(self, ws: WorkspaceSession, selection: Selection, result: RunResult) -> None:
         """Prepare nothing yet.
 
         Args:
             selection: The rows to ask about. Rows that the run is finished with are excluded later.
-            mode: The mode of all batches.
-            policy: The rules of the run.
             result: Gets the counts of ingested rows.
         """
         self.ws = ws
-        self.mode = mode
-        self.policy = policy
         self.result = result
         self.progress = LiveProgress()
         # Batches whose requests need calls, by number.
@@ -76,8 +64,7 @@ class LiveBatches:
             ws,
             replace(selection, excluded_ids=self._ended_ids),
             NoProgress(),
-            mode=mode,
-            is_single_batch=policy.is_single_batch,
+            mode=ws.live_mode,
         )
 
     @property
@@ -100,7 +87,7 @@ class LiveBatches:
         If the run may have a single batch only, the reason is also the result's `idle_reason`, and
         no second batch is possible.
         """
-        is_single_batch = self.policy.is_single_batch
+        is_single_batch = self.ws.is_single_batch
         prepared = self._prepare_next()
         if not isinstance(prepared, Prepared):
             self.end_of_rows = prepared
@@ -138,7 +125,7 @@ class LiveBatches:
                 self.ws,
                 selection,
                 NoProgress(),
-                mode=self.mode,
+                mode=self.ws.live_mode,
                 run_number=preparation.run_number,
             )
             prepared = retry_preparation.prepare_next()
@@ -150,7 +137,7 @@ class LiveBatches:
 
     def check_budget(self) -> None:
         """Raise the error of a budget if it ended the run; a single batch raises nothing."""
-        if self.end_of_rows is DraftEnd.BUDGET and not self.policy.is_single_batch:
+        if self.end_of_rows is DraftEnd.BUDGET and not self.ws.is_single_batch:
             with self.ws.store.read() as tx:
                 raise budget.read_current_budgets(self.ws).no_room_error(tx)
 
@@ -181,7 +168,7 @@ class LiveBatches:
             self.result.calls += open_batch.calls
             self._record_calls(open_batch)
             open_batch.path.with_suffix(CALLS_SUFFIX).unlink(missing_ok=True)
-            if self.mode is Mode.TRIAL:
+            if self.ws.is_trial:
                 store_trial_outcomes(
                     self.ws,
                     open_batch.number,
@@ -191,7 +178,7 @@ class LiveBatches:
                 self._store_outcomes(open_batch)
         finally:
             open_batch.lock.release()
-        if not self.policy.is_single_batch:
+        if not self.ws.is_single_batch:
             # Failed rows may be asked again now, and their money may be free.
             self.end_of_rows = None
 
@@ -248,7 +235,7 @@ class LiveBatches:
                 continue
 
             self._ended_ids.add(outcome.row_id)
-            if outcome.may_retry and not self.policy.is_single_batch:
+            if outcome.may_retry and not self.ws.is_single_batch:
                 self._retry_ids.append(outcome.row_id)
                 # The next reply of this row counts instead, so progress never exceeds its total.
                 self.progress.replies -= outcome.was_called
@@ -308,7 +295,7 @@ class LiveBatches:
             day, with those of the open batches, also if they are not recorded yet.
         """
         ws = self.ws
-        if all(limit is None for limit in ws.limits):
+        if all(limit is None for limit in ws.rate_limits):
             return [], 0
 
         now = ws.now()

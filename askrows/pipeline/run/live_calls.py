@@ -17,13 +17,11 @@ from askrows.pipeline.batch.batch_files import OpenLiveBatch
 from askrows.pipeline.batch.run_result import INTERRUPTED_REASON, RunResult, TrialOutcome
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import errors
-from askrows.pipeline.core.states import Mode
 from askrows.pipeline.gemini import requests
 from askrows.pipeline.gemini.models import find_serving_model, load_models
 from askrows.pipeline.gemini.rate_limiter import StartedCall
 from askrows.pipeline.gemini.retry import RetryPolicy
 from askrows.pipeline.gemini.usage import calculate_cost
-from askrows.pipeline.run.live_report import RunPolicy
 from askrows.pipeline.run.live_throttle import MAX_PAUSE_S, LiveThrottle
 from askrows.pipeline.store.answer_counts import LOST_CALL_PREFIX
 from askrows.pipeline.tasks.request_builder import PlannedRequest, choose_response_parser
@@ -73,21 +71,16 @@ class LiveCalls:
     def __init__(
         self,
         ws: WorkspaceSession,
-        mode: Mode,
-        policy: RunPolicy,
         throttle: LiveThrottle,
         result: RunResult,
     ) -> None:
         """Start with an empty queue.
 
         Args:
-            mode: The mode of all calls.
             throttle: Learns of every reply and failure.
             result: Gets the costs and the outcomes of the calls.
         """
         self._ws = ws
-        self._mode = mode
-        self._policy = policy
         self._throttle = throttle
         self._result = result
         self._parse_response = choose_response_parser(ws.task, ws.model)
@@ -114,7 +107,7 @@ class LiveCalls:
 
             reason = (
                 f"the request has {call.prompt_tokens:,} tokens, and the limit is "
-                f"{self._ws.limits.tpm:,} tokens per minute"
+                f"{self._ws.rate_limits.tpm:,} tokens per minute"
             )
             self._give_up(call, reason, may_be_paid=False)
 
@@ -156,7 +149,7 @@ class LiveCalls:
         try:
             reply = await self._send(call)
         except asyncio.CancelledError:
-            reason = self._policy.late_reason
+            reason = self._throttle.late_reason
             if self._result.is_interrupted:
                 reason = INTERRUPTED_REASON
             self._give_up(call, reason, may_be_paid=True)
@@ -170,7 +163,7 @@ class LiveCalls:
         duration_s = ws.monotonic() - started_at
         call.batch.append_reply(requests.make_result_line(call.request.line, response=reply))
         call.batch.seconds += duration_s
-        if self._mode is Mode.TRIAL:
+        if ws.is_trial:
             self._result.trial_outcomes[call.row_id] = TrialOutcome(reply, "", duration_s)
 
         parsed_reply = self._parse_response(reply)
@@ -180,7 +173,7 @@ class LiveCalls:
         self._result.calls_cost += calculate_cost(
             serving_model,
             parsed_reply.usage,
-            parsed_reply.served_tier or self._mode.tier,
+            parsed_reply.served_tier or ws.mode.tier,
             day=ws.now().date(),
         )
         if parsed_reply.usage.prompt:
@@ -201,7 +194,7 @@ class LiveCalls:
         on_send = call.batch.count_call
         if model.kind == "decide":
             return await client.decide(model.name, request, on_send=on_send)
-        tier = self._mode.tier
+        tier = self._ws.mode.tier
         return await client.generate(model.name, request, service_tier=tier, on_send=on_send)
 
     # Failures of a call
@@ -268,7 +261,7 @@ class LiveCalls:
         is_unanswered = (error.code or 0) < MIN_ERROR_CODE and was_sent
         call.unanswered_calls += is_unanswered
 
-        max_unanswered_calls = 1 if self._policy.is_single_batch else MAX_UNANSWERED_CALLS
+        max_unanswered_calls = 1 if self._ws.is_single_batch else MAX_UNANSWERED_CALLS
         is_too_silent = call.unanswered_calls >= max_unanswered_calls
         is_too_old = now - call.failing_since > self._throttle.patience_s(error)
         if is_too_silent or is_too_old:

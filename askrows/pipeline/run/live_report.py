@@ -1,31 +1,7 @@
-"""The rules of live calls, and their progress."""
+"""The progress of live calls."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class RunPolicy:
-    """The rules of a live run. The defaults are the rules for asking about all selected rows."""
-
-    # Ask in a single batch that belongs to no run. No row is asked again after an invalid answer or
-    # after a call without a reply.
-    is_single_batch: bool = False
-    # The run stops if a rate limit makes a call wait longer than this, in seconds.
-    patience_s: float = math.inf
-    # The run stops after this many seconds, without waiting for running calls.
-    deadline_s: float = math.inf
-    # A missing connection stops the run, because a person waits for it.
-    stops_without_connection: bool = False
-
-    @property
-    def late_reason(self) -> str:
-        """Return the reason of a call that did not end before the deadline."""
-        return f"no reply came within {self.deadline_s:g} s"
-
-
-ASK_ALL_ROWS = RunPolicy()
 
 
 @dataclass

@@ -28,7 +28,7 @@ from askrows.pipeline.gemini.api_errors import next_midnight_pacific
 from askrows.pipeline.gemini.client import FLEX_TIMEOUT_S
 from askrows.pipeline.gemini.rate_limiter import RateLimiter, StartedCall
 from askrows.pipeline.gemini.retry import RetryPolicy
-from askrows.pipeline.run.live_report import LiveProgress, RunPolicy
+from askrows.pipeline.run.live_report import LiveProgress
 
 # Our own bound: more parallel calls are no ordinary use of a live API.
 MAX_LIVE_CALLS = 64
@@ -73,35 +73,27 @@ class LiveThrottle:
     Only for the thread of the run's event loop.
     """
 
-    def __init__(
-        self,
-        ws: WorkspaceSession,
-        mode: Mode,
-        policy: RunPolicy,
-        result: RunResult,
-        progress: LiveProgress,
-    ) -> None:
+    def __init__(self, ws: WorkspaceSession, result: RunResult, progress: LiveProgress) -> None:
         """Start with a service that is assumed to work.
 
         Args:
-            mode: The mode of the run. Flex has longer times for stalls and retries.
+            ws: The session. The mode flex has longer times for stalls and retries.
             result: Gets the error that stops the run.
             progress: Gets the number of calls that may run in parallel, and the seconds until the
                 next call.
         """
         self._ws = ws
-        self._policy = policy
         self._result = result
         self.progress = progress
-        is_flex = mode is Mode.FLEX
+        is_flex = ws.mode is Mode.FLEX
         self._shed_retry_s = FLEX_RETRY_S if is_flex else 0.0
         self._stall_s = FLEX_TIMEOUT_S if is_flex else STALL_S
         self._hold_policy = RetryPolicy(ws.settings.retry_wait, MAX_PAUSE_S)
-        self.rate_limiter = RateLimiter(ws.limits, monotonic=ws.monotonic)
+        self.rate_limiter = RateLimiter(ws.rate_limits, monotonic=ws.monotonic)
         # Moving average of the duration of a call.
         self._mean_call_s = FLEX_CALL_S if is_flex else 0.0
         # Monotonic time after which no reply is waited for.
-        self.deadline = ws.monotonic() + policy.deadline_s
+        self.deadline = ws.monotonic() + ws.deadline_s
         self.is_stopped = False
         # An error that is not ours, raised at the end of the run.
         self.unexpected_error: Exception | None = None
@@ -151,12 +143,15 @@ class LiveThrottle:
         self.is_stopped = True
         self.notify()
 
+    @property
+    def late_reason(self) -> str:
+        """Return the reason of a call that did not end before the deadline."""
+        return f"no reply came within {self._ws.deadline_s:g} s"
+
     def raise_if_late(self) -> None:
         """Raise UnavailableError if the deadline of the run is over."""
         if self._ws.monotonic() >= self.deadline:
-            raise UnavailableError(
-                self._policy.late_reason, hint="run the same command again later"
-            )
+            raise UnavailableError(self.late_reason, hint="run the same command again later")
 
     # Starting a call
 
@@ -197,7 +192,7 @@ class LiveThrottle:
         Raises:
             ThrottledError: The day's quota is used up and no call is running; while calls are
                 running, CHECK_INTERVAL_S is returned instead. Or the limits allow the call only
-                after more seconds than the policy of the run lets a call wait (`patience_s`).
+                after more seconds than the run lets a call wait (`patience_s`).
         """
         self.progress.max_parallel_calls = self._max_parallel()
         self.progress.pause_s = 0.0
@@ -211,15 +206,16 @@ class LiveThrottle:
         if is_quota_used_up and not self.running_calls:
             ws = self._ws
             resets_at = next_midnight_pacific(ws.now())
+            quota = plural(ws.rate_limits.rpd or 0, "request")
             raise ThrottledError(
-                f"the limit of {plural(ws.limits.rpd or 0, 'request')} per day for {ws.model.name} "
-                "is reached; all replies are stored",
+                f"the limit of {quota} per day for {ws.model.name} is reached; "
+                "all replies are stored",
                 hint=f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when the quota "
                 f"is reset; set {OptionHint('tier')} or {OptionHint('rpd')} if your project has a "
                 "larger quota",
                 resets_at=resets_at,
             )
-        if not is_quota_used_up and pause_s > self._policy.patience_s:
+        if not is_quota_used_up and pause_s > self._ws.patience_s:
             raise ThrottledError(
                 f"the rate limits allow the next call in {pause_s:.0f} s, "
                 "and this command does not wait",
@@ -236,7 +232,7 @@ class LiveThrottle:
             return 1
         return max_parallel_calls(
             self._ws.settings.concurrency,
-            self._ws.limits.rpm,
+            self._ws.rate_limits.rpm,
             self._mean_call_s,
         )
 
@@ -298,15 +294,15 @@ class LiveThrottle:
         - The quota is that of the day.
         - There are 429s and no success for longer than the setting `poll_patience`. In flex this
           time is at least an hour.
-        - It is the second 429 of the run, and the run's policy has a patience, because a person
-          waits for it.
+        - It is the second 429 of the run, and the run has a patience, because a person waits for
+          it.
         """
         self.rate_limiter.note_refusal(error.retry_after_s)
         self._throttled_count += 1
         timeout_s = max(self._shed_retry_s, self._ws.settings.poll_patience)
         is_lasting = self.rate_limiter.throttled_s > timeout_s
         # A person waits for a run with a patience.
-        is_second = math.isfinite(self._policy.patience_s) and self._throttled_count > 1
+        is_second = math.isfinite(self._ws.patience_s) and self._throttled_count > 1
         if error.resets_at is not None or is_lasting or is_second:
             self.stop(error)
 
@@ -318,7 +314,7 @@ class LiveThrottle:
         same row, because that row may be the cause.
 
         From the second counted failure on, all calls pause; the pause doubles up to MAX_PAUSE_S.
-        The run stops at a missing connection if its policy says so. It also stops if
+        The run stops at a missing connection if `stops_without_connection` is set. It also stops if
         MAX_PARALLEL_FAILURES failures are counted, and if the first was longer ago
         than `self.patience_s` allows for this error.
 
@@ -326,7 +322,7 @@ class LiveThrottle:
             started_s: Monotonic time at which the call started.
             row_id: Id of the row.
         """
-        if self._policy.stops_without_connection and isinstance(error, NotSentError):
+        if self._ws.stops_without_connection and isinstance(error, NotSentError):
             self.stop(error)
             return
 

@@ -38,6 +38,7 @@ from askrows.pipeline.gemini.models import (
 )
 from askrows.pipeline.gemini.usage import Usage, calculate_cost, sum_usage
 from askrows.pipeline.quality import pilot
+from askrows.pipeline.run import modes
 from askrows.pipeline.run.live_throttle import FLEX_CALL_S, max_parallel_calls
 from askrows.pipeline.run.mode_choice import (
     ModeEstimate,
@@ -301,7 +302,7 @@ def add_gemini_estimate(
 
     If the second estimate cannot be made, a warning is printed instead.
     """
-    gemini_ws = ws.copy_with_gemini_model()
+    gemini_ws = modes.choose_gemini_model(ws)
     if gemini_ws is None:
         return estimate
     try:
@@ -356,7 +357,7 @@ def estimate_plan(
     """
     model = ws.model
     estimator = _PlanEstimator(ws, plan, is_pilot_waived=is_pilot_waived)
-    if ws.is_deciding:
+    if ws.mode is Mode.DECIDE:
         return Preflight(
             plan=plan,
             mode_estimates={Mode.DECIDE.value: estimator.estimate_calls(Mode.DECIDE)},
@@ -406,7 +407,7 @@ def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate:
     if open_fields:
         return ModeEstimate(absence_reason=request_builder.describe_open_fields(open_fields))
 
-    decide_ws = ws.copy_for_decisions()
+    decide_ws = modes.choose_mode(ws, Mode.DECIDE)
     lines = request_builder.QuestionLines(ws.task, decide_ws.model)
     calibration = ws.store.query(budget.load_calibration, decide_ws.version, ws.task.fingerprint)
     prompt_tokens = plan.counted_prompt_tokens + plan.requests * lines.question_tokens
@@ -489,7 +490,7 @@ class _PlanEstimator:
             call_s = self.call_durations_s[mode] or USUAL_CALL_S[mode]
             parallel_calls = max_parallel_calls(
                 self.ws.settings.concurrency,
-                self.ws.limits.rpm,
+                self.ws.rate_limits.rpm,
                 call_s,
             )
             calls_per_s = parallel_calls / call_s
@@ -497,7 +498,7 @@ class _PlanEstimator:
         seconds = estimate_live_seconds(
             self.plan.requests,
             self.plan.usage.prompt,
-            limits=self.ws.limits,
+            limits=self.ws.rate_limits,
             used_today=self.calls_today,
             until_reset_s=(self.reset_at - self.now).total_seconds(),
             calls_per_s=calls_per_s,
@@ -522,7 +523,7 @@ class _PlanEstimator:
         is exceeded, the warning says when the remaining calls are made. Otherwise, and without a
         daily quota, the list is empty.
         """
-        daily_quota = self.ws.limits.rpd
+        daily_quota = self.ws.rate_limits.rpd
         if daily_quota is None:
             return []
 

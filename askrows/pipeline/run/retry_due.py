@@ -10,6 +10,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 
 from askrows.pipeline.batch import ingest
 from askrows.pipeline.batch.batch_plan import Selection
@@ -18,7 +19,7 @@ from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.run.live import ask_rows
-from askrows.pipeline.run.live_report import RunPolicy
+from askrows.pipeline.run.modes import choose_mode
 from askrows.pipeline.tasks import claiming
 
 # If the rate limits allow no call for longer than this, a due row waits for the next command.
@@ -63,13 +64,14 @@ def ask_single_rows(
         if not row_ids:
             return
 
-    policy = RunPolicy(
+    single_ws = replace(
+        choose_mode(ws, Mode.LIVE),
         is_single_batch=True,
         patience_s=patience_s,
         deadline_s=deadline_s,
         stops_without_connection=True,
     )
-    ask_rows(ws, Selection(row_ids=row_ids), result, mode=Mode.LIVE, policy=policy)
+    ask_rows(single_ws, Selection(row_ids=row_ids), result)
     if result.is_interrupted:
         raise KeyboardInterrupt
 

@@ -23,6 +23,7 @@ from askrows.pipeline.core.text import format_usd, shorten
 from askrows.pipeline.quality import evaluate
 from askrows.pipeline.run import live
 from askrows.pipeline.run.live_report import LiveProgress
+from askrows.pipeline.run.modes import choose_mode
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.store import batches
 
@@ -229,10 +230,9 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
     ws.open_client()
     with ws.display.bar("asking", selected_count) as bar:
         live.ask_rows(
-            ws,
+            choose_mode(ws, mode),
             selection,
             result,
-            mode=mode,
             on_progress=partial(_show_progress, bar, result),
         )
     finished_count = result.answered_by_calls + result.failed.total()

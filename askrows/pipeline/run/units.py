@@ -16,7 +16,7 @@ from askrows.pipeline.core.states import BatchState, remote_state
 from askrows.pipeline.index.builds import count_stale, open_synced_builds
 from askrows.pipeline.index.indexed_tasks import is_task_indexed, require_indexed_task
 from askrows.pipeline.quality import pilot
-from askrows.pipeline.run.decisions import is_decide_run_open
+from askrows.pipeline.run.modes import is_decide_run_open
 from askrows.pipeline.store import batches
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import claiming

@@ -25,8 +25,8 @@ from askrows.pipeline.core.text import plural
 from askrows.pipeline.index import build
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.run import live, run_units
-from askrows.pipeline.run.decisions import is_decide_run_open, make_decision_session
 from askrows.pipeline.run.drive import complete_result
+from askrows.pipeline.run.modes import choose_mode, is_decide_run_open
 from askrows.pipeline.run.retry_due import ask_single_rows
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.run.snapshot import read_snapshot
@@ -167,7 +167,7 @@ def _ask_due_rows(state: RunState) -> None:
         result.has_calls = True
         ask_single_rows(ws, result, due_ids)
     elif ws.store.query(is_decide_run_open, ws.task):
-        live.ask_rows(make_decision_session(ws), Selection(), result, mode=Mode.DECIDE)
+        live.ask_rows(choose_mode(ws, Mode.DECIDE), Selection(), result)
         if result.is_interrupted:
             raise KeyboardInterrupt
         if result.budget_message:

@@ -34,7 +34,7 @@ from askrows.pipeline.rows.dataframes import ResultTable
 from askrows.pipeline.rows.row_sync import RowSyncReport
 from askrows.pipeline.rows.source import MEMORY_ROWS, FileSource, MemorySource
 from askrows.pipeline.run import preflight
-from askrows.pipeline.run.decisions import make_session_in_mode
+from askrows.pipeline.run.modes import choose_mode, choose_single_row_mode
 from askrows.pipeline.run.run_units import sync_and_recover_task
 from askrows.pipeline.tasks.task_file import load_declaration_source
 from askrows.pipeline.tasks.task_sync import load_unregistered_task
@@ -385,7 +385,7 @@ def ask_question(
         display=ws.display,
         should_list_refused=should_list_refused,
     )
-    trial_ws = make_session_in_mode(trial_ws, mode)
+    trial_ws = choose_single_row_mode(trial_ws, mode)
     trial_ws.announce_placeholders()
 
     try_report = try_out.try_rows(trial_ws, row_ids[:size])
@@ -452,7 +452,7 @@ def save_question(
         display=display,
         should_list_refused=should_list_refused,
     )
-    trial_ws = make_session_in_mode(trial_ws, mode)
+    trial_ws = choose_single_row_mode(trial_ws, mode)
     planned = try_out.plan_rows(trial_ws, row_ids)
     _check_budget(trial_ws, planned)
     agreed_usd = try_out.confirm_cost(trial_ws, planned)
@@ -509,8 +509,8 @@ def ask_saved(
     sample_ws, sample_ids, sample_count, row_report = _load_in_memory(
         ws, unnamed_task, cast(TaskDraft, saved_task.draft), size=max(size, MAX_SAMPLE_ROWS)
     )
-    sample_ws = make_session_in_mode(sample_ws, mode)
-    ws = replace(make_session_in_mode(ws, mode), agreed_usd=agreed_usd)
+    sample_ws = choose_single_row_mode(sample_ws, mode)
+    ws = replace(choose_single_row_mode(ws, mode), agreed_usd=agreed_usd)
     row_ids, row_count = ws.store.query(ws.user_task.read_first_askable_ids, size)
     ws.announce_placeholders()
 
@@ -655,9 +655,9 @@ def _estimate_all(
         row_ids = row_ids[: len(measured_usages)]
     estimate_all = partial(preflight.estimate_rows, row_ids=row_ids, table_size=table_size)
     estimate = estimate_all(ws, measured_usages=measured_usages)
-    if ws.is_deciding:
+    if ws.mode is Mode.DECIDE:
         decide_estimates = estimate.mode_estimates
-        estimate = estimate_all(replace(ws, is_deciding=False))
+        estimate = estimate_all(choose_mode(ws, Mode.LIVE))
         mode_estimates = {**estimate.mode_estimates, **decide_estimates}
         estimate = replace(estimate, mode_estimates=mode_estimates)
     return preflight.add_gemini_estimate(ws, estimate, estimate_all)

@@ -33,7 +33,7 @@ from askrows.pipeline.core.states import OPEN_STATES, Mode
 from askrows.pipeline.core.text import format_usd, plural
 from askrows.pipeline.ops import status_report
 from askrows.pipeline.quality import pilot
-from askrows.pipeline.run import decisions, preflight
+from askrows.pipeline.run import modes, preflight
 from askrows.pipeline.run.drive import complete_result, drive
 from askrows.pipeline.run.pilot_run import check_or_run_pilot
 from askrows.pipeline.run.run_state import RunState
@@ -125,8 +125,7 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     ws = sync_and_recover_task(ws)
     ws.announce_placeholders()
     announce_foreign_records(ws.workspace, ws.task)
-    has_decide_run = ws.store.query(decisions.is_decide_run_open, ws.task)
-    if options.mode == "auto" and has_decide_run:
+    if options.mode == "auto" and ws.store.query(modes.is_decide_run_open, ws.task):
         ws.display.say("continuing with decisions, as the run began")
         options = replace(options, mode=Mode.DECIDE.value)
 
@@ -144,7 +143,7 @@ def _check_mode_and_marks(ws: WorkspaceSession, options: TagOptions) -> Workspac
     if options.again:
         _announce_marks(ws)
     if options.mode == Mode.DECIDE:
-        return decisions.make_decision_session(ws)
+        return modes.choose_mode(ws, Mode.DECIDE)
     return ws
 
 

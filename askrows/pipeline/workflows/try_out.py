@@ -34,8 +34,8 @@ from askrows.pipeline.quality.right_value_accuracy import (
     to_field_documents,
 )
 from askrows.pipeline.run import live, preflight
-from askrows.pipeline.run.decisions import make_session_in_mode
-from askrows.pipeline.run.live_report import LiveProgress, RunPolicy
+from askrows.pipeline.run.live_report import LiveProgress
+from askrows.pipeline.run.modes import choose_single_row_mode
 from askrows.pipeline.store import answers, request_history
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection
@@ -246,7 +246,7 @@ def try_task(
     # Invalid gates are refused before anything is spent.
     evaluate.read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
     ws, draft_of = _sync_or_load_draft(ws)
-    ws = make_session_in_mode(ws, mode)
+    ws = choose_single_row_mode(ws, mode)
     with ws.store.read() as tx:
         right_values_by_id = read_valid_right_values(tx, ws.task)
         if labelled and not right_values_by_id:
@@ -361,7 +361,7 @@ def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     confirm_cost(ws, planned)
 
     result = RunResult(ws.version)
-    _ask_live(ws, list(planned.tried_rows), result, mode=Mode.TRIAL)
+    _ask_live(replace(ws, is_trial=True), list(planned.tried_rows), result)
     report = TryReport(
         ws.version,
         planned.schema,
@@ -399,8 +399,7 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     if open_ids:
         if ws.agreed_usd is None:
             confirm_cost(ws, plan_rows(ws, open_ids))
-        mode = Mode.DECIDE if ws.is_deciding else Mode.LIVE
-        _ask_live(ws, open_ids, result, mode=mode)
+        _ask_live(ws, open_ids, result)
 
     with ws.store.read() as tx:
         tried_rows = [_with_stored_outcome(tx, ws.task, row) for row in planned.tried_rows.values()]
@@ -417,9 +416,7 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     )
 
 
-def _ask_live(
-    ws: WorkspaceSession, row_ids: Sequence[str], result: RunResult, *, mode: Mode
-) -> None:
+def _ask_live(ws: WorkspaceSession, row_ids: Sequence[str], result: RunResult) -> None:
     """Ask about some rows by live calls, with a progress bar."""
     with ws.display.bar("asking", len(row_ids)) as bar:
 
@@ -428,11 +425,9 @@ def _ask_live(
             bar.show(progress.replies, note=note)
 
         live.ask_rows(
-            ws,
+            replace(ws, stops_without_connection=True),
             Selection(row_ids=row_ids),
             result,
-            mode=mode,
-            policy=RunPolicy(stops_without_connection=True),
             on_progress=show_replies,
         )
 

@@ -1,6 +1,7 @@
 """Import: a transaction per file, repeatable, tags untouched, all changes reported."""
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,9 @@ def test_a_new_biography_keeps_tags_and_unparks(tmp_path: Path) -> None:
 
         # Claim a row, tag a row, and park two rows.
         selection = Selection(row_ids=[ids["asked"]])
+        single_ws = replace(ws, is_single_batch=True)
         preparation: Any = Preparation(
-            ws, selection, NoProgress(), mode=Mode.LIVE, is_single_batch=True
+            single_ws, selection, NoProgress(), mode=Mode.LIVE
         ).prepare_next()
         with ws.store.write() as tx:
             table.write_tags(tx, {ids["tagged"]: '["water law"]'})

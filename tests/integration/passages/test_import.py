@@ -1,6 +1,7 @@
 """Import of passages: block by block, repeatable, texts untouched, all changes reported."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,9 @@ def test_a_new_text_replaces_a_text_without_concepts(tmp_path: Path) -> None:
 
         # Claim a row, and park two rows.
         selection = Selection(row_ids=["a"])
+        single_ws = replace(ws, is_single_batch=True)
         preparation: Any = Preparation(
-            ws, selection, NoProgress(), mode=Mode.LIVE, is_single_batch=True
+            single_ws, selection, NoProgress(), mode=Mode.LIVE
         ).prepare_next()
         with ws.store.write() as tx:
             parked_claims = dict.fromkeys(

@@ -1,0 +1,87 @@
+"""Make the session that asks in a mode, and find out whether a run in the mode decide is open.
+
+- A decision model answers a question with a fixed choice, such as yes or no, by probabilities. Such
+  an answer is a decision.
+- A closed field of an answer is one that a decision can answer. The other fields are open. All
+  fields of a task that is decided are closed.
+"""
+
+from dataclasses import replace
+
+from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.core.command_hint import OptionHint
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.core.states import Mode
+from askrows.pipeline.gemini.service import Service
+from askrows.pipeline.store import runs
+from askrows.pipeline.store.database import Connection
+from askrows.pipeline.tasks import request_builder
+from askrows.pipeline.tasks.task import Task
+
+# Modes in which a few rows can be asked.
+SINGLE_ROW_MODES = (Mode.LIVE.value, Mode.DECIDE.value)
+
+
+def choose_mode(ws: WorkspaceSession, mode: Mode) -> WorkspaceSession:
+    """Return the session that asks in a mode; in the mode decide it asks the decision model.
+
+    Raises:
+        InputError: The mode is decide, and the task has open fields; nothing was asked.
+    """
+    if mode is Mode.DECIDE:
+        _check_all_fields_closed(ws.task)
+    return replace(ws, mode=mode)
+
+
+def choose_single_row_mode(ws: WorkspaceSession, mode: str) -> WorkspaceSession:
+    """Return the session that asks a few rows in a mode: live or decide.
+
+    Raises:
+        InputError: There is no such mode for a few rows, or the mode is decide and the task has
+            open fields; nothing was asked.
+    """
+    if mode not in SINGLE_ROW_MODES:
+        raise InputError(
+            f"there is no mode {mode!r} for a few rows; nothing was asked",
+            hint=f"modes: {', '.join(SINGLE_ROW_MODES)}",
+        )
+    return choose_mode(ws, Mode(mode))
+
+
+def choose_gemini_model(ws: WorkspaceSession) -> WorkspaceSession | None:
+    """Return a session with Gemini's default model, or None if the session has no local model.
+
+    The session is only for estimates: what the same rows would cost with a key.
+    """
+    if not ws.model.local:
+        return None
+
+    settings = replace(
+        ws.settings,
+        model=Settings.model,
+        decision_model=Settings.decision_model,
+    )
+    workspace = replace(ws.workspace, backend="gemini", settings=settings)
+    service = Service(settings, "gemini", ws.display, now=ws.now, sleep=ws.sleep)
+    return replace(ws, workspace=workspace, service=service, mode=Mode.BATCH)
+
+
+def is_decide_run_open(tx: Connection, task: Task) -> bool:
+    """Return whether a task has an unfinished `tag` that asks the decision model.
+
+    Only a `tag` under the task's present version counts.
+    """
+    if task.user_file is None:
+        return False
+    unfinished_run = runs.find_unfinished_run(tx, task.name)
+    return unfinished_run is not None and unfinished_run.version == task.decision_version
+
+
+def _check_all_fields_closed(task: Task) -> None:
+    """Raise InputError if a decision model cannot answer all fields of a task."""
+    open_fields = request_builder.list_open_fields(task)
+    if open_fields:
+        reason = request_builder.describe_open_fields(open_fields)
+        hint = f"ask these fields without {OptionHint(mode='decide')}, in a task of their own"
+        raise InputError(f"{reason}; nothing was asked", hint=hint)
