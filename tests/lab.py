@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from askrows.jobs.cli import main
 from askrows.jobs.commands import ALL_COMMANDS
 from askrows.jobs.variables import MAKE_COMMAND_LINE_VARIABLE
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import settings
 from askrows.pipeline.core.settings import PREFIX, VARIABLES
 from askrows.pipeline.experts import table
@@ -79,7 +80,7 @@ class Workspace:
         for command in commands:
             self.ran(command, **values)
 
-    def open(self) -> Any:
+    def open(self) -> AbstractContextManager[WorkspaceSession]:
         """Open the workspace for a block, as commands do, and confirm every question."""
         return open_workspace(
             settings.load_settings(self.environ), NullProgress(), confirm=lambda _question: True
