@@ -108,11 +108,17 @@ class TaskRows:
         The first condition that is met decides, in the order of `RowState`. Claims and parked rows
         are looked up for each row by correlated subqueries, which is fast if few rows are read.
         """
+        return self._make_state_expression(self.is_claimed, self.is_parked)
+
+    def _make_state_expression(
+        self, is_claimed: ColumnElement[bool], is_parked: ColumnElement[bool]
+    ) -> ColumnElement[str]:
+        """Return the state expression with conditions that a row is claimed, and that it is parked."""
         branches = [
             (self.is_gone, self.name_state(RowState.GONE)),
             (self.is_refused, self.name_state(RowState.REFUSED)),
-            (self.is_claimed, self.name_state(RowState.CLAIMED)),
-            (self.is_parked, self.name_state(RowState.PARKED)),
+            (is_claimed, self.name_state(RowState.CLAIMED)),
+            (is_parked, self.name_state(RowState.PARKED)),
             (self.is_stale, self.name_state(RowState.STALE)),
             (self.is_answered, self.name_state(RowState.ANSWERED)),
             (self.is_unusable, self.name_state(RowState.UNUSABLE)),
@@ -134,8 +140,7 @@ class TaskRows:
     @property
     def reason_cells(self) -> Sequence[ColumnElement[Any]]:
         """Return the expressions for `describe_state_reason`, in its order after the state."""
-        is_parked = claims.is_parked(self.own_prompt_version)
-        parked_reason = self._select_claims(is_parked).with_only_columns(
+        parked_reason = self._select_claims(self._is_parking).with_only_columns(
             func.min(schema.row_claims.c.reason)
         )
         return self.row_reason, parked_reason.scalar_subquery(), self.has_mark
@@ -168,13 +173,23 @@ class TaskRows:
     @property
     def is_parked(self) -> ColumnElement[bool]:
         """Return the SQL condition that a row is parked; another version may claim it."""
-        return self._select_claims(claims.is_parked(self.own_prompt_version)).exists()
+        return self._select_claims(self._is_parking).exists()
 
     @property
     def is_blocked(self) -> ColumnElement[bool]:
         """Return the SQL condition that a row is claimed or parked."""
-        is_blocking = claims.IS_CLAIMED | claims.is_parked(self.own_prompt_version)
+        is_blocking = claims.IS_CLAIMED | self._is_parking
         return self._select_claims(is_blocking).exists()
+
+    @property
+    def _is_parking(self) -> ColumnElement[bool]:
+        """Return the SQL condition that a record of the claims parks its row."""
+        return claims.is_parked(self.own_prompt_version)
+
+    def _is_in_scan(self, condition: ColumnElement[bool]) -> ColumnElement[bool]:
+        """Return the SQL condition that a row has such a record, found by one scan of the claims."""
+        query = select(schema.row_claims.c.row_id)
+        return self.row_id.in_(query.where(condition, claims.is_in_scan_of_task(self.task)))
 
     def _select_claims(self, condition: ColumnElement[bool]) -> Select[Any]:
         """Return a SELECT of the claims of a row of the outer query that meet a condition."""
@@ -391,7 +406,10 @@ class TaskRows:
 
     def count_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> StateCounts:
         """Return the number of rows in the table that meet all conditions, by state."""
-        rows = select(self.state_expression.label(STATE_COLUMN)).where(*conditions)
+        # Nearly all rows are counted, so one scan of the records is faster than a look-up for each.
+        has_claim = self._is_in_scan(claims.IS_CLAIMED)
+        state = self._make_state_expression(has_claim, self._is_in_scan(self._is_parking))
+        rows = select(state.label(STATE_COLUMN)).where(*conditions)
         # The long expression is in a subquery, because GROUP BY would repeat it.
         states = rows.select_from(self.table).subquery()
         query = select(states.c.state, func.count()).group_by(states.c.state)

@@ -469,6 +469,16 @@ def _is_unparkable(prompt_version: str) -> ColumnElement[bool]:
     return and_(is_parked(prompt_version), row_claims.c.version != EVERY_VERSION)
 
 
+def is_in_scan_of_task(task: str) -> ColumnElement[bool]:
+    """Return the SQL condition that a record is of a task, which uses no index.
+
+    A scan is faster to find a few among all records of a task: an index would read the table in
+    random order.
+    """
+    # An index has the task itself, not the result of an operation on it.
+    return row_claims.c.task + "" == task
+
+
 def parked_rows(
     tx: Connection,
     task: str,
@@ -483,12 +493,8 @@ def parked_rows(
     Args:
         prompt_version: As in `is_parked`.
     """
-    # In the order of the primary key. Otherwise SQLite uses the index of input hashes and reads
-    # the table in random order.
-    query = (
-        select(row_claims.c.row_id, row_claims.c.reason, row_claims.c.at)
-        .where(row_claims.c.task == task, is_parked(prompt_version))
-        .order_by(row_claims.c.row_id)
+    query = select(row_claims.c.row_id, row_claims.c.reason, row_claims.c.at).where(
+        is_parked(prompt_version), is_in_scan_of_task(task)
     )
     rows = [(row[0], row[1], row[2]) for row in tx.execute(query)]
     rows.sort(key=lambda row: (row[2], row[0]))
