@@ -44,7 +44,7 @@ from askrows.pipeline.experts import table as people_table
 from askrows.pipeline.experts import tags as expert_tags
 from askrows.pipeline.experts.tags import Document
 from askrows.pipeline.ops import listed_rows
-from askrows.pipeline.ops.status_report import report_status, watch_runs
+from askrows.pipeline.ops.status import report_status, watch_runs
 from askrows.pipeline.tasks import corrections, row_export
 from askrows.pipeline.tasks.task_values import ExportOptions
 from askrows.pipeline.workflows import correct_rows

@@ -1,8 +1,8 @@
 """Keeping a workspace: opened for a task, checked, backed up, and cleaned.
 
 - `open_task` opens the workspace and the task of a command.
-- `status` makes the document of a workspace's state, `status_report` its lines, and `next_command`
-  says what to type next. All read the `Snapshot` of `run`.
+- `status` reports the state of a workspace, and `next_command` says what to type next. Both read
+  the `Snapshot` of `run`.
 - `listed_rows` lists rows, shows one, and unparks rows. `versions` lists versions, and rolls one
   back.
 - `doctor` checks everything stored; `health` answers health checks of `work`.

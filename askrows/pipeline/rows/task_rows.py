@@ -113,7 +113,7 @@ class TaskRows:
     def _make_state_expression(
         self, is_claimed: ColumnElement[bool], is_parked: ColumnElement[bool]
     ) -> ColumnElement[str]:
-        """Return the state expression with conditions that a row is claimed, and that it is parked."""
+        """Return the state expression with the conditions of claimed and of parked rows."""
         branches = [
             (self.is_gone, self.name_state(RowState.GONE)),
             (self.is_refused, self.name_state(RowState.REFUSED)),
@@ -187,7 +187,7 @@ class TaskRows:
         return claims.is_parked(self.own_prompt_version)
 
     def _is_in_scan(self, condition: ColumnElement[bool]) -> ColumnElement[bool]:
-        """Return the SQL condition that a row has such a record, found by one scan of the claims."""
+        """Return the SQL condition that a scan of the claims finds such a record of a row."""
         query = select(schema.row_claims.c.row_id)
         return self.row_id.in_(query.where(condition, claims.is_in_scan_of_task(self.task)))
 

@@ -1,7 +1,7 @@
 """Runs: what is asked next and in which mode, live calls, and the account of the state.
 
-- `snapshot` is the one account of a workspace's state; `status`, the next step, the page and
-  Python read it. `progress` measures a run.
+- `snapshot` is the one account of a workspace's state and of the progress of runs. `status`, the
+  next step, the page and Python read it.
 - `preflight` estimates cost and time of each mode, and `mode_choice` recommends one.
 - `rounds` polls, ingests and submits until no row is open or a reason to stop is found.
   `tag_report` reports on it. `pilot_run` asks a sample first.

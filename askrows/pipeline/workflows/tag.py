@@ -31,7 +31,7 @@ from askrows.pipeline.core.row_listing import RowFilter
 from askrows.pipeline.core.settings import Budget
 from askrows.pipeline.core.states import OPEN_STATES, Mode
 from askrows.pipeline.core.text import format_usd, plural
-from askrows.pipeline.ops import status_report
+from askrows.pipeline.ops import status
 from askrows.pipeline.quality import pilot
 from askrows.pipeline.run import modes, preflight
 from askrows.pipeline.run.drive import complete_result, drive
@@ -120,7 +120,7 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         GateError: A pilot failed, is not over, or is required and missing; answers are stored.
         RemoteError, ConfigurationError: Another step failed; finished steps are kept.
     """
-    open_work = status_report.describe_continuable_runs(ws.workspace, ws.task, ws.tasks)
+    open_work = status.describe_continuable_runs(ws.workspace, ws.task, ws.tasks)
     ws = ws.copy_with_asked_rows(AskedRows(has_changed=options.refresh))
     ws = sync_and_recover_task(ws)
     ws.announce_placeholders()

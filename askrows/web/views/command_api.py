@@ -24,8 +24,7 @@ from askrows.pipeline.ops.next_command import choose_next_command, read_next_com
 from askrows.pipeline.quality.pilot import plan_next_pilot
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.run.preflight import estimate_rows
-from askrows.pipeline.run.progress import RunProgress
-from askrows.pipeline.run.snapshot import read_snapshot
+from askrows.pipeline.run.snapshot import RunProgress, read_snapshot
 from askrows.pipeline.store import workspace
 from askrows.pipeline.tasks.announcements import describe_first_upload
 from askrows.web.app_state import AppState
