@@ -25,7 +25,7 @@ from askrows.pipeline.run import live
 from askrows.pipeline.run.live_report import LiveProgress
 from askrows.pipeline.run.modes import choose_mode
 from askrows.pipeline.run.run_state import RunState
-from askrows.pipeline.store import batches
+from askrows.pipeline.store import batches, runs
 
 # A shorter wait for the API is normal and not shown.
 MIN_SHOWN_WAIT_S = 5.0
@@ -228,7 +228,12 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
 
     # A missing key or an engine that cannot start raises before anything is written.
     ws.open_client()
-    with ws.display.bar("asking", selected_count) as bar:
+    request_count = selected_count
+    if state.row_ids is None:
+        # Rows with equal inputs share a request.
+        tag_run = ws.store.query(runs.find_unfinished_run, ws.task.name)
+        request_count = (tag_run and tag_run.requests) or selected_count
+    with ws.display.bar("asking", request_count) as bar:
         live.ask_rows(
             choose_mode(ws, mode),
             selection,
