@@ -68,9 +68,14 @@ def test_progress_never_goes_back(workspace: Workspace, api: Engine) -> None:
     done_counts = []
     with workspace.start_command("tag", mode="live", TASK=TASK, yes=True, CONCURRENCY=1) as running:
         wait_for_calls(api, running, LIVE_CALL, 1)
-        while not running.is_finished():
-            done_counts += [run["done"] for run in read_runs(workspace)]
-        assert running.wait().code == 0
+        with workspace.start_command("status", watch=True) as watching:
+            while not running.is_finished():
+                done_counts += [run["done"] for run in read_runs(workspace)]
+            assert running.wait().code == 0
+            watched = watching.wait()
+    assert watched.code == 0
+    assert f"{REQUEST_COUNT} requests for {len(TEXTS)} rows, asking for" in watched.stdout
+    assert f"{len(TEXTS)} answered" in watched.stdout
     assert done_counts == sorted(done_counts)
     assert set(done_counts) <= set(range(REQUEST_COUNT + 1))
     assert workspace.state_counts(TASK) == {"answered": len(TEXTS)}
