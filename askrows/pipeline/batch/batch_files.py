@@ -382,12 +382,27 @@ def _cut_to_whole_lines(path: Path) -> None:
         file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
 
 
-def count_replies(data: Path, number: int) -> int:
+def _count_replies(data: Path, number: int) -> int:
     """Return how many replies a live batch has in its file, sealed or not."""
     for path in (part_path(data, number), result_path(data, number)):
         with contextlib.suppress(FileNotFoundError):
             return path.read_bytes().count(b"\n")
     return 0
+
+
+def count_ended_requests(data: Path, batch: BatchRow) -> int:
+    """Return how many requests of a batch ended, at most all.
+
+    Replies of a live batch are counted in its file, which is newer than the database.
+    """
+    ended_count = 0
+    if batch.state is BatchState.ASKING:
+        ended_count = _count_replies(data, batch.number)
+    elif batch.state is BatchState.SUBMITTED:
+        ended_count = batch.remote_done or 0
+    elif batch.is_finished or batch.state is BatchState.DOWNLOADED:
+        ended_count = batch.requests
+    return min(ended_count, batch.requests)
 
 
 def find_dead_batches(store: Store, locks: Locks) -> list[BatchRow]:

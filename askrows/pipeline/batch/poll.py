@@ -14,7 +14,7 @@ import itertools
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from askrows.pipeline.batch.batch_files import lock_of, sealed_result
+from askrows.pipeline.batch.batch_files import count_ended_requests, lock_of, sealed_result
 from askrows.pipeline.batch.reconcile import find_and_cancel_duplicates
 from askrows.pipeline.batch.result_download import POLL_GROWTH, download_result, restore_result
 from askrows.pipeline.batch.run_result import RunResult
@@ -23,6 +23,7 @@ from askrows.pipeline.core import errors, files
 from askrows.pipeline.core.progress import ProgressBar
 from askrows.pipeline.core.states import (
     BatchState,
+    Mode,
     RemoteState,
     describe_remote_state,
     is_known_state,
@@ -31,7 +32,7 @@ from askrows.pipeline.core.states import (
 from askrows.pipeline.core.text import duration_in_words, plural
 from askrows.pipeline.gemini.remote import RemoteBatch
 from askrows.pipeline.gemini.retry import RetryPolicy
-from askrows.pipeline.store import batches
+from askrows.pipeline.store import batches, runs
 from askrows.pipeline.store.batches import BatchRow, is_given_up
 
 # How long a single look lets the local engine work.
@@ -98,16 +99,12 @@ def poll_batches(
     find_and_cancel_duplicates(ws)
     poll.restore_lost_results()
     poll.add_submitted()
-    if not poll.done_counts:
+    if not poll.followed:
         return
 
-    label = plural(len(poll.done_counts), "batch", "batches")
+    label = plural(len(poll.followed), "batch", "batches")
     # The end of a batch cannot be computed from the ended requests of other batches.
-    with ws.display.bar(
-        label,
-        sum(poll.request_counts.values()),
-        has_rate=False,
-    ) as bar:
+    with ws.display.bar(label, None, has_rate=False) as bar:
         poll.poll_until_end(should_wait=should_wait, stops_at_first=stops_at_first, bar=bar)
     poll.update_result()
     if result.downloaded or result.failed_polls:
@@ -121,10 +118,8 @@ class _Poll:
     ws: WorkspaceSession
     only_number: int | None
     result: RunResult
-    # Batch number to its number of requests.
-    request_counts: dict[int, int] = field(default_factory=dict)
-    # Batch number to its number of finished requests.
-    done_counts: dict[int, int] = field(default_factory=dict)
+    # Numbers of the batches, oldest first.
+    followed: list[int] = field(default_factory=list)
     # Batch number to the error of its last look, transient or not.
     check_errors: dict[int, errors.RemoteError] = field(default_factory=dict)
     # Monotonic time of the first failed look after the last success.
@@ -144,8 +139,8 @@ class _Poll:
     def add_submitted(self) -> None:
         """Follow all submitted batches of the task, also batches submitted since the last call."""
         for batch in self.batches_in(BatchState.SUBMITTED):
-            self.request_counts[batch.number] = batch.requests
-            self.done_counts.setdefault(batch.number, 0)
+            if batch.number not in self.followed:
+                self.followed.append(batch.number)
 
     def _is_followed(self, number: int) -> bool:
         """Return whether a batch should be looked at again.
@@ -186,11 +181,11 @@ class _Poll:
             submitted_numbers = [
                 batch.number
                 for batch in self.batches_in(BatchState.SUBMITTED)
-                if batch.number in self.done_counts
+                if batch.number in self.followed
             ]
             waiting = [number for number in submitted_numbers if self._is_followed(number)]
             self.result.poll_error = self._find_stop_error(waiting, should_wait=should_wait)
-            has_ended_batch = len(submitted_numbers) < len(self.done_counts)
+            has_ended_batch = len(submitted_numbers) < len(self.followed)
             if (
                 not waiting
                 or self.result.poll_error is not None
@@ -208,24 +203,45 @@ class _Poll:
     def _check_batches(self, bar: ProgressBar) -> None:
         """Look once at each followed batch and show the progress.
 
-        Batches that left the state submitted count as done and are not looked at. Batches with a
-        lasting error, or unknown to the API, are skipped. Ends early if no look has succeeded for
+        Batches that left the state submitted are not looked at. Batches with a lasting error, or
+        unknown to the API, are skipped. Ends early if no look has succeeded for
         `poll_patience` seconds.
 
         Raises:
             KeyRefusedError: The API refuses the key.
         """
-        for number in list(self.done_counts):
+        for number in self.followed:
             batch = self.ws.store.query(batches.get_batch, number)
             note = ""
-            if batch.state is not BatchState.SUBMITTED:
-                self.done_counts[number] = batch.requests
-            elif self._is_followed(number):
+            if batch.state is BatchState.SUBMITTED and self._is_followed(number):
                 note = self._try_check(batch)
                 if self.check_errors and self._is_out_of_patience():
                     return
-            done_count = sum(self.done_counts.values())
-            bar.show(done_count, total=sum(self.request_counts.values()), note=note)
+            self._show_progress(bar, note)
+
+    def _show_progress(self, bar: ProgressBar, note: str) -> None:
+        """Show the ended requests of the followed batches.
+
+        Batches that an unfinished `tag` of the task sent before count, too, so that its progress
+        does not go back from poll to poll.
+        """
+        task_name = self.ws.task.name
+        with self.ws.store.read() as tx:
+            tag_run = runs.find_unfinished_run(tx, task_name)
+            task_batches = batches.batches_in_states(tx, task=task_name)
+        shown_batches = [
+            batch
+            for batch in task_batches
+            if batch.number in self.followed
+            or (
+                tag_run is not None
+                and batch.mode is Mode.BATCH
+                and batch.created_at >= tag_run.started_at
+            )
+        ]
+        done_count = sum(count_ended_requests(self.ws.data, batch) for batch in shown_batches)
+        total_count = sum(batch.requests for batch in shown_batches)
+        bar.show(done_count, total=total_count, note=note)
 
     def _try_check(self, batch: BatchRow) -> str:
         """Look at a batch and return its state in words; record an error instead of raising it.
@@ -268,7 +284,7 @@ class _Poll:
     def _check_batch(self, batch: BatchRow) -> str:
         """Store the remote state of a batch, download its result if it is over; return the state.
 
-        The state is stored if it changed, and its finished requests are counted in `done_counts`. A
+        The state is stored if it changed, and so are the counts of its ended and failed requests. A
         new state of an unknown kind is printed and counts as running.
 
         Nothing is downloaded if the batch succeeded but the API does not name its result yet.
@@ -285,7 +301,6 @@ class _Poll:
         # The API counts control requests, too. Without statistics, the earlier counts stay.
         ended_count = max(batch.remote_done or 0, min(remote.ended_request_count, batch.requests))
         failed_count = max(batch.remote_failed or 0, remote.failed_request_count)
-        self.done_counts[number] = ended_count
         columns: dict[str, object] = {
             "remote_word": remote.state_name,
             "remote_done": ended_count,
@@ -391,7 +406,7 @@ class _Poll:
         """
         result = self.result
         with self.ws.store.read() as tx:
-            followed_batches = [batches.get_batch(tx, number) for number in self.done_counts]
+            followed_batches = [batches.get_batch(tx, number) for number in self.followed]
         for batch in followed_batches:
             if batch.state is BatchState.FAILED:
                 result.failed_polls[batch.number] = batch.reason or ""

@@ -313,7 +313,9 @@ class Snapshot:
         """
         done_counts = Counter[int]()
         for batch in self.batches:
-            done_counts[batch.run or batch.number] += _count_ended_requests(self.ws.data, batch)
+            done_counts[batch.run or batch.number] += batch_files.count_ended_requests(
+                self.ws.data, batch
+            )
         killed_numbers = {batch.run or batch.number for batch in self.dead_batches}
         now = self.ws.now()
         open_runs = []
@@ -509,21 +511,6 @@ def read_snapshot(
         present_task = task_registry.copy_with_version_in_file(task)
         file_version = "" if present_task is task else present_task.prompt_version
         yield Snapshot(ws, present_task, file_version, tasks, tx, is_exact)
-
-
-def _count_ended_requests(data: Path, batch: BatchRow) -> int:
-    """Return how many requests of a batch ended, at most all.
-
-    Replies of a live batch are counted in its file, which is newer than the database.
-    """
-    ended_count = 0
-    if batch.state is BatchState.ASKING:
-        ended_count = batch_files.count_replies(data, batch.number)
-    elif batch.state is BatchState.SUBMITTED:
-        ended_count = batch.remote_done or 0
-    elif batch.is_finished or batch.state is BatchState.DOWNLOADED:
-        ended_count = batch.requests
-    return min(ended_count, batch.requests)
 
 
 def _find_wait_start(batch: BatchRow, *, now: datetime) -> datetime | None:
