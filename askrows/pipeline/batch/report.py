@@ -21,7 +21,7 @@ from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import BatchState, Mode
 from askrows.pipeline.core.text import duration_in_words, format_usd
 from askrows.pipeline.gemini.models import Model, load_models
-from askrows.pipeline.store import batches, claims, money, runs
+from askrows.pipeline.store import batches, claims, money
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks import claiming
@@ -365,28 +365,3 @@ def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
         for retry in claims.list_rows_with_failed_calls(tx, task.name)
         if retry.row_id in due_ids
     ]
-
-
-def describe_version(tx: Connection, task: Task, model_name: str) -> dict[str, Any]:
-    """Return the version of a task and a model for JSON, with its newest pilot.
-
-    A pilot is a small sample that is asked first, to check the quality of its answers. The model is
-    not looked up, so an unknown name is accepted.
-
-    Returns:
-        {} if the version has no pilot and the task may be asked without one. Otherwise `version`,
-        which is the version, and `pilot` (None without a pilot).
-    """
-    # The model is not looked up, because an unknown model must not stop a status.
-    version = f"{task.prompt_version}/{model_name.removeprefix('models/')}"
-    pilot = runs.find_newest_pilot(tx, version)
-    if pilot is None and not task.needs_pilot:
-        return {}
-    pilot_document = pilot and {
-        "number": pilot.number,
-        "size": pilot.size,
-        "verdict": pilot.verdict,
-        "report": pilot.report,
-        "at": pilot.began_at.isoformat(),
-    }
-    return {"version": version, "pilot": pilot_document}

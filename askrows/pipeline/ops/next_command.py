@@ -10,6 +10,7 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.settings import BUILT_IN_TASKS
 from askrows.pipeline.core.states import BatchState, Mode
 from askrows.pipeline.run.snapshot import Snapshot, read_snapshot
+from askrows.pipeline.store.runs import PilotVerdict
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
@@ -51,7 +52,7 @@ def _choose_batch_command(snapshot: Snapshot) -> CommandHint | None:
     has_unsent = bool(states & {BatchState.SUBMITTING, BatchState.PREPARED})
     has_batches = has_unsent or bool(states & {BatchState.DOWNLOADED, BatchState.SUBMITTED})
     # The command that asks rows also continues the batches of an unfinished pilot.
-    is_in_pilot = has_batches and snapshot.pilot is not None and snapshot.pilot["verdict"] is None
+    is_in_pilot = has_batches and snapshot.pilot is not None and snapshot.pilot.verdict is None
     has_dead_batch = any(batch.task == snapshot.task.name for batch in snapshot.dead_batches)
     if has_dead_batch or is_in_pilot:
         return _choose_ask_command(snapshot)
@@ -123,11 +124,11 @@ def _choose_ask_command(snapshot: Snapshot) -> CommandHint:
     """
     nouns = snapshot.task.nouns
     pilot = snapshot.pilot
-    verdict = pilot["verdict"] if pilot else None
+    verdict = pilot.verdict if pilot else None
     if not snapshot.task.needs_pilot:
-        if pilot and verdict in {None, "failed"}:
-            return nouns.command("tag", pilot=pilot["size"])
+        if pilot and verdict in {None, PilotVerdict.FAILED}:
+            return nouns.command("tag", pilot=pilot.size)
         return nouns.command("tag", mode=Mode.DECIDE.value if snapshot.is_decided else None)
 
-    command = "backfill" if verdict in {"passed", "waived"} else "pilot"
+    command = "backfill" if verdict in {PilotVerdict.PASSED, PilotVerdict.WAIVED} else "pilot"
     return CommandHint(f"{nouns.plural}-{command}")

@@ -93,7 +93,7 @@ def make_status_document(snapshot: Snapshot) -> dict[str, Any]:
         "workspace": str(snapshot.ws.data),
         "workspace_id": workspace_row.workspace_id,
         "due": report.list_due_rows(tx, task),
-        **snapshot.version_document,
+        **_describe_version(snapshot),
         "task_file": snapshot.syntax_error,
         "source_changed": snapshot.changed_source,
         "parked": snapshot.parked_counts,
@@ -154,6 +154,26 @@ def _describe_stale(snapshot: Snapshot) -> dict[str, Any] | None:
     marked_count = snapshot.marked_count
     command = snapshot.task.nouns.command("tag", refresh=True if marked_count < count else None)
     return {"count": count, "marked": marked_count, "hint": f"`{command}` asks about them again"}
+
+
+def _describe_version(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the version that asks and its newest pilot, for JSON.
+
+    Returns:
+        {} if the version has no pilot and the task may be asked without one. Otherwise `version`,
+        and `pilot` (None without a pilot).
+    """
+    pilot = snapshot.pilot
+    if pilot is None and not snapshot.task.needs_pilot:
+        return {}
+    pilot_document = pilot and {
+        "number": pilot.number,
+        "size": pilot.size,
+        "verdict": pilot.verdict,
+        "report": pilot.report,
+        "at": pilot.began_at.isoformat(),
+    }
+    return {"version": snapshot.version, "pilot": pilot_document}
 
 
 def _describe_failures(snapshot: Snapshot) -> dict[str, Any] | None:

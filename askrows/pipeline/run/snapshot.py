@@ -22,7 +22,6 @@ from typing import Any
 from askrows.pipeline.batch import batch_files
 from askrows.pipeline.batch.budget import find_quota_refusal
 from askrows.pipeline.batch.held_batches import make_hold_hint
-from askrows.pipeline.batch.report import describe_version
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import BatchState, Mode, describe_remote_state, remote_state
@@ -38,6 +37,7 @@ from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.confidences import has_decisions
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.money import Spending, calculate_batch_spending, sum_spending
+from askrows.pipeline.store.runs import PilotRow
 from askrows.pipeline.tasks.task import IndexedTask, Task
 from askrows.pipeline.tasks.task_values import TaskNouns
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
@@ -384,15 +384,15 @@ class Snapshot:
         """Return the name of the model that the task asks."""
         return self.task.choose_model_name(self.ws.settings, self.ws.backend)
 
-    @cached_property
-    def version_document(self) -> dict[str, Any]:
-        """Return the version that asks, with its newest pilot; see `describe_version`."""
-        return describe_version(self.tx, self.task, self.model_name)
-
     @property
-    def pilot(self) -> dict[str, Any] | None:
+    def version(self) -> str:
+        """Return the version that asks. An unknown model must not stop an account of the state."""
+        return f"{self.task.prompt_version}/{self.model_name.removeprefix('models/')}"
+
+    @cached_property
+    def pilot(self) -> PilotRow | None:
         """Return the newest pilot of that version, or None."""
-        return self.version_document.get("pilot")
+        return runs.find_newest_pilot(self.tx, self.version)
 
     @cached_property
     def is_decided(self) -> bool:
