@@ -27,31 +27,42 @@ def workspace_at(data: Path) -> Workspace:
 
 def prepare(workspace: Workspace) -> list[str]:
     """Prepare a batch of all open people, and return its keys in the order of its lines."""
-    with workspace.open() as ws, ws.display.bar("", None) as bar:
+    with workspace.open() as ws, ws.workspace.display.bar("", None) as bar:
         numbers = batch_prepare.prepare_batches(ws, Selection(), bar=bar)[0]
         assert len(numbers) == 1
-        requests = batch_files.request_path(ws.data, numbers[0]).read_bytes().splitlines()
+        requests = batch_files.request_path(ws.workspace.data, numbers[0]).read_bytes().splitlines()
     return [orjson.loads(request)["key"] for request in requests]
 
 
 def deliver(workspace: Workspace, data: bytes) -> None:
     """Deliver a result file to the last prepared batch, as `batch-poll` does."""
-    with workspace.open() as ws, ws.store.write() as tx:
+    with workspace.open() as ws, ws.workspace.store.write() as tx:
         batch_number = batches.batches_in_states(tx)[-1].number
-        sealed = files.seal_bytes(batch_files.result_path(ws.data, batch_number), data)
+        sealed = files.seal_bytes(batch_files.result_path(ws.workspace.data, batch_number), data)
         name = f"try-{batch_number}"
         remote_name = f"batches/remote-{batch_number}"
         batches.record_submitting(
-            tx, batches.get_batch(tx, batch_number), display_name=name, now=ws.now()
+            tx, batches.get_batch(tx, batch_number), display_name=name, now=ws.workspace.now()
         )
         batch = batches.get_batch(tx, batch_number)
         batches.record_submitted(
-            tx, batch, remote_name=remote_name, display_name=name, outcome="created", now=ws.now()
+            tx,
+            batch,
+            remote_name=remote_name,
+            display_name=name,
+            outcome="created",
+            now=ws.workspace.now(),
         )
         batch = batches.get_batch(tx, batch_number)
         batch_fields = {"remote_word": "BATCH_STATE_SUCCEEDED"}
         batches.record_downloaded(
-            tx, batch, sealed.path, sealed, event_reason="succeeded", now=ws.now(), **batch_fields
+            tx,
+            batch,
+            sealed.path,
+            sealed,
+            event_reason="succeeded",
+            now=ws.workspace.now(),
+            **batch_fields,
         )
 
 

@@ -173,7 +173,7 @@ def ran(workspace: Workspace, *args: str, code: int | str = 0, **values: str) ->
 def put_people(workspace: Workspace, count: int, *, without_bio: int = 0) -> list[str]:
     """Add people with a bio, and some without, through the experts' table; return their names."""
     names = [f"person-{number:04d}" for number in range(count + without_bio)]
-    with workspace.open() as ws, ws.store.write() as tx:
+    with workspace.open() as ws, ws.workspace.store.write() as tx:
         for number, name in enumerate(names):
             bio = f"I keep bees and teach water law, number {number}." if number < count else None
             person = {"first_name": "Person", "last_name": str(number), "bio": bio}

@@ -503,8 +503,8 @@ def _make_page_command(entry: Command) -> "PageCommand":
         """Run the command, raise the error that it ends with, or return its JSON document."""
         report: Report = entry.function(ws, **parse_form(entry, form))
         for warning in report.warnings:
-            ws.display.warn(warning)
-        raise_first_error(report.errors, ws.display)
+            ws.workspace.display.warn(warning)
+        raise_first_error(report.errors, ws.workspace.display)
         return report.figures
 
     return PageCommand(

@@ -222,7 +222,7 @@ def ask(
             if mode == Mode.DECIDE:
                 options["mode"] = mode
             typed_options = {option: typed for option, typed in options.items() if typed}
-            task_name = new_task_files.suggest_task_name(from_, ws.data)
+            task_name = new_task_files.suggest_task_name(from_, ws.workspace.data)
             report.next_step = CommandHint("ask", **typed_options, name=task_name)
             return report
 
@@ -275,7 +275,7 @@ def new_task(
     )
     task = ask_workflow.parse_new_task(name, table, data=read_settings().data)
     with open_configured_workspace("create", task_name="experts") as ws:
-        draft = new_task_files.write_task_file(ws.data, ws.store, task)
+        draft = new_task_files.write_task_file(ws.workspace.data, ws.workspace.store, task)
 
     return Report(
         draft.document,

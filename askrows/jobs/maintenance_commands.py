@@ -174,7 +174,10 @@ def work(
         if worker is not None:
             worker.ensure_job_tables(ws)
         task_names = [task.subject for task in ws.tasks]
-        location = {"workspace": str(ws.data.absolute()), "database": ws.store.display_name}
+        location = {
+            "workspace": str(ws.workspace.data.absolute()),
+            "database": ws.workspace.store.display_name,
+        }
     if worker is not None and port is not None:
         health_socket = listen_on_port("work", host or LOOPBACK, port, concurrency=concurrency)
         worker.serve_health(health_socket)
@@ -361,7 +364,7 @@ def forget(
 
     names = split_names(",".join(expert))
     if file is not None:
-        names = row_erasure.read_names(ws.store, ws.task, file)
+        names = row_erasure.read_names(ws.workspace.store, ws.task, file)
     elif row is not None:
         names = [row]
     return row_erasure.forget_rows(ws, names)
@@ -408,7 +411,7 @@ def remove_tables(
     workspace stays.
     """
     return table_removal.remove_askrows_tables(
-        ws.store, confirm=ws.workspace.confirm, should_abandon_batches=give_up
+        ws.workspace.store, confirm=ws.workspace.confirm, should_abandon_batches=give_up
     )
 
 

@@ -147,8 +147,10 @@ def items(
             overwrite=overwrite,
         ).to_report()
     if counts:
-        return listed_rows.count_rows(ws.store, ws.task, row_filter, within_s=None).to_report()
-    page = listed_rows.read_page(ws.store, ws.task, options)
+        return listed_rows.count_rows(
+            ws.workspace.store, ws.task, row_filter, within_s=None
+        ).to_report()
+    page = listed_rows.read_page(ws.workspace.store, ws.task, options)
     return page.to_report(has_chosen_columns=columns is not None)
 
 
@@ -264,10 +266,14 @@ def tags(
     editor_name = editor or system_user()
     if merge is not None:
         rules = expert_tags.parse_merges(merge)
-        return expert_tags.merge_tags(ws.store, rules, editor_name, merged_at=ws.now())
+        return expert_tags.merge_tags(
+            ws.workspace.store, rules, editor_name, merged_at=ws.workspace.now()
+        )
     if undo is not None:
-        return expert_tags.undo_merge(ws.store, undo, editor_name, undone_at=ws.now())
-    return expert_tags.report_tags(ws.store, search_text=find, max_tags=k)
+        return expert_tags.undo_merge(
+            ws.workspace.store, undo, editor_name, undone_at=ws.workspace.now()
+        )
+    return expert_tags.report_tags(ws.workspace.store, search_text=find, max_tags=k)
 
 
 def correct(
@@ -349,7 +355,7 @@ def score(ws: WorkspaceSession) -> Report:
             f"rows of {ws.task.subject} have no scores; nothing was changed",
             hint=f"`{CommandHint('score', task=EXPERTS)}` is about people",
         )
-    with ws.store.write() as tx:
+    with ws.workspace.store.write() as tx:
         changed = people_table.refresh_scores(tx)
         total = ws.task.select_task_rows(tx).count_rows(tx)
     title = f"{plural(total, 'score')} checked, {changed:,} changed"

@@ -150,7 +150,7 @@ def render_page(
         section: The navigation entry to highlight, a key of SECTION_PATHS, or empty.
         values: Further variables of the template.
     """
-    task = ws.settings.task
+    task = ws.workspace.settings.task
     used_tasks = find_used_tasks(ws)
     # Without a table, no page is about people, whom the workspace does not have.
     task_query = ""
@@ -162,7 +162,7 @@ def render_page(
         "task": task,
         "task_nouns": ws.task.nouns,
         "drop_task": drop_task,
-        "backend": ws.backend,
+        "backend": ws.workspace.backend,
         "section": section,
         "sections": [
             (name, f"{path}{task_query}")
@@ -184,7 +184,7 @@ def render_page(
 
 def find_used_tasks(ws: WorkspaceSession) -> set[str]:
     """Return the names of the tasks of users, and of the shipped tasks that have rows."""
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         return {
             task.subject
             for task in ws.tasks
@@ -197,7 +197,9 @@ def find_drop_task(ws: WorkspaceSession, task: str) -> str:
 
     It is the task itself if a file can replace or extend its rows, else NEW_TASK.
     """
-    is_replaceable = ws.task.subject == task and not find_replacement_obstacle(ws.task, ws.data)
+    is_replaceable = ws.task.subject == task and not find_replacement_obstacle(
+        ws.task, ws.workspace.data
+    )
     return task if is_replaceable or task in FILE_TASKS else NEW_TASK
 
 

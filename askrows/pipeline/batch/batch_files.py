@@ -233,11 +233,11 @@ def store_calls_of_dead_process(ws: WorkspaceSession, batch: BatchRow) -> None:
     day that is stored with the batch, or else of the day on which the batch began. The caller has
     the lock of the batch.
     """
-    path = part_path(ws.data, batch.number).with_suffix(CALLS_SUFFIX)
+    path = part_path(ws.workspace.data, batch.number).with_suffix(CALLS_SUFFIX)
     calls = path.stat().st_size if path.exists() else batch.calls
     if calls != batch.calls:
-        day = batch.day or quota_day(batch.submitted_at or ws.now()).isoformat()
-        with ws.store.write() as tx:
+        day = batch.day or quota_day(batch.submitted_at or ws.workspace.now()).isoformat()
+        with ws.workspace.store.write() as tx:
             batches.update_batch_columns(tx, batch.number, day=day, calls=calls)
     # The number is committed, so it is safe from a kill between this and the seal.
     path.unlink(missing_ok=True)
@@ -305,9 +305,9 @@ def store_trial_outcomes(
         UnavailableError: Another process wrote to the database for the whole time. Nothing was
             stored, and no file was deleted.
     """
-    replies_path = part_path(ws.data, number)
-    trial = ws.store.query(batches.get_batch, number)
-    provenance = make_provenance(trial, settings=ws.settings)
+    replies_path = part_path(ws.workspace.data, number)
+    trial = ws.workspace.store.query(batches.get_batch, number)
+    provenance = make_provenance(trial, settings=ws.workspace.settings)
     # Without the file of its task, the replies to a dead trial count at their estimate.
     parse_response: ResponseParser = responses.parse_response
     with contextlib.suppress(AskrowsError):
@@ -320,13 +320,13 @@ def store_trial_outcomes(
             for _, line in files.read_lines(replies_path)
         ]
 
-    now = ws.now()
-    with ws.store.write(patience_s=patience_s) as tx:
+    now = ws.workspace.now()
+    with ws.workspace.store.write(patience_s=patience_s) as tx:
         trial = batches.get_batch(tx, number)
         if trial.state is BatchState.ASKING:
             account = _make_account(trial, replies, provenance, now)
             batches.record_ingested(tx, trial, now=now, **account)
-    _remove_files(ws.data, trial)
+    _remove_files(ws.workspace.data, trial)
 
 
 def _make_account(
@@ -423,10 +423,10 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
     The files of trials are deleted. Such files are also deleted if an earlier process ended the
     trial but died before it deleted them. A batch that another process locks meanwhile is skipped.
     """
-    for batch in find_dead_batches(ws.store, ws.locks):
+    for batch in find_dead_batches(ws.workspace.store, ws.workspace.locks):
         with (
             contextlib.suppress(StateConflictError),
-            ws.locks.try_lock(lock_of(batch.number)) as lock,
+            ws.workspace.locks.try_lock(lock_of(batch.number)) as lock,
         ):
             if lock is None:
                 continue
@@ -434,14 +434,16 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
             if batch.mode is Mode.TRIAL:
                 store_trial_outcomes(ws, batch.number)
             else:
-                seal_replies(ws.data, ws.store, ws.now, batch.number)
+                seal_replies(ws.workspace.data, ws.workspace.store, ws.workspace.now, batch.number)
 
-    leftover_names = {path.name for path in (ws.data / BATCHES_FOLDER).glob("*-results.asked")}
+    leftover_names = {
+        path.name for path in (ws.workspace.data / BATCHES_FOLDER).glob("*-results.asked")
+    }
     if not leftover_names:
         return
 
-    ingested_batches = ws.store.query(batches.batches_in_states, BatchState.INGESTED)
+    ingested_batches = ws.workspace.store.query(batches.batches_in_states, BatchState.INGESTED)
     for batch in ingested_batches:
-        is_leftover = part_path(ws.data, batch.number).name in leftover_names
+        is_leftover = part_path(ws.workspace.data, batch.number).name in leftover_names
         if not batch.mode.claims_rows and is_leftover:
-            _remove_files(ws.data, batch)
+            _remove_files(ws.workspace.data, batch)

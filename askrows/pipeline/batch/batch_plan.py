@@ -111,7 +111,7 @@ class RequestDraft:
         MAX_QUEUE_SHARE of the API's queued tokens. Live batches have LIVE_BATCH_ROWS rows at most,
         or LIVE_BATCH_IMAGES if the task sends images.
         """
-        settings = self.ws.settings
+        settings = self.ws.workspace.settings
         self._max_file_tokens = settings.batch_tokens
         if self.mode is Mode.BATCH:
             self._max_file_rows = settings.batch_rows
@@ -264,7 +264,7 @@ class RequestDraft:
             self.ws.model,
             usage,
             self.mode.tier,
-            day=self.ws.now().date(),
+            day=self.ws.workspace.now().date(),
         )
 
 
@@ -353,7 +353,7 @@ def plan_batches(
     full_files = 0
     counted_usage = NO_USAGE
     controls: list[ControlRequest] = []
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         if calibration is None:
             calibration = budget.load_calibration(tx, ws.version, ws.task.fingerprint)
         draft = RequestDraft(ws, Mode.BATCH, calibration, selection.limit)

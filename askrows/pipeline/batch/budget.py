@@ -162,11 +162,13 @@ def read_current_budgets(ws: WorkspaceSession, running: Budget | None = None) ->
     if command_budget is not None:
         active_budgets.append(command_budget)
 
-    now = ws.now()
-    if ws.settings.budget_per_day is not None:
+    now = ws.workspace.now()
+    if ws.workspace.settings.budget_per_day is not None:
         day = quota_day(now)
         started_at = datetime(day.year, day.month, day.day, tzinfo=PACIFIC_TIMEZONE).astimezone(UTC)
-        active_budgets.append(Budget(ws.settings.budget_per_day, started_at, "BUDGET_PER_DAY"))
+        active_budgets.append(
+            Budget(ws.workspace.settings.budget_per_day, started_at, "BUDGET_PER_DAY")
+        )
     return Budgets(tuple(active_budgets), now)
 
 
@@ -175,7 +177,7 @@ def list_used_budgets(ws: WorkspaceSession) -> list[tuple[Budget, float]]:
 
     The budget of an unfinished `tag` is among them. The amount is at most that of the budget.
     """
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         budgets = read_current_budgets(ws, find_unfinished_tag_budget(tx, ws.task))
         remaining_amounts = budgets.remaining_amounts(tx)
     return [(budget, budget.usd - max(0.0, amount)) for budget, amount in remaining_amounts]

@@ -60,7 +60,7 @@ def open_task_of_batch(ws: WorkspaceSession, number: int) -> WorkspaceSession:
     Raises:
         InputError: There is no such batch, or its task cannot be used.
     """
-    batch = ws.store.query(batches.get_batch, number)
+    batch = ws.workspace.store.query(batches.get_batch, number)
     return ws if batch.task == ws.task.name else replace(ws, task=ws.find_task(batch.task))
 
 
@@ -102,13 +102,13 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> str:
             batch.
         StateConflictError: Another process has moved the batch to another state.
     """
-    batch = ws.store.query(batches.get_batch, number)
+    batch = ws.workspace.store.query(batches.get_batch, number)
     if batch.state is BatchState.SUBMITTING:
         batch = _resolve_create(ws, number)
     if batch.state is BatchState.PREPARED:
         return _give_up(ws, batch, reason=CANCELLED_BEFORE_SENT)
 
-    if batch.state is BatchState.DOWNLOADED and not _has_intact_result(ws.data, batch):
+    if batch.state is BatchState.DOWNLOADED and not _has_intact_result(ws.workspace.data, batch):
         poll = CommandHint("batch-poll")
         ws.workspace.confirm(
             f"the result of batch {number} is lost or damaged; `{poll}` may download it again. "
@@ -159,24 +159,24 @@ def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
     """
     lock_name = lock_of(number)
     while True:
-        with ws.locks.try_lock(lock_name) as lock:
+        with ws.workspace.locks.try_lock(lock_name) as lock:
             if lock is None:
-                holder = ws.locks.describe_holder(lock_name)
+                holder = ws.workspace.locks.describe_holder(lock_name)
                 raise RemoteError(
                     f"batch {number} is being created, {holder}; nothing was changed",
                     hint="run the command again in a moment",
                 )
-            batch = ws.store.query(batches.get_batch, number)
+            batch = ws.workspace.store.query(batches.get_batch, number)
             if batch.state is not BatchState.SUBMITTING:
                 return batch
             reconciled = reconcile_create(ws, batch)
             if reconciled.adopted or reconciled.absent:
-                with ws.store.write() as tx:
+                with ws.workspace.store.write() as tx:
                     if reconciled.absent:
-                        batches.record_absent(tx, batch, now=ws.now())
+                        batches.record_absent(tx, batch, now=ws.workspace.now())
                     return batches.get_batch(tx, number)
 
-        wait_for_next_list(ws.display, ws.sleep, number, reconciled)
+        wait_for_next_list(ws.workspace.display, ws.workspace.sleep, number, reconciled)
 
 
 def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> str:
@@ -200,18 +200,18 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> str:
     """
     remote_name = batch.remote_name or ""
     remote = ws.client.get_batch(remote_name)
-    with ws.store.write() as tx:
-        batches.record_cancel_request(tx, batch, reason=CANCELLED_BY_USER, now=ws.now())
+    with ws.workspace.store.write() as tx:
+        batches.record_cancel_request(tx, batch, reason=CANCELLED_BY_USER, now=ws.workspace.now())
     try:
         if not remote.state.is_final:
             ws.client.cancel_batch(remote_name)
     except AskrowsError as error:
-        with ws.store.write() as tx:
+        with ws.workspace.store.write() as tx:
             batches.undo_cancel_request(
                 tx,
                 batch,
                 reason=f"not cancelled: {error.message}",
-                now=ws.now(),
+                now=ws.workspace.now(),
             )
         raise
 
@@ -233,13 +233,17 @@ def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> str:
     Raises:
         StateConflictError: Another process has moved the batch to another state.
     """
-    with ws.store.write() as tx:
-        released_rows = abandon_batch(tx, batch, reason=reason, now=ws.now())
-        has_request = files.is_sealed(sealed_request(ws.data, batch), batch.request_sha256)
-        has_result = batch.result_file is None or _has_intact_result(ws.data, batch)
+    with ws.workspace.store.write() as tx:
+        released_rows = abandon_batch(tx, batch, reason=reason, now=ws.workspace.now())
+        has_request = files.is_sealed(
+            sealed_request(ws.workspace.data, batch), batch.request_sha256
+        )
+        has_result = batch.result_file is None or _has_intact_result(ws.workspace.data, batch)
         # Otherwise later checks would report the missing file.
         if not has_request or not has_result:
-            journal.record_cleaned(tx, batch.number, reason="lost or damaged", now=ws.now())
+            journal.record_cleaned(
+                tx, batch.number, reason="lost or damaged", now=ws.workspace.now()
+            )
     if batch.state is BatchState.PREPARED:
         delete_upload(ws.client, batch.upload)
     return f"given up; {plural(released_rows, 'row')} can be asked again"
@@ -272,7 +276,7 @@ def find_budget_refusal(ws: WorkspaceSession, other_mode_usd: float) -> str:
     fit, with the reserve for the error of estimates. Until the batch is ingested, budgets also
     count the batch itself, so both costs must fit.
     """
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         remaining_usd = budget.read_current_budgets(ws).remaining_usd(tx)
     needed_usd = budget.add_reserve(other_mode_usd)
     if remaining_usd is None or needed_usd <= remaining_usd:
@@ -303,8 +307,8 @@ def confirm_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
             f"{ws.model.name} is not available in flex; nothing was changed",
             hint=f"{OptionHint(to='live')} asks at full price",
         )
-    other_mode_usd = price_in_other_mode(batch, mode, model=ws.model, now=ws.now())
-    ws.display.say(
+    other_mode_usd = price_in_other_mode(batch, mode, model=ws.model, now=ws.workspace.now())
+    ws.workspace.display.say(
         f"batch {batch.number} may cost up to {format_usd(batch.estimated_cost)} even if it is "
         f"cancelled; asking its {plural(batch.requests, 'row')} by {mode} costs up to "
         f"{format_usd(other_mode_usd)}"
@@ -345,9 +349,9 @@ def cancel_for_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
         ) from error
 
     confirm_move(ws, batch, mode)
-    with ws.store.write() as tx:
+    with ws.workspace.store.write() as tx:
         reason = f"{MOVED_REASON}{mode}"
-        batches.record_cancel_request(tx, batch, reason=reason, now=ws.now())
+        batches.record_cancel_request(tx, batch, reason=reason, now=ws.workspace.now())
     if not remote.state.is_final:
         ws.client.cancel_batch(remote_name)
 

@@ -72,13 +72,13 @@ def accept_held_batch(ws: WorkspaceSession, number: int) -> None:
     Raises:
         InputError: There is no such batch, or it is not held.
     """
-    with ws.store.write() as tx:
+    with ws.workspace.store.write() as tx:
         batch = batches.get_batch(tx, number)
         # An earlier command may have died after it accepted the batch.
         if batch.state is BatchState.DOWNLOADED and batch.held == "":
             return
         _check_held(batch)
-        batches.accept_held(tx, batch, now=ws.now())
+        batches.accept_held(tx, batch, now=ws.workspace.now())
 
 
 def replace_held_result(ws: WorkspaceSession, number: int) -> bool:
@@ -98,17 +98,17 @@ def replace_held_result(ws: WorkspaceSession, number: int) -> bool:
             Nothing was changed.
     """
     lock_name = lock_of(number)
-    with ws.locks.try_lock(lock_name) as lock:
+    with ws.workspace.locks.try_lock(lock_name) as lock:
         if lock is None:
-            holder = ws.locks.describe_holder(lock_name)
+            holder = ws.workspace.locks.describe_holder(lock_name)
             raise RemoteError(
                 f"batch {number}: {holder}; nothing was changed",
                 hint="run the command again in a moment",
             )
-        batch = ws.store.query(batches.get_batch, number)
+        batch = ws.workspace.store.query(batches.get_batch, number)
         _check_held(batch)
 
-        path = result_path(ws.data, number)
+        path = result_path(ws.workspace.data, number)
         files.remove_abandoned_parts(path)
         from askrows.pipeline.batch.result_download import fetch_result
 
@@ -117,12 +117,12 @@ def replace_held_result(ws: WorkspaceSession, number: int) -> bool:
             fetch_result(ws, batch, part)
             draft = files.sync_part(part)
             if draft.sha256 == batch.result_sha256:
-                with ws.store.write() as tx:
-                    batches.record_same_result(tx, batch, now=ws.now())
+                with ws.workspace.store.write() as tx:
+                    batches.record_same_result(tx, batch, now=ws.workspace.now())
                 return False
             lock.raise_if_lost()
-            with ws.store.write() as tx:
-                batches.replace_result(tx, batch, draft, now=ws.now())
+            with ws.workspace.store.write() as tx:
+                batches.replace_result(tx, batch, draft, now=ws.workspace.now())
             files.rename_sealed(draft, path)
         finally:
             part.unlink(missing_ok=True)

@@ -111,7 +111,7 @@ def ingest_batches(
     failures: dict[int, AskrowsError] = {}
     seal_dead_batches(ws)
     for should_wait in (False,) if is_live_only else (False, True):
-        downloaded_batches = ws.store.query(
+        downloaded_batches = ws.workspace.store.query(
             batches.batches_in_states,
             BatchState.DOWNLOADED,
             task=ws.task.name,
@@ -142,7 +142,7 @@ def ingest_batches(
     )
     for earlier_error in errors[:-1]:
         if not isinstance(earlier_error, HeldBatchError):
-            ws.display.warn(earlier_error.message)
+            ws.workspace.display.warn(earlier_error.message)
     if errors:
         raise errors[-1]
 
@@ -163,10 +163,10 @@ def _ingest_with_lock(
         AskrowsError: The batch could not be ingested; see `_BatchIngest.run`.
     """
     name = lock_of(number)
-    with ws.lock(name) if should_wait else ws.locks.try_lock(name) as lock:
+    with ws.workspace.lock(name) if should_wait else ws.workspace.locks.try_lock(name) as lock:
         if lock is None:
             return None
-        batch = ws.store.query(batches.get_batch, number)
+        batch = ws.workspace.store.query(batches.get_batch, number)
         if batch.state is not BatchState.DOWNLOADED:
             return None
         return _BatchIngest(ws, batch).run()
@@ -198,7 +198,7 @@ def ingest_live_batch(
             outcome.
         UnavailableError: Another process wrote to the database for the whole time.
     """
-    batch = ws.store.query(batches.get_batch, number)
+    batch = ws.workspace.store.query(batches.get_batch, number)
     if batch.state is not BatchState.DOWNLOADED:
         return []
     ingest = _BatchIngest(
@@ -229,7 +229,7 @@ def recover_dead_runs(ws: WorkspaceSession) -> None:
         )
     )
     if answer_count:
-        ws.display.say(
+        ws.workspace.display.say(
             f"stored {plural(answer_count, 'answer')} that a stopped live run had left on disk",
         )
 
@@ -287,25 +287,25 @@ class _BatchIngest:
             )
         if batch.held:
             raise HeldBatchError(batch, self.task.nouns)
-        provenance = make_provenance(batch, settings=ws.settings)
+        provenance = make_provenance(batch, settings=ws.workspace.settings)
         verified_path = files.verify_sealed_file(
-            sealed_result(ws.data, batch),
+            sealed_result(ws.workspace.data, batch),
             sha256=batch.result_sha256 or "",
             file_label=f"the result of batch {batch.number}",
         )
-        with ws.store.read() as tx:
+        with ws.workspace.store.read() as tx:
             # An ingest that was killed stored these.
             ingested_ids = answers.list_row_ids_of_batches(tx, [batch.number])
             input_hashes = [claim.input_hash for claim in claims.claimed_rows(tx, batch.number)]
             equal_ids_by_hash = self.task.find_askable_ids_by_hash(tx, input_hashes)
 
-        display = NoProgress() if self._is_live else ws.display
+        display = NoProgress() if self._is_live else ws.workspace.display
         progress_bar = display.bar(f"storing the answers of batch {batch.number}", batch.requests)
         with ResultFile(verified_path) as results, progress_bar as bar:
             nonces: Mapping[str, str] = {}
             control_replies: Mapping[str, Sequence[ParsedReply]] = {}
             if batch.control_requests:
-                nonces = read_nonces(sealed_request(ws.data, batch))
+                nonces = read_nonces(sealed_request(ws.workspace.data, batch))
                 control_replies = find_control_replies(results)
             # An ingest that was killed examined the result before it stored the first answer.
             if not ingested_ids:
@@ -320,18 +320,18 @@ class _BatchIngest:
                 validated_count += len(page)
                 bar.show(validated_count)
             control_cost = sum(
-                provenance.calculate_reply_cost(reply, ws.now())
+                provenance.calculate_reply_cost(reply, ws.workspace.now())
                 for replies in control_replies.values()
                 for reply in replies[:1]
             )
             self._record_ingested(results, control_cost)
             # The next command that writes does this if the process dies here.
             if self.has_confidences:
-                self.task.refresh_views(ws.store)
+                self.task.refresh_views(ws.workspace.store)
             examples = results.collect_anomaly_examples()
 
         own_reply_count = count_own_replies(nonces, control_replies)
-        summary = ws.store.query(
+        summary = ws.workspace.store.query(
             summarize_batches,
             self.task,
             [batch.number],
@@ -342,7 +342,7 @@ class _BatchIngest:
         )
         if self.left_out_values:
             values = plural(self.left_out_values, "value")
-            ws.display.warn(
+            ws.workspace.display.warn(
                 f"batch {batch.number}: left out {values} above the maximum per answer",
             )
         return summary
@@ -374,7 +374,7 @@ class _BatchIngest:
         if nonces:
             schema = make_response_schema(self.task.answer_model)
             reason = find_misplaced_reply(
-                sealed_result(self.ws.data, self.batch),
+                sealed_result(self.ws.workspace.data, self.batch),
                 nonces,
                 control_replies,
                 row_fields=schema["properties"],
@@ -383,8 +383,8 @@ class _BatchIngest:
             reason = describe_broken_lines(results)
         if not reason:
             return
-        with self.ws.store.write() as tx:
-            batches.hold(tx, self.batch, reason=reason, now=self.ws.now())
+        with self.ws.workspace.store.write() as tx:
+            batches.hold(tx, self.batch, reason=reason, now=self.ws.workspace.now())
         raise HeldBatchError(replace(self.batch, held=reason), self.task.nouns)
 
     def _claim_pages(self) -> Iterator[tuple[Sequence[RowClaim], Mapping[str, Any]]]:
@@ -394,7 +394,7 @@ class _BatchIngest:
         of the request file. The rows are read only if the task needs a row to validate its answer;
         else the mapping is empty. Each page is read from the database when it is requested.
         """
-        store = self.ws.store
+        store = self.ws.workspace.store
         for page in iterate_claim_pages(store, self.batch.number, page_rows=PAGE_REQUESTS):
             contexts: Mapping[str, Any] = {}
             if self.task.needs_row:
@@ -453,12 +453,12 @@ class _BatchIngest:
             request_outcomes: The outcomes of the page, in the order of its claims.
             equal_ids_by_hash: Input hash to the open rows with this input.
         """
-        now = self.ws.now
+        now = self.ws.workspace.now
         for request_outcome in request_outcomes:
             self.left_out_values += request_outcome.dropped_value_count
             if request_outcome.answer is not None and request_outcome.confidences:
                 self.has_confidences = True
-        with self.ws.store.write(patience_s=self.patience_s) as tx:
+        with self.ws.workspace.store.write(patience_s=self.patience_s) as tx:
             write_result = write_outcomes(
                 tx,
                 self.task,
@@ -565,11 +565,11 @@ class _BatchIngest:
                 batch stays downloaded.
         """
         number = self.batch.number
-        with self.ws.store.read() as tx:
+        with self.ws.workspace.store.read() as tx:
             usage_account = answers.sum_usage(tx, number)
             anomalies = answers.find_anomalies(tx, [number], model=self.batch.model)
 
-        with self.ws.store.write(patience_s=self.patience_s) as tx:
+        with self.ws.workspace.store.write(patience_s=self.patience_s) as tx:
             claim_counts = answer_counts.count_outcomes(tx, number).get(number, {})
             outcome_counts = {outcome.value: claim_counts.get(outcome, 0) for outcome in Outcome}
             accounted_count = sum(outcome_counts.values())
@@ -596,4 +596,4 @@ class _BatchIngest:
             if self.batch.control_requests:
                 account["cost"] += control_cost
                 account["control_cost"] = control_cost
-            batches.record_ingested(tx, self.batch, now=self.ws.now(), **account)
+            batches.record_ingested(tx, self.batch, now=self.ws.workspace.now(), **account)

@@ -91,10 +91,14 @@ def poll_batches(
     poll = _Poll(ws, number, result)
     for batch in poll.batches_in(BatchState.SUBMITTING):
         lock_name = lock_of(batch.number)
-        if not ws.locks.is_free(lock_name):
-            ws.display.say(f"batch {batch.number}: {ws.locks.describe_holder(lock_name)}")
+        if not ws.workspace.locks.is_free(lock_name):
+            ws.workspace.display.say(
+                f"batch {batch.number}: {ws.workspace.locks.describe_holder(lock_name)}"
+            )
         # The process that had the lock may have created the batch meanwhile.
-        elif ws.store.query(batches.get_batch, batch.number).state is BatchState.SUBMITTING:
+        elif (
+            ws.workspace.store.query(batches.get_batch, batch.number).state is BatchState.SUBMITTING
+        ):
             result.unclear_batches.append(batch.number)
     find_and_cancel_duplicates(ws)
     poll.restore_lost_results()
@@ -104,7 +108,7 @@ def poll_batches(
 
     label = plural(len(poll.followed), "batch", "batches")
     # The end of a batch cannot be computed from the ended requests of other batches.
-    with ws.display.bar(label, None, has_rate=False) as bar:
+    with ws.workspace.display.bar(label, None, has_rate=False) as bar:
         poll.poll_until_end(should_wait=should_wait, stops_at_first=stops_at_first, bar=bar)
     poll.update_result()
     if result.downloaded or result.failed_polls:
@@ -128,7 +132,7 @@ class _Poll:
     @property
     def _retry_policy(self) -> RetryPolicy:
         """Return the pauses between looks, and how long the poll goes on while all looks fail."""
-        settings = self.ws.settings
+        settings = self.ws.workspace.settings
         return RetryPolicy(
             first_delay_s=settings.poll_first,
             max_delay_s=settings.poll_most,
@@ -175,7 +179,7 @@ class _Poll:
             KeyRefusedError: The API refuses the key.
         """
         ws = self.ws
-        started = ws.monotonic()
+        started = ws.workspace.monotonic()
         for look_number in itertools.count(1):
             self._check_batches(bar)
             submitted_numbers = [
@@ -193,11 +197,11 @@ class _Poll:
             ):
                 return
 
-            is_local = ws.backend == "local"
-            may_look_again = is_local and ws.monotonic() - started < LOCAL_LOOK_S
+            is_local = ws.workspace.backend == "local"
+            may_look_again = is_local and ws.workspace.monotonic() - started < LOCAL_LOOK_S
             if not should_wait and not may_look_again:
                 return
-            ws.sleep(self._retry_policy.delay_s(look_number))
+            ws.workspace.sleep(self._retry_policy.delay_s(look_number))
             self.add_submitted()
 
     def _check_batches(self, bar: ProgressBar) -> None:
@@ -211,7 +215,7 @@ class _Poll:
             KeyRefusedError: The API refuses the key.
         """
         for number in self.followed:
-            batch = self.ws.store.query(batches.get_batch, number)
+            batch = self.ws.workspace.store.query(batches.get_batch, number)
             note = ""
             if batch.state is BatchState.SUBMITTED and self._is_followed(number):
                 note = self._try_check(batch)
@@ -226,7 +230,7 @@ class _Poll:
         does not go back from poll to poll.
         """
         task_name = self.ws.task.name
-        with self.ws.store.read() as tx:
+        with self.ws.workspace.store.read() as tx:
             tag_run = runs.find_unfinished_run(tx, task_name)
             task_batches = batches.batches_in_states(tx, task=task_name)
         shown_batches = [
@@ -239,7 +243,9 @@ class _Poll:
                 and batch.created_at >= tag_run.started_at
             )
         ]
-        done_count = sum(count_ended_requests(self.ws.data, batch) for batch in shown_batches)
+        done_count = sum(
+            count_ended_requests(self.ws.workspace.data, batch) for batch in shown_batches
+        )
         total_count = sum(batch.requests for batch in shown_batches)
         bar.show(done_count, total=total_count, note=note)
 
@@ -271,9 +277,9 @@ class _Poll:
         except errors.RemoteError as error:
             if isinstance(error, TRANSIENT_ERRORS):
                 if batch.number not in self.check_errors:
-                    self.ws.display.warn(f"batch {batch.number}: {error.message}")
+                    self.ws.workspace.display.warn(f"batch {batch.number}: {error.message}")
                 if self.failing_since is None:
-                    self.failing_since = self.ws.monotonic()
+                    self.failing_since = self.ws.workspace.monotonic()
             self.check_errors[batch.number] = error
         else:
             self.check_errors.pop(batch.number, None)
@@ -308,10 +314,10 @@ class _Poll:
         }
         changes = {name: value for name, value in columns.items() if value != getattr(batch, name)}
         if changes:
-            with ws.store.write() as tx:
+            with ws.workspace.store.write() as tx:
                 batches.update_if_submitted(tx, batch, **changes)
         if "remote_word" in changes and not is_known_state(remote.state_name):
-            ws.display.warn(
+            ws.workspace.display.warn(
                 f"batch {number}: unknown remote state {remote.state_name!r}; "
                 "the batch counts as running",
             )
@@ -321,7 +327,7 @@ class _Poll:
             download_result(ws, number, remote)
         state = describe_remote_state(remote.state_name or "no state")
         if batch.cancel_asked_at is not None:
-            waited = duration_in_words((ws.now() - batch.cancel_asked_at).total_seconds())
+            waited = duration_in_words((ws.workspace.now() - batch.cancel_asked_at).total_seconds())
             state += f", asked to cancel {waited} ago"
         return f"batch {number}: {state}"
 
@@ -339,13 +345,13 @@ class _Poll:
         if not is_succeeded or remote.has_result or is_given_up(batch):
             return False
 
-        now = self.ws.now()
+        now = self.ws.workspace.now()
         # A time in the future was recorded by a wrong clock, and counts as just now.
         if batch.over_at is None or batch.over_at > now:
-            with self.ws.store.write() as tx:
+            with self.ws.workspace.store.write() as tx:
                 batches.update_if_submitted(tx, batch, over_at=now)
             wait_ends_at = now + UNNAMED_RESULT_WAIT
-            self.ws.display.warn(
+            self.ws.workspace.display.warn(
                 f"batch {batch.number} succeeded, but Gemini does not name its result yet; "
                 f"it is checked again until {wait_ends_at:%Y-%m-%d %H:%M} UTC",
             )
@@ -393,7 +399,7 @@ class _Poll:
         """Return whether no look has succeeded for more than `poll_patience` seconds."""
         if self.failing_since is None:
             return False
-        return self._retry_policy.is_over(self.ws.monotonic() - self.failing_since)
+        return self._retry_policy.is_over(self.ws.workspace.monotonic() - self.failing_since)
 
     def update_result(self) -> None:
         """Add the stored state of each followed batch to the result's lists.
@@ -405,7 +411,7 @@ class _Poll:
         does not.
         """
         result = self.result
-        with self.ws.store.read() as tx:
+        with self.ws.workspace.store.read() as tx:
             followed_batches = [batches.get_batch(tx, number) for number in self.followed]
         for batch in followed_batches:
             if batch.state is BatchState.FAILED:
@@ -429,7 +435,7 @@ class _Poll:
 
     def batches_in(self, state: BatchState) -> list[BatchRow]:
         """Return the batches of the task in a state, or only the selected batch."""
-        task_batches = self.ws.store.query(
+        task_batches = self.ws.workspace.store.query(
             batches.batches_in_states,
             state,
             task=self.ws.task.name,
@@ -444,6 +450,8 @@ class _Poll:
         """
         ws = self.ws
         for batch in self.batches_in(BatchState.DOWNLOADED):
-            path = sealed_result(ws.data, batch)
+            path = sealed_result(ws.workspace.data, batch)
             if not files.is_sealed(path, batch.result_sha256):
-                restore_result(ws.client, ws.locks, batch, path, display=ws.display)
+                restore_result(
+                    ws.client, ws.workspace.locks, batch, path, display=ws.workspace.display
+                )

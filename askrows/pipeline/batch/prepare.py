@@ -96,8 +96,8 @@ def prepare_batches(
 
         Adds the numbers of the batches to `numbers`.
         """
-        with ws.lock(PREPARE_LOCK):
-            _delete_unknown_request_files(ws.data, ws.store)
+        with ws.workspace.lock(PREPARE_LOCK):
+            _delete_unknown_request_files(ws.workspace.data, ws.workspace.store)
         while max_batches is None or len(numbers) < max_batches:
             prepared = preparation.prepare_next()
             if not isinstance(prepared, Prepared):
@@ -183,7 +183,11 @@ class Preparation:
         Raises:
             InconsistentError: The rows changed MAX_TRIES times while their requests were written.
         """
-        with contextlib.nullcontext() if self.ws.is_single_batch else self.ws.lock(PREPARE_LOCK):
+        with (
+            contextlib.nullcontext()
+            if self.ws.is_single_batch
+            else self.ws.workspace.lock(PREPARE_LOCK)
+        ):
             prepared = self._prepare(after=self._last_id)
             # The rows of a trial are not claimed, so they would be asked again.
             may_have_earlier_rows = self._last_id is not None and self.mode is not Mode.TRIAL
@@ -216,7 +220,7 @@ class Preparation:
             return DraftEnd.NO_ROWS_LEFT
 
         for _ in range(MAX_TRIES):
-            draft = ws.store.query(self._write_draft, after)
+            draft = ws.workspace.store.query(self._write_draft, after)
             if isinstance(draft, DraftEnd):
                 return draft
             # Another process may have claimed a row, or spent the money, since the file was read.
@@ -225,7 +229,7 @@ class Preparation:
                     # A file that got its final name is not deleted.
                     on_exit.callback(draft.file.path.unlink, missing_ok=True)
                 on_error = on_exit.enter_context(contextlib.ExitStack())
-                with ws.store.write() as tx:
+                with ws.workspace.store.write() as tx:
                     prepared = self._claim_batch(tx, draft, on_error)
                 on_error.pop_all()
                 return prepared
@@ -253,7 +257,7 @@ class Preparation:
         is_api_batch = self.mode is Mode.BATCH
         draft = self._new_draft(tx)
         random_suffix = f".jsonl.{secrets.token_hex(4)}"
-        draft_path = request_path(self.ws.data, 0).with_suffix(random_suffix)
+        draft_path = request_path(self.ws.workspace.data, 0).with_suffix(random_suffix)
         draft_file = files.SealedWriter(draft_path) if is_api_batch else contextlib.nullcontext()
         with draft_file as writer:
             request_pages = read_request_pages(tx, self.ws, self.selection, self.mode, after=after)
@@ -319,13 +323,13 @@ class Preparation:
             return
         ws = self.ws
         provenance = Provenance(None, ws.version, ws.model, ws.task.fingerprint)
-        with ws.store.write() as tx:
+        with ws.workspace.store.write() as tx:
             self.equal_rows += write_equal_answers(
                 tx,
                 ws.task,
                 draft.equal_answers,
                 provenance=provenance,
-                now=ws.now(),
+                now=ws.workspace.now(),
             )
         draft.equal_answers.clear()
 
@@ -361,14 +365,14 @@ class Preparation:
         self.ws.workspace.bind_backend(tx)
         lock = None
         if self.mode is not Mode.BATCH:
-            lock = self.ws.locks.acquire(lock_of(number))
+            lock = self.ws.workspace.locks.acquire(lock_of(number))
             if lock is None:
                 raise StateConflictError(
                     "the lock of batch", number, expected_state="free", target_state="held"
                 )
             on_error.callback(lock.release)
 
-        path = request_path(self.ws.data, number)
+        path = request_path(self.ws.workspace.data, number)
         file = draft.file
         if file is None:
             lines = b"".join(request.line + b"\n" for request in draft.requests)
@@ -379,7 +383,7 @@ class Preparation:
                 draft,
                 number,
                 file,
-                str(path.relative_to(self.ws.data)),
+                str(path.relative_to(self.ws.workspace.data)),
             )
         except BaseException:
             if file.path == path:
@@ -412,7 +416,7 @@ class Preparation:
         """
         ws = self.ws
         task = self.ws.task
-        now = self.ws.now()
+        now = self.ws.workspace.now()
         run_number = None
         if self.mode.claims_rows and self.mode is not Mode.BATCH and not self.ws.is_single_batch:
             run_number = self.run_number or number
@@ -462,7 +466,7 @@ class Preparation:
             max_rows = self.selection.limit - self._prepared_rows
         quota_tokens = None
         if self.mode is Mode.BATCH:
-            quota_tokens = budget.count_remaining_quota_tokens(tx, ws.model, ws.settings)
+            quota_tokens = budget.count_remaining_quota_tokens(tx, ws.model, ws.workspace.settings)
         return RequestDraft(
             ws,
             self.mode,

@@ -87,10 +87,10 @@ def reconcile_create(
         RemoteError: The list cannot be read.
         StateConflictError: Another process moved the batch to another state.
     """
-    started = ws.monotonic()
+    started = ws.workspace.monotonic()
     create_key = (batch.number, batch.tries, batch.create_ended_at)
     first_look = ws.service.first_lookup_times.setdefault(create_key, started)
-    prefixes = ws.store.query(batches.list_numbers_by_prefix, batch.number)
+    prefixes = ws.workspace.store.query(batches.list_numbers_by_prefix, batch.number)
     remote_batches = ws.client.list_batches() if listing is None else listing
     own_batches = [
         remote for remote in remote_batches if batches.strip_try(remote.display_name) in prefixes
@@ -105,8 +105,8 @@ def reconcile_create(
 
     if own_batches:
         adopted = own_batches[0]
-        with ws.store.write() as tx:
-            now = ws.now()
+        with ws.workspace.store.write() as tx:
+            now = ws.workspace.now()
             batches.record_submitted(
                 tx,
                 batch,
@@ -117,16 +117,16 @@ def reconcile_create(
             )
             submitted_batch = batches.get_batch(tx, batch.number)
             _record_duplicates(tx, submitted_batch, own_batches, now=now)
-        ws.display.say(f"batch {batch.number}: found again as {adopted.name}")
+        ws.workspace.display.say(f"batch {batch.number}: found again as {adopted.name}")
         cancel_duplicates(ws, batch.number)
         return ReconcileResult(adopted=True)
 
-    proves_absence_at = first_look + ws.settings.list_lag
+    proves_absence_at = first_look + ws.workspace.settings.list_lag
     if batch.create_ended_at is None:
-        proves_absence_at += ws.settings.create_timeout
+        proves_absence_at += ws.workspace.settings.create_timeout
     if listing is None and started >= proves_absence_at:
         return ReconcileResult(absent=True)
-    wait_s = max(MIN_LOOK_WAIT_S, proves_absence_at - ws.monotonic())
+    wait_s = max(MIN_LOOK_WAIT_S, proves_absence_at - ws.workspace.monotonic())
     return ReconcileResult(wait_s=min(MAX_LOOK_WAIT_S, wait_s))
 
 
@@ -172,15 +172,15 @@ def cancel_duplicates(
         listing: Remote batches to search for duplicates. Duplicates that were recorded earlier are
             cancelled even if they are not in it.
     """
-    with ws.store.write() as tx:
+    with ws.workspace.store.write() as tx:
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.SUBMITTING:
             return
-        late_costs = _record_duplicates(tx, batch, listing, now=ws.now())
+        late_costs = _record_duplicates(tx, batch, listing, now=ws.workspace.now())
         open_duplicates = batches.open_duplicates(tx, number)
 
     for late_cost in late_costs:
-        ws.display.warn(
+        ws.workspace.display.warn(
             f"batch {number}: {batch.remote_name} succeeded after it was cancelled or given up; "
             f"it costs up to {format_usd(late_cost)}, and its answers are not used",
         )
@@ -192,14 +192,14 @@ def cancel_duplicates(
             with contextlib.suppress(errors.MissingError):
                 ws.client.cancel_batch(remote_name)
         except errors.RemoteError as error:
-            ws.display.warn(
+            ws.workspace.display.warn(
                 f"batch {number}: {label}, {remote_name}, could not be cancelled yet: "
                 f"{error.message}",
             )
             continue
-        with ws.store.write() as tx:
-            batches.record_duplicate_cancelled(tx, remote_name, now=ws.now())
-        ws.display.warn(
+        with ws.workspace.store.write() as tx:
+            batches.record_duplicate_cancelled(tx, remote_name, now=ws.workspace.now())
+        ws.workspace.display.warn(
             f"batch {number}: {label}, {remote_name}, was cancelled and recorded",
         )
 
@@ -265,7 +265,7 @@ def find_and_cancel_duplicates(ws: WorkspaceSession) -> None:
 
     If the list cannot be read, nothing is changed; this is printed if a batch is suspected.
     """
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         duplicates = batches.list_duplicates(tx)
         created_batches = {
             batch.number: batch for batch in batches.batches_in_states(tx, *CREATED_STATES)
@@ -290,7 +290,7 @@ def find_and_cancel_duplicates(ws: WorkspaceSession) -> None:
         listing = ws.client.list_batches()
     except errors.RemoteError as error:
         if suspects:
-            ws.display.warn(f"could not look for duplicate batches: {error.message}")
+            ws.workspace.display.warn(f"could not look for duplicate batches: {error.message}")
         return
     recorded_names = {duplicate["remote_name"] for duplicate in duplicates}
     recorded_names |= {batch.remote_name for batch in created_batches.values()}
@@ -301,7 +301,7 @@ def find_and_cancel_duplicates(ws: WorkspaceSession) -> None:
     }
     for number in sorted(created_batches.keys() & (suspects | unrecorded_numbers)):
         cancel_duplicates(ws, number, listing)
-        _end_duplicate_search(ws.store, created_batches[number], now=ws.now)
+        _end_duplicate_search(ws.workspace.store, created_batches[number], now=ws.workspace.now)
 
 
 def _end_duplicate_search(store: Store, batch: BatchRow, *, now: Callable[[], datetime]) -> None:

@@ -144,8 +144,8 @@ class BatchSummary(NamedTuple):
 
 def report_batches(ws: WorkspaceSession) -> Report:
     """Report the batches of all tasks, or only of the task in use if TASK= is set."""
-    summaries = list_batches(ws.store, now=ws.now())
-    if "task" in ws.settings.sources:
+    summaries = list_batches(ws.workspace.store, now=ws.workspace.now())
+    if "task" in ws.workspace.settings.sources:
         summaries = [summary for summary in summaries if summary.batch.task == ws.task.name]
     table = make_table((summary.listed_columns for summary in summaries), BATCH_COLUMNS)
     return Report([summary.document for summary in summaries], parts=[table])
@@ -183,8 +183,10 @@ def report_costs(ws: WorkspaceSession, group_key: str) -> Report:
     Args:
         group_key: The group of a row: one of COST_KEYS.
     """
-    task_name = ws.task.name if "task" in ws.settings.sources else None
-    figures = summarize_costs(ws.store, ws.tasks, group_key=group_key, task_name=task_name)
+    task_name = ws.task.name if "task" in ws.workspace.settings.sources else None
+    figures = summarize_costs(
+        ws.workspace.store, ws.tasks, group_key=group_key, task_name=task_name
+    )
     total_row = {group_key: "all"} | figures["total"]
     group_column = "day_(US/Pacific)=day" if group_key == "day" else group_key
     table = make_table([*figures["rows"], total_row], f"{group_column} {COST_COLUMNS}")

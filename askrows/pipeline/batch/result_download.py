@@ -66,15 +66,15 @@ def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> N
         RemoteError: The result could not be downloaded. The batch stays submitted.
     """
     upload = None
-    path = result_path(ws.data, number)
+    path = result_path(ws.workspace.data, number)
     with (
         contextlib.suppress(LockLostError, errors.StateConflictError),
-        ws.locks.try_lock(lock_of(number)) as lock,
+        ws.workspace.locks.try_lock(lock_of(number)) as lock,
     ):
         if lock is None:
             # Another process downloads it. The next look reads the state again.
             return
-        batch = ws.store.query(batches.get_batch, number)
+        batch = ws.workspace.store.query(batches.get_batch, number)
         files.remove_abandoned_parts(path)
         if batch.state is BatchState.SUBMITTED:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,16 +86,16 @@ def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> N
                         batch,
                         remote,
                         draft,
-                        data=ws.data,
-                        store=ws.store,
-                        now=ws.now,
+                        data=ws.workspace.data,
+                        store=ws.workspace.store,
+                        now=ws.workspace.now,
                     )
                 else:
                     _record_batch_failed(ws, batch, remote)
             finally:
                 best_path.unlink(missing_ok=True)
             upload = batch.upload
-    delete_upload(ws.client, upload, warn=ws.display.warn)
+    delete_upload(ws.client, upload, warn=ws.workspace.display.warn)
 
 
 def fetch_result(ws: WorkspaceSession, batch: BatchRow, path: Path) -> None:
@@ -163,8 +163,8 @@ def _record_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBa
     reason = _describe_ending(remote, has_no_download=True)
     if batch.cancel_asked_at is not None and remote.state is RemoteState.CANCELLED:
         reason = batch.reason or CANCELLED_BY_USER
-    provenance = make_provenance(batch, settings=ws.settings)
-    with ws.store.write() as tx:
+    provenance = make_provenance(batch, settings=ws.workspace.settings)
+    with ws.workspace.store.write() as tx:
         batches.update_if_submitted(tx, batch, remote_word=remote.state_name)
         while page := claims.claimed_rows(tx, batch.number, limit=PAGE_ROWS):
             request_outcomes = [
@@ -177,8 +177,8 @@ def _record_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBa
                 )
                 for claim in page
             ]
-            write_failures(tx, ws.task, ws.now, request_outcomes, source=provenance)
-        abandon_batch(tx, batch, reason=reason, now=ws.now())
+            write_failures(tx, ws.task, ws.workspace.now, request_outcomes, source=provenance)
+        abandon_batch(tx, batch, reason=reason, now=ws.workspace.now())
 
 
 def _download_best_result(
@@ -223,7 +223,7 @@ def _download_best_result(
     if not expected_count and is_succeeded:
         expected_count = batch.requests + batch.control_requests
     # Each download gets this file first.
-    latest_path = files.new_part_path(result_path(ws.data, batch.number))
+    latest_path = files.new_part_path(result_path(ws.workspace.data, batch.number))
     try:
         best, latest, is_settled = _download_best(
             ws,
@@ -236,7 +236,9 @@ def _download_best_result(
     except errors.MissingError as error:
         if is_succeeded and not is_abandoned:
             raise
-        ws.display.warn(f"batch {batch.number}: its result is not available: {error.message}")
+        ws.workspace.display.warn(
+            f"batch {batch.number}: its result is not available: {error.message}"
+        )
         return False
     finally:
         # Nobody deletes this file later, once the batch has moved.
@@ -251,7 +253,7 @@ def _download_best_result(
     shortfall = _describe_shortfall(best, expected_count)
     if is_usable or is_empty_result:
         if best.matched_requests < expected_count:
-            ws.display.warn(
+            ws.workspace.display.warn(
                 f"batch {batch.number}: {shortfall}; the most complete download is used"
             )
         return True
@@ -263,7 +265,7 @@ def _download_best_result(
             "and its downloads still differ"
         )
     if is_abandoned:
-        ws.display.warn(f"{message}; the result is given up")
+        ws.workspace.display.warn(f"{message}; the result is given up")
         return False
     poll = ws.task.nouns.command("batch-poll")
     give_up = CommandHint("batch-cancel", batch=batch.number)
@@ -306,11 +308,11 @@ def _download_best(
     latest = Download()
     is_settled = True
     request_counts = list[int]()
-    pauses = RetryPolicy(ws.settings.poll_first, max_delay_s=math.inf, growth=POLL_GROWTH)
+    pauses = RetryPolicy(ws.workspace.settings.poll_first, max_delay_s=math.inf, growth=POLL_GROWTH)
     for remaining_tries in reversed(range(MAX_DOWNLOADS)):
         try:
             latest = _download_once(
-                ws.client, ws.store, batch=batch, remote=remote, path=latest_path
+                ws.client, ws.workspace.store, batch=batch, remote=remote, path=latest_path
             )
         except errors.MissingError:
             if best.matched_requests < 0:
@@ -325,8 +327,8 @@ def _download_best(
             break
         if remaining_tries and latest.matched_requests > 0:
             shortfall = _describe_shortfall(latest, expected_count)
-            ws.display.warn(f"batch {batch.number}: {shortfall}; downloading it again")
-        ws.sleep(pauses.delay_s(len(request_counts)) if remaining_tries else 0)
+            ws.workspace.display.warn(f"batch {batch.number}: {shortfall}; downloading it again")
+        ws.workspace.sleep(pauses.delay_s(len(request_counts)) if remaining_tries else 0)
     else:
         *earlier_counts, last_count = request_counts
         is_growing = last_count > max(earlier_counts)

@@ -102,11 +102,13 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
         if a create call of this function is unclear. If another process has the lock, prints that
         process and returns TAKEN_BY_OTHER_PROCESS.
         """
-        with ws.locks.try_lock(lock_of(number)) as lock:
+        with ws.workspace.locks.try_lock(lock_of(number)) as lock:
             if lock is None:
-                ws.display.say(f"batch {number}: {ws.locks.describe_holder(lock_of(number))}")
+                ws.workspace.display.say(
+                    f"batch {number}: {ws.workspace.locks.describe_holder(lock_of(number))}"
+                )
                 return SendOutcome.TAKEN_BY_OTHER_PROCESS
-            batch = ws.store.query(batches.get_batch, number)
+            batch = ws.workspace.store.query(batches.get_batch, number)
             send = _Send(ws, batch, lock, is_first=is_first)
             return send.resolve_and_create(may_create=unclear_creates < MAX_UNCLEAR_CREATES)
 
@@ -118,7 +120,7 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
         if step_result is None:
             unclear_creates += 1
             continue
-        wait_for_next_list(ws.display, ws.sleep, number, step_result)
+        wait_for_next_list(ws.workspace.display, ws.workspace.sleep, number, step_result)
 
 
 class _Send(NamedTuple):
@@ -192,7 +194,7 @@ class _Send(NamedTuple):
         """
         ws = self.ws
         number = self.batch.number
-        with ws.store.read() as tx:
+        with ws.workspace.store.read() as tx:
             self._check_quota(tx)
             workspace_id = workspace.get_workspace(tx).workspace_id
         display_name = batches.display_name_of_try(
@@ -220,36 +222,40 @@ class _Send(NamedTuple):
         except errors.RefusedError as error:
             return self._handle_refusal(batch, error)
         except errors.NotSentError as error:
-            with ws.store.write() as tx:
+            with ws.workspace.store.write() as tx:
                 batches.record_refused(
                     tx,
                     batch,
                     reason=error.message,
                     outcome="not sent",
-                    now=ws.now(),
+                    now=ws.workspace.now(),
                 )
             raise
         except errors.UnavailableError as error:
-            with ws.store.write() as tx:
-                batches.record_unclear_create(tx, batch, reason=error.message, now=ws.now())
-            ws.display.warn(f"batch {number}: {error.message}; checking whether it was created")
+            with ws.workspace.store.write() as tx:
+                batches.record_unclear_create(
+                    tx, batch, reason=error.message, now=ws.workspace.now()
+                )
+            ws.workspace.display.warn(
+                f"batch {number}: {error.message}; checking whether it was created"
+            )
             return None
 
         try:
-            with ws.store.write() as tx:
+            with ws.workspace.store.write() as tx:
                 batches.record_submitted(
                     tx,
                     batch,
                     remote_name=remote.name,
                     display_name=display_name,
                     outcome="created",
-                    now=ws.now(),
+                    now=ws.workspace.now(),
                 )
         except errors.StateConflictError:
             # Another process continued the batch meanwhile.
             cancel_duplicates(ws, number, [remote])
             raise
-        ws.display.say(
+        ws.workspace.display.say(
             f"batch {number}: created as {remote.name}, {plural(batch.requests, 'request')}"
         )
         return SendOutcome.CREATED
@@ -278,7 +284,7 @@ class _Send(NamedTuple):
         number = self.batch.number
         prefix = batches.strip_try(display_name)
         # Read after the list: each batch in the list was recorded here before it was created.
-        next_number = self.ws.store.query(batches.next_number)
+        next_number = self.ws.workspace.store.query(batches.next_number)
 
         workspace_part = display_name[: display_name.index(self.batch.task)]
         workspace_name = re.compile(re.escape(workspace_part) + r".+-(\d{1,9})-[0-9a-f]+")
@@ -298,7 +304,7 @@ class _Send(NamedTuple):
 
         if unknown_count:
             unknown_batches = plural(unknown_count, "batch", "batches")
-            self.ws.display.warn(
+            self.ws.workspace.display.warn(
                 f"batch {number}: the API has at least {unknown_batches} of this workspace that "
                 "the database does not contain, so the database is an older copy. Rows may be paid "
                 f"for twice. `{CommandHint('doctor')}` lists the batches",
@@ -317,7 +323,7 @@ class _Send(NamedTuple):
         """
         ws = self.ws
         batch = self.batch
-        with ws.store.write() as tx:
+        with ws.workspace.store.write() as tx:
             # Other processes may have sent batches during the upload.
             self._check_quota(tx)
             if batch.state is BatchState.SUBMITTING:
@@ -325,7 +331,7 @@ class _Send(NamedTuple):
             else:
                 # The batch may have been prepared under another budget.
                 budget.read_current_budgets(ws).ensure_fits(tx, batch)
-            batches.record_submitting(tx, batch, display_name=display_name, now=ws.now())
+            batches.record_submitting(tx, batch, display_name=display_name, now=ws.workspace.now())
             return batches.get_batch(tx, batch.number)
 
     def _check_quota(self, tx: Connection) -> None:
@@ -334,7 +340,7 @@ class _Send(NamedTuple):
         Raises:
             QuotaFullError: Other batches use up the API's limits.
         """
-        reason = budget.find_quota_refusal(tx, self.batch, self.ws.settings)
+        reason = budget.find_quota_refusal(tx, self.batch, self.ws.workspace.settings)
         if not reason:
             return
         nouns = self.ws.task.nouns
@@ -358,12 +364,12 @@ class _Send(NamedTuple):
         batch = self.batch
         if batch.upload and batch.uploaded_at:
             # A time in the future was recorded by a wrong clock, so the age is unknown.
-            age = ws.now() - batch.uploaded_at
+            age = ws.workspace.now() - batch.uploaded_at
             if timedelta(0) <= age < UPLOAD_REUSE_TIME:
                 return batch.upload
 
         path = files.verify_sealed_file(
-            sealed_request(ws.data, batch),
+            sealed_request(ws.workspace.data, batch),
             sha256=batch.request_sha256,
             file_label=f"the request file of batch {batch.number}",
         )
@@ -373,8 +379,10 @@ class _Send(NamedTuple):
             sha256=batch.request_sha256,
             size=batch.request_size,
         )
-        with ws.store.write() as tx:
-            batches.update_batch_columns(tx, batch.number, upload=upload, uploaded_at=ws.now())
+        with ws.workspace.store.write() as tx:
+            batches.update_batch_columns(
+                tx, batch.number, upload=upload, uploaded_at=ws.workspace.now()
+            )
         return upload
 
     def _handle_refusal(self, batch: BatchRow, error: errors.RefusedError) -> SendOutcome:
@@ -398,13 +406,13 @@ class _Send(NamedTuple):
         """
         ws = self.ws
         reason = error.message
-        refused_at = ws.now()
+        refused_at = ws.workspace.now()
         columns: dict[str, object] = {"upload": None, "uploaded_at": None}
         if error.code == TOO_MANY_REQUESTS:
             columns = {}
         if isinstance(error, (errors.ThrottledError, *errors.LASTING_REFUSALS)):
             is_model_refused = isinstance(error, errors.ModelRefusedError)
-            with ws.store.write() as tx:
+            with ws.workspace.store.write() as tx:
                 batches.record_refused(
                     tx,
                     batch,
@@ -423,7 +431,7 @@ class _Send(NamedTuple):
         columns["refusals"] = batch.refusals + 1
         message = ""
         # One transaction: another process may send the batch again as soon as it is prepared.
-        with ws.store.write() as tx:
+        with ws.workspace.store.write() as tx:
             batches.record_refused(
                 tx,
                 batch,
@@ -464,17 +472,19 @@ class _Send(NamedTuple):
         if claim is None:
             raise self._file_refusal(batch, error)
         suffix = "; the other rows go into a new batch" if batch.requests > 1 else ""
-        ws.display.warn(f"{message}{suffix}")
+        ws.workspace.display.warn(f"{message}{suffix}")
         return SendOutcome.REBUILD
 
     def _warn_of_full_queue(self) -> None:
         """Print which cancelled batches of the model use queued tokens; nothing if none does."""
-        active_batches = self.ws.store.query(batches.batches_in_states, *budget.API_STATES)
+        active_batches = self.ws.workspace.store.query(
+            batches.batches_in_states, *budget.API_STATES
+        )
         cancelled_text = budget.describe_cancelled(
             [active for active in active_batches if active.model == self.batch.model],
         )
         if cancelled_text:
-            self.ws.display.warn(f"batch {self.batch.number} waits: {cancelled_text}")
+            self.ws.workspace.display.warn(f"batch {self.batch.number} waits: {cancelled_text}")
 
     def _charge_line(self, tx: Connection, batch: BatchRow, claim: RowClaim, reason: str) -> str:
         """Charge the row of a refused line; return one text with its name and its next step.
@@ -486,7 +496,9 @@ class _Send(NamedTuple):
         ws = self.ws
         provenance = Provenance(batch.number, batch.version, ws.model, batch.fingerprint)
         request_outcome = RequestOutcome(claim, Outcome.REFUSED, f"{REFUSED_AT_CREATE}: {reason}")
-        write_result = write_failures(tx, ws.task, ws.now, [request_outcome], source=provenance)
+        write_result = write_failures(
+            tx, ws.task, ws.workspace.now, [request_outcome], source=provenance
+        )
         names = ws.task.select_task_rows(tx).read_names(tx, [claim.row_id])
         row_name = names.get(claim.row_id, claim.row_id)
         is_parked = bool(write_result.parked)

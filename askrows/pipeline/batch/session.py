@@ -4,24 +4,17 @@ The first upload binds a workspace to its backend, so that the answers of Gemini
 engine are never mixed.
 """
 
-import contextlib
 import math
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from askrows.pipeline.core.errors import AskrowsError, InputError
-from askrows.pipeline.core.progress import Progress
-from askrows.pipeline.core.settings import Budget, Settings
+from askrows.pipeline.core.settings import Budget
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.gemini.models import Model, RateLimits
 from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.index.indexed_tasks import mark_task_as_indexed
-from askrows.pipeline.store.database import Store
-from askrows.pipeline.store.locks import Lock, Locks
 from askrows.pipeline.tasks import announcements
 from askrows.pipeline.tasks.selection import find_task_by_name, is_user_task_set
 from askrows.pipeline.tasks.task import Task
@@ -84,54 +77,9 @@ class WorkspaceSession:
     is_synced: bool = False
 
     @property
-    def settings(self) -> Settings:
-        """Return the settings of the workspace."""
-        return self.workspace.settings
-
-    @property
-    def store(self) -> Store:
-        """Return the database of the workspace."""
-        return self.workspace.store
-
-    @property
-    def locks(self) -> Locks:
-        """Return the locks of the workspace."""
-        return self.workspace.locks
-
-    @property
-    def backend(self) -> str:
-        """Return the backend of the workspace."""
-        return self.workspace.backend
-
-    @property
-    def display(self) -> Progress:
-        """Return what shows progress and notes."""
-        return self.workspace.display
-
-    @property
-    def now(self) -> Callable[[], datetime]:
-        """Return the clock of the workspace."""
-        return self.workspace.now
-
-    @property
-    def sleep(self) -> Callable[[float], None]:
-        """Return the function that waits."""
-        return self.workspace.sleep
-
-    @property
-    def monotonic(self) -> Callable[[], float]:
-        """Return the clock that measures durations."""
-        return self.workspace.monotonic
-
-    @property
     def user_task(self) -> "UserTask":
         """Return the task in use, which the caller knows to be a user's task."""
         return cast("UserTask", self.task)
-
-    @property
-    def data(self) -> Path:
-        """Return the workspace's directory."""
-        return self.workspace.data
 
     @property
     def client(self) -> "Client":
@@ -163,7 +111,7 @@ class WorkspaceSession:
         if self.mode is Mode.DECIDE:
             return self.service.decision_model
 
-        model_name = self.task.choose_model_name(self.settings, self.backend)
+        model_name = self.task.choose_model_name(self.workspace.settings, self.workspace.backend)
         return self.service.require_model(model_name, kind="generate")
 
     def choose_model(self) -> Model:
@@ -183,11 +131,11 @@ class WorkspaceSession:
     def rate_limits(self) -> RateLimits:
         """Return the rate limits of live calls to the model that answers."""
         set_limits = {
-            "rpm": self.settings.rpm,
-            "tpm": self.settings.tpm,
-            "rpd": self.settings.rpd,
+            "rpm": self.workspace.settings.rpm,
+            "tpm": self.workspace.settings.tpm,
+            "rpd": self.workspace.settings.rpd,
         }
-        return self.model.rate_limits(self.settings.tier, **set_limits)
+        return self.model.rate_limits(self.workspace.settings.tier, **set_limits)
 
     @property
     def version(self) -> str:
@@ -200,7 +148,7 @@ class WorkspaceSession:
 
     def check_has_rows(self) -> None:
         """Raise InputError if the task in use has no rows at all."""
-        with self.store.read() as tx:
+        with self.workspace.store.read() as tx:
             if not self.task.select_task_rows(tx).has_rows(tx):
                 raise InputError(
                     f"the task {self.task.subject} has no rows yet",
@@ -217,7 +165,7 @@ class WorkspaceSession:
         Raises:
             AskrowsError: The file or the source is invalid, or a change of the file is refused.
         """
-        if self.is_synced or not is_user_task_set(self.settings):
+        if self.is_synced or not is_user_task_set(self.workspace.settings):
             return self
 
         from askrows.pipeline.tasks import task_sync
@@ -234,7 +182,7 @@ class WorkspaceSession:
             synced.task.prompt_builder.declaration.temperature is not None
             and not synced.model.accepts_temperature
         ):
-            self.display.say(
+            self.workspace.display.say(
                 f"temperature= is not sent: {synced.model.name} ignores it",
             )
         return synced
@@ -244,12 +192,14 @@ class WorkspaceSession:
 
         The task's file is not loaded again. A built-in or forgotten task stays as it is.
         """
-        if not is_user_task_set(self.settings):
+        if not is_user_task_set(self.workspace.settings):
             return self
 
         from askrows.pipeline.tasks import task_registry
 
-        user_tasks = self.store.query(task_registry.list_registered_tasks, self.settings)
+        user_tasks = self.workspace.store.query(
+            task_registry.list_registered_tasks, self.workspace.settings
+        )
         for task in user_tasks:
             if task.name == self.task.name:
                 return self.copy_with_task(task.copy_with_asked_rows(self.task.asked_rows))
@@ -280,7 +230,7 @@ class WorkspaceSession:
         except AskrowsError as error:
             if self.task.index is None:
                 raise
-            self.display.warn(f"{error.message}; the rows of earlier reads are indexed")
+            self.workspace.display.warn(f"{error.message}; the rows of earlier reads are indexed")
         mark_task_as_indexed(synced.workspace, synced.task)
         return synced
 
@@ -314,12 +264,8 @@ class WorkspaceSession:
                     f"more than the confirmed ${self.agreed_usd:,.4f}; {unchanged_text}",
                     hint="confirm the new estimate",
                 )
-        elif always_ask or estimated_usd > self.settings.confirm_above:
+        elif always_ask or estimated_usd > self.workspace.settings.confirm_above:
             self.workspace.confirm("Go on?", unchanged_text=unchanged_text, hint_suffix=hint_suffix)
-
-    def lock(self, name: str) -> contextlib.AbstractContextManager[Lock]:
-        """Lock a name for a block; wait for another holder and print who it is."""
-        return self.workspace.lock(name)
 
     def close(self) -> None:
         """Close the client, local engine, locks and store.
@@ -327,8 +273,8 @@ class WorkspaceSession:
         The local engine continues its unfinished batches when it is started again.
         """
         self.service.close()
-        self.locks.close()
-        self.store.close()
+        self.workspace.locks.close()
+        self.workspace.store.close()
 
     def announce_backend(self) -> None:
         """Print, once per service, which backend works; see `announcements.announce_backend`."""

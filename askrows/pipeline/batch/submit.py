@@ -70,7 +70,7 @@ def submit_batches(
         InputError: A person did not confirm the cost, or it is above `ws.agreed_usd`, the highest
             cost that the person agreed to before.
     """
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         earlier_batches = batches.batches_in_states(
             tx,
             BatchState.SUBMITTING,
@@ -82,9 +82,9 @@ def submit_batches(
         running = batches.batches_in_states(tx, BatchState.SUBMITTED, task=ws.task.name)
     result.stop = RunStop()
     # Requests, tokens and cost of the new rows are not counted if they are confirmed.
-    new_plan = BatchPlan(_count_new_rows(ws.store, ws.task, selection))
+    new_plan = BatchPlan(_count_new_rows(ws.workspace.store, ws.task, selection))
     if new_plan.rows and not is_confirmed:
-        with ws.display.bar("counting tokens", new_plan.rows) as bar:
+        with ws.workspace.display.bar("counting tokens", new_plan.rows) as bar:
             new_plan = batch_plan.plan_batches(ws, selection, bar=bar)
     result.plan = plan = prepared_plan + new_plan
     if not plan.rows and not earlier_batches:
@@ -112,8 +112,8 @@ def submit_batches(
     except (ThrottledError, QuotaFullError) as error:
         if not should_report_full_api or not _ends_with_a_batch(ws, error):
             raise
-        ws.display.say(f"the other batches wait until a batch ends: {error.message}")
-        unsent_count = _count_unsent_rows(ws.store, ws.task, selection)
+        ws.workspace.display.say(f"the other batches wait until a batch ends: {error.message}")
+        unsent_count = _count_unsent_rows(ws.workspace.store, ws.task, selection)
         result.stop = RunStop(StopReason.API_FULL, rows=unsent_count)
     finally:
         result.sent |= submission.sent
@@ -131,7 +131,7 @@ def _confirm_plan(ws: WorkspaceSession, plan: BatchPlan) -> None:
     announcement = "sending batches of an earlier run"
     if plan.rows:
         announcement = describe_plan(ws, plan)
-    ws.display.say(f"{ws.model.name}, {announcement}")
+    ws.workspace.display.say(f"{ws.model.name}, {announcement}")
     ws.confirm_cost(plan.cost, unchanged_text="nothing was written or sent")
 
 
@@ -149,7 +149,9 @@ def _ends_with_a_batch(ws: WorkspaceSession, error: RemoteError) -> bool:
     """Return whether the end of a submitted batch makes room at an API that accepts no more."""
     if isinstance(error, ThrottledError) and error.resets_at is not None:
         return False
-    return bool(ws.store.query(batches.batches_in_states, BatchState.SUBMITTED, task=ws.task.name))
+    return bool(
+        ws.workspace.store.query(batches.batches_in_states, BatchState.SUBMITTED, task=ws.task.name)
+    )
 
 
 def describe_outage(last_batch: BatchRow) -> str:
@@ -203,22 +205,22 @@ def abandon_outdated_batches(ws: WorkspaceSession) -> None:
     refuses the model of the batch. Prints each batch that is given up. Batches that another process
     sends are left alone.
     """
-    prepared_batches = ws.store.query(
+    prepared_batches = ws.workspace.store.query(
         batches.batches_in_states, BatchState.PREPARED, task=ws.task.name
     )
     for batch in prepared_batches:
         reason = ""
         if batch.fingerprint != ws.task.fingerprint:
             reason = "the task's declaration changed"
-        elif batch.model != ws.model.name and _is_model_refused(ws.store, batch.model):
+        elif batch.model != ws.model.name and _is_model_refused(ws.workspace.store, batch.model):
             reason = f"Gemini refuses its model {batch.model}"
         if not reason:
             continue
 
-        with contextlib.suppress(StateConflictError), ws.store.write() as tx:
+        with contextlib.suppress(StateConflictError), ws.workspace.store.write() as tx:
             full_reason = f"{reason} before it was sent"
-            released_rows = abandon_batch(tx, batch, reason=full_reason, now=ws.now())
-            ws.display.say(
+            released_rows = abandon_batch(tx, batch, reason=full_reason, now=ws.workspace.now())
+            ws.workspace.display.say(
                 f"batch {batch.number} was not sent because {reason}; "
                 f"{plural(released_rows, 'row')} can be asked again",
             )
@@ -302,7 +304,7 @@ class _Submission:
         for round_index in range(MAX_REBUILDS):
             rebuild_numbers = self.rebuild_numbers
             self.rebuild_numbers = []
-            with ws.store.read() as tx:
+            with ws.workspace.store.read() as tx:
                 newly_refused_ids = set(
                     answers.list_row_ids_by_outcome(tx, rebuild_numbers, Outcome.REFUSED)
                 )
@@ -314,7 +316,7 @@ class _Submission:
             refused_ids |= newly_refused_ids
             round_selection = replace(selection, limit=max_requests, excluded_ids=refused_ids)
             max_requests = 0
-            with ws.display.bar("writing requests", round_selection.limit) as bar:
+            with ws.workspace.display.bar("writing requests", round_selection.limit) as bar:
                 numbers, draft_end, equal_rows = prepare.prepare_batches(
                     ws,
                     round_selection,
@@ -364,7 +366,7 @@ class _Submission:
         refused_lines = len(new_numbers) - len(intact_numbers)
         sent_requests = self._count_requests(intact_numbers) + refused_lines
         unsent_requests = announced_requests - sent_requests
-        with self.ws.store.read() as tx:
+        with self.ws.workspace.store.read() as tx:
             open_rows = claiming.count_claimable(tx, self.ws.task)
             unsent_rows = max(0, min(unsent_requests, open_rows))
             if not unsent_rows:
@@ -383,5 +385,5 @@ class _Submission:
 
     def _count_requests(self, numbers: Collection[int]) -> int:
         """Return the number of requests in these batches."""
-        with self.ws.store.read() as tx:
+        with self.ws.workspace.store.read() as tx:
             return sum(batches.get_batch(tx, number).requests for number in numbers)

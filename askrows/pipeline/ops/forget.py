@@ -152,26 +152,28 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
     # A killed trial claimed no row, so only its files show which rows it asked about.
     seal_dead_batches(ws)
 
-    with ws.lock(prepare.PREPARE_LOCK):
-        with ws.store.read() as tx:
+    with ws.workspace.lock(prepare.PREPARE_LOCK):
+        with ws.workspace.store.read() as tx:
             all_batches = batches.batches_in_states(tx)
             row_batches = _read_row_batches(tx, task, row_ids)
         if all(batch.is_finished for batch in all_batches):
-            delete_local_engine_files(ws.data)
-        elif ws.backend == "local":
+            delete_local_engine_files(ws.workspace.data)
+        elif ws.workspace.backend == "local":
             for remote_name in (batch.remote_name for batch in row_batches if batch.remote_name):
                 ws.client.delete(remote_name)
-        for path in chain.from_iterable(clean.find_unknown_and_leftover_files(ws.data, ws.store)):
+        for path in chain.from_iterable(
+            clean.find_unknown_and_leftover_files(ws.workspace.data, ws.workspace.store)
+        ):
             files.remove_path(path)
         for batch in row_batches:
-            dropped_lines |= _drop_lines(ws.data, ws.store, batch, row_ids)
-        with ws.lock(INDEX_LOCK), ws.store.write() as tx:
+            dropped_lines |= _drop_lines(ws.workspace.data, ws.workspace.store, batch, row_ids)
+        with ws.workspace.lock(INDEX_LOCK), ws.workspace.store.write() as tx:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
-            _erase_rows(tx, task, row_ids, names=erased_names, now=ws.now())
+            _erase_rows(tx, task, row_ids, names=erased_names, now=ws.workspace.now())
             kept_values = task.count_kept_values(tx, row_ids)
             refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
 
-    deleted_reports = reports.delete_reports(ws.data, task.name)
+    deleted_reports = reports.delete_reports(ws.workspace.data, task.name)
     build_number = (
         _rebuild_index_without_rows(ws.workspace, ws.service, task, names, row_ids)
         if is_task_indexed(ws.workspace, task)
@@ -179,12 +181,12 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
     )
     deleted_vectors = _delete_index_leftovers_and_compact(ws.workspace, ws.tasks)
 
-    with ws.store.write() as tx:
+    with ws.workspace.store.write() as tx:
         for name in names:
             journal.finish_erasure(tx, task.name, name)
 
     out_of_reach = OUT_OF_REACH
-    stored_table = _find_stored_table(task, ws.data)
+    stored_table = _find_stored_table(task, ws.workspace.data)
     if stored_table is not None:
         out_of_reach = f"the row, if {stored_table} has it: delete it there; {OUT_OF_REACH}"
     figures = {
@@ -236,39 +238,39 @@ def forget_task(ws: WorkspaceSession) -> Report:
         )
     record = task.user_file.record
     ingest.recover_dead_runs(ws)
-    ws.store.query(_check_no_open_batch, task)
+    ws.workspace.store.query(_check_no_open_batch, task)
     ws.workspace.confirm(
         f"Forget the task {task.subject} for good: rows, answers, corrections and files?"
     )
 
-    with ws.lock(prepare.PREPARE_LOCK):
-        with ws.store.write() as tx:
+    with ws.workspace.lock(prepare.PREPARE_LOCK):
+        with ws.workspace.store.write() as tx:
             # Another process may have prepared a batch while the person was asked.
             _check_no_open_batch(tx, task)
             task_batches = batches.batches_in_states(tx, task=task.name)
             has_open_batches = bool(batches.batches_in_states(tx, *OPEN_STATES))
             for batch in task_batches:
                 journal.record_cleaned(
-                    tx, batch.number, reason="its task was forgotten", now=ws.now()
+                    tx, batch.number, reason="its task was forgotten", now=ws.workspace.now()
                 )
-        batches_folder = ws.data / BATCHES_FOLDER
+        batches_folder = ws.workspace.data / BATCHES_FOLDER
         for batch in task_batches:
             for path in batches_folder.glob(f"{batch.number:06d}-*"):
                 path.unlink()
         if not has_open_batches:
-            delete_local_engine_files(ws.data)
-    reports.delete_reports(ws.data, task.name)
+            delete_local_engine_files(ws.workspace.data)
+    reports.delete_reports(ws.workspace.data, task.name)
 
-    with ws.lock(INDEX_LOCK), ws.store.write() as tx:
+    with ws.workspace.lock(INDEX_LOCK), ws.workspace.store.write() as tx:
         drop_views(tx, record)
-        erasure.erase_task(tx, task.name, now=ws.now())
+        erasure.erase_task(tx, task.name, now=ws.workspace.now())
     other_tasks = tuple(other_task for other_task in ws.tasks if other_task is not task)
     _delete_index_leftovers_and_compact(ws.workspace, other_tasks)
     # Last, because the same command finds an unfinished task by its file.
     paths = [Path(record.path)]
     if not record.is_query:
         paths.insert(0, Path(record.items))
-    data = ws.data.resolve()
+    data = ws.workspace.data.resolve()
     for path in paths:
         if path.is_file() and path.resolve().is_relative_to(data):
             path.unlink()

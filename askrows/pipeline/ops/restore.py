@@ -283,7 +283,7 @@ def _copy_tables_to_server(
             access=Access.READ,
             is_whole_workspace=True,
         ) as ws,
-        ws.store.read() as tx,
+        ws.workspace.store.read() as tx,
         server.write() as server_tx,
     ):
         schema.metadata.create_all(server_tx, checkfirst=False)
@@ -299,7 +299,7 @@ def _copy_tables_to_server(
                 min_number=claims.find_highest_claimed_id(tx, task.name),
             )
         # The cached vectors are in a file of their own.
-        cache = VectorCache(open_vector_store(ws.store, staging), model="", dim=0)
+        cache = VectorCache(open_vector_store(ws.workspace.store, staging), model="", dim=0)
         with cache.open_snapshot() as vectors_tx:
             if vectors_tx is not None:
                 VectorCache.table.create(server_tx)

@@ -107,12 +107,14 @@ def delete_version_answers(ws: WorkspaceSession, name: str) -> Report:
     # Batches of killed commands must not count as running, and their replies are deleted, too.
     ingest.recover_dead_runs(replace(ws, task=task))
     summaries = _find_versions(ws.workspace, ws.task, ws.tasks, name)
-    ws.store.query(_check_can_roll_back, task, summaries)
+    ws.workspace.store.query(_check_can_roll_back, task, summaries)
 
     for summary in summaries:
         row_count = plural(summary.counts.rows, task.nouns.singular, task.nouns.plural)
         counts = f"{plural(summary.counts.records, 'record')} of {row_count}"
-        ws.display.say(f"{summary.counts.version}: {counts}, {format_usd(summary.cost)} paid")
+        ws.workspace.display.say(
+            f"{summary.counts.version}: {counts}, {format_usd(summary.cost)} paid"
+        )
     if summaries:
         ws.workspace.confirm(
             "Delete these answers for good? Their cost is not refunded. Other versions stay."
@@ -120,18 +122,18 @@ def delete_version_answers(ws: WorkspaceSession, name: str) -> Report:
 
     deleted = Counter[str]()
     row_ids = set[str]()
-    with ws.lock(ROLLBACK_LOCK):
-        with ws.store.write() as tx:
+    with ws.workspace.lock(ROLLBACK_LOCK):
+        with ws.workspace.store.write() as tx:
             _check_can_roll_back(tx, task, summaries)
             for summary in summaries:
                 version = summary.counts.version
                 answered_ids = list(tx.execute(answers.answered_ids(task.name, version)).scalars())
                 row_ids.update(answered_ids)
                 deleted.update(
-                    _delete_version(tx, task, summary.counts, answered_ids, now=ws.now())
+                    _delete_version(tx, task, summary.counts, answered_ids, now=ws.workspace.now())
                 )
             kept_values = task.count_kept_values(tx, sorted(row_ids))
-        is_unbound = _unbind_local_engine(ws.data, ws.store, ws.now)
+        is_unbound = _unbind_local_engine(ws.workspace.data, ws.workspace.store, ws.workspace.now)
 
     figures = {
         "task": task.subject,

@@ -197,7 +197,7 @@ class _LiveRun:
 
         Returns after CHECK_INTERVAL_S at the latest. Sets the `pause_s` of the progress.
         """
-        remaining_s = self._throttle.deadline - self._ws.monotonic()
+        remaining_s = self._throttle.deadline - self._ws.workspace.monotonic()
         pause_s = min(self._calls.seconds_to_next(), remaining_s)
         self._progress.pause_s = 0.0 if self._throttle.running_calls else pause_s
         await self._throttle.wait_for_change(min(CHECK_INTERVAL_S, max(0.001, pause_s)))
@@ -248,7 +248,7 @@ class _LiveRun:
             for call in self._throttle.running_calls:
                 call.cancel()
         else:
-            grace_end = self._ws.monotonic() + GRACE_S
+            grace_end = self._ws.workspace.monotonic() + GRACE_S
             self._throttle.deadline = min(self._throttle.deadline, grace_end)
         self.result.stop = RunStop(StopReason.INTERRUPTED)
         self._throttle.stop()
@@ -288,7 +288,7 @@ class _LiveRun:
         get INTERRUPTED_WRITE_TIMEOUT_S to end.
         """
         while self._throttle.running_calls:
-            remaining_s = self._throttle.deadline - self._ws.monotonic()
+            remaining_s = self._throttle.deadline - self._ws.workspace.monotonic()
             if remaining_s <= 0:
                 break
             timeout_s = min(remaining_s, CHECK_INTERVAL_S)

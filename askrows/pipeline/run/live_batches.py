@@ -99,7 +99,7 @@ class LiveBatches:
             prepared.number,
             len(prepared.requests),
             prepared.lock,
-            part_path(self.ws.data, prepared.number),
+            part_path(self.ws.workspace.data, prepared.number),
         )
         self.open[prepared.number] = open_batch
         self.end_of_rows = DraftEnd.NO_ROWS_LEFT if is_single_batch else None
@@ -138,7 +138,7 @@ class LiveBatches:
     def check_budget(self) -> None:
         """Raise the error of a budget if it ended the run; a single batch raises nothing."""
         if self.end_of_rows is DraftEnd.BUDGET and not self.ws.is_single_batch:
-            with self.ws.store.read() as tx:
+            with self.ws.workspace.store.read() as tx:
                 raise budget.read_current_budgets(self.ws).no_room_error(tx)
 
     def pop_complete(self) -> list[OpenLiveBatch]:
@@ -203,9 +203,9 @@ class LiveBatches:
             default_reason = result.stop.message
 
         seal_replies(
-            ws.data,
-            ws.store,
-            ws.now,
+            ws.workspace.data,
+            ws.workspace.store,
+            ws.workspace.now,
             open_batch.number,
             patience_s=self._write_timeout_s,
         )
@@ -272,8 +272,8 @@ class LiveBatches:
             return
 
         calls = open_batch.calls
-        quota_day = budget.quota_day(self.ws.now()).isoformat()
-        with self.ws.store.write(patience_s=self._write_timeout_s) as tx:
+        quota_day = budget.quota_day(self.ws.workspace.now()).isoformat()
+        with self.ws.workspace.store.write(patience_s=self._write_timeout_s) as tx:
             batches.update_batch_columns(
                 tx,
                 open_batch.number,
@@ -298,10 +298,10 @@ class LiveBatches:
         if all(limit is None for limit in ws.rate_limits):
             return [], 0
 
-        now = ws.now()
-        monotonic_now = ws.monotonic()
+        now = ws.workspace.now()
+        monotonic_now = ws.workspace.monotonic()
         window_start = now - timedelta(seconds=WINDOW_S)
-        with ws.store.read() as tx:
+        with ws.workspace.store.read() as tx:
             recent_batches = batches.list_recent_live_batches(
                 tx,
                 ws.model.name,

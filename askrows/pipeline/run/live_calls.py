@@ -84,8 +84,10 @@ class LiveCalls:
         self._throttle = throttle
         self._result = result
         self._parse_response = choose_response_parser(ws.task, ws.model)
-        self._models = load_models(ws.settings.models_file)
-        self._retry_policy = RetryPolicy(ws.settings.retry_wait, MAX_PAUSE_S, min_share=0.5)
+        self._models = load_models(ws.workspace.settings.models_file)
+        self._retry_policy = RetryPolicy(
+            ws.workspace.settings.retry_wait, MAX_PAUSE_S, min_share=0.5
+        )
         # Requests that wait for a call or for the repetition of a call.
         self.queue: deque[PendingCall] = deque()
         # 400s before any answer: either the row or every request may be at fault.
@@ -113,7 +115,7 @@ class LiveCalls:
 
     def pop_ready(self) -> PendingCall | None:
         """Remove and return the first call that may be made now; None if all have to wait."""
-        now = self._ws.monotonic()
+        now = self._ws.workspace.monotonic()
         call = next((call for call in self.queue if call.not_before <= now), None)
         if call is not None:
             self.queue.remove(call)
@@ -122,7 +124,7 @@ class LiveCalls:
     def seconds_to_next(self) -> float:
         """Return the seconds until a queued call may be made; infinity if none is queued."""
         next_start = min((call.not_before for call in self.queue), default=math.inf)
-        return max(0.0, next_start - self._ws.monotonic())
+        return max(0.0, next_start - self._ws.workspace.monotonic())
 
     # A call
 
@@ -143,7 +145,7 @@ class LiveCalls:
             ConfigurationError: The number of calls or the reply could not be written to its file.
         """
         ws = self._ws
-        started_at = ws.monotonic()
+        started_at = ws.workspace.monotonic()
         await asyncio.to_thread(call.batch.lock.raise_if_lost)
 
         try:
@@ -160,7 +162,7 @@ class LiveCalls:
 
         # The reply is in the file before the slot of this call is free, so a killed process loses
         # none. The file is synced every second.
-        duration_s = ws.monotonic() - started_at
+        duration_s = ws.workspace.monotonic() - started_at
         call.batch.append_reply(requests.make_result_line(call.request.line, response=reply))
         call.batch.seconds += duration_s
         if ws.is_trial:
@@ -174,7 +176,7 @@ class LiveCalls:
             serving_model,
             parsed_reply.usage,
             parsed_reply.served_tier or ws.mode.tier,
-            day=ws.now().date(),
+            day=ws.workspace.now().date(),
         )
         if parsed_reply.usage.prompt:
             self._throttle.rate_limiter.settle(started_call, parsed_reply.usage.prompt)
@@ -254,7 +256,7 @@ class LiveCalls:
         The pause before the next call doubles each time, with jitter. It is longer if the service
         asked for more, but never longer than MAX_PAUSE_S.
         """
-        now = self._ws.monotonic()
+        now = self._ws.workspace.monotonic()
         call.failures += 1
         call.failing_since = min(call.failing_since, now)
         was_sent = not isinstance(error, errors.NotSentError)

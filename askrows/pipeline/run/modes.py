@@ -58,12 +58,14 @@ def choose_gemini_model(ws: WorkspaceSession) -> WorkspaceSession | None:
         return None
 
     settings = replace(
-        ws.settings,
+        ws.workspace.settings,
         model=Settings.model,
         decision_model=Settings.decision_model,
     )
     workspace = replace(ws.workspace, backend="gemini", settings=settings)
-    service = Service(settings, "gemini", ws.display, now=ws.now, sleep=ws.sleep)
+    service = Service(
+        settings, "gemini", ws.workspace.display, now=ws.workspace.now, sleep=ws.workspace.sleep
+    )
     return replace(ws, workspace=workspace, service=service, mode=Mode.BATCH)
 
 

@@ -62,9 +62,11 @@ def check_or_run_pilot(
         RemoteError, ConfigurationError: The pilot was stopped; the next run continues it.
     """
     if skip:
-        pilot.waive_required_pilot(ws.store, ws.task, version=ws.version, now=ws.now)
+        pilot.waive_required_pilot(
+            ws.workspace.store, ws.task, version=ws.version, now=ws.workspace.now
+        )
 
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         needs_pilot = size is not None or (is_required and not skip)
         # Counting reads all rows, so it is left out if no pilot is needed.
         if not pilot.find_blocking_reason(tx, ws.version, is_required=needs_pilot):
@@ -79,7 +81,7 @@ def check_or_run_pilot(
             return None
 
     report = run_pilot(ws, size=min(size, limit or size), seed=None, is_confirmed=is_confirmed)
-    raise_first_error(report.result.gate_errors, ws.display)
+    raise_first_error(report.result.gate_errors, ws.workspace.display)
     return report
 
 
@@ -112,7 +114,7 @@ def run_pilot(
             the pilot is recorded as failed.
     """
     ws = sync_and_recover_task(ws)
-    size, seed, row_ids = ws.store.query(
+    size, seed, row_ids = ws.workspace.store.query(
         pilot.plan_next_pilot,
         ws.task,
         ws.version,
@@ -125,14 +127,14 @@ def run_pilot(
             hint=f"a new {OptionHint('version')} asks about all of them again",
         )
 
-    with ws.store.write() as tx:
+    with ws.workspace.store.write() as tx:
         pilot_row = runs.begin_pilot(
             tx,
             ws.task.name,
             ws.version,
             size=size,
             seed=seed,
-            now=ws.now(),
+            now=ws.workspace.now(),
         )
     result = _ask_sample(ws, row_ids, is_confirmed=is_confirmed)
     result.asked = len(row_ids)
@@ -164,12 +166,12 @@ def _end_pilot(ws: WorkspaceSession, pilot_row: runs.PilotRow, quality: QualityR
     pass if there are too few answers to judge, so the caller needs to know whether there is any.
     Writes in its own transaction.
     """
-    with ws.store.write() as tx:
+    with ws.workspace.store.write() as tx:
         has_answers = answer_counts.count_answered(tx, ws.task.name, ws.version) > 0
         is_passed = quality.passed and has_answers
         verdict = runs.PilotVerdict.PASSED if is_passed else runs.PilotVerdict.FAILED
-        report_path = str(quality.path.relative_to(ws.data))
-        runs.end_pilot(tx, pilot_row.number, verdict, report=report_path, now=ws.now())
+        report_path = str(quality.path.relative_to(ws.workspace.data))
+        runs.end_pilot(tx, pilot_row.number, verdict, report=report_path, now=ws.workspace.now())
     return has_answers
 
 

@@ -262,11 +262,13 @@ def estimate_rows(
     rows_mode = Mode.TRIAL
     if row_ids is None:
         rows_mode = Mode.BATCH
-        counted_rows = ws.store.query(claiming.count_claimable, ws.task)
+        counted_rows = ws.workspace.store.query(claiming.count_claimable, ws.task)
     else:
         counted_rows = len(row_ids)
     selection = Selection(limit, row_ids=row_ids)
-    with ws.display.bar("counting tokens", min(counted_rows, limit or counted_rows)) as bar:
+    with ws.workspace.display.bar(
+        "counting tokens", min(counted_rows, limit or counted_rows)
+    ) as bar:
         plan = partial(plan_batches, ws, bar=bar, rows_mode=rows_mode)
         calibration = None
         if row_ids is not None and measured_usages:
@@ -281,7 +283,7 @@ def estimate_rows(
             )
         rows_plan = plan(selection, calibration=calibration)
     if table_size is not None:
-        rows_plan = _extend_plan(rows_plan, *table_size, settings=ws.settings)
+        rows_plan = _extend_plan(rows_plan, *table_size, settings=ws.workspace.settings)
     estimate = estimate_plan(
         ws,
         rows_plan,
@@ -308,7 +310,7 @@ def add_gemini_estimate(
     try:
         return replace(estimate, with_key=estimate_again(gemini_ws))
     except ConfigurationError as error:
-        ws.display.warn(f"no estimate for a key: {error.message}")
+        ws.workspace.display.warn(f"no estimate for a key: {error.message}")
         return estimate
 
 
@@ -365,7 +367,7 @@ def estimate_plan(
             reason="decisions were requested",
             model=model.name,
             prices=f"{model.source} ({model.priced_on})",
-            tier=ws.settings.tier,
+            tier=ws.workspace.settings.tier,
             calibration=estimator.calibration,
         )
 
@@ -384,7 +386,7 @@ def estimate_plan(
         reason=reason,
         model=model.name,
         prices=f"{model.source} ({model.priced_on})",
-        tier=ws.settings.tier,
+        tier=ws.workspace.settings.tier,
         calibration=estimator.calibration,
         deadline_s=deadline_s,
         waiting=estimator.waiting_plan,
@@ -409,7 +411,9 @@ def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate:
 
     decide_ws = modes.choose_mode(ws, Mode.DECIDE)
     lines = request_builder.QuestionLines(ws.task, decide_ws.model)
-    calibration = ws.store.query(budget.load_calibration, decide_ws.version, ws.task.fingerprint)
+    calibration = ws.workspace.store.query(
+        budget.load_calibration, decide_ws.version, ws.task.fingerprint
+    )
     prompt_tokens = plan.counted_prompt_tokens + plan.requests * lines.question_tokens
     decide_plan = replace(
         plan,
@@ -441,12 +445,12 @@ class _PlanEstimator:
         """
         self.ws = ws
         self.plan = plan
-        self.now = ws.now()
+        self.now = ws.workspace.now()
         # When the daily quota is reset.
         self.reset_at = next_midnight_pacific(self.now)
         model_name = ws.model.name
         quota_day = budget.quota_day(self.now).isoformat()
-        with ws.store.read() as tx:
+        with ws.workspace.store.read() as tx:
             self.calibration = budget.load_calibration(tx, ws.version, ws.task.fingerprint)
             # Prepared batches of earlier commands.
             prepared_plan = submit.plan_prepared_batches(tx, ws.task)
@@ -467,7 +471,7 @@ class _PlanEstimator:
         # The rows of a stopped live run are asked again, at most at its price.
         stopped_runs = (
             batch
-            for batch in batch_files.find_dead_batches(ws.store, ws.locks)
+            for batch in batch_files.find_dead_batches(ws.workspace.store, ws.workspace.locks)
             if batch.task == ws.task.name and batch.mode.claims_rows
         )
         self.waiting_plan = prepared_plan + submit.plan_stored_batches(stopped_runs)
@@ -489,7 +493,7 @@ class _PlanEstimator:
         if not model.local:
             call_s = self.call_durations_s[mode] or USUAL_CALL_S[mode]
             parallel_calls = max_parallel_calls(
-                self.ws.settings.concurrency,
+                self.ws.workspace.settings.concurrency,
                 self.ws.rate_limits.rpm,
                 call_s,
             )
@@ -550,7 +554,7 @@ class _PlanEstimator:
         pilot is a sample that is asked first. If it failed or is unfinished, the mode is available,
         but refused: a person must decide about the pilot first.
         """
-        tier = self.ws.settings.tier
+        tier = self.ws.workspace.settings.tier
         plan = self.plan
         warnings = list[str]()
         absence_reason = ""
@@ -585,7 +589,7 @@ class _PlanEstimator:
         """
         plan = self.plan
         prompt_tokens = plan.usage.prompt
-        max_tokens = self.ws.model.max_enqueued_tokens(self.ws.settings.tier)
+        max_tokens = self.ws.model.max_enqueued_tokens(self.ws.workspace.settings.tier)
         if max_tokens is None or not prompt_tokens:
             return MAX_ACTIVE_BATCHES
         batches_for_tokens = int(max_tokens * plan.batches / prompt_tokens)
@@ -615,7 +619,7 @@ class _PlanEstimator:
             absence_reason: Why the mode is not available; empty if it is.
         """
         model = self.ws.model
-        tier = self.ws.settings.tier
+        tier = self.ws.workspace.settings.tier
         # Live calls need no control requests, because their replies need no keys.
         control_cost = self.plan.control_cost if mode is Mode.BATCH else 0.0
         cost = (

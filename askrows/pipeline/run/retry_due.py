@@ -60,7 +60,7 @@ def ask_single_rows(
     """
     if row_ids is None:
         ingest.recover_dead_runs(ws)
-        row_ids = ws.store.query(claiming.find_due_ids, ws.task)
+        row_ids = ws.workspace.store.query(claiming.find_due_ids, ws.task)
         if not row_ids:
             return
 

@@ -51,7 +51,7 @@ class RunState:
         self.unreported_versions = dict[str, None]()
         # Monotonic time before which no further report is written.
         self._next_report_at_s = 0.0
-        self.started_at = ws.now()
+        self.started_at = ws.workspace.now()
         # Whether rows were submitted, whether that submission sent a batch, and whether a batch was
         # ingested after it.
         self.has_submitted = False
@@ -64,7 +64,7 @@ class RunState:
         self.errors = list[AskrowsError]()
         self.index_report: IndexReport | None = None
         self._limit = limit
-        with ws.store.read() as tx:
+        with ws.workspace.store.read() as tx:
             self._newest_batch_before = batches.next_number(tx) - 1
             self.parked_before = len(
                 claims.parked_rows(
@@ -87,7 +87,9 @@ class RunState:
 
     def list_batches(self, *states: BatchState) -> list[batches.BatchRow]:
         """Return the batches of the task in these states, oldest first; without states, all."""
-        return self.ws.store.query(batches.batches_in_states, *states, task=self.ws.task.name)
+        return self.ws.workspace.store.query(
+            batches.batches_in_states, *states, task=self.ws.task.name
+        )
 
     def list_awaited_batches(self, *states: BatchState) -> list[batches.BatchRow]:
         """Return the batches in these states for which the run waits.
@@ -104,7 +106,9 @@ class RunState:
     def list_claiming_batches(self) -> set[int]:
         """Return the numbers of the batches that ask the selected rows, of any process."""
         ws = self.ws
-        return ws.store.query(claims.list_batches_of_rows, ws.task.name, self.row_ids or ())
+        return ws.workspace.store.query(
+            claims.list_batches_of_rows, ws.task.name, self.row_ids or ()
+        )
 
     def count_claimable(self) -> int:
         """Return how many rows are open, of the selected rows if there is a selection.
@@ -113,8 +117,10 @@ class RunState:
         """
         ws = self.ws
         if self.row_ids is not None:
-            return len(ws.store.query(claiming.filter_claimable_ids, ws.task, self.row_ids))
-        return ws.store.query(claiming.count_claimable, ws.task)
+            return len(
+                ws.workspace.store.query(claiming.filter_claimable_ids, ws.task, self.row_ids)
+            )
+        return ws.workspace.store.query(claiming.count_claimable, ws.task)
 
     def has_unsent_rows(self) -> bool:
         """Return whether a row is open, of the selected rows, or a batch is prepared."""
@@ -190,12 +196,14 @@ class RunState:
             is_last: Write the reports however recent the previous reports are.
         """
         ws = self.ws
-        started_at_s = ws.monotonic()
+        started_at_s = ws.workspace.monotonic()
         if not self.has_quality_reports or (started_at_s < self._next_report_at_s and not is_last):
             return
 
         for version in self.unreported_versions:
-            newest_pilot = ws.store.query(runs.find_newest_pilot, version, must_be_ended=True)
+            newest_pilot = ws.workspace.store.query(
+                runs.find_newest_pilot, version, must_be_ended=True
+            )
             has_no_verdict = (
                 newest_pilot is None or newest_pilot.verdict is runs.PilotVerdict.WAIVED
             )
@@ -207,16 +215,16 @@ class RunState:
                 continue
 
             is_hopeless = pilot.block_if_hopeless(
-                ws.store,
+                ws.workspace.store,
                 ws.task,
-                data=ws.data,
+                data=ws.workspace.data,
                 quality=quality,
-                now=ws.now,
+                now=ws.workspace.now,
             )
             if is_hopeless and version == ws.version:
                 self.result.is_hopeless = True
             self.result.quality_reports[version] = quality
 
         self.unreported_versions.clear()
-        ended_at_s = ws.monotonic()
+        ended_at_s = ws.workspace.monotonic()
         self._next_report_at_s = ended_at_s + REPORT_PAUSE_FACTOR * (ended_at_s - started_at_s)

@@ -60,10 +60,12 @@ def sync_and_recover_task(
     if should_sync:
         ws = ws.sync_task()
     # Invalid gates are refused before anything is spent.
-    evaluate.read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
+    evaluate.read_effective_gates(ws.task, ws.workspace.settings, tasks=ws.tasks)
     ingest.recover_dead_runs(ws)
     submit.abandon_outdated_batches(ws)
-    open_batches = ws.store.query(batches.batches_in_states, *OPEN_STATES, task=ws.task.name)
+    open_batches = ws.workspace.store.query(
+        batches.batches_in_states, *OPEN_STATES, task=ws.task.name
+    )
     if not (may_be_empty or open_batches):
         ws.check_has_rows()
     return ws
@@ -165,7 +167,7 @@ def ingest_batches(state: RunState, batch_number: int | None = None) -> None:
             state.has_ingested = True
             batch = summary.batch
             for warning in summary.iterate_warnings(ws.task.nouns):
-                ws.display.warn(f"batch {batch.number}: {warning}")
+                ws.workspace.display.warn(f"batch {batch.number}: {warning}")
             state.unreported_versions[batch.version] = None
             if batch.missing == 0 and batch.number in result.failed_batches:
                 # The batch failed at the API after every request had a reply.
@@ -231,9 +233,9 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
     request_count = selected_count
     if state.row_ids is None:
         # Rows with equal inputs share a request.
-        tag_run = ws.store.query(runs.find_unfinished_run, ws.task.name)
+        tag_run = ws.workspace.store.query(runs.find_unfinished_run, ws.task.name)
         request_count = (tag_run and tag_run.requests) or selected_count
-    with ws.display.bar("asking", request_count) as bar:
+    with ws.workspace.display.bar("asking", request_count) as bar:
         live.ask_rows(
             choose_mode(ws, mode),
             selection,
@@ -244,7 +246,7 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
     unfinished_count = max(0, selected_count - finished_count)
     result.unasked = min(unfinished_count, state.count_claimable())
 
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         names = ws.task.select_task_rows(tx).read_names(
             tx,
             [row_id for row_id, _ in result.first_failures],

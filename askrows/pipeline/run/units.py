@@ -74,8 +74,8 @@ def list_due_units(ws: WorkspaceSession, *, should_index: bool = True) -> Iterat
         should_index: Include the index, of which all entries may be read.
     """
     name = ws.task.subject
-    max_pause_s = ws.settings.poll_most
-    with ws.store.read() as tx:
+    max_pause_s = ws.workspace.settings.poll_most
+    with ws.workspace.store.read() as tx:
         open_batches = batches.batches_in_states(
             tx,
             *budget.QUEUED_STATES,
@@ -85,7 +85,9 @@ def list_due_units(ws: WorkspaceSession, *, should_index: bool = True) -> Iterat
         # A held batch waits for a person.
         open_batches = [batch for batch in open_batches if not batch.is_held]
         batch_units = [
-            _choose_batch_unit(tx, batch, task=ws.task, settings=ws.settings, now=ws.now)
+            _choose_batch_unit(
+                tx, batch, task=ws.task, settings=ws.workspace.settings, now=ws.workspace.now
+            )
             for batch in open_batches
         ]
         yield from batch_units
@@ -98,12 +100,14 @@ def list_due_units(ws: WorkspaceSession, *, should_index: bool = True) -> Iterat
             has_room = budget.read_current_budgets(ws).remaining_usd(tx) != 0
             yield DueUnit("ask", name, 0.0 if has_room else max_pause_s)
         if new_count and not is_deciding and is_pilot_clear(tx, ws.task, version=ws.version):
-            is_quota_full = budget.count_remaining_quota_tokens(tx, ws.model, ws.settings) == 0
+            is_quota_full = (
+                budget.count_remaining_quota_tokens(tx, ws.model, ws.workspace.settings) == 0
+            )
             has_no_room = is_quota_full or budget.read_current_budgets(ws).remaining_usd(tx) == 0
-            must_wait = has_no_room or find_outage_reason(tx, ws.task, now=ws.now())
+            must_wait = has_no_room or find_outage_reason(tx, ws.task, now=ws.workspace.now())
             yield DueUnit("submit", name, max_pause_s if must_wait else 0.0)
 
-    if is_user_task_set(ws.settings):
+    if is_user_task_set(ws.workspace.settings):
         yield DueUnit("fill", name, max_pause_s)
 
     # The answers of a downloaded batch are embedded together with the others.
@@ -199,7 +203,7 @@ def repair_link_and_check_index(ws: WorkspaceSession, *, exact: bool) -> bool:
     """
     indexed_task = require_indexed_task(ws.workspace, ws.task)
     builds = open_synced_builds(ws.workspace, ws.task)
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         entry_count = indexed_task.count_entries(tx)
         if not entry_count or builds.read_current_manifest() is None:
             return entry_count > 0

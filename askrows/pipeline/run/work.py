@@ -90,8 +90,8 @@ def do_due_units(
         number: Do only units of this batch, or all if None. With a number, the result is completed
             only for "ingest", and quality reports are written only with the last open batch.
     """
-    budget.correct_tag_start(ws.store, ws.task, now=ws.now)
-    run_budget = ws.store.query(budget.find_unfinished_tag_budget, ws.task) or ws.budget
+    budget.correct_tag_start(ws.workspace.store, ws.task, now=ws.workspace.now)
+    run_budget = ws.workspace.store.query(budget.find_unfinished_tag_budget, ws.task) or ws.budget
     state = RunState(replace(ws, budget=run_budget), has_quality_reports=number is None)
 
     if "poll" in units and state.list_batches(*budget.API_STATES):
@@ -125,7 +125,7 @@ def do_due_units(
     if state.result.is_stopped_by_gate:
         state.errors += state.result.gate_errors
     else:
-        warn_of_errors(state.result.gate_errors, ws.display)
+        warn_of_errors(state.result.gate_errors, ws.workspace.display)
     return state
 
 
@@ -162,16 +162,16 @@ def _ask_due_rows(state: RunState) -> None:
     """
     ws = state.ws
     result = state.result
-    due_ids = ws.store.query(claiming.find_due_ids, ws.task)
+    due_ids = ws.workspace.store.query(claiming.find_due_ids, ws.task)
     if due_ids:
         result.has_calls = True
         ask_single_rows(ws, result, due_ids)
-    elif ws.store.query(is_decide_run_open, ws.task):
+    elif ws.workspace.store.query(is_decide_run_open, ws.task):
         live.ask_rows(choose_mode(ws, Mode.DECIDE), Selection(), result)
         if result.is_interrupted:
             raise KeyboardInterrupt
         if result.budget_message:
-            open_count = ws.store.query(claiming.count_claimable, ws.task)
+            open_count = ws.workspace.store.query(claiming.count_claimable, ws.task)
             result.stop = RunStop(StopReason.BUDGET, result.budget_message, open_count)
     if result.calls_error is not None:
         state.errors.append(result.calls_error)
@@ -193,12 +193,12 @@ def _submit_open_rows(state: RunState, number: int | None) -> None:
     """
     ws = state.ws
     result = state.result
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         askable_count = 0
         if not is_decide_run_open(tx, ws.task):
             askable_count = claiming.count_claimable(tx, ws.task)
         may_ask = is_pilot_clear(tx, ws.task, version=ws.version)
-        outage_reason = find_outage_reason(tx, ws.task, now=ws.now())
+        outage_reason = find_outage_reason(tx, ws.task, now=ws.workspace.now())
 
     # Batches of the pilot itself go on; new rows wait for a person.
     pilot_stop = RunStop()
@@ -352,7 +352,9 @@ def do_pass(
                 state = do_due_units(ws, units)
                 next_units = list(list_due_units(state.ws))
                 slow = _list_slow_batches(state)
-                document["workspace_id"] = ws.store.query(workspace.get_workspace).workspace_id
+                document["workspace_id"] = ws.workspace.store.query(
+                    workspace.get_workspace
+                ).workspace_id
         except AskrowsError as error:
             failures.append(error)
             continue

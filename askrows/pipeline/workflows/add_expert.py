@@ -113,13 +113,13 @@ def tag_new_person(
     person, notes = read_person(data, parse_map(mapping), document_name=document_name)
     saved = _store_read_person(ws, person, notes, reason=DUE_REASON)
     if not saved.is_row_due:
-        return reload_person(ws.store, ws.task, saved)
+        return reload_person(ws.workspace.store, ws.task, saved)
 
-    ws.display.say(f"Generating tags… {saved.username}")
+    ws.workspace.display.say(f"Generating tags… {saved.username}")
     # The start of the client is no part of the call. The call reports its failure.
     with contextlib.suppress(ConfigurationError):
         ws.client.open()
-    started_at_s = ws.monotonic()
+    started_at_s = ws.workspace.monotonic()
     result = RunResult()
     ask_single_rows(
         ws,
@@ -128,9 +128,9 @@ def tag_new_person(
         patience_s=PATIENCE_S,
         deadline_s=MAX_ANSWER_S,
     )
-    duration_s = ws.monotonic() - started_at_s
+    duration_s = ws.workspace.monotonic() - started_at_s
     return reload_person(
-        ws.store,
+        ws.workspace.store,
         ws.task,
         saved,
         problem=_explain_missing_tags(result),
@@ -214,16 +214,18 @@ def _store_read_person(
         UnavailableError: Another process writes for longer than `patience_s`.
     """
     for note in notes:
-        ws.display.say(note)
+        ws.workspace.display.say(note)
     for change in person.findings:
-        ws.display.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
+        ws.workspace.display.warn(
+            f"{change.key}: {change.column}: {change.reason} ({change.value})"
+        )
 
     has_bio = bool(stripped_text(person.values.get("bio")))
     if has_bio:
         # A missing configuration is raised before the person is added.
         ws.open_client()
 
-    with ws.store.write(patience_s=patience_s) as tx:
+    with ws.workspace.store.write(patience_s=patience_s) as tx:
         row_id = _insert_person(tx, person)
         score = parse_number(table.find_person(tx, person.key)["findability_score"]) or 0.0
         if has_bio:
@@ -233,7 +235,7 @@ def _store_read_person(
                 ws.version,
                 row_id,
                 reason=reason,
-                now=ws.now(),
+                now=ws.workspace.now(),
             )
     return AddedExpert(person.key, row_id, score, is_row_due=has_bio, notes=notes)
 

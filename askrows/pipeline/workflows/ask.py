@@ -375,14 +375,14 @@ def ask_question(
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
         AskrowsError: An error ended the calls before any reply was validated.
     """
-    draft = unwritten_task.draft or draft_question(ws.store, unwritten_task)
-    _print_columns(ws.display, draft)
+    draft = unwritten_task.draft or draft_question(ws.workspace.store, unwritten_task)
+    _print_columns(ws.workspace.display, draft)
     trial_ws, row_ids, row_count, row_report = _load_in_memory(
         ws,
         unwritten_task,
         draft,
         size=max(size, MAX_SAMPLE_ROWS),
-        display=ws.display,
+        display=ws.workspace.display,
         should_list_refused=should_list_refused,
     )
     trial_ws = choose_single_row_mode(trial_ws, mode)
@@ -429,21 +429,23 @@ def save_question(
             was not confirmed.
         ConfigurationError: The model does not exist, or a budget has no room.
     """
-    draft = unwritten_task.draft or draft_question(ws.store, unwritten_task)
+    draft = unwritten_task.draft or draft_question(ws.workspace.store, unwritten_task)
     saved_task = unwritten_task._replace(draft=draft)
     text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
-    check_name_is_free(unwritten_task.name, ws.data, path=draft.path, text=text)
-    _print_columns(ws.display, draft)
+    check_name_is_free(unwritten_task.name, ws.workspace.data, path=draft.path, text=text)
+    _print_columns(ws.workspace.display, draft)
 
     has_same_text = has_file_text(draft.path, text)
     check_name_is_unused(
-        ws.store, unwritten_task.name, path=draft.path.resolve() if has_same_text else None
+        ws.workspace.store,
+        unwritten_task.name,
+        path=draft.path.resolve() if has_same_text else None,
     )
     if has_same_text:
         return saved_task, None
 
     # Otherwise refused rows are named when the task reads its rows.
-    display = ws.display if should_list_refused else NO_PROGRESS
+    display = ws.workspace.display if should_list_refused else NO_PROGRESS
     trial_ws, row_ids, _, _ = _load_in_memory(
         ws,
         unwritten_task,
@@ -456,7 +458,7 @@ def save_question(
     planned = try_out.plan_rows(trial_ws, row_ids)
     _check_budget(trial_ws, planned)
     agreed_usd = try_out.confirm_cost(trial_ws, planned)
-    write_new_file(draft.path, text, ws.data)
+    write_new_file(draft.path, text, ws.workspace.data)
     return saved_task, agreed_usd
 
 
@@ -470,7 +472,7 @@ def _check_budget(ws: WorkspaceSession, planned: try_out.PlannedRows) -> None:
     Raises:
         BudgetError: A budget has no room.
     """
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         budgets = budget.read_current_budgets(ws)
         room = budgets.remaining_usd(tx)
         if room is not None and budget.add_reserve(planned.cost) > room:
@@ -511,7 +513,7 @@ def ask_saved(
     )
     sample_ws = choose_single_row_mode(sample_ws, mode)
     ws = replace(choose_single_row_mode(ws, mode), agreed_usd=agreed_usd)
-    row_ids, row_count = ws.store.query(ws.user_task.read_first_askable_ids, size)
+    row_ids, row_count = ws.workspace.store.query(ws.user_task.read_first_askable_ids, size)
     ws.announce_placeholders()
 
     try_report = try_out.ask_and_store(ws, row_ids)
@@ -577,7 +579,7 @@ def count_rows(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> tuple[int
     Raises:
         InputError: The rows cannot be read, or a column cannot be key or text.
     """
-    draft = draft_task(ws.store, unwritten_task)
+    draft = draft_task(ws.workspace.store, unwritten_task)
     _, _, row_count, report = _load_in_memory(ws, unwritten_task, draft, size=0)
     return row_count, report
 

@@ -263,14 +263,14 @@ def plan_move(
             asked for another version than the version in use; or the budget is negative or NaN.
     """
     ws = cancel.open_task_of_batch(ws, number)
-    batch = ws.store.query(batches.get_batch, number)
+    batch = ws.workspace.store.query(batches.get_batch, number)
     cancel.check_movable(batch, nouns=ws.task.nouns, version=ws.version)
     ws = _choose_budget(ws, budget_usd)
     other_mode_usd = cancel.price_in_other_mode(
         batch,
         mode,
         model=ws.model,
-        now=ws.now(),
+        now=ws.workspace.now(),
     )
     figures = {
         "batch": number,
@@ -298,8 +298,8 @@ def _choose_budget(ws: WorkspaceSession, budget_usd: float | None) -> WorkspaceS
     """
     if budget_usd is not None:
         budget.check_budget_amount(budget_usd)
-        return replace(ws, budget=Budget(budget_usd, ws.now(), "BUDGET"))
-    run_budget = ws.store.query(budget.find_unfinished_tag_budget, ws.task)
+        return replace(ws, budget=Budget(budget_usd, ws.workspace.now(), "BUDGET"))
+    run_budget = ws.workspace.store.query(budget.find_unfinished_tag_budget, ws.task)
     return replace(ws, budget=run_budget or ws.budget)
 
 
@@ -333,16 +333,18 @@ def move_batch(
     ws = cancel.open_task_of_batch(ws, number)
     ws = sync_and_recover_task(ws, may_be_empty=True, should_sync=False)
     ws = _choose_budget(ws, budget_usd)
-    batch = ws.store.query(batches.get_batch, number)
+    batch = ws.workspace.store.query(batches.get_batch, number)
     cancel.check_movable(batch, nouns=ws.task.nouns, version=ws.version)
 
     state = RunState(ws)
     if batch.state is BatchState.SUBMITTED:
         cancel.cancel_for_move(ws, batch, mode)
     _wait_and_ingest(state, number)
-    row_ids = ws.store.query(cancel.list_remaining_rows, ws.task, number)
+    row_ids = ws.workspace.store.query(cancel.list_remaining_rows, ws.task, number)
     if row_ids:
-        ws.display.say(f"batch {number}: asking its other {plural(len(row_ids), 'row')} by {mode}")
+        ws.workspace.display.say(
+            f"batch {number}: asking its other {plural(len(row_ids), 'row')} by {mode}"
+        )
         if batch.state is not BatchState.SUBMITTED:
             cancel.confirm_move(ws, batch, mode)
         state.row_ids = row_ids
@@ -352,7 +354,7 @@ def move_batch(
             run_units.ask_open_rows(state, mode)
 
     result = complete_result(state)
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         batch = batches.get_batch(tx, number)
         open_count = len(cancel.list_remaining_rows(tx, ws.task, number))
     figures = {
@@ -394,7 +396,7 @@ def _wait_and_ingest(state: RunState, number: int) -> None:
         AskrowsError: The wait was stopped, or the result cannot be ingested.
     """
     while True:
-        batch = state.ws.store.query(batches.get_batch, number)
+        batch = state.ws.workspace.store.query(batches.get_batch, number)
         if batch.state in ENDED_STATES:
             return
         if batch.state is BatchState.DOWNLOADED:

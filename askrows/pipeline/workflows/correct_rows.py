@@ -61,7 +61,7 @@ def correct_row(
         )
         title = f"{row_name}: {'reviewed' if is_reviewed else 'review removed'}"
     if change is None:
-        figures = corrections.read_history(ws.store, ws.task, row_name)
+        figures = corrections.read_history(ws.workspace.store, ws.task, row_name)
     else:
         correction = corrections.Correction(
             change, editor_name, confirms_values=not isinstance(change, int)
@@ -81,7 +81,7 @@ def correct_row(
 
 def report_corrections(ws: WorkspaceSession) -> Report:
     """Report all corrections of the task in use, row by row, undone ones included."""
-    edits = corrections.list_task_edits(ws.store, ws.task)
+    edits = corrections.list_task_edits(ws.workspace.store, ws.task)
     table = _make_edit_table(edits, f"row=name {EDIT_COLUMNS}")
     return Report(edits, parts=[table] if edits else ["no corrections"])
 

@@ -52,7 +52,7 @@ def report_accuracy(ws: WorkspaceSession, texts: Sequence[str | None]) -> Report
         InputError: A version has no answers, or A and B are the same version.
     """
     nouns = ws.task.nouns
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         accuracy = right_value_accuracy.measure_versions(tx, ws.task, texts)
         review_hint = str(make_review_hint(ws.task))
         # The task's file may declare a version that no command has registered yet.

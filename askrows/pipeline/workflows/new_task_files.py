@@ -119,32 +119,32 @@ def save_task_with_file(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> 
     if draft is None or not isinstance(draft.source, FileSource):
         raise InputError("a question is stored only with rows of a file; nothing was written")
     check_task_name(name)
-    check_name_is_free(name, ws.data)
-    check_name_is_unused(ws.store, name)
+    check_name_is_free(name, ws.workspace.data)
+    check_name_is_unused(ws.workspace.store, name)
 
     source_file = draft.source.path
     relative_copy = Path(ROW_FILES_FOLDER, f"{name}{source_file.suffix}")
-    copy_path = ws.data / relative_copy
+    copy_path = ws.workspace.data / relative_copy
     draft = draft._replace(
-        path=ws.data / unwritten_task.path,
+        path=ws.workspace.data / unwritten_task.path,
         items=f"../{relative_copy.as_posix()}",
     )
     text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
 
-    check_is_not_needed(copy_path, ws.store)
+    check_is_not_needed(copy_path, ws.workspace.store)
     # The copy is first: if the process dies here, no task file names rows that do not exist.
     files.seal_copy(source_file, copy_path)
     try:
-        write_new_file(draft.path, text, ws.data)
+        write_new_file(draft.path, text, ws.workspace.data)
     except BaseException:
         # A task file that exists now is another process's, and so may be the copy.
         if not draft.path.exists():
             copy_path.unlink(missing_ok=True)
         raise
     try:
-        settings = replace(ws.settings, task=name)
-        register_task_if_new(ws.store, settings, display=ws.display)
-        with ws.store.read() as tx:
+        settings = replace(ws.workspace.settings, task=name)
+        register_task_if_new(ws.workspace.store, settings, display=ws.workspace.display)
+        with ws.workspace.store.read() as tx:
             task = next(task for task in list_registered_tasks(tx, settings) if task.name == name)
         sync_task(replace(ws.workspace, settings=settings), task)
     except BaseException:

@@ -385,13 +385,15 @@ class Workspace:
                 # The budget limits the cost.
                 agreed_usd = math.inf
             elif again:
-                agreed_usd = ws.settings.confirm_above
+                agreed_usd = ws.workspace.settings.confirm_above
             sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
             asking_ws = replace(ws, sync_options=sync_options, agreed_usd=agreed_usd)
             report = tag.tag_rows(asking_ws, options)
             for warning in report.result.list_warnings(ws.task.nouns, strict=strict):
-                ws.display.warn(warning)
-            raise_first_error(report.result.list_errors(ws.task.nouns, strict=strict), ws.display)
+                ws.workspace.display.warn(warning)
+            raise_first_error(
+                report.result.list_errors(ws.task.nouns, strict=strict), ws.workspace.display
+            )
             return report
 
         return self._run(work, task, items, settings, access=Access.WRITE, is_exclusive=True)
@@ -473,7 +475,7 @@ class Workspace:
         list_options = RowListOptions(limit, row_filter, None, sort, fields)
 
         def work(ws: WorkspaceSession) -> ResultTable[dict[str, Any]]:
-            with ws.store.read() as tx:
+            with ws.workspace.store.read() as tx:
                 grid = ws.task.make_grid(tx)
                 _, rows = grid.read_kinds_and_rows(tx, list_options)
                 return ResultTable(
@@ -594,13 +596,13 @@ class Workspace:
     def parked(self, task: TaskLike | None = None) -> ResultTable[ParkedRow]:
         """Return the parked rows with their reasons, those parked longest first."""
         return self._run(
-            lambda ws: ResultTable(listed_rows.list_parked_rows(ws.store, ws.task)), task
+            lambda ws: ResultTable(listed_rows.list_parked_rows(ws.workspace.store, ws.task)), task
         )
 
     def batches(self) -> ResultTable[BatchSummary]:
         """Return the batches of all tasks, oldest first."""
         return self._run(
-            lambda ws: ResultTable(list_batches(ws.store, now=ws.now())),
+            lambda ws: ResultTable(list_batches(ws.workspace.store, now=ws.workspace.now())),
             is_whole_workspace=True,
         )
 
@@ -772,7 +774,7 @@ class Workspace:
                 workspace = replace(
                     ws.workspace,
                     sleep=interruptible_sleep,
-                    ask_person=partial(_refuse_cost, ws.settings.confirm_above),
+                    ask_person=partial(_refuse_cost, ws.workspace.settings.confirm_above),
                 )
                 return work(replace(ws, workspace=workspace, stop_event=stop_event))
 
@@ -838,12 +840,14 @@ class Answers(RowCollection, Generic[A_co]):
             task = ws.task
             record = task.user_file.record if task.user_file else None
             key_columns = task.key_columns
-            version = ws.store.query(self._choose_version, task, settings=ws.settings)
-            preference = ws.store.query(task.make_version_preference)
+            version = ws.workspace.store.query(
+                self._choose_version, task, settings=ws.workspace.settings
+            )
+            preference = ws.workspace.store.query(task.make_version_preference)
 
             last_key = ""
             while True:
-                with ws.store.read() as tx:
+                with ws.workspace.store.read() as tx:
                     page = answers.preferred_answers_page(
                         tx,
                         preference,

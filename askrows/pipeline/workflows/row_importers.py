@@ -106,11 +106,11 @@ def import_file(ws: WorkspaceSession, file: Path, options: ImportOptions) -> Rep
     notes are left out if a real import changed nothing and has no finding, because an earlier
     import has printed them. If no row could be imported, the report has the error.
     """
-    if ws.settings.task == IMAGES_TASK:
+    if ws.workspace.settings.task == IMAGES_TASK:
         return _import_images(ws, file)
 
     nouns = ws.task.nouns
-    imported = import_file_rows(ws.workspace, ws.settings.task, file, options)
+    imported = import_file_rows(ws.workspace, ws.workspace.settings.task, file, options)
     report = Report(imported.document, errors=collect_error(imported.require_imported_row))
     if imported.rows_in:
         counts = {

@@ -81,7 +81,7 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
         ConfigurationError: The disk is full.
     """
     task = ws.task
-    reason = find_replacement_obstacle(task, ws.data)
+    reason = find_replacement_obstacle(task, ws.workspace.data)
     if reason or task.user_file is None:
         raise InputError(f"the table of {task.name} cannot be replaced: {reason}")
     table = Path(task.user_file.record.items)
@@ -114,7 +114,7 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
         report.notes.append(preview.summary)
     if options.dry:
         changed_ids = [row_id for row_id, _, _ in preview.changed_rows]
-        with ws.store.read() as tx:
+        with ws.workspace.store.read() as tx:
             corrected_ids = find_answered(tx, task.name, changed_ids, PERSON)
             known_ids = set(task.select_task_rows(tx).read_names(tx, changed_ids))
         # Corrected rows come first, because a person must check their corrections.
@@ -147,7 +147,7 @@ def _estimate_run(
     """
     ws = ws.copy_with_asked_rows(AskedRows(has_changed=True))
     open_rows = dict[str, Any]()
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         for page in claiming.read_claimable_rows(tx, ws.task, after_row_id=None):
             open_rows.update(page)
     task, row_ids = task_sync.make_task_with_memory_rows(ws.user_task, open_rows, changed_rows)

@@ -125,8 +125,8 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     ws = sync_and_recover_task(ws)
     ws.announce_placeholders()
     announce_foreign_records(ws.workspace, ws.task)
-    if options.mode == "auto" and ws.store.query(modes.is_decide_run_open, ws.task):
-        ws.display.say("continuing with decisions, as the run began")
+    if options.mode == "auto" and ws.workspace.store.query(modes.is_decide_run_open, ws.task):
+        ws.workspace.display.say("continuing with decisions, as the run began")
         options = replace(options, mode=Mode.DECIDE.value)
 
     ws = select_rows(ws, options)
@@ -153,7 +153,7 @@ def select_rows(ws: WorkspaceSession, options: TagOptions) -> WorkspaceSession:
     Raises:
         InputError: The condition is invalid, no row has the key, or `again` has neither.
     """
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         row_filter = RowFilter(where=options.where)
         if options.row_key is not None:
             row_filter = RowFilter(
@@ -206,7 +206,7 @@ def take_marks_back(ws: WorkspaceSession, options: TagOptions) -> Report:
         InputError: The condition is invalid, or no row has the key.
     """
     ws = select_rows(ws, options)
-    with ws.store.write() as tx:
+    with ws.workspace.store.write() as tx:
         count = claiming.unmark_rows(tx, ws.task, ws.task.asked_rows.row_filter)
     rows = plural(count, ws.task.nouns.singular, ws.task.nouns.plural)
     return Report({"marks": count}, f"{rows} will not be asked again")
@@ -219,16 +219,16 @@ def _announce_marks(ws: WorkspaceSession) -> None:
         InputError: No row can be asked again.
     """
     row_filter = ws.task.asked_rows.row_filter
-    report = ws.store.query(claiming.count_rows_to_ask_again, ws.task, row_filter)
+    report = ws.workspace.store.query(claiming.count_rows_to_ask_again, ws.task, row_filter)
     if not (report.markable or report.already_marked or report.asked_already):
         raise InputError(
             f"no row can be asked again: {report.describe()}; nothing was asked",
             hint=f"`{ws.task.nouns.command('items', where=row_filter.where or None)}` lists rows",
         )
-    ws.display.say(report.describe())
+    ws.workspace.display.say(report.describe())
     first_version = next(iter(ws.task.preferred_versions), ws.task.prompt_version)
     if not answers.belongs_to_version(ws.version, first_version):
-        ws.display.warn(
+        ws.workspace.display.warn(
             f"{OptionHint('prefer_versions')} puts {first_version} first: if it has an answer to a "
             f"row, the new answer of {ws.version} is stored and not shown"
         )
@@ -272,7 +272,7 @@ def _tag_open_rows(
         is_pilot_waived=options.skip_pilot,
     )
     state.result.asked = estimate.plan.rows
-    is_pilot_begun = options.pilot is not None and ws.store.query(
+    is_pilot_begun = options.pilot is not None and ws.workspace.store.query(
         pilot.has_unfinished_pilot, ws.version
     )
     if not (state.result.asked or has_open_batches or is_pilot_begun):
@@ -284,10 +284,10 @@ def _tag_open_rows(
     _confirm_cost(ws, options, estimate, report.mode)
     if options.skip_pilot:
         pilot.waive_required_pilot(
-            ws.store,
+            ws.workspace.store,
             ws.task,
             version=ws.version,
-            now=ws.now,
+            now=ws.workspace.now,
         )
     run_number = _begin_or_continue_run(ws, options, estimate.plan, started_at=started_at)
 
@@ -295,12 +295,12 @@ def _tag_open_rows(
     result = complete_result(state)
     if _is_run_over(result, options):
         reason = result.budget_message or "nobody is left"
-        with ws.store.write() as tx:
+        with ws.workspace.store.write() as tx:
             runs.end_run(
                 tx,
                 run_number,
                 reason=reason,
-                now=ws.now(),
+                now=ws.workspace.now(),
             )
     return report
 
@@ -363,7 +363,7 @@ def _print_tag_estimate(
         open_work: Descriptions of the batches and runs that were open when the command started.
     """
     for description in open_work:
-        ws.display.say(f"continuing {description}")
+        ws.workspace.display.say(f"continuing {description}")
 
     plan = estimate.sent_plan
     if plan.rows:
@@ -372,19 +372,19 @@ def _print_tag_estimate(
         plan_text = f"{rows_text}, {report.mode} mode, {cost_text}; {report.reason}"
         if not plan.requests:
             plan_text = f"{rows_text}; the answers of equal {ws.task.nouns.plural} are copied"
-        ws.display.say(f"{ws.model.name}: {plan_text}")
+        ws.workspace.display.say(f"{ws.model.name}: {plan_text}")
     for warning in estimate.mode_estimates[report.mode].warnings:
-        ws.display.warn(warning)
+        ws.workspace.display.warn(warning)
 
     if options.again:
         return
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         table = ws.task.select_task_rows(tx)
         has_version = answers.is_answered(ws.task.name, table.row_id, ws.version)
         answered_count = table.count_by_state(tx, has_version).answered
         if answered_count:
             paid_usd = answers.cost_of_version(tx, ws.task.name, ws.version)
-            ws.display.say(
+            ws.workspace.display.say(
                 f"{answered_count:,} answered before, not asked again ({format_usd(paid_usd)})",
             )
 
@@ -427,16 +427,18 @@ def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> tuple[Workspace
         ws: The session.
         options: The options of the command.
     """
-    correct_tag_start(ws.store, ws.task, now=ws.now)
-    with ws.store.read() as tx:
+    correct_tag_start(ws.workspace.store, ws.task, now=ws.workspace.now)
+    with ws.workspace.store.read() as tx:
         unfinished_run = runs.find_unfinished_run(tx, ws.task.name)
         run_budget = find_unfinished_tag_budget(tx, ws.task)
-    started_at = ws.now() if unfinished_run is None else unfinished_run.started_at
+    started_at = ws.workspace.now() if unfinished_run is None else unfinished_run.started_at
     if options.budget is not None:
         run_budget = Budget(options.budget, started_at, "BUDGET")
     elif run_budget is not None:
         hint = OptionHint(budget=f"{run_budget.usd:g}")
-        ws.display.say(f"continuing the run of {started_at:%Y-%m-%d %H:%M} UTC with {hint}")
+        ws.workspace.display.say(
+            f"continuing the run of {started_at:%Y-%m-%d %H:%M} UTC with {hint}"
+        )
     return replace(ws, budget=run_budget or ws.budget), started_at
 
 
@@ -463,7 +465,7 @@ def _begin_or_continue_run(
     }
     if options.budget is not None:
         columns["budget"] = options.budget
-    with ws.store.write() as tx:
+    with ws.workspace.store.write() as tx:
         if options.again:
             row_filter = ws.task.asked_rows.row_filter
             claiming.mark_to_ask_again(
@@ -471,7 +473,7 @@ def _begin_or_continue_run(
                 ws.task,
                 row_filter,
                 who=options.who,
-                now=ws.now(),
+                now=ws.workspace.now(),
             )
         unfinished_run = runs.find_unfinished_run(tx, ws.task.name)
         if unfinished_run is not None:

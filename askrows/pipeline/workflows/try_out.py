@@ -244,10 +244,10 @@ def try_task(
         ConfigurationError: No key is set, the model does not exist, or GATES is invalid.
     """
     # Invalid gates are refused before anything is spent.
-    evaluate.read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
+    evaluate.read_effective_gates(ws.task, ws.workspace.settings, tasks=ws.tasks)
     ws, draft_of = _sync_or_load_draft(ws)
     ws = choose_single_row_mode(ws, mode)
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         right_values_by_id = read_valid_right_values(tx, ws.task)
         if labelled and not right_values_by_id:
             raise InputError(
@@ -301,7 +301,7 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
         InputError: There is no row to ask about.
     """
     builder = RequestBuilder(ws.task, ws.model)
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         rows = ws.task.read_rows(tx, row_ids)
         ordered_rows = {row_id: rows[row_id] for row_id in row_ids if row_id in rows}
         planned_requests = {
@@ -340,7 +340,7 @@ def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> float:
     """
     nouns = ws.task.nouns
     count_text = plural(len(planned.tried_rows), nouns.singular, nouns.plural)
-    ws.display.say(f"{ws.model.name}: {count_text}, estimated {format_usd(planned.cost)}")
+    ws.workspace.display.say(f"{ws.model.name}: {count_text}, estimated {format_usd(planned.cost)}")
     ws.confirm_cost(planned.cost, unchanged_text="nothing was asked")
     return planned.cost
 
@@ -393,7 +393,7 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
         InputError: There is no row to ask about, or the estimate was not confirmed.
     """
     planned = plan_rows(ws, row_ids)
-    open_ids = ws.store.query(claiming.filter_claimable_ids, ws.task, row_ids)
+    open_ids = ws.workspace.store.query(claiming.filter_claimable_ids, ws.task, row_ids)
 
     result = RunResult(ws.version)
     if open_ids:
@@ -401,7 +401,7 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
             confirm_cost(ws, plan_rows(ws, open_ids))
         _ask_live(ws, open_ids, result)
 
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         tried_rows = [_with_stored_outcome(tx, ws.task, row) for row in planned.tried_rows.values()]
     answered_count = sum(
         row.id in open_ids and row.outcome == Outcome.ANSWERED for row in tried_rows
@@ -418,7 +418,7 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
 
 def _ask_live(ws: WorkspaceSession, row_ids: Sequence[str], result: RunResult) -> None:
     """Ask about some rows by live calls, with a progress bar."""
-    with ws.display.bar("asking", len(row_ids)) as bar:
+    with ws.workspace.display.bar("asking", len(row_ids)) as bar:
 
         def show_replies(progress: LiveProgress) -> None:
             note = "Gemini fails and is asked again" if progress.service_failure else ""
@@ -504,7 +504,7 @@ def _validate_row_reply(
         ws.model,
         reply.usage,
         STANDARD,
-        day=ws.now().date(),
+        day=ws.workspace.now().date(),
     )
 
     claim = RowClaim(task_row.id, task_row.input_hash)
@@ -536,7 +536,7 @@ def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
     try:
         return ws.sync_task(), ""
     except QuestionChangedError:
-        draft = task_registry.load_draft_task(ws.user_task, now=ws.now())
+        draft = task_registry.load_draft_task(ws.user_task, now=ws.workspace.now())
         return replace(ws, task=draft), ws.task.prompt_version
 
 

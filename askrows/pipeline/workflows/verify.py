@@ -87,13 +87,13 @@ def verify_gemini(ws: WorkspaceSession) -> Report:
         ),
         rows,
     )
-    data = ws.data / CHECK_TASK_NAME
-    trusted = ws.settings.trust
-    if ws.backend != "local":
+    data = ws.workspace.data / CHECK_TASK_NAME
+    trusted = ws.workspace.settings.trust
+    if ws.workspace.backend != "local":
         # The server is confirmed for the current workspace, and so for its subfolder.
-        trusted = (*trusted, str(ws.settings.confirm_server()).rstrip("/"))
+        trusted = (*trusted, str(ws.workspace.settings.confirm_server()).rstrip("/"))
     settings = replace(
-        ws.settings,
+        ws.workspace.settings,
         data=data,
         database_url=None,
         task=str(task_path),
@@ -102,10 +102,10 @@ def verify_gemini(ws: WorkspaceSession) -> Report:
         trust=trusted,
     )
 
-    with ws.lock(CHECK_TASK_NAME):
+    with ws.workspace.lock(CHECK_TASK_NAME):
         with open_workspace(
             settings,
-            ws.display,
+            ws.workspace.display,
             access=Access.CREATE,
             confirm=ws.workspace.ask_person,
             is_temporary=True,
@@ -115,7 +115,7 @@ def verify_gemini(ws: WorkspaceSession) -> Report:
 
     title = f"all rows answered, {format_usd(figures['cost'])} spent"
     report = Report(figures, title, [f"{name}: {text}" for name, text in figures["facts"].items()])
-    if ws.backend == "local":
+    if ws.workspace.backend == "local":
         report.title = "Gemini was not checked: the local engine answered all rows"
         report.next_step = f"set GEMINI_API_KEY, then {CommandHint('verify-gemini')}"
     return report
@@ -143,36 +143,38 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     """
     check_ws.announce_placeholders()
     measurements = dict[str, str]()
-    started_at_s = ws.monotonic()
+    started_at_s = ws.workspace.monotonic()
     check_ws = sync_and_recover_task(check_ws)
     state = RunState(check_ws, limit=CHECK_ROW_COUNT - 1, has_quality_reports=False)
 
     cost = preflight.estimate_rows(check_ws).live_cost
     rows_text = f"{CHECK_ROW_COUNT} invented rows, estimated {format_usd(cost)}"
-    check_ws.display.say(f"{check_ws.model.name}: {rows_text}")
+    check_ws.workspace.display.say(f"{check_ws.model.name}: {rows_text}")
     check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
     outcomes = submit_rows(state, should_report_full_api=False)
     list_lag_s = _measure_list_lag(check_ws, outcomes)
     if list_lag_s is not None:
         lag_text = f"after {list_lag_s:.1f} s" if list_lag_s else "at once"
         measurements["a new batch in the list"] = lag_text
-        with ws.store.write() as tx:
-            journal.record_list_delay(tx, CHECK_TASK_NAME, delay_s=list_lag_s, now=ws.now())
+        with ws.workspace.store.write() as tx:
+            journal.record_list_delay(
+                tx, CHECK_TASK_NAME, delay_s=list_lag_s, now=ws.workspace.now()
+            )
 
     calls = RunState(check_ws, has_quality_reports=False)
     ask_open_rows(calls, Mode.LIVE)
     if calls.result.stop.error is not None:
         raise calls.result.stop.error
-    elapsed_s = ws.monotonic() - started_at_s
+    elapsed_s = ws.workspace.monotonic() - started_at_s
     measurements["live"] = f"{calls.result.answered_by_calls} answered after {elapsed_s:.0f} s"
 
     drive(state)
     errors = state.result.list_errors(check_ws.task.nouns)
     if errors:
         raise errors[0]
-    measurements["the batch"] = f"finished after {ws.monotonic() - started_at_s:.0f} s"
+    measurements["the batch"] = f"finished after {ws.workspace.monotonic() - started_at_s:.0f} s"
 
-    with check_ws.store.read() as tx:
+    with check_ws.workspace.store.read() as tx:
         counts = check_ws.task.select_task_rows(tx).count_states(tx)
         spent_usd = money.sum_spending(tx).known_usd
         sent_batches = batches.batches_in_states(tx)
@@ -184,14 +186,14 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         )
 
     index_report = build.build_index(check_ws.workspace, check_ws.service, check_ws.task)
-    measurements["vectors"] = f"{index_report.count}, each with {ws.settings.dim} numbers"
+    measurements["vectors"] = f"{index_report.count}, each with {ws.workspace.settings.dim} numbers"
     for remote_name in filter(None, remote_names):
         # If this fails, Gemini deletes the batch in two days.
         with contextlib.suppress(RemoteError):
             check_ws.client.delete(remote_name)
 
     return {
-        "backend": check_ws.backend,
+        "backend": check_ws.workspace.backend,
         "models": [check_ws.model.name, check_ws.service.embedding_model.name],
         "list_lag": list_lag_s,
         "cost": round(spent_usd, 6),
@@ -214,8 +216,8 @@ def _measure_list_lag(check_ws: WorkspaceSession, batch_numbers: Iterable[int]) 
     Raises:
         RemoteError: A batch is not in the list after MAX_LIST_LAG_S, or the list cannot be read.
     """
-    started_at_s = check_ws.monotonic()
-    with check_ws.store.read() as tx:
+    started_at_s = check_ws.workspace.monotonic()
+    with check_ws.workspace.store.read() as tx:
         sent_batches = [batches.get_batch(tx, number) for number in batch_numbers]
     remote_names = {batch.remote_name for batch in sent_batches} - {None}
     if not remote_names:
@@ -223,11 +225,11 @@ def _measure_list_lag(check_ws: WorkspaceSession, batch_numbers: Iterable[int]) 
 
     list_lag_s = 0.0
     while not remote_names <= {batch.name for batch in check_ws.client.list_batches()}:
-        if check_ws.monotonic() - started_at_s > MAX_LIST_LAG_S:
+        if check_ws.workspace.monotonic() - started_at_s > MAX_LIST_LAG_S:
             raise RemoteError(
                 f"a new batch is not listed after {MAX_LIST_LAG_S:.0f} s",
                 hint="run the same command again later",
             )
-        check_ws.sleep(check_ws.settings.poll_first)
-        list_lag_s = check_ws.monotonic() - started_at_s
+        check_ws.workspace.sleep(check_ws.workspace.settings.poll_first)
+        list_lag_s = check_ws.workspace.monotonic() - started_at_s
     return list_lag_s

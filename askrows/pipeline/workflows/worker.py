@@ -132,7 +132,7 @@ class Worker:
             InputError: The person did not confirm.
             ConfigurationError: The user of the database may not create the schema.
         """
-        with ws.store.read() as tx:
+        with ws.workspace.store.read() as tx:
             self._result.figures["workspace_id"] = get_workspace(tx).workspace_id
             if _has_job_tables(tx):
                 return
@@ -142,21 +142,22 @@ class Worker:
             rights = tx.exec_driver_sql(_READ_RIGHTS).mappings().one()
 
         create_schema = f"CREATE SCHEMA {JOB_SCHEMA} AUTHORIZATION {rights['user_name']}"
+        database = ws.workspace.store.display_name
         if not rights["has_schema"] and not rights["may_create_schema"]:
             raise ConfigurationError(
                 f"the user {rights['user_name']} may not create the tables of jobs in "
-                f"{ws.store.display_name}; nothing was done",
+                f"{database}; nothing was done",
                 hint=f"an administrator of the database runs: {create_schema};",
             )
         if foreign_tables:
             ws.workspace.confirm(
-                f"Create the schema {JOB_SCHEMA} in {ws.store.display_name}, which has tables of "
+                f"Create the schema {JOB_SCHEMA} in {database}, which has tables of "
                 "another program?",
                 unchanged_text="nothing was done",
             )
 
         # The lock of writers keeps out other processes that start.
-        with ws.store.write() as tx:
+        with ws.workspace.store.write() as tx:
             if not _has_job_tables(tx):
                 if not rights["has_schema"]:
                     tx.exec_driver_sql(create_schema)
@@ -434,7 +435,7 @@ class Worker:
             ):
                 state = work.do_due_units(ws, [due_unit.unit], number=due_unit.number)
                 report = work.make_report(state)
-                retry_at = ws.now() + timedelta(seconds=ws.settings.poll_most)
+                retry_at = ws.workspace.now() + timedelta(seconds=ws.workspace.settings.poll_most)
         except AskrowsError as error:
             report.errors = [error]
         return report, retry_at
@@ -500,7 +501,7 @@ class Worker:
     ) -> tuple[list[DueUnit], datetime]:
         """Return the due units of a task, and the time by the clock of the database server."""
         with self._open_session(task, Access.WRITE) as ws:
-            return list(due_units.list_due_units(ws, should_index=should_index)), ws.now()
+            return list(due_units.list_due_units(ws, should_index=should_index)), ws.workspace.now()
 
     def can_accept_jobs(self) -> bool:
         """Return whether the tables of jobs exist and the worker is not stopping.
@@ -509,7 +510,7 @@ class Worker:
             AskrowsError: The database does not answer.
         """
         with self._open_session(self._settings.task, Access.READ, is_whole_workspace=True) as ws:
-            return ws.store.query(_has_job_tables) and not self._stopping.is_set()
+            return ws.workspace.store.query(_has_job_tables) and not self._stopping.is_set()
 
     def metrics(self) -> bytes:
         """Return the figures of all tasks and the errors by unit, in the format of Prometheus.
@@ -520,7 +521,7 @@ class Worker:
         for name in self._task_names():
             with self._open_session(name, Access.READ) as ws:
                 document = read_status(ws.workspace, ws.task, ws.tasks)
-                status_documents[ws.settings.task] = document
+                status_documents[ws.workspace.settings.task] = document
         return health.render_metrics(status_documents, self._error_counts)
 
 

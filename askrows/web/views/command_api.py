@@ -170,7 +170,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
     """
     with app_state.open_to_read(task) as ws:
         # Work that is over in this list has its rows in the counts, because they are read later.
-        work_documents = list_displayed_work(app_state.background_work, ws.settings.task)
+        work_documents = list_displayed_work(app_state.background_work, ws.workspace.settings.task)
         with read_snapshot(ws.workspace, ws.task, ws.tasks) as snapshot:
             next_command = choose_next_command(snapshot)
             # It differs after rows were asked, answered, corrected or imported.
@@ -250,7 +250,7 @@ def render_next(app_state: PageState, task: str) -> HTMLResponse:
             "rows",
             plan=plan,
             label=label,
-            address=f"/api/tasks/{ws.settings.task}/next?{query}",
+            address=f"/api/tasks/{ws.workspace.settings.task}/next?{query}",
             cost=cost,
             upload_notice=describe_first_upload(ws.workspace, ws.task),
         )
@@ -282,7 +282,7 @@ def _next_step_document(ws: WorkspaceSession, step: CommandHint | None) -> dict[
     if command in {"tag", *BATCH_COMMANDS}:
         row_ids = None
         if command == "passages-pilot":
-            _, _, row_ids = ws.store.query(plan_next_pilot, ws.task, ws.version)
+            _, _, row_ids = ws.workspace.store.query(plan_next_pilot, ws.task, ws.version)
         estimate = estimate_rows(ws, row_ids=row_ids)
         plan = estimate.document()
         if command in BATCH_COMMANDS:

@@ -145,7 +145,7 @@ async def add_person(app_state: PageState, request: Request) -> JSONResponse:
 
 def _reload_person(app_state: AppState, person: add_expert.AddedExpert) -> add_expert.AddedExpert:
     with app_state.open_to_read(PEOPLE_TASK) as ws:
-        return add_expert.reload_person(ws.store, ws.task, person)
+        return add_expert.reload_person(ws.workspace.store, ws.task, person)
 
 
 @router.post("/api/imports", status_code=202)
@@ -399,7 +399,9 @@ def _guess_columns(app_state: AppState, upload: Upload) -> None:
         AskrowsError: The file cannot be read, or has no rows.
     """
     with app_state.open_to_read() as ws:
-        draft = new_task_files.draft_task(ws.store, _parse_table(upload, GUESS_ALL_COLUMNS))
+        draft = new_task_files.draft_task(
+            ws.workspace.store, _parse_table(upload, GUESS_ALL_COLUMNS)
+        )
     upload.table_guess = draft.guess
     upload.columns = tuple(draft.source.columns)
     roles = upload.typed_question.roles or assign_roles(
@@ -634,7 +636,7 @@ def _check_files_can_be_imported(app_state: AppState, task: str) -> None:
     reason = "there is no such task"
     if app_state.has_task(task):
         with app_state.open_to_read(task) as ws:
-            reason = table_replacement.find_replacement_obstacle(ws.task, ws.data)
+            reason = table_replacement.find_replacement_obstacle(ws.task, ws.workspace.data)
     if reason:
         raise RequestRefusedError(
             422,

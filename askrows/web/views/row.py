@@ -111,12 +111,12 @@ def open_next_row(app_state: PageState, query: RowQueryParameters) -> RedirectRe
     """
     with app_state.open_to_read(query.task) as ws:
         options = query.make_list_options(within_s=SORT_TIMEOUT_S)
-        page = listed_rows.read_page(ws.store, ws.task, options)
+        page = listed_rows.read_page(ws.workspace.store, ws.task, options)
         checked_rows = _count_checked_rows(ws, query) or 0
         is_over = not page.rows or checked_rows >= MIN_LABELLED_ROWS
-        address = _make_list_address(query, ws.settings.task)
+        address = _make_list_address(query, ws.workspace.settings.task)
         if not is_over:
-            address = query.address("/row", ws.settings.task, key=[page.rows[0].id])
+            address = query.address("/row", ws.workspace.settings.task, key=[page.rows[0].id])
         return RedirectResponse(address, status_code=303)
 
 
@@ -124,7 +124,7 @@ def _count_checked_rows(ws: WorkspaceSession, query: RowQuery) -> int | None:
     """Return how many checked rows the quality page counts; None if the list is of other rows."""
     if not query.checked:
         return None
-    accuracy = find_version_accuracy(ws.store, ws.task, "", "")
+    accuracy = find_version_accuracy(ws.workspace.store, ws.task, "", "")
     return accuracy.report.measured_rows if accuracy else 0
 
 
@@ -152,16 +152,16 @@ def render_place_in_list(app_state: PageState, query: RowPageParameters) -> HTML
     """
     options = query.make_list_options(within_s=SORT_TIMEOUT_S)
     with app_state.open_to_read(query.task) as ws:
-        task = ws.settings.task
-        row_id = ws.store.query(ws.task.find_row_id, query.key)
+        task = ws.workspace.settings.task
+        row_id = ws.workspace.store.query(ws.task.find_row_id, query.key)
         previous_address = None
         with suppress(InputError):
             previous_options = options._replace(after=row_id, is_reversed=True)
-            for row in listed_rows.read_page(ws.store, ws.task, previous_options).rows:
+            for row in listed_rows.read_page(ws.workspace.store, ws.task, previous_options).rows:
                 previous_address = query.address("/row", task, key=[row.id])
         position = None
         if not query.checked:
-            position = listed_rows.find_position(ws.store, ws.task, row_id, options)
+            position = listed_rows.find_position(ws.workspace.store, ws.task, row_id, options)
         return render_page(
             app_state,
             "parts/position.html",
@@ -207,7 +207,7 @@ def act_on_row(
             with app_state.open_to_write(task) as ws:
                 correction = submit_correction(ws, key, form, editor)
         else:
-            with app_state.open_to_read(task) as ws, ws.store.read() as tx:
+            with app_state.open_to_read(task) as ws, ws.workspace.store.read() as tx:
                 row_id = ws.task.find_row_id(tx, key)
             mark_and_start_asking(app_state, task, [row_id], row_key=key)
     except AskrowsError as error:
@@ -248,7 +248,7 @@ def _render_row(
     """
     key = query.key
     with app_state.open_to_read(query.task) as ws:
-        task = ws.settings.task
+        task = ws.workspace.settings.task
         try:
             values = _row_values(
                 app_state,
@@ -315,7 +315,7 @@ def _render_cell(
         RequestRefusedError: 404, the answer of the row has no such field.
         InputError: There is no such row.
     """
-    history = corrections.read_history(ws.store, ws.task, key)
+    history = corrections.read_history(ws.workspace.store, ws.task, key)
     editors = make_editors(ws.task, history["answer"], result=result)
     if field not in editors:
         raise RequestRefusedError(404, f"the answer of {key!r} has no field {field!r}")
@@ -358,7 +358,7 @@ def _row_values(
     Raises:
         InputError: There is no such row.
     """
-    task = ws.settings.task
+    task = ws.workspace.settings.task
     key = query.key
     # Work that ends while the row is read must count as running: the part loads itself again.
     work_documents = app_state.background_work.describe_newest(
@@ -368,20 +368,22 @@ def _row_values(
     row_id = row["row"]
     if row["stale"] or row["parked"]:
         # The page says above the columns why the row is stale or parked.
-        row["columns"].pop(ws.store.query(ws.task.make_grid).reason_name, None)
+        row["columns"].pop(ws.workspace.store.query(ws.task.make_grid).reason_name, None)
     columns = _list_column_texts(row.pop("columns"), row_id)
     for request in row["requests"]:
         request["texts"] = _list_sent_texts(request)
-    history = corrections.read_history(ws.store, ws.task, key)
+    history = corrections.read_history(ws.workspace.store, ws.task, key)
     answer, marks = color_quotations(history["answer"])
     editors = make_editors(ws.task, history["answer"], result=correction)
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         askable_ids = claiming.filter_askable_ids(tx, ws.task, [row_id])
         stored_answer = ws.task.read_preferred_answers(tx, [row_id]).get(row_id)
         row_title = ws.task.select_task_rows(tx).read_titles(tx, [row_id]).get(row_id, row_id)
     concepts = []
     if task == PASSAGES_TASK and columns:
-        passage = make_passage_values(read_quoted_passage(ws.settings, ws.store, ws.task, row_id))
+        passage = make_passage_values(
+            read_quoted_passage(ws.workspace.settings, ws.workspace.store, ws.task, row_id)
+        )
         marks = passage["marks"]
         concepts = passage["concepts"]
 
@@ -421,7 +423,7 @@ def _row_values(
         "quick_choices": next(filter(None, map(list_choices, editors.values())), []),
         "review": stored_answer,
         "confidences": decode_confidences(stored_answer.confidences if stored_answer else None),
-        "doubt_threshold": ws.settings.doubtful,
+        "doubt_threshold": ws.workspace.settings.doubtful,
         "comparison": compare_row_answers(row["answers"], query.first, query.second),
         "is_comparison_open": bool(query.first or query.second),
         "correction": correction,
@@ -487,7 +489,7 @@ def unpark_selected_rows(app_state: PageState, task: str, body: RowSelection) ->
 
     `freed` is their number.
     """
-    with app_state.open_to_write(task) as ws, ws.store.write() as tx:
+    with app_state.open_to_write(task) as ws, ws.workspace.store.write() as tx:
         unparked = claims.unpark(
             tx,
             ws.task.name,
@@ -506,7 +508,7 @@ def make_ask_again_question(app_state: PageState, task: str, body: RowSelection)
     null if it is unknown.
     """
     with app_state.open_to_read(task) as ws:
-        with ws.store.read() as tx:
+        with ws.workspace.store.read() as tx:
             askable_ids = claiming.filter_askable_ids(tx, ws.task, body.ids)
         cost = estimate_cost(ws, sorted(askable_ids))
         left_out_text = _describe_left_out(ws, body.ids, askable_ids)
@@ -522,7 +524,7 @@ def _describe_left_out(
 ) -> str:
     """Return a sentence on those of the chosen rows that are not asked, or ""."""
     left_out_ids = set(row_ids).difference(asked_ids)
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         preferred_answers = ws.task.read_preferred_answers(tx, list(left_out_ids))
     corrected_count = sum(answer.is_corrected for answer in preferred_answers.values())
     counts = {
@@ -569,9 +571,11 @@ def mark_and_start_asking(
         # A missing key or model is reported before anything is changed.
         ws.choose_model()
         ws.open_client()
-        with ws.store.read() as tx:
+        with ws.workspace.store.read() as tx:
             pilot.check_pilot(tx, ws.task, ws.version, is_required=ws.task.needs_pilot)
-        asked_ids = listed_rows.ask_again(ws.store, ws.task, row_ids, who=PAGE_EDITOR, now=ws.now())
+        asked_ids = listed_rows.ask_again(
+            ws.workspace.store, ws.task, row_ids, who=PAGE_EDITOR, now=ws.workspace.now()
+        )
         if not asked_ids:
             raise RequestRefusedError(
                 409,

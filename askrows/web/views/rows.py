@@ -154,8 +154,10 @@ def render_rows_page(
         if not (query.task or find_used_tasks(ws)):
             return render_start(app_state, ws, task=NEW_TASK)
         # It is read before the rows: a later change loads them again.
-        position = ws.store.query(workspace.last_row_change, ws.task.name)
-        values = _rows_values(ws.store, ws.task, settings=ws.settings, query=query)
+        position = ws.workspace.store.query(workspace.last_row_change, ws.task.name)
+        values = _rows_values(
+            ws.workspace.store, ws.task, settings=ws.workspace.settings, query=query
+        )
         return render_page(
             app_state,
             "rows.html",
@@ -172,9 +174,11 @@ def render_rows_page(
 def render_rows(app_state: PageState, query: RowQueryParameters) -> HTMLResponse:
     """Render the list of selected rows; htmx then shows its address in the browser."""
     with app_state.open_to_read(query.task) as ws:
-        values = _rows_values(ws.store, ws.task, settings=ws.settings, query=query)
+        values = _rows_values(
+            ws.workspace.store, ws.task, settings=ws.workspace.settings, query=query
+        )
         response = render_page(app_state, "parts/rows.html", ws, "rows", is_part=True, **values)
-        response.headers["hx-replace-url"] = query.position_address("/", ws.settings.task)
+        response.headers["hx-replace-url"] = query.position_address("/", ws.workspace.settings.task)
     return response
 
 
@@ -185,9 +189,9 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
     All counting ends after COUNT_TIMEOUT_S. If it takes that long, only states are counted.
     """
     with app_state.open_to_read(query.task) as ws:
-        task = ws.settings.task
+        task = ws.workspace.settings.task
         counts = listed_rows.count_rows(
-            ws.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S
+            ws.workspace.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S
         )
         return render_page(
             app_state,
@@ -212,7 +216,7 @@ def get_thumbnail(
 ) -> Response:
     """Return a small JPEG of an image; `key` is its id, `side` its longer side in pixels."""
     with app_state.open_to_read(IMAGES_TASK) as ws:
-        thumbnail = render_thumbnail(ws.store, key, side=int(side))
+        thumbnail = render_thumbnail(ws.workspace.store, key, side=int(side))
     return Response(thumbnail, media_type="image/jpeg")
 
 

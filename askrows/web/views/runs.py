@@ -60,9 +60,9 @@ def get_batch(app_state: PageState, number: BatchNumber) -> dict[str, Any]:
 
     State changes are sorted by time, and errors by falling number.
     """
-    with app_state.open_to_read() as ws, ws.store.read() as tx:
+    with app_state.open_to_read() as ws, ws.workspace.store.read() as tx:
         batch = batches.get_batch(tx, number)
-        return make_run(tx, [batch]).describe(tx, ws.find_task(batch.task), ws.now())
+        return make_run(tx, [batch]).describe(tx, ws.find_task(batch.task), ws.workspace.now())
 
 
 @router.get("/api/batches/{number}/{which}.jsonl")
@@ -73,7 +73,7 @@ def get_file(
 ) -> FileResponse:
     """Return the request file or result file of a batch unchanged; 404 if there is no such file."""
     with app_state.open_to_read() as ws:
-        path = _make_file_path(ws.data, number, which)
+        path = _make_file_path(ws.workspace.data, number, which)
     if not path.is_file():
         raise RequestRefusedError(
             404,
@@ -92,8 +92,8 @@ def render_runs(
     `by` is the key, such as the task. The budgets are those of `task`.
     """
     with app_state.open_to_read(task) as ws:
-        days = summarize_costs(ws.store, ws.tasks, group_key="day")
-        costs = summarize_costs(ws.store, ws.tasks, group_key=by)
+        days = summarize_costs(ws.workspace.store, ws.tasks, group_key="day")
+        costs = summarize_costs(ws.workspace.store, ws.tasks, group_key=by)
         return render_page(
             app_state,
             "runs.html",
@@ -122,7 +122,7 @@ def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]
         progress_by_number = {run.number: run for run in snapshot.runs}
         documents = []
         for run in list_newest_runs(snapshot.tx, limit=MAX_LISTED_RUNS):
-            values = _make_run_values(app_state, run, ws.now())
+            values = _make_run_values(app_state, run, ws.workspace.now())
             values["progress"] = progress_by_number.get(values["number"])
             task = ws.find_task(run.batch.task)
             values["commonest_failure"] = run.describe_commonest_failure(snapshot.tx, task)
@@ -141,7 +141,7 @@ def render_batch(
     The page stays on `task`; the default is the task of the run.
     """
     if not task:
-        with app_state.open_to_read() as ws, ws.store.read() as tx:
+        with app_state.open_to_read() as ws, ws.workspace.store.read() as tx:
             task = ws.find_task(batches.get_batch(tx, number).task).subject
     return _render_batch(app_state, number, task)
 
@@ -161,7 +161,7 @@ def cancel_run_or_ask_failed_rows(
     """
     error_message = ""
     try:
-        with app_state.open_to_read() as ws, ws.store.read() as tx:
+        with app_state.open_to_read() as ws, ws.workspace.store.read() as tx:
             run = read_run(tx, number)
             run_task = ws.find_task(run.batch.task)
             failed_ids = run.list_failed_row_ids(tx, run_task)
@@ -198,11 +198,11 @@ def _render_batch(
     failed rows can be asked again, for the displayed cost.
     """
     # Work is read first: if it ends while the run is read, the page loads itself again.
-    with app_state.open_to_read(task) as ws, ws.store.read() as tx:
+    with app_state.open_to_read(task) as ws, ws.workspace.store.read() as tx:
         run = read_run(tx, number)
         run_task = ws.find_task(run.batch.task)
         work_documents = list_displayed_work(app_state.background_work, run_task.subject)
-        document = run.describe(tx, run_task, ws.now())
+        document = run.describe(tx, run_task, ws.workspace.now())
         row_ids = run.list_row_ids(tx)
         examples = chain.from_iterable(error["examples"] for error in document["reasons"])
         example_names = [name for name, _ in examples]
@@ -210,7 +210,7 @@ def _render_batch(
             tx, [*row_ids[:MAX_NAMED_ROWS], *example_names]
         )
         failed_ids = run.list_failed_row_ids(tx, run_task)
-        batch = {**document, **_make_run_values(app_state, run, ws.now())}
+        batch = {**document, **_make_run_values(app_state, run, ws.workspace.now())}
 
     retry_ids: list[str] = []
     retry_cost = None

@@ -107,7 +107,7 @@ def render_search(
                     values |= _run_search(open_index, query)
         except AskrowsError as error:
             values["failure"] = errors.to_problem(error)
-        with ws.store.read() as tx:
+        with ws.workspace.store.read() as tx:
             names = [query.like, *(hit["key"] for hit in values["hits"])]
             values["titles"] = ws.task.select_task_rows(tx).read_titles(tx, names)
         return render_page(

@@ -15,7 +15,7 @@ router = APIRouter()
 def render_settings(app_state: PageState, task: str | None = None) -> HTMLResponse:
     """Render the settings, and the newest health check that this page started."""
     with app_state.open_to_read(task) as ws:
-        work = app_state.background_work.find_newest(f"doctor {ws.settings.task}")
+        work = app_state.background_work.find_newest(f"doctor {ws.workspace.settings.task}")
         settings = app_state.settings
         return render_page(
             app_state,
@@ -35,7 +35,7 @@ def render_search_index(app_state: PageState, task: str) -> HTMLResponse:
     """
     with app_state.open_to_read(task) as ws:
         # Work that ends while the index is read counts as running: the part loads itself again.
-        work = app_state.background_work.find_newest(f"index {ws.settings.task}")
+        work = app_state.background_work.find_newest(f"index {ws.workspace.settings.task}")
         work_documents = {} if work is None else {"index": work.document}
         with read_snapshot(ws.workspace, ws.task, ws.tasks) as snapshot:
             index_document = snapshot.index_document

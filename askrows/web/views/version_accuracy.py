@@ -41,7 +41,7 @@ def get_accuracy(
     `a` and `b` are versions with answers. Without them, the newest two are measured.
     """
     with app_state.open_to_read(task) as ws:
-        report = ws.store.query(measure_versions, ws.task, (a, b))
+        report = ws.workspace.store.query(measure_versions, ws.task, (a, b))
         return {**report.to_document(), "placeholder": ws.workspace.has_placeholder_answers}
 
 

@@ -41,7 +41,7 @@ def _change_before_first_write(
 ) -> Iterator[None]:
     """Let another program change something right before the answers are written."""
     write_numbers = count()
-    original_write = ws.store.write
+    original_write = ws.workspace.store.write
 
     def write(**options: Any) -> Any:
         if next(write_numbers) == 0:
@@ -49,7 +49,7 @@ def _change_before_first_write(
         return original_write(**options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ws.store, "write", write)
+        patch.setattr(ws.workspace.store, "write", write)
         yield
 
 
@@ -178,7 +178,7 @@ def test_a_row_may_change_between_its_claim_and_its_text(
     """Claims and rows of a page are two snapshots; a change between them loses no request."""
     changed_ids: list[str] = []
     with reviewed.open() as ws, monkeypatch.context() as patch:
-        original_query = ws.store.query
+        original_query = ws.workspace.store.query
 
         def query(read: Any, *args: Any, **options: Any) -> Any:
             if read == ws.task.read_rows:
@@ -186,7 +186,7 @@ def test_a_row_may_change_between_its_claim_and_its_text(
                 reviewed.change(change)
             return original_query(read, *args, **options)
 
-        patch.setattr(ws.store, "query", query)
+        patch.setattr(ws.workspace.store, "query", query)
         assert len([*batch_ingest.ingest_batches(ws)]) == 1
     assert changed_ids == ["1", "2", "3", "4"]
     assert ledger.batches(reviewed) == ["ingested"]

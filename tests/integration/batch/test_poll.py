@@ -18,20 +18,20 @@ def test_a_batch_that_is_created_meanwhile_is_not_unclear(
     put_people(workspace, 2)
     prepare(workspace)
     with workspace.open() as ws:
-        with ws.store.write() as tx:
+        with ws.workspace.store.write() as tx:
             batch = batches.get_batch(tx, 1)
-            batches.record_submitting(tx, batch, display_name="try-1", now=ws.now())
+            batches.record_submitting(tx, batch, display_name="try-1", now=ws.workspace.now())
 
         def end_create(_locks: Locks, _name: str) -> bool:
             """End the create of another process, which then frees the lock."""
-            with ws.store.write() as tx:
+            with ws.workspace.store.write() as tx:
                 batches.record_submitted(
                     tx,
                     batches.get_batch(tx, 1),
                     remote_name="batches/remote-1",
                     display_name="try-1",
                     outcome="created",
-                    now=ws.now(),
+                    now=ws.workspace.now(),
                 )
             return True
 

@@ -40,7 +40,7 @@ def people_file(path: Path, **bios: str) -> Path:
 
 def rows(ws: WorkspaceSession) -> dict[str, dict[str, Any]]:
     """Return every row of the table by username."""
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         rows = table.people_table(tx).read_cells(tx, table.COLUMNS)
         people = [dict(zip(table.COLUMNS, row, strict=True)) for row in rows]
     return {str(person["username"]): person for person in people}
@@ -65,7 +65,7 @@ def test_a_new_biography_keeps_tags_and_unparks(tmp_path: Path) -> None:
         preparation: Any = Preparation(
             single_ws, selection, NoProgress(), mode=Mode.LIVE
         ).prepare_next()
-        with ws.store.write() as tx:
+        with ws.workspace.store.write() as tx:
             table.write_tags(tx, {ids["tagged"]: '["water law"]'})
             parked_claims = {
                 claims.RowClaim(ids[name], ""): "failed twice" for name in ("parked", "still")
@@ -75,7 +75,7 @@ def test_a_new_biography_keeps_tags_and_unparks(tmp_path: Path) -> None:
                 table.TASK,
                 ws.version,
                 claims.ClaimOutcomes((), parked_claims, ()),
-                now=ws.now(),
+                now=ws.workspace.now(),
             )
 
         changed_file = people_file(
@@ -83,7 +83,7 @@ def test_a_new_biography_keeps_tags_and_unparks(tmp_path: Path) -> None:
         )
         report = import_.import_people_file(ws.workspace, changed_file)
         tagged = rows(ws)["tagged"]
-        with ws.store.write() as tx:
+        with ws.workspace.store.write() as tx:
             counts = table.people_table(tx).count_states(tx)
             assert claims.release_claims(tx, preparation.number) == 1
 

@@ -16,7 +16,7 @@ def tagged(workspace: Workspace) -> Callable[[int], None]:
 
     def insert_people(count: int) -> None:
         """Insert people through the table."""
-        with workspace.open() as ws, ws.store.write() as tx:
+        with workspace.open() as ws, ws.workspace.store.write() as tx:
             last_id = tx.exec_driver_sql("SELECT coalesce(max(id), 0) FROM experts").scalar() or 0
             rows = [
                 (
@@ -41,7 +41,7 @@ def indexed(
     people: Mapping[str, Mapping[str, Any]] = request.module.PEOPLE
 
     def prepare() -> None:
-        with workspace.open() as ws, ws.store.write() as tx:
+        with workspace.open() as ws, ws.workspace.store.write() as tx:
             for username, values in people.items():
                 table.insert_person(tx, username, values)
             workspaces.record_row_change(tx, table.TASK)

@@ -30,7 +30,7 @@ def _build_index(workspace: Workspace, *args: str) -> dict[str, Any]:
 
 def _change_rows(workspace: Workspace, sql: str) -> None:
     """Change rows as a command does, and count the change."""
-    with workspace.open() as ws, ws.store.write() as tx:
+    with workspace.open() as ws, ws.workspace.store.write() as tx:
         tx.exec_driver_sql(sql)
         workspaces.record_row_change(tx, table.TASK)
 
@@ -68,7 +68,10 @@ def test_the_index_is_not_locked_during_calls(
         """Add a person at the first call, and try to take the index lock."""
         if not was_free:
             tagged(1)
-        with workspace.open() as other_session, other_session.locks.try_lock(INDEX_LOCK) as lock:
+        with (
+            workspace.open() as other_session,
+            other_session.workspace.locks.try_lock(INDEX_LOCK) as lock,
+        ):
             was_free.append(lock is not None)
 
     assert _index_while(workspace, try_lock).count == 4
@@ -80,7 +83,10 @@ def test_the_index_is_not_locked_during_calls(
     ]
 
     with workspace.open() as ws:
-        assert ([*Builds(ws.data).read_manifests()], Builds(ws.data).find_leftovers()) == ([1], [])
+        assert (
+            [*Builds(ws.workspace.data).read_manifests()],
+            Builds(ws.workspace.data).find_leftovers(),
+        ) == ([1], [])
 
 
 @pytest.mark.full

@@ -137,7 +137,7 @@ def test_like_finds_similar_entries_without_the_entry_itself(indexed: Workspace)
     assert "there is no expert 'eve'" in indexed.ran("search", LIKE="eve", code=2).stderr
 
     # A person who came after the build.
-    with indexed.open() as ws, ws.store.write() as tx:
+    with indexed.open() as ws, ws.workspace.store.write() as tx:
         table.insert_person(tx, "eve", {"bio": "New."})
     assert (
         "'eve' is not in the index in service" in indexed.ran("search", LIKE="eve", code=2).stderr

@@ -126,7 +126,7 @@ def test_a_copy_made_during_writes_is_consistent(
         for number in range(100):
             if stop.is_set():
                 return
-            with backed_up_workspace.open() as ws, ws.store.write() as tx:
+            with backed_up_workspace.open() as ws, ws.workspace.store.write() as tx:
                 table.insert_person(tx, f"late-{number}", {"bio": "I mend clocks."})
             for command in CHAIN:
                 backed_up_workspace.run(command)

@@ -28,7 +28,7 @@ def used_workspace(
         """Run the chain, and start it again."""
         people(4)
         workspace.ran_each(*CHAIN, "index")
-        with workspace.open() as ws, ws.store.write() as tx:
+        with workspace.open() as ws, ws.workspace.store.write() as tx:
             table.insert_person(tx, "late", {"bio": "I mend clocks."})
         ran(workspace, "batch-submit")
 

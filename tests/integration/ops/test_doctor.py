@@ -36,7 +36,7 @@ class Bench:
 
     def add_person(self, name: str) -> None:
         """Add a person with a biography."""
-        with self.workspace.open() as ws, ws.store.write() as tx:
+        with self.workspace.open() as ws, ws.workspace.store.write() as tx:
             table.insert_person(tx, name, {"bio": "I mend old clocks."})
 
     def run(self, command: str) -> None:
@@ -58,7 +58,7 @@ def bench(workspace: Workspace, api: Api, begun: Callable[..., None]) -> Bench:
 
     def prepare() -> None:
         """Run the chain, and start it again."""
-        with workspace.open() as ws, ws.store.write() as tx:
+        with workspace.open() as ws, ws.workspace.store.write() as tx:
             for number in range(7):
                 bio = None if number == 6 else f"I keep bees and teach water law in town {number}."
                 table.insert_person(tx, f"person-{number}", {"job_title": "Keeper", "bio": bio})
@@ -157,7 +157,7 @@ def lose_result_for_good(bench: Bench) -> None:
     """Lose a needed result on disk and at the API."""
     undo_ingest(bench)
     delete_file("batches/000001-results.jsonl")(bench)
-    with bench.workspace.open() as ws, ws.store.write() as tx:
+    with bench.workspace.open() as ws, ws.workspace.store.write() as tx:
         table.refresh_scores(tx)
 
 
@@ -188,8 +188,8 @@ def spoil_index_of_database(bench: Bench) -> None:
 
 def interrupt_forget(bench: Bench) -> None:
     """Leave the mark of a `forget` command that was killed."""
-    with bench.workspace.open() as ws, ws.store.write() as tx:
-        erasure.begin_erasure(tx, "expert-tags", "1", name="person-0", now=ws.now())
+    with bench.workspace.open() as ws, ws.workspace.store.write() as tx:
+        erasure.begin_erasure(tx, "expert-tags", "1", name="person-0", now=ws.workspace.now())
 
 
 # A statement of SQL, or a function that changes the workspace.
@@ -345,7 +345,7 @@ def test_a_sound_workspace_is_healthy(bench: Bench) -> None:
     result = bench.workspace.run("doctor")
     assert result.stdout.endswith("checks passed, no contradiction found; notices: 0\n")
 
-    with bench.workspace.open() as ws, ws.lock("index"):
+    with bench.workspace.open() as ws, ws.workspace.lock("index"):
         (bench.workspace.data / "index" / "builds" / "9.staging").mkdir()
         assert bench.doctor() == (0, [])
 

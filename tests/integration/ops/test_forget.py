@@ -38,7 +38,7 @@ TRACES = (b"zq-77", b"Zanthippa", b"Quorn", b"harpsichords in", b"tuning of old 
 
 def add_person(workspace: Workspace, name: str = "zq-77") -> str:
     """Add the person to forget, and return their id."""
-    with workspace.open() as ws, ws.store.write() as tx:
+    with workspace.open() as ws, ws.workspace.store.write() as tx:
         return table.insert_person(tx, name, PERSON)
 
 
@@ -142,7 +142,7 @@ def test_a_forgotten_person_is_in_no_byte(indexed_workspace: Workspace) -> None:
     assert ledger.findings(indexed_workspace) == []
 
     ran(indexed_workspace, "forget", "zq-77", "--yes", code=2)
-    with indexed_workspace.open() as ws, ws.store.write() as tx:
+    with indexed_workspace.open() as ws, ws.workspace.store.write() as tx:
         assert int(table.insert_person(tx, "somebody-new", {})) > 6
 
 
@@ -186,7 +186,7 @@ def test_notes_about_others_lose_the_name(indexed_workspace: Workspace) -> None:
     indexed_workspace.change(
         "UPDATE askrows_batches SET reason = 'line 3: zq-77 and zq-778 were refused'"
     )
-    with indexed_workspace.open() as ws, ws.store.write() as tx:
+    with indexed_workspace.open() as ws, ws.workspace.store.write() as tx:
         table.insert_person(tx, "zq-778", {})
     ran(indexed_workspace, "forget", "zq-77", "--yes")
     assert (

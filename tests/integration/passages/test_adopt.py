@@ -37,7 +37,7 @@ def test_concepts_get_ids_if_the_database_has_no_default(tmp_path: Path, kind: s
     with workspace(data) as ws:
         for _ in range(2):
             add_concepts(ws, [concept("a"), concept("b")])
-        with ws.store.read() as tx:
+        with ws.workspace.store.read() as tx:
             concept_ids = [
                 str(scalar) for scalar in tx.execute(shape(ws).concepts.select()).scalars()
             ]
@@ -52,10 +52,10 @@ def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
     insert_statement = f"INSERT INTO {quoted_name} VALUES ('a', 'x')"  # noqa: S608 - test name
     data = _create_database(tmp_path / "data", create_statement, insert_statement)
     name = 'my "own" table'
-    with workspace(data, passages=name) as ws, ws.store.read() as tx:
+    with workspace(data, passages=name) as ws, ws.workspace.store.read() as tx:
         assert table.read_passage_texts(tx, shape(ws), ["a"]) == {"a": "x"}
         assert table.TABLES.is_complete(tx, Settings(passages_table=name))
 
     with workspace(data, passages="docs") as ws:
-        assert isinstance(ws.display, NullProgress)
-        assert ws.display.lines == ["created the table docs, which did not exist"]
+        assert isinstance(ws.workspace.display, NullProgress)
+        assert ws.workspace.display.lines == ["created the table docs, which did not exist"]

@@ -20,7 +20,7 @@ def store_concept(
     ws: WorkspaceSession, passage: str, text: str, evidence: object, *, name: str = "bees"
 ) -> None:
     """Store a passage with a concept."""
-    with ws.store.write() as tx:
+    with ws.workspace.store.write() as tx:
         if not table.select_task_rows(shape(ws)).filter_ids(tx, [passage]):
             table.store_passages(
                 tx, shape(ws), [{"id": passage, "text": text, "source": None, "metadata": None}]
@@ -42,7 +42,7 @@ def test_foreign_evidence_is_unchanged(tmp_path: Path) -> None:
     with workspace(tmp_path / "data") as ws:
         for name, evidence in cases.items():
             store_concept(ws, name, "Bees sing.", evidence)
-        with ws.store.read() as tx:
+        with ws.workspace.store.read() as tx:
             concepts = table.iterate_concepts(tx, shape(ws))
             exported = {concept.passage_id: concept.evidence for concept in concepts}
 

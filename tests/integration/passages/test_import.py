@@ -32,7 +32,7 @@ def passages_file(path: Path, *lines: dict[str, Any] | str) -> Path:
 
 def rows(ws: WorkspaceSession) -> dict[str, tuple[str, str | None, Any]]:
     """Return text, source and metadata of every passage by id, with None for a missing column."""
-    with ws.store.read() as tx:
+    with ws.workspace.store.read() as tx:
         tables_shape = shape(ws)
         ids = list(
             tx.execute(
@@ -66,7 +66,7 @@ def test_a_new_text_replaces_a_text_without_concepts(tmp_path: Path) -> None:
         preparation: Any = Preparation(
             single_ws, selection, NoProgress(), mode=Mode.LIVE
         ).prepare_next()
-        with ws.store.write() as tx:
+        with ws.workspace.store.write() as tx:
             parked_claims = dict.fromkeys(
                 (claims.RowClaim("a", ""), claims.RowClaim("b", "")), "failed twice"
             )
@@ -75,7 +75,7 @@ def test_a_new_text_replaces_a_text_without_concepts(tmp_path: Path) -> None:
                 table.TASK,
                 "another@1/model",
                 claims.ClaimOutcomes((), parked_claims, ()),
-                now=ws.now(),
+                now=ws.workspace.now(),
             )
 
         changed_file = passages_file(
@@ -90,7 +90,7 @@ def test_a_new_text_replaces_a_text_without_concepts(tmp_path: Path) -> None:
         assert (report.updated, report.released, report.rows_in) == (3, 1, 3)
         assert rows(ws) == {key: ("new", key, {"k": key}) for key in "abc"}
 
-        with ws.store.write() as tx:
+        with ws.workspace.store.write() as tx:
             assert [row[0] for row in claims.parked_rows(tx, table.TASK)] == ["a"]
             assert claims.release_claims(tx, preparation.number) == 1
 

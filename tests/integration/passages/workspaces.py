@@ -47,8 +47,8 @@ def workspace(
 
 def shape(ws: WorkspaceSession) -> PassagesShape:
     """Return the shape of a workspace's tables."""
-    with ws.store.read() as tx:
-        return read_shape(tx, passages=ws.settings.passages_table)
+    with ws.workspace.store.read() as tx:
+        return read_shape(tx, passages=ws.workspace.settings.passages_table)
 
 
 def concept(
@@ -63,5 +63,5 @@ def concept(
 def add_concepts(ws: WorkspaceSession, concepts: Sequence[ConceptRow]) -> None:
     """Write concepts to the table."""
     tables_shape = shape(ws)
-    with ws.store.write() as tx:
+    with ws.workspace.store.write() as tx:
         table.add_concepts(tx, tables_shape, concepts)

@@ -116,7 +116,7 @@ def store_passage(
 
 def measure_concepts(workspace: Workspace, version: str | None = LABEL) -> QualityFigures:
     """Measure the concepts of a version."""
-    with workspace.open() as ws, ws.store.read() as tx:
+    with workspace.open() as ws, ws.workspace.store.read() as tx:
         return measure(tx, read_shape(tx), version)
 
 

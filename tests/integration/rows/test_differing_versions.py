@@ -24,6 +24,6 @@ def test_the_order_of_fields_is_no_difference(workspace: Workspace) -> None:
         workspace.change(statement, answer=new_answer, row_id=row_id)
 
     row_filter = RowFilter(differing_versions=("reviews@1", "reviews@2"))
-    with workspace.open() as ws, ws.store.read() as tx:
+    with workspace.open() as ws, ws.workspace.store.read() as tx:
         page = ws.task.make_grid(tx).read_page(tx, RowListOptions(10, row_filter))
     assert [row.id for row in page.rows] == ["3"]

@@ -25,7 +25,7 @@ def test_invented_state_moves_no_other_count(
 ) -> None:
     """Status, its next command, the page and the build count each state by its name."""
     people(3, without_bio=1)
-    with workspace.open() as ws, ws.store.write() as tx:
+    with workspace.open() as ws, ws.workspace.store.write() as tx:
         tx.execute(text("""UPDATE experts SET tags = '["bees"]' WHERE username = 'person-0000'"""))
     former_document = json.loads(workspace.ran("status", "--json").stdout)
     former_text = workspace.ran("status").stdout

@@ -58,7 +58,7 @@ def store_confidences(
     workspace: Workspace, probabilities: Mapping[str, Mapping[str, float]]
 ) -> None:
     """Store the probabilities of the fields of answers, by row id."""
-    with workspace.open() as ws, ws.store.write() as tx:
+    with workspace.open() as ws, ws.workspace.store.write() as tx:
         for row_id, by_field in probabilities.items():
             confidences = {
                 name: FieldConfidence(probability, "gemini-decision-1")

@@ -29,7 +29,7 @@ ID_KEY = (("id", "text"),)
 @contextmanager
 def database(tmp_path: Path) -> Iterator[Connection]:
     """Open a transaction in the database of a new workspace."""
-    with workspace_at(tmp_path / "data").open() as ws, ws.store.write() as tx:
+    with workspace_at(tmp_path / "data").open() as ws, ws.workspace.store.write() as tx:
         yield tx
 
 

@@ -23,7 +23,7 @@ def test_changed_views_have_a_new_number(tmp_path: Path) -> None:
         fields=FIELDS,
         columns={"id": "text", "price": "real", "tone": "text"},
     )
-    with workspace_at(tmp_path / "data").open() as ws, ws.store.write() as tx:
+    with workspace_at(tmp_path / "data").open() as ws, ws.workspace.store.write() as tx:
         make_views(tx, record)
         query = "SELECT sql FROM sqlite_master WHERE name = '{}'"
         if ON_POSTGRESQL:

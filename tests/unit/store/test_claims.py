@@ -18,13 +18,13 @@ def test_ended_claim_cannot_end_again(tmp_path: Path) -> None:
     put_people(workspace, 3)
     prepare(workspace)
     with workspace.open() as ws:
-        with ws.store.write() as tx:
+        with ws.workspace.store.write() as tx:
             first, second, third = claims.claimed_rows(tx, 1)
             claims.end_claims(
                 tx, ws.task.name, ws.version, 1, ClaimOutcomes([second], {}, []), now=NOW
             )
         claim_outcomes = ClaimOutcomes([], {first: "x"}, [second, third])
-        with pytest.raises(StateConflictError), ws.store.write() as tx:
+        with pytest.raises(StateConflictError), ws.workspace.store.write() as tx:
             claims.end_claims(tx, ws.task.name, ws.version, 1, claim_outcomes, now=NOW)
     rows = workspace.query("SELECT line, state FROM askrows_asks ORDER BY line")
     assert rows == [(1, "claimed"), (2, "answered"), (3, "claimed")]
