@@ -169,7 +169,7 @@ def _ingest_with_lock(
         batch = ws.workspace.store.query(batches.get_batch, number)
         if batch.state is not BatchState.DOWNLOADED:
             return None
-        return _BatchIngest(ws, batch).run()
+        return _BatchIngest(ws, batch).ingest()
 
 
 def ingest_live_batch(
@@ -208,7 +208,7 @@ def ingest_live_batch(
         default_reason,
         patience_s,
     )
-    ingest.run()
+    ingest.ingest()
     return ingest.row_outcomes
 
 
@@ -261,7 +261,7 @@ class _BatchIngest:
         self.task = self.ws.task
         self._is_live = self.batch.mode is not Mode.BATCH
 
-    def run(self) -> IngestSummary:
+    def ingest(self) -> IngestSummary:
         """Store the outcome of each request, move the batch to ingested, and return its summary.
 
         Each page of claims is a transaction of its own. Open rows with the same input as a row of

@@ -117,7 +117,7 @@ class _LiveRun:
         """
         # A missing key or an engine that cannot start is reported before anything is written.
         self._ws.open_client()
-        asyncio.run(self._run())
+        asyncio.run(self._make_calls())
         if self._throttle.unexpected_error is not None:
             raise self._throttle.unexpected_error
 
@@ -125,7 +125,7 @@ class _LiveRun:
         if failure is not None and not self.result.answered_by_calls:
             self.result.stop_calls(failure)
 
-    async def _run(self) -> None:
+    async def _make_calls(self) -> None:
         """Start calls until the run ends, then close its batches and release their locks.
 
         If this fails, only the locks are released. A signal interrupts the run. `_tick` runs once a
