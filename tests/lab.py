@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from askrows.jobs.cli import main
 from askrows.jobs.commands import ALL_COMMANDS
 from askrows.jobs.variables import MAKE_COMMAND_LINE_VARIABLE
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import settings
 from askrows.pipeline.core.settings import PREFIX, VARIABLES
 from askrows.pipeline.experts import table
@@ -80,7 +80,7 @@ class Workspace:
         for command in commands:
             self.ran(command, **values)
 
-    def open(self) -> AbstractContextManager[WorkspaceSession]:
+    def open(self) -> AbstractContextManager[Run]:
         """Open the workspace for a block, as commands do, and confirm every question."""
         return open_workspace(
             settings.load_settings(self.environ), NullProgress(), confirm=lambda _question: True

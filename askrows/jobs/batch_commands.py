@@ -28,7 +28,7 @@ from askrows.jobs.options import (
 )
 from askrows.pipeline.batch.cancel import MOVE_MODES
 from askrows.pipeline.batch.report import COST_KEYS, report_batches, report_costs
-from askrows.pipeline.batch.session import SyncOptions, WorkspaceSession
+from askrows.pipeline.batch.run import Run, SyncOptions
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.tasks.task_values import AskedRows
@@ -36,7 +36,7 @@ from askrows.pipeline.workflows import batch_steps
 
 
 def batch_submit(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     limit: Limit = None,
     refresh: Refresh = False,
@@ -60,15 +60,15 @@ def batch_submit(
     budget are not sent, and the command then ends with an error.
     """
     sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
-    ws = replace(ws, sync_options=sync_options)
-    ws = ws.copy_with_asked_rows(AskedRows(has_changed=refresh))
+    run = replace(run, sync_options=sync_options)
+    run = run.copy_with_asked_rows(AskedRows(has_changed=refresh))
     if dry:
-        return batch_steps.plan_rows(ws, limit)
-    return batch_steps.submit_rows(ws, limit=limit, pilot=pilot, skip_pilot=skip_pilot)
+        return batch_steps.plan_rows(run, limit)
+    return batch_steps.submit_rows(run, limit=limit, pilot=pilot, skip_pilot=skip_pilot)
 
 
 def batch_poll(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     wait: Annotated[
         bool, Parameter("Wait until all batches are over, instead of checking once.", bool)
@@ -90,12 +90,12 @@ def batch_poll(
     created; `batch-submit` finds out.
     """
     if batch is not None:
-        return batch_steps.replace_held_result(ws, batch)
-    return batch_steps.poll_batches(ws, should_wait=wait)
+        return batch_steps.replace_held_result(run, batch)
+    return batch_steps.poll_batches(run, should_wait=wait)
 
 
 def batch_ingest(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     strict: Strict = False,
     accept: Annotated[
@@ -114,11 +114,11 @@ def batch_ingest(
     it is stored. The message has three ways out: download it again, give it up, or --accept NUMBER,
     which stores its replies in spite of that.
     """
-    return batch_steps.ingest_batches(ws, accepted_number=accept, strict=strict)
+    return batch_steps.ingest_batches(run, accepted_number=accept, strict=strict)
 
 
 def batch_cancel(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     batch: Annotated[int, Parameter("", COUNT)],
 ) -> Report:
@@ -127,11 +127,11 @@ def batch_cancel(
     Prints what happened. If the batch no longer exists at Gemini, it is
     abandoned after confirmation, and its rows are released.
     """
-    return batch_steps.cancel_batch(ws, batch)
+    return batch_steps.cancel_batch(run, batch)
 
 
 def batch_move(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     batch: Annotated[int, Parameter("", COUNT)],
     # Typed as --to.
@@ -157,22 +157,22 @@ def batch_move(
     """
     mode = Mode(target_mode)
     if dry:
-        return batch_steps.plan_move(ws, batch, mode, budget_usd=budget)
-    return batch_steps.move_batch(ws, batch, mode, budget_usd=budget)
+        return batch_steps.plan_move(run, batch, mode, budget_usd=budget)
+    return batch_steps.move_batch(run, batch, mode, budget_usd=budget)
 
 
-def batches(ws: WorkspaceSession) -> Report:
+def batches(run: Run) -> Report:
     """List the batches of all tasks, or only those of --task.
 
     Prints number, task, state, remote name, rows, ended requests, cost (USD), start (UTC), duration
     and the reason why a batch failed or is held (see `batch-ingest`). A tilde marks an estimated
     cost.
     """
-    return report_batches(ws)
+    return report_batches(run)
 
 
 def costs(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     group_key: Annotated[
         str, Parameter("Print a line per day, task, model or batch.", click.Choice(COST_KEYS))
@@ -186,7 +186,7 @@ def costs(
     Gemini may have charged, and "under way" has the requests that still run. Embeddings are not
     counted.
     """
-    report = report_costs(ws, group_key)
+    report = report_costs(run, group_key)
     if not report.figures["rows"]:
-        add_next_step(report, ws)
+        add_next_step(report, run)
     return report

@@ -29,7 +29,7 @@ from askrows.pipeline.core.report import Report, raise_first_error
 from askrows.pipeline.core.settings import BUILT_IN_TASKS, FLAGS, PREFIX, Settings, read_dotenv
 
 if TYPE_CHECKING:
-    from askrows.pipeline.batch.session import WorkspaceSession
+    from askrows.pipeline.batch.run import Run
     from askrows.web.app_state import PageCommand
 
 # Click converts the texts of a form in this context.
@@ -229,14 +229,14 @@ def run_command(entry: Command, options: Mapping[str, Any]) -> Report | None:
         task_name=task_name,
         is_whole_workspace=entry.is_whole_workspace,
         may_span_tasks=entry.may_span_tasks,
-    ) as ws:
-        report: Report | None = entry.function(ws, **all_options)
+    ) as run:
+        report: Report | None = entry.function(run, **all_options)
         if report is not None and (access != "read" or not report.figures):
-            add_next_step(report, ws)
+            add_next_step(report, run)
         return report
 
 
-def add_next_step(report: Report, ws: "WorkspaceSession") -> None:
+def add_next_step(report: Report, run: "Run") -> None:
     """Set the next step of a report to that of the workspace, unless it has one.
 
     Only people read it, so it stays empty with `--json`, and after an error.
@@ -245,7 +245,7 @@ def add_next_step(report: Report, ws: "WorkspaceSession") -> None:
 
     if report.next_step is None and not report.errors and not should_print_json():
         # The command may have recorded another declaration of the task.
-        current_ws = ws.reload_task()
+        current_ws = run.reload_task()
         report.next_step = read_next_command(
             current_ws.workspace, current_ws.task, current_ws.tasks
         )
@@ -297,7 +297,7 @@ def open_configured_workspace(
     task_name: str | None = None,
     is_whole_workspace: bool = False,
     may_span_tasks: bool = False,
-) -> "Iterator[WorkspaceSession]":
+) -> "Iterator[Run]":
     """Open the workspace that the settings name, with one task, for a `with` block.
 
     The task is `task_name`, else TASK=, else the workspace's default task. With the access
@@ -319,7 +319,7 @@ def open_configured_workspace(
               temporary workspace. In an existing workspace it records a user task that is new
               there. Nobody is asked for consent.
         settings: The settings, instead of those of options, environment and `.env`.
-        task_name: The task of the session, whatever TASK= names.
+        task_name: The task of the run, whatever TASK= names.
         is_whole_workspace: The command is about all tasks, so no tables of a task are created. A
             task that the workspace never used is replaced by the first task that it uses.
         may_span_tasks: Whether the first task may be taken if the default is unclear, because no
@@ -351,8 +351,8 @@ def open_configured_workspace(
 
     is_user_task = settings.task not in BUILT_IN_TASKS
     if access == "look" and (task_name or is_user_task):
-        with open_existing_or_temporary_workspace(settings, display) as ws:
-            yield ws
+        with open_existing_or_temporary_workspace(settings, display) as run:
+            yield run
         return
 
     confirm: Callable[[str], bool] = ask_unless_yes
@@ -369,8 +369,8 @@ def open_configured_workspace(
         access=Access(access),
         confirm=confirm,
         is_whole_workspace=is_whole_workspace,
-    ) as ws:
-        yield ws
+    ) as run:
+        yield run
 
 
 def should_print_json() -> bool:
@@ -499,12 +499,12 @@ def _make_page_command(entry: Command) -> "PageCommand":
             return task_name not in BUILT_IN_TASKS
         return access == "write"
 
-    def run(ws: "WorkspaceSession", form: Mapping[str, str]) -> Any:
+    def run(run: "Run", form: Mapping[str, str]) -> Any:
         """Run the command, raise the error that it ends with, or return its JSON document."""
-        report: Report = entry.function(ws, **parse_form(entry, form))
+        report: Report = entry.function(run, **parse_form(entry, form))
         for warning in report.warnings:
-            ws.workspace.display.warn(warning)
-        raise_first_error(report.errors, ws.workspace.display)
+            run.workspace.display.warn(warning)
+        raise_first_error(report.errors, run.workspace.display)
         return report.figures
 
     return PageCommand(

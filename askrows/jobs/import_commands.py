@@ -103,10 +103,10 @@ def import_rows(
 
     import_options = ImportOptions(map_, ReadOptions(sheet, encoding, header), report, dry)
     check_file(file, task_name, import_options, settings.data)
-    with open_configured_workspace("look" if dry else "create", task_name=task_name) as ws:
-        import_report = import_file(ws, file, import_options)
+    with open_configured_workspace("look" if dry else "create", task_name=task_name) as run:
+        import_report = import_file(run, file, import_options)
         if not dry:
-            add_next_step(import_report, ws)
+            add_next_step(import_report, run)
         return import_report
 
 
@@ -129,14 +129,14 @@ def add_expert(
         check_readable(expert, "stored")
     document = sys.stdin.buffer.read() if is_stdin else expert.read_bytes()
 
-    with open_configured_workspace("create", task_name="experts") as ws:
+    with open_configured_workspace("create", task_name="experts") as run:
         report = add_expert_workflow.tag_new_person(
-            ws,
+            run,
             document,
             document_name=str(expert),
             mapping=map_,
         ).to_report()
-        add_next_step(report, ws)
+        add_next_step(report, run)
     return report
 
 
@@ -198,16 +198,16 @@ def ask(
         data=read_settings().data,
     )
 
-    # The workspace may have no session of the question's task yet.
-    with open_configured_workspace("create", task_name="experts") as ws:
+    # The workspace may have no run of the question's task yet.
+    with open_configured_workspace("create", task_name="experts") as run:
         if not name:
             report = ask_workflow.ask_question(
-                ws,
+                run,
                 question,
                 size=n,
                 mode=mode,
                 should_list_refused=refused,
-            ).to_report(ws)
+            ).to_report(run)
             # The same question with a name stores its answers.
             options = {
                 "from": from_,
@@ -222,22 +222,22 @@ def ask(
             if mode == Mode.DECIDE:
                 options["mode"] = mode
             typed_options = {option: typed for option, typed in options.items() if typed}
-            task_name = new_task_files.suggest_task_name(from_, ws.workspace.data)
+            task_name = new_task_files.suggest_task_name(from_, run.workspace.data)
             report.next_step = CommandHint("ask", **typed_options, name=task_name)
             return report
 
         saved_task, agreed_usd = ask_workflow.save_question(
-            ws,
+            run,
             question,
             size=n,
             mode=mode,
             should_list_refused=refused,
         )
-    with open_configured_workspace("write", task_name=name) as ws:
+    with open_configured_workspace("write", task_name=name) as run:
         report = ask_workflow.ask_saved(
-            ws, saved_task, agreed_usd=agreed_usd, size=n, mode=mode
-        ).to_report(ws)
-        add_next_step(report, ws)
+            run, saved_task, agreed_usd=agreed_usd, size=n, mode=mode
+        ).to_report(run)
+        add_next_step(report, run)
         return report
 
 
@@ -274,8 +274,8 @@ def new_task(
         from_, ReadOptions(sheet, encoding, header), source, ColumnChoice(text, key, with_)
     )
     task = ask_workflow.parse_new_task(name, table, data=read_settings().data)
-    with open_configured_workspace("create", task_name="experts") as ws:
-        draft = new_task_files.write_task_file(ws.workspace.data, ws.workspace.store, task)
+    with open_configured_workspace("create", task_name="experts") as run:
+        draft = new_task_files.write_task_file(run.workspace.data, run.workspace.store, task)
 
     return Report(
         draft.document,

@@ -41,7 +41,7 @@ from askrows.jobs.options import (
 )
 from askrows.jobs.output import Terminal, log_times, print_line
 from askrows.jobs.variables import is_option_typed, read_settings, read_typed_settings
-from askrows.pipeline.batch.session import SyncOptions, WorkspaceSession
+from askrows.pipeline.batch.run import Run, SyncOptions
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import (
@@ -170,13 +170,13 @@ def work(
         log_times()
 
     worker = None if concurrency is None else _make_worker(settings, units, concurrency)
-    with open_configured_workspace("write", is_whole_workspace=True) as ws:
+    with open_configured_workspace("write", is_whole_workspace=True) as run:
         if worker is not None:
-            worker.ensure_job_tables(ws)
-        task_names = [task.subject for task in ws.tasks]
+            worker.ensure_job_tables(run)
+        task_names = [task.subject for task in run.tasks]
         location = {
-            "workspace": str(ws.workspace.data.absolute()),
-            "database": ws.workspace.store.display_name,
+            "workspace": str(run.workspace.data.absolute()),
+            "database": run.workspace.store.display_name,
         }
     if worker is not None and port is not None:
         health_socket = listen_on_port("work", host or LOOPBACK, port, concurrency=concurrency)
@@ -260,21 +260,19 @@ def _make_worker(settings: Settings, units: Collection[str], concurrency: int) -
 
 
 @contextmanager
-def _open_task(
-    task_name: str, *, sync_options: SyncOptions, refresh: bool
-) -> Iterator[WorkspaceSession]:
-    """Open the workspace for writing, with a task as the session's task, for a `with` block.
+def _open_task(task_name: str, *, sync_options: SyncOptions, refresh: bool) -> Iterator[Run]:
+    """Open the workspace for writing, with a task as the run's task, for a `with` block.
 
     Any cost is agreed to with `--yes`, otherwise no cost.
 
     Args:
-        task_name: The session's task.
+        task_name: The run's task.
         sync_options: How the declaration and the rows of the task are read.
         refresh: Also ask answered rows that changed.
     """
-    with open_configured_workspace("write", task_name=task_name) as ws:
+    with open_configured_workspace("write", task_name=task_name) as run:
         agreed_usd = math.inf if has_yes_option() else None
-        asking_ws = replace(ws, sync_options=sync_options, agreed_usd=agreed_usd)
+        asking_ws = replace(run, sync_options=sync_options, agreed_usd=agreed_usd)
         yield asking_ws.copy_with_asked_rows(AskedRows(has_changed=refresh))
 
 
@@ -285,7 +283,7 @@ def _print_pass(report: Report) -> None:
         print_line(report.title)
 
 
-def verify_gemini(ws: WorkspaceSession) -> Report:
+def verify_gemini(run: Run) -> Report:
     """Test the key and the API with 21 invented rows, for about a cent.
 
     Asks by batch and live, embeds each row, and deletes its data afterwards. Asks for confirmation
@@ -294,10 +292,10 @@ def verify_gemini(ws: WorkspaceSession) -> Report:
     It measures after how many seconds a new batch is in Gemini's list of batches. Later commands
     wait that long before they conclude that a batch was not created.
     """
-    return verify.verify_gemini(ws)
+    return verify.verify_gemini(run)
 
 
-def backup(ws: WorkspaceSession, *, target: Annotated[Path, Parameter("", PATH)]) -> Report:
+def backup(run: Run, *, target: Annotated[Path, Parameter("", PATH)]) -> Report:
     """Copy the workspace into the new folder TO; other commands may run meanwhile.
 
     Copies the database, the request and result files of batches, reports and vectors, and checks
@@ -305,7 +303,7 @@ def backup(ws: WorkspaceSession, *, target: Annotated[Path, Parameter("", PATH)]
 
     For PostgreSQL it prints the commands to type instead.
     """
-    return workspace_backup.back_up_workspace(ws.workspace, ws.service, target)
+    return workspace_backup.back_up_workspace(run.workspace, run.service, target)
 
 
 def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> Report:
@@ -323,7 +321,7 @@ def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> Report:
 
 
 def forget(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     expert: Experts = (),
     row: RowKey = None,
@@ -354,7 +352,7 @@ def forget(
     name_count = [bool(expert), row is not None, file is not None].count(True)
     # A task of the environment or of .env is not deleted by a bare `forget`.
     if not name_count and read_typed_settings(["task"]):
-        return row_erasure.forget_task(ws)
+        return row_erasure.forget_task(run)
     if name_count != 1:
         raise InputError(
             f"forget needs one of {OptionHint('expert')}, {OptionHint('file')}, "
@@ -364,13 +362,13 @@ def forget(
 
     names = split_names(",".join(expert))
     if file is not None:
-        names = row_erasure.read_names(ws.workspace.store, ws.task, file)
+        names = row_erasure.read_names(run.workspace.store, run.task, file)
     elif row is not None:
         names = [row]
-    return row_erasure.forget_rows(ws, names)
+    return row_erasure.forget_rows(run, names)
 
 
-def doctor(ws: WorkspaceSession) -> Report:
+def doctor(run: Run) -> Report:
     """Check all stored data and the backend; change nothing.
 
     For each problem it prints why it matters and which command repairs it.
@@ -378,10 +376,10 @@ def doctor(ws: WorkspaceSession) -> Report:
     Exit code 0: no problem, or only notices. 3: the key is refused. 4: the backend does not answer.
     5: stored data contradict each other.
     """
-    return workspace_check.check_workspace(ws.workspace, ws.service, ws.task, ws.tasks)
+    return workspace_check.check_workspace(run.workspace, run.service, run.task, run.tasks)
 
 
-def clean(ws: WorkspaceSession, *, dry: Dry = False) -> Report:
+def clean(run: Run, *, dry: Dry = False) -> Report:
     """Delete files, builds, reports and vectors that nothing needs.
 
     If they are older than ASKROWS_KEEP_DAYS, it deletes the request, result and lock files of
@@ -391,11 +389,11 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> Report:
     Rows, answers, counts and cost of all batches, hashes of their lines, and the build of the index
     that searches use stay. Prints the numbers of deleted files, or that nothing is old enough.
     """
-    return file_cleanup.clean_workspace(ws.workspace, ws.tasks, dry=dry)
+    return file_cleanup.clean_workspace(run.workspace, run.tasks, dry=dry)
 
 
 def remove_tables(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     give_up: Annotated[
         bool,
@@ -411,17 +409,17 @@ def remove_tables(
     workspace stays.
     """
     return table_removal.remove_askrows_tables(
-        ws.workspace.store, confirm=ws.workspace.confirm, should_abandon_batches=give_up
+        run.workspace.store, confirm=run.workspace.confirm, should_abandon_batches=give_up
     )
 
 
-def versions(ws: WorkspaceSession) -> Report:
+def versions(run: Run) -> Report:
     """List all versions of answers with their rows, dates and cost (USD).
 
     Includes versions without answers yet, and versions that other programs wrote into the tables.
     Lists all tasks, or only TASK if it is set.
     """
-    return answer_versions.report_versions(ws.workspace, ws.task, ws.tasks)
+    return answer_versions.report_versions(run.workspace, run.task, run.tasks)
 
 
 def rollback(*, answer_version: Annotated[str, Parameter("", VERSION)]) -> Report:
@@ -438,13 +436,13 @@ def rollback(*, answer_version: Annotated[str, Parameter("", VERSION)]) -> Repor
     # BACKEND=gemini may be set already, although the workspace still uses the local engine.
     settings = replace(read_settings(), backend=None)
     # The version names its task.
-    with open_configured_workspace("write", settings=settings, may_span_tasks=True) as ws:
-        report = answer_versions.delete_version_answers(ws, answer_version)
-        add_next_step(report, ws)
+    with open_configured_workspace("write", settings=settings, may_span_tasks=True) as run:
+        report = answer_versions.delete_version_answers(run, answer_version)
+        add_next_step(report, run)
         return report
 
 
-def qc(ws: WorkspaceSession, *, answer_version: Version = None) -> Report:
+def qc(run: Run, *, answer_version: Version = None) -> Report:
     """Measure the answers of a task against its gates, and write a report into DATA/reports.
 
     A gate is a bound on a quality figure. Exit code 6 if a gate fails.
@@ -454,20 +452,20 @@ def qc(ws: WorkspaceSession, *, answer_version: Version = None) -> Report:
     A report contains samples of the database: protect it like the database.
     """
     return evaluate.report_quality(
-        ws.workspace, ws.service, ws.task, tasks=ws.tasks, version=answer_version
+        run.workspace, run.service, run.task, tasks=run.tasks, version=answer_version
     )
 
 
-def parked(ws: WorkspaceSession) -> Report:
+def parked(run: Run) -> Report:
     """List the parked rows of TASK, which are not asked again, with the reason and the time.
 
     `unpark` releases them.
     """
-    return listed_rows.report_parked_rows(ws.workspace, ws.task)
+    return listed_rows.report_parked_rows(run.workspace, run.task)
 
 
 def unpark(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     row: RowKey = None,
     all_: Annotated[bool, Parameter("Release all parked rows.")] = False,
@@ -479,4 +477,4 @@ def unpark(
 
     Rows that `forget` is deleting stay parked.
     """
-    return listed_rows.unpark_rows(ws.workspace, ws.task, name=row, all_rows=all_)
+    return listed_rows.unpark_rows(run.workspace, run.task, name=row, all_rows=all_)

@@ -32,7 +32,7 @@ from askrows.jobs.options import (
     check_exclusive,
 )
 from askrows.jobs.output import show_changing_lines, system_user
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.declaration import ReadOptions
 from askrows.pipeline.core.errors import InputError
@@ -58,7 +58,7 @@ Editor = Annotated[
 
 
 def status(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     exact: Annotated[
         bool,
@@ -81,12 +81,12 @@ def status(
     if watch:
         check_exclusive("nothing was shown", watch=watch, json=should_print_json() or None)
         with show_changing_lines() as show_lines:
-            watch_runs(ws.workspace, ws.task, ws.tasks, show_lines=show_lines)
-    return report_status(ws.workspace, ws.task, ws.tasks, exact=exact)
+            watch_runs(run.workspace, run.task, run.tasks, show_lines=show_lines)
+    return report_status(run.workspace, run.task, run.tasks, exact=exact)
 
 
 def items(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     find: Annotated[tuple[str, ...], Parameter("Words that a row must contain.", TEXT)] = (),
     state: Annotated[
@@ -140,22 +140,22 @@ def items(
     )
     if target is not None:
         return listed_rows.write_rows(
-            ws.workspace,
-            ws.task,
+            run.workspace,
+            run.task,
             target,
             options._replace(limit=limit, after=None),
             overwrite=overwrite,
         ).to_report()
     if counts:
         return listed_rows.count_rows(
-            ws.workspace.store, ws.task, row_filter, within_s=None
+            run.workspace.store, run.task, row_filter, within_s=None
         ).to_report()
-    page = listed_rows.read_page(ws.workspace.store, ws.task, options)
+    page = listed_rows.read_page(run.workspace.store, run.task, options)
     return page.to_report(has_chosen_columns=columns is not None)
 
 
 def show(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     expert: Expert = None,
     row: RowKey = None,
@@ -174,13 +174,13 @@ def show(
     """
     if expert is None and row is None:
         return listed_rows.report_newest_requests(
-            ws.workspace, ws.task, ws.tasks, limit=n, all_tasks=all_, raw=raw
+            run.workspace, run.task, run.tasks, limit=n, all_tasks=all_, raw=raw
         )
-    return listed_rows.report_row(ws.workspace, ws.task, row or expert or "", raw=raw)
+    return listed_rows.report_row(run.workspace, run.task, row or expert or "", raw=raw)
 
 
 def export(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     target: Annotated[Path, Parameter("", STREAM)],
     format_: Annotated[
@@ -230,8 +230,8 @@ def export(
 
     options = ExportOptions(answer_version or None, cost, gone=gone, format_=format_, raw=raw)
     report = row_export.export_answers(
-        ws.workspace,
-        ws.task,
+        run.workspace,
+        run.task,
         path,
         options=options,
         overwrite=overwrite,
@@ -243,7 +243,7 @@ def export(
 
 
 def tags(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     k: Annotated[int, Parameter("Show this many tags.", COUNT, metavar="TAGS")] = 20,
     find: Annotated[str, Parameter("Only tags that contain this text.")] = "",
@@ -267,17 +267,17 @@ def tags(
     if merge is not None:
         rules = expert_tags.parse_merges(merge)
         return expert_tags.merge_tags(
-            ws.workspace.store, rules, editor_name, merged_at=ws.workspace.now()
+            run.workspace.store, rules, editor_name, merged_at=run.workspace.now()
         )
     if undo is not None:
         return expert_tags.undo_merge(
-            ws.workspace.store, undo, editor_name, undone_at=ws.workspace.now()
+            run.workspace.store, undo, editor_name, undone_at=run.workspace.now()
         )
-    return expert_tags.report_tags(ws.workspace.store, search_text=find, max_tags=k)
+    return expert_tags.report_tags(run.workspace.store, search_text=find, max_tags=k)
 
 
 def correct(
-    ws: WorkspaceSession,
+    run: Run,
     row: Annotated[str | None, Parameter("Key of the row, or username.", TEXT)] = None,
     *,
     set_: Annotated[
@@ -327,10 +327,10 @@ def correct(
     if file is not None:
         read_options = ReadOptions(sheet, encoding, header)
         return correct_rows.correct_by_file(
-            ws, file, options=read_options, editor_name=editor_name, is_dry=dry
+            run, file, options=read_options, editor_name=editor_name, is_dry=dry
         )
     if row is None and set_ is None and reviewed is None and undo is None:
-        return correct_rows.report_corrections(ws)
+        return correct_rows.report_corrections(run)
     if row is None:
         raise InputError(
             f"{OptionHint('row')} or {OptionHint('file')} is missing; nothing was changed"
@@ -339,24 +339,24 @@ def correct(
     # An edit is either a number to undo, or the new values.
     change: Document | int | None = undo
     if set_ is not None:
-        change = corrections.parse_typed_fields(ws.task, set_)
-    return correct_rows.correct_row(ws, row, change, is_reviewed=reviewed, editor_name=editor_name)
+        change = corrections.parse_typed_fields(run.task, set_)
+    return correct_rows.correct_row(run, row, change, is_reviewed=reviewed, editor_name=editor_name)
 
 
-def score(ws: WorkspaceSession) -> Report:
+def score(run: Run) -> Report:
     """Compute the scores of people again from their stored data.
 
     A score, 0 to 100, says how complete a person is: bio, tags, profile address, job title, hourly
     rate. Only scores that differ from the stored scores are written. Another task is refused,
     because its rows have no scores.
     """
-    if ws.task.subject != EXPERTS:
+    if run.task.subject != EXPERTS:
         raise InputError(
-            f"rows of {ws.task.subject} have no scores; nothing was changed",
+            f"rows of {run.task.subject} have no scores; nothing was changed",
             hint=f"`{CommandHint('score', task=EXPERTS)}` is about people",
         )
-    with ws.workspace.store.write() as tx:
+    with run.workspace.store.write() as tx:
         changed = people_table.refresh_scores(tx)
-        total = ws.task.select_task_rows(tx).count_rows(tx)
+        total = run.task.select_task_rows(tx).count_rows(tx)
     title = f"{plural(total, 'score')} checked, {changed:,} changed"
     return Report({"total": total, "changed": changed}, title)

@@ -11,7 +11,7 @@ import click
 
 from askrows.jobs.options import TEXT, NumberParam, Parameter, Tag, WhereCondition
 from askrows.jobs.variables import read_typed_settings
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.ranking import RankMode
@@ -21,7 +21,7 @@ from askrows.pipeline.index.search import make_search_options, report_search
 
 
 def index(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     rollback: Annotated[bool, Parameter("Put the previous build back in service.")] = False,
     worse_ok: Annotated[
@@ -35,17 +35,19 @@ def index(
     Searches continue meanwhile. --rollback builds nothing, and puts the previous build back.
     """
     # The first index of a task marks the task as indexed.
-    ws = ws.prepare_task_index()
+    run = run.prepare_task_index()
     report = (
-        build.roll_back_index(ws.workspace, ws.task)
+        build.roll_back_index(run.workspace, run.task)
         if rollback
-        else build.build_index(ws.workspace, ws.service, ws.task, worse_ok=worse_ok)
+        else build.build_index(run.workspace, run.service, run.task, worse_ok=worse_ok)
     )
-    return report.to_report(ws.workspace, ws.task, read_typed_settings(("embedding_model", "dim")))
+    return report.to_report(
+        run.workspace, run.task, read_typed_settings(("embedding_model", "dim"))
+    )
 
 
 def search(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     q: Annotated[str, Parameter("Question in plain words.", metavar="[QUESTION]")] = "",
     k: Annotated[
@@ -81,8 +83,8 @@ def search(
     if not q and not like:
         raise InputError(
             "there is no question",
-            hint=f"`{ws.task.nouns.command('search', q='who knows water law')}`",
+            hint=f"`{run.task.nouns.command('search', q='who knows water law')}`",
         )
 
     options = make_search_options(k, rank=rank, tag=tag, where=where)
-    return report_search(ws.workspace, ws.service, ws.task, q, options, similar_name=like)
+    return report_search(run.workspace, run.service, run.task, q, options, similar_name=like)

@@ -32,14 +32,14 @@ from askrows.jobs.options import (
     WhereCondition,
 )
 from askrows.jobs.output import system_user
-from askrows.pipeline.batch.session import SyncOptions, WorkspaceSession
+from askrows.pipeline.batch.run import Run, SyncOptions
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.run import pilot_run
 from askrows.pipeline.workflows import tag as tag_workflow
 
 
 def tag(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     mode: Annotated[
         str,
@@ -98,7 +98,7 @@ def tag(
     answers are stored in any case.
     """
     sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
-    ws = replace(ws, sync_options=sync_options)
+    run = replace(run, sync_options=sync_options)
     options = tag_workflow.TagOptions(
         mode=mode,
         limit=limit,
@@ -115,14 +115,14 @@ def tag(
         needs_pilot=needs_pilot,
     )
     if again is False:
-        return tag_workflow.take_marks_back(ws, options)
+        return tag_workflow.take_marks_back(run, options)
     if dry:
-        return tag_workflow.estimate_rows(ws, options).to_report(ws.task.nouns)
-    return tag_workflow.tag_rows(ws, options).to_report(ws, strict=strict)
+        return tag_workflow.estimate_rows(run, options).to_report(run.task.nouns)
+    return tag_workflow.tag_rows(run, options).to_report(run, strict=strict)
 
 
 def passages_pilot(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     n: Annotated[
         int | None,
@@ -137,5 +137,5 @@ def passages_pilot(
 
     After a kill, the same command continues.
     """
-    ws.announce_placeholders()
-    return pilot_run.run_pilot(ws, size=n, seed=seed).to_report(ws, strict=True)
+    run.announce_placeholders()
+    return pilot_run.run_pilot(run, size=n, seed=seed).to_report(run, strict=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from askrows.jobs.options import COUNT, PATH, TEXT, VERSION, Parameter, Seed, SingleRowMode
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report
@@ -20,7 +20,7 @@ DEFAULT_LABELLED_ROWS = 20
 
 
 def try_(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     n: Annotated[
         int | None,
@@ -52,17 +52,17 @@ def try_(
     # A few rows show a request; a share of right answers needs more.
     default_size = DEFAULT_LABELLED_ROWS if labelled else try_out.DEFAULT_ROW_COUNT
     return try_out.try_task(
-        ws,
+        run,
         n or default_size,
         row,
         seed,
         mode=mode,
         labelled=labelled,
-    ).to_report(ws, mode=mode)
+    ).to_report(run, mode=mode)
 
 
 def evaluate(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     queries: Annotated[Path | None, Parameter("", PATH)] = None,
     qrels: Annotated[Path | None, Parameter("", PATH)] = None,
@@ -89,11 +89,11 @@ def evaluate(
     """
     # With judged questions the command measures the search.
     if queries is not None and qrels is not None and a is None and b is None:
-        return report_search_quality(ws.workspace, ws.service, ws.task, queries, qrels)
+        return report_search_quality(run.workspace, run.service, run.task, queries, qrels)
     if queries is not None or qrels is not None:
         raise InputError(
             f"a search is measured by {OptionHint('queries')} and {OptionHint('qrels')}, answers "
             f"are measured by {OptionHint('a')} and {OptionHint('b')}; nothing was measured"
         )
 
-    return labelled_rows.report_accuracy(ws, (a, b))
+    return labelled_rows.report_accuracy(run, (a, b))

@@ -14,7 +14,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.progress import NoProgress, Progress
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import join_first
@@ -60,7 +60,7 @@ class PageCommand:
     # Takes a form and a task name. Returns whether the workspace must be opened for writing.
     needs_write_access: Callable[[Mapping[str, str], str], bool]
     # Takes an open workspace and a form. Runs the command and returns its JSON document.
-    run: Callable[[WorkspaceSession, Mapping[str, str]], Any]
+    run: Callable[[Run, Mapping[str, str]], Any]
 
 
 @dataclass
@@ -95,7 +95,7 @@ class AppState:
         display: Progress | None = None,
         *,
         call_limit_s: float | None = None,
-    ) -> contextlib.AbstractContextManager[WorkspaceSession]:
+    ) -> contextlib.AbstractContextManager[Run]:
         """Return a context manager that opens the workspace for reading.
 
         Args:
@@ -112,7 +112,7 @@ class AppState:
         self,
         task: str | None = None,
         display: Progress | None = None,
-    ) -> contextlib.AbstractContextManager[WorkspaceSession]:
+    ) -> contextlib.AbstractContextManager[Run]:
         """Return a context manager that opens the workspace for writing.
 
         Args:
@@ -172,8 +172,8 @@ class AppState:
         """
         needs_write = page_command.needs_write_access(form, task or self.settings_for(task).task)
         access = WorkspaceAccess.WRITE if needs_write else WorkspaceAccess.READ
-        with self._open_workspace(task, access, display) as ws:
-            return page_command.run(replace(ws, agreed_usd=cost), form)
+        with self._open_workspace(task, access, display) as run:
+            return page_command.run(replace(run, agreed_usd=cost), form)
 
     def create_missing_workspace(self, display: Progress) -> None:
         """Create a workspace if the data folder is missing or empty, as an import would.
@@ -194,17 +194,17 @@ class AppState:
         display: Progress | None = None,
         *,
         call_limit_s: float | None = None,
-    ) -> Iterator[WorkspaceSession]:
+    ) -> Iterator[Run]:
         """Open the workspace for the length of a block, with `task` or the default task.
 
         A request can name only tasks that the workspace has recorded; no task file is searched. The
-        session ends its work early when its stop event is set. This is `display.stop_event` if
+        run ends its work early when its stop event is set. This is `display.stop_event` if
         `display` is background work, else `self.stop_event`.
 
         Args:
             task: The task; None or "" for the default task, or for the first used task if the
                 default task was never used.
-            access: Whether the session may only read, or also write.
+            access: Whether the run may only read, or also write.
             display: Receives messages and progress.
             call_limit_s: If set, a call to Gemini ends after so many seconds and is not repeated.
 
@@ -219,18 +219,18 @@ class AppState:
             call_timeout_s = min(call_limit_s, settings.call_timeout)
             settings = replace(settings, call_timeout=call_timeout_s, retry_for=0.0)
         progress = display or NoProgress()
-        with open_workspace(settings, progress, access=access, is_whole_workspace=not task) as ws:
+        with open_workspace(settings, progress, access=access, is_whole_workspace=not task) as run:
             stop_event = self.stop_event
             if isinstance(display, BackgroundJob):
                 stop_event = display.stop_event
-            yield replace(ws, stop_event=stop_event)
+            yield replace(run, stop_event=stop_event)
 
     @contextlib.contextmanager
-    def _open_people(self) -> Iterator[WorkspaceSession]:
+    def _open_people(self) -> Iterator[Run]:
         """Open the workspace to tag people; refused without people, so that no table is made."""
         self.require_task(PEOPLE_TASK)
-        with self.open_to_write(PEOPLE_TASK) as ws:
-            yield ws
+        with self.open_to_write(PEOPLE_TASK) as run:
+            yield run
 
     def require_task(self, task: str) -> None:
         """Raise if the workspace has no such task; opening it by that name would create it.
@@ -239,8 +239,8 @@ class AppState:
             RequestRefusedError: 404, the workspace has no such task.
         """
         if not self.has_task(task):
-            with self.open_to_read() as ws:
-                task_names = join_first([known_task.subject for known_task in ws.tasks])
+            with self.open_to_read() as run:
+                task_names = join_first([known_task.subject for known_task in run.tasks])
             raise RequestRefusedError(
                 404,
                 f"there is no task {task!r}",
@@ -249,8 +249,8 @@ class AppState:
 
     def has_task(self, name: str) -> bool:
         """Return whether the workspace has a task of this name."""
-        with self.open_to_read() as ws:
-            return any(task.subject == name for task in ws.tasks)
+        with self.open_to_read() as run:
+            return any(task.subject == name for task in run.tasks)
 
     async def save_person(self, body: bytes) -> add_expert.AddedExpert:
         """Save the person in a JSON body, untagged. People are saved one after another.
@@ -277,9 +277,9 @@ class AppState:
             self.save_lock.release()
 
     def _save_person(self, body: bytes) -> add_expert.AddedExpert:
-        with self.open_to_write(PEOPLE_TASK) as ws:
+        with self.open_to_write(PEOPLE_TASK) as run:
             return add_expert.store_person(
-                ws,
+                run,
                 body,
                 document_name="the body",
                 reason=DUE_REASON,

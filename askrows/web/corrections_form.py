@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.answer_fields import AnswerField
 from askrows.pipeline.core.errors import ChangedMeanwhileError, InputError
 from askrows.pipeline.core.quotes import MISSING_QUOTE_REASON
@@ -123,7 +123,7 @@ def list_choices(editor: FieldEditor) -> list[QuickChoice]:
 
 
 def submit_correction(
-    ws: WorkspaceSession,
+    run: Run,
     key: str,
     form: Mapping[str, str],
     editor_name: str,
@@ -142,7 +142,7 @@ def submit_correction(
     field_name = form.get("field", "")
     texts = nest_texts(form)
     try:
-        return _apply_correction_or_review(ws, key, form, texts, editor_name)
+        return _apply_correction_or_review(run, key, form, texts, editor_name)
     except ChangedMeanwhileError as error:
         message = "This answer was changed meanwhile"
         if error.now["edits"]:
@@ -162,7 +162,7 @@ def submit_correction(
 
 
 def _apply_correction_or_review(
-    ws: WorkspaceSession,
+    run: Run,
     key: str,
     form: Mapping[str, str],
     texts: Texts,
@@ -184,8 +184,8 @@ def _apply_correction_or_review(
 
     if form.get("act") in REVIEW_MESSAGES:
         corrections.mark_answer_reviewed(
-            ws.workspace,
-            ws.task,
+            run.workspace,
+            run.task,
             key,
             editor_name=editor_name,
             expected_state=form.get("state"),
@@ -199,12 +199,12 @@ def _apply_correction_or_review(
     if edit_number.isdecimal() and len(edit_number) <= MAX_NUMBER_DIGITS:
         change = int(edit_number)
     else:
-        fields = {field.name: field for field in ws.task.answer_fields}
+        fields = {field.name: field for field in run.task.answer_fields}
         change = {field_name: parse_texts(fields.get(field_name, AnswerField()), texts)}
 
     report = corrections.correct_answer(
-        ws.workspace,
-        ws.task,
+        run.workspace,
+        run.task,
         key,
         corrections.Correction(change, editor_name),
         expected_state=form.get("state"),

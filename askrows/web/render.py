@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.quotes import MAX_EXACT_FLOAT, format_likeness, is_quotation
 from askrows.pipeline.core.states import describe_reason
 from askrows.pipeline.core.text import format_probability, join_first
@@ -137,7 +137,7 @@ PageState = Annotated[AppState, Depends(_get_app_state)]
 def render_page(
     app_state: AppState,
     template: str,
-    ws: WorkspaceSession,
+    run: Run,
     section: str = "",
     **values: Any,
 ) -> HTMLResponse:
@@ -146,59 +146,59 @@ def render_page(
     Args:
         app_state: The state of the page; decides whether the template shows commands.
         template: Path of the template.
-        ws: The workspace, opened with the task.
+        run: The run, opened with the task.
         section: The navigation entry to highlight, a key of SECTION_PATHS, or empty.
         values: Further variables of the template.
     """
-    task = ws.workspace.settings.task
-    used_tasks = find_used_tasks(ws)
+    task = run.workspace.settings.task
+    used_tasks = find_used_tasks(run)
     # Without a table, no page is about people, whom the workspace does not have.
     task_query = ""
     drop_task = NEW_TASK
     if used_tasks:
         task_query = f"?task={quote(task)}"
-        drop_task = find_drop_task(ws, task)
+        drop_task = find_drop_task(run, task)
     frame = {
         "task": task,
-        "task_nouns": ws.task.nouns,
+        "task_nouns": run.task.nouns,
         "drop_task": drop_task,
-        "backend": ws.workspace.backend,
+        "backend": run.workspace.backend,
         "section": section,
         "sections": [
             (name, f"{path}{task_query}")
             for name, path in SECTION_PATHS.items()
-            if name != "search" or ws.task.index is not None
+            if name != "search" or run.task.index is not None
         ],
         "task_query": task_query,
         # A shipped task is listed once it has rows.
         "tasks": [
             (other.subject, task_title(other))
-            for other in ws.tasks
+            for other in run.tasks
             if used_tasks and other.subject in used_tasks | {task}
         ],
-        "task_title": task_title(ws.task),
-        "has_question": ws.task.user_file is not None and ws.task.user_file.path is not None,
+        "task_title": task_title(run.task),
+        "has_question": run.task.user_file is not None and run.task.user_file.path is not None,
     }
     return _render(app_state, template, {**frame, **values})
 
 
-def find_used_tasks(ws: WorkspaceSession) -> set[str]:
+def find_used_tasks(run: Run) -> set[str]:
     """Return the names of the tasks of users, and of the shipped tasks that have rows."""
-    with ws.workspace.store.read() as tx:
+    with run.workspace.store.read() as tx:
         return {
             task.subject
-            for task in ws.tasks
+            for task in run.tasks
             if task.user_file or task.select_task_rows(tx).has_rows(tx)
         }
 
 
-def find_drop_task(ws: WorkspaceSession, task: str) -> str:
+def find_drop_task(run: Run, task: str) -> str:
     """Return the task that a file is for if it is dropped on the page of a task.
 
     It is the task itself if a file can replace or extend its rows, else NEW_TASK.
     """
-    is_replaceable = ws.task.subject == task and not find_replacement_obstacle(
-        ws.task, ws.workspace.data
+    is_replaceable = run.task.subject == task and not find_replacement_obstacle(
+        run.task, run.workspace.data
     )
     return task if is_replaceable or task in FILE_TASKS else NEW_TASK
 

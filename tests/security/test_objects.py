@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import askrows
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.redact import Secret
 from askrows.pipeline.core.settings import load_settings
 from askrows.pipeline.gemini.client import Client
@@ -129,7 +129,7 @@ def test_objects_of_an_open_workspace_show_no_key(workspace: Workspace) -> None:
     with workspace.open() as ws:
         _check_secrets(ws)
         assert ws.client.list_batches() is not None
-        assert {WorkspaceSession, Client, Store} <= _check_secrets(ws)
+        assert {Run, Client, Store} <= _check_secrets(ws)
     with Page(workspace) as page:
         _check_secrets(page.desk)
 

@@ -1,6 +1,6 @@
 """The steps of a batch, one module for each step.
 
-- `session` is what a command that asks has: the open workspace, the service, the task in use, the
+- `run` is what a command that asks has: the open workspace, the service, the task in use, the
   mode, and what may be spent.
 - `budget` is the only module that knows what budgets, and the quota of queued tokens, have left.
 - `batch_plan` selects requests within the budget, and estimates batches before they are written.

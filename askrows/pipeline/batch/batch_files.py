@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from askrows.pipeline.batch.budget import quota_day
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import (
@@ -224,7 +224,7 @@ def _make_write_error(path: Path, error: OSError) -> ConfigurationError:
     )
 
 
-def store_calls_of_dead_process(ws: WorkspaceSession, batch: BatchRow) -> None:
+def store_calls_of_dead_process(run: Run, batch: BatchRow) -> None:
     """Store the total number of calls that a dead process made for a batch; delete its calls file.
 
     The size of the calls file is the number of calls that may have been paid for. It replaces the
@@ -233,11 +233,11 @@ def store_calls_of_dead_process(ws: WorkspaceSession, batch: BatchRow) -> None:
     day that is stored with the batch, or else of the day on which the batch began. The caller has
     the lock of the batch.
     """
-    path = part_path(ws.workspace.data, batch.number).with_suffix(CALLS_SUFFIX)
+    path = part_path(run.workspace.data, batch.number).with_suffix(CALLS_SUFFIX)
     calls = path.stat().st_size if path.exists() else batch.calls
     if calls != batch.calls:
-        day = batch.day or quota_day(batch.submitted_at or ws.workspace.now()).isoformat()
-        with ws.workspace.store.write() as tx:
+        day = batch.day or quota_day(batch.submitted_at or run.workspace.now()).isoformat()
+        with run.workspace.store.write() as tx:
             batches.update_batch_columns(tx, batch.number, day=day, calls=calls)
     # The number is committed, so it is safe from a kill between this and the seal.
     path.unlink(missing_ok=True)
@@ -288,9 +288,7 @@ def seal_replies(
             files.rename_sealed(draft, sealed_path)
 
 
-def store_trial_outcomes(
-    ws: WorkspaceSession, number: int, *, patience_s: float | None = None
-) -> None:
+def store_trial_outcomes(run: Run, number: int, *, patience_s: float | None = None) -> None:
     """Store the outcome counts and the cost of a trial, and delete its request and reply files.
 
     A trial tests a prompt: its answers are not stored. The batch moves from asking to ingested.
@@ -305,13 +303,13 @@ def store_trial_outcomes(
         UnavailableError: Another process wrote to the database for the whole time. Nothing was
             stored, and no file was deleted.
     """
-    replies_path = part_path(ws.workspace.data, number)
-    trial = ws.workspace.store.query(batches.get_batch, number)
-    provenance = make_provenance(trial, settings=ws.workspace.settings)
+    replies_path = part_path(run.workspace.data, number)
+    trial = run.workspace.store.query(batches.get_batch, number)
+    provenance = make_provenance(trial, settings=run.workspace.settings)
     # Without the file of its task, the replies to a dead trial count at their estimate.
     parse_response: ResponseParser = responses.parse_response
     with contextlib.suppress(AskrowsError):
-        parse_response = choose_response_parser(ws.find_task(trial.task), provenance.model)
+        parse_response = choose_response_parser(run.find_task(trial.task), provenance.model)
     replies = []
     if replies_path.exists():
         _cut_to_whole_lines(replies_path)
@@ -320,13 +318,13 @@ def store_trial_outcomes(
             for _, line in files.read_lines(replies_path)
         ]
 
-    now = ws.workspace.now()
-    with ws.workspace.store.write(patience_s=patience_s) as tx:
+    now = run.workspace.now()
+    with run.workspace.store.write(patience_s=patience_s) as tx:
         trial = batches.get_batch(tx, number)
         if trial.state is BatchState.ASKING:
             account = _make_account(trial, replies, provenance, now)
             batches.record_ingested(tx, trial, now=now, **account)
-    _remove_files(ws.workspace.data, trial)
+    _remove_files(run.workspace.data, trial)
 
 
 def _make_account(
@@ -411,7 +409,7 @@ def find_dead_batches(store: Store, locks: Locks) -> list[BatchRow]:
     return [batch for batch in asked_batches if locks.is_free(lock_of(batch.number))]
 
 
-def seal_dead_batches(ws: WorkspaceSession) -> None:
+def seal_dead_batches(run: Run) -> None:
     """End the live batches of all tasks whose process is dead.
 
     Their lock is free, because a process has the lock of its live batch until it ends.
@@ -423,27 +421,29 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
     The files of trials are deleted. Such files are also deleted if an earlier process ended the
     trial but died before it deleted them. A batch that another process locks meanwhile is skipped.
     """
-    for batch in find_dead_batches(ws.workspace.store, ws.workspace.locks):
+    for batch in find_dead_batches(run.workspace.store, run.workspace.locks):
         with (
             contextlib.suppress(StateConflictError),
-            ws.workspace.locks.try_lock(lock_of(batch.number)) as lock,
+            run.workspace.locks.try_lock(lock_of(batch.number)) as lock,
         ):
             if lock is None:
                 continue
-            store_calls_of_dead_process(ws, batch)
+            store_calls_of_dead_process(run, batch)
             if batch.mode is Mode.TRIAL:
-                store_trial_outcomes(ws, batch.number)
+                store_trial_outcomes(run, batch.number)
             else:
-                seal_replies(ws.workspace.data, ws.workspace.store, ws.workspace.now, batch.number)
+                seal_replies(
+                    run.workspace.data, run.workspace.store, run.workspace.now, batch.number
+                )
 
     leftover_names = {
-        path.name for path in (ws.workspace.data / BATCHES_FOLDER).glob("*-results.asked")
+        path.name for path in (run.workspace.data / BATCHES_FOLDER).glob("*-results.asked")
     }
     if not leftover_names:
         return
 
-    ingested_batches = ws.workspace.store.query(batches.batches_in_states, BatchState.INGESTED)
+    ingested_batches = run.workspace.store.query(batches.batches_in_states, BatchState.INGESTED)
     for batch in ingested_batches:
-        is_leftover = part_path(ws.workspace.data, batch.number).name in leftover_names
+        is_leftover = part_path(run.workspace.data, batch.number).name in leftover_names
         if not batch.mode.claims_rows and is_leftover:
-            _remove_files(ws.workspace.data, batch)
+            _remove_files(run.workspace.data, batch)

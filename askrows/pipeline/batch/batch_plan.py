@@ -20,7 +20,7 @@ from functools import cached_property
 
 from askrows.pipeline.batch import budget
 from askrows.pipeline.batch.budget import Calibration
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import files
 from askrows.pipeline.core.progress import ProgressBar
 from askrows.pipeline.core.states import Mode
@@ -71,7 +71,7 @@ class RequestDraft:
     or by this draft. It gets the answer of an equal row if there is one.
     """
 
-    ws: WorkspaceSession
+    run: Run
     mode: Mode
     calibration: Calibration
     # Rows that may be asked, or None for no limit.
@@ -111,17 +111,17 @@ class RequestDraft:
         MAX_QUEUE_SHARE of the API's queued tokens. Live batches have LIVE_BATCH_ROWS rows at most,
         or LIVE_BATCH_IMAGES if the task sends images.
         """
-        settings = self.ws.workspace.settings
+        settings = self.run.workspace.settings
         self._max_file_tokens = settings.batch_tokens
         if self.mode is Mode.BATCH:
             self._max_file_rows = settings.batch_rows
             self._max_file_bytes = min(settings.batch_bytes, MAX_FILE_BYTES)
-            max_queued_tokens = self.ws.model.max_enqueued_tokens(settings.tier)
+            max_queued_tokens = self.run.model.max_enqueued_tokens(settings.tier)
             if max_queued_tokens is not None:
                 queue_share = int(max_queued_tokens * MAX_QUEUE_SHARE)
                 self._max_file_tokens = max(1, min(self._max_file_tokens, queue_share))
         else:
-            live_rows = LIVE_BATCH_IMAGES if self.ws.task.sends_images else LIVE_BATCH_ROWS
+            live_rows = LIVE_BATCH_IMAGES if self.run.task.sends_images else LIVE_BATCH_ROWS
             self._max_file_rows = min(live_rows, settings.batch_rows)
             self._max_file_bytes = MAX_FILE_BYTES
 
@@ -149,7 +149,7 @@ class RequestDraft:
         """
         earlier = EarlierRequests()
         if not self.asks_each:
-            earlier = find_earlier_requests(tx, self.ws.task, self.ws.version, requests)
+            earlier = find_earlier_requests(tx, self.run.task, self.run.version, requests)
 
         added: list[PlannedRequest] = []
         for request in requests:
@@ -194,9 +194,9 @@ class RequestDraft:
         A live batch has none. Neither has a batch of decisions, which is only planned for an
         estimate: decisions are live calls.
         """
-        if self.mode is not Mode.BATCH or self.ws.model.kind != "generate":
+        if self.mode is not Mode.BATCH or self.run.model.kind != "generate":
             return ()
-        builder = RequestBuilder(self.ws.task, self.ws.model)
+        builder = RequestBuilder(self.run.task, self.run.model)
         return make_control_requests(builder.settings)
 
     def start_file(self) -> None:
@@ -261,10 +261,10 @@ class RequestDraft:
     def price(self, usage: Usage) -> float:
         """Return the price of `usage` in USD, at today's rates."""
         return calculate_cost(
-            self.ws.model,
+            self.run.model,
             usage,
             self.mode.tier,
-            day=self.ws.workspace.now().date(),
+            day=self.run.workspace.now().date(),
         )
 
 
@@ -325,7 +325,7 @@ class Selection:
 
 
 def plan_batches(
-    ws: WorkspaceSession,
+    run: Run,
     selection: Selection,
     *,
     bar: ProgressBar,
@@ -339,7 +339,7 @@ def plan_batches(
     written. It does not matter what budgets and quotas have left.
 
     Args:
-        ws: The workspace.
+        run: The run.
         selection: The rows.
         bar: Shows the progress.
         rows_mode: With TRIAL the rows that the selection names count in any state.
@@ -353,11 +353,11 @@ def plan_batches(
     full_files = 0
     counted_usage = NO_USAGE
     controls: list[ControlRequest] = []
-    with ws.workspace.store.read() as tx:
+    with run.workspace.store.read() as tx:
         if calibration is None:
-            calibration = budget.load_calibration(tx, ws.version, ws.task.fingerprint)
-        draft = RequestDraft(ws, Mode.BATCH, calibration, selection.limit)
-        for page in read_request_pages(tx, ws, selection, rows_mode):
+            calibration = budget.load_calibration(tx, run.version, run.task.fingerprint)
+        draft = RequestDraft(run, Mode.BATCH, calibration, selection.limit)
+        for page in read_request_pages(tx, run, selection, rows_mode):
             remaining = page
             draft_end = None
             while remaining and draft_end is not DraftEnd.NO_ROWS_LEFT:
@@ -392,7 +392,7 @@ def plan_batches(
 
 def read_request_pages(
     tx: Connection,
-    ws: WorkspaceSession,
+    run: Run,
     selection: Selection,
     mode: Mode,
     *,
@@ -411,8 +411,8 @@ def read_request_pages(
         mode: Only TRIAL makes a difference.
         after: Begin after the row with this id. A trial that names its rows ignores it.
     """
-    task = ws.task
-    builder = RequestBuilder(ws.task, ws.model)
+    task = run.task
+    builder = RequestBuilder(run.task, run.model)
     row_pages: Iterator[RowsById] = claiming.read_claimable_rows(tx, task, after_row_id=after)
     if selection.row_ids is not None:
         row_pages = _read_named_rows(

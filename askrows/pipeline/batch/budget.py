@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import ConfigurationError, InputError, RemoteError
 from askrows.pipeline.core.settings import Budget, Settings
@@ -143,42 +143,42 @@ class Budgets:
         return BudgetError(f"{budget.name}={budget.usd:g}{start} {reason}", hint=hint)
 
 
-def read_current_budgets(ws: WorkspaceSession, running: Budget | None = None) -> Budgets:
+def read_current_budgets(run: Run, running: Budget | None = None) -> Budgets:
     """Return the budgets that limit this command now: its own, and the budget of the day.
 
-    The own budget is `ws.budget`; it counts spending since its own start. The budget of the day is
+    The own budget is `run.budget`; it counts spending since its own start. The budget of the day is
     the setting BUDGET_PER_DAY, and starts at midnight US/Pacific.
 
     Args:
         running: The budget of an unfinished `tag`, which replaces the budget of this command,
-            `ws.budget`.
+            `run.budget`.
 
     Returns:
         No budgets if none is set.
 
     """
     active_budgets = []
-    command_budget = running or ws.budget
+    command_budget = running or run.budget
     if command_budget is not None:
         active_budgets.append(command_budget)
 
-    now = ws.workspace.now()
-    if ws.workspace.settings.budget_per_day is not None:
+    now = run.workspace.now()
+    if run.workspace.settings.budget_per_day is not None:
         day = quota_day(now)
         started_at = datetime(day.year, day.month, day.day, tzinfo=PACIFIC_TIMEZONE).astimezone(UTC)
         active_budgets.append(
-            Budget(ws.workspace.settings.budget_per_day, started_at, "BUDGET_PER_DAY")
+            Budget(run.workspace.settings.budget_per_day, started_at, "BUDGET_PER_DAY")
         )
     return Budgets(tuple(active_budgets), now)
 
 
-def list_used_budgets(ws: WorkspaceSession) -> list[tuple[Budget, float]]:
+def list_used_budgets(run: Run) -> list[tuple[Budget, float]]:
     """Return each budget of the task in use, with the USD of it that are used.
 
     The budget of an unfinished `tag` is among them. The amount is at most that of the budget.
     """
-    with ws.workspace.store.read() as tx:
-        budgets = read_current_budgets(ws, find_unfinished_tag_budget(tx, ws.task))
+    with run.workspace.store.read() as tx:
+        budgets = read_current_budgets(run, find_unfinished_tag_budget(tx, run.task))
         remaining_amounts = budgets.remaining_amounts(tx)
     return [(budget, budget.usd - max(0.0, amount)) for budget, amount in remaining_amounts]
 

@@ -29,8 +29,8 @@ from askrows.pipeline.batch.batch_files import (
 )
 from askrows.pipeline.batch.budget import BudgetError
 from askrows.pipeline.batch.reconcile import reconcile_create, wait_for_next_list
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.send import abandon_batch, delete_upload
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError, MissingError, RemoteError
@@ -54,17 +54,17 @@ from askrows.pipeline.tasks.task_values import TaskNouns
 MOVE_MODES = (Mode.FLEX, Mode.LIVE, Mode.BATCH)
 
 
-def open_task_of_batch(ws: WorkspaceSession, number: int) -> WorkspaceSession:
-    """Return a session whose task is that of a batch.
+def open_task_of_batch(run: Run, number: int) -> Run:
+    """Return a run whose task is that of a batch.
 
     Raises:
         InputError: There is no such batch, or its task cannot be used.
     """
-    batch = ws.workspace.store.query(batches.get_batch, number)
-    return ws if batch.task == ws.task.name else replace(ws, task=ws.find_task(batch.task))
+    batch = run.workspace.store.query(batches.get_batch, number)
+    return run if batch.task == run.task.name else replace(run, task=run.find_task(batch.task))
 
 
-def cancel_batch(ws: WorkspaceSession, *, number: int) -> str:
+def cancel_batch(run: Run, *, number: int) -> str:
     """Cancel one batch, of any task; return the result in words.
 
     A prepared batch is given up: it moves to failed, and its rows can be asked again. A submitted
@@ -83,10 +83,10 @@ def cancel_batch(ws: WorkspaceSession, *, number: int) -> str:
         StateConflictError: Another process changed the state of the batch in each of MAX_TRIES
             tries.
     """
-    return retry_on_conflict(partial(_try_cancel, open_task_of_batch(ws, number), number))
+    return retry_on_conflict(partial(_try_cancel, open_task_of_batch(run, number), number))
 
 
-def _try_cancel(ws: WorkspaceSession, number: int) -> str:
+def _try_cancel(run: Run, number: int) -> str:
     """Do what the state of a batch needs to cancel it; return the result in words.
 
     - prepared: give the batch up.
@@ -102,27 +102,27 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> str:
             batch.
         StateConflictError: Another process has moved the batch to another state.
     """
-    batch = ws.workspace.store.query(batches.get_batch, number)
+    batch = run.workspace.store.query(batches.get_batch, number)
     if batch.state is BatchState.SUBMITTING:
-        batch = _resolve_create(ws, number)
+        batch = _resolve_create(run, number)
     if batch.state is BatchState.PREPARED:
-        return _give_up(ws, batch, reason=CANCELLED_BEFORE_SENT)
+        return _give_up(run, batch, reason=CANCELLED_BEFORE_SENT)
 
-    if batch.state is BatchState.DOWNLOADED and not _has_intact_result(ws.workspace.data, batch):
+    if batch.state is BatchState.DOWNLOADED and not _has_intact_result(run.workspace.data, batch):
         poll = CommandHint("batch-poll")
-        ws.workspace.confirm(
+        run.workspace.confirm(
             f"the result of batch {number} is lost or damaged; `{poll}` may download it again. "
             "Give up the batch, so that its rows can be asked again?",
         )
-        return _give_up(ws, batch, reason="given up: its result was lost")
+        return _give_up(run, batch, reason="given up: its result was lost")
 
     if batch.is_held:
-        ws.workspace.confirm(
+        run.workspace.confirm(
             f"batch {number} is held: {batch.held}. Its replies are paid for "
             f"(about {format_usd(batch.estimated_cost)}). "
             "Give up the batch, so that its rows are asked and paid for again?",
         )
-        return _give_up(ws, batch, reason=f"given up: {batch.held}")
+        return _give_up(run, batch, reason=f"given up: {batch.held}")
 
     if batch.state is not BatchState.SUBMITTED:
         raise InputError(
@@ -130,23 +130,23 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> str:
             hint=f"`{CommandHint('batches')}` lists all batches",
         )
     try:
-        return _cancel_remote(ws, batch)
+        return _cancel_remote(run, batch)
     except MissingError as error:
-        ws.workspace.confirm(
+        run.workspace.confirm(
             f"batch {number} was not found at the API ({error.message}). If it is in the project "
             "of another key, it may still run, and may be paid twice. "
             "Give up the batch, so that its rows can be asked again?",
         )
         # The API may have the batch although it does not show it.
         with contextlib.suppress(RemoteError):
-            ws.client.cancel_batch(batch.remote_name or "")
-        outcome = _give_up(ws, batch, reason=f"given up: {error.message}")
-        poll = ws.task.nouns.command("batch-poll")
+            run.client.cancel_batch(batch.remote_name or "")
+        outcome = _give_up(run, batch, reason=f"given up: {error.message}")
+        poll = run.task.nouns.command("batch-poll")
         cost = format_usd(batch.estimated_cost)
         return f"{outcome}; if it runs on ({cost}), `{poll}` with its key cancels it"
 
 
-def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
+def _resolve_create(run: Run, number: int) -> BatchRow:
     """Search the remote list until an unclear create is resolved, and return the batch.
 
     Sleeps between two searches, without the lock, until the list shows the batch or proves that
@@ -159,27 +159,27 @@ def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
     """
     lock_name = lock_of(number)
     while True:
-        with ws.workspace.locks.try_lock(lock_name) as lock:
+        with run.workspace.locks.try_lock(lock_name) as lock:
             if lock is None:
-                holder = ws.workspace.locks.describe_holder(lock_name)
+                holder = run.workspace.locks.describe_holder(lock_name)
                 raise RemoteError(
                     f"batch {number} is being created, {holder}; nothing was changed",
                     hint="run the command again in a moment",
                 )
-            batch = ws.workspace.store.query(batches.get_batch, number)
+            batch = run.workspace.store.query(batches.get_batch, number)
             if batch.state is not BatchState.SUBMITTING:
                 return batch
-            reconciled = reconcile_create(ws, batch)
+            reconciled = reconcile_create(run, batch)
             if reconciled.adopted or reconciled.absent:
-                with ws.workspace.store.write() as tx:
+                with run.workspace.store.write() as tx:
                     if reconciled.absent:
-                        batches.record_absent(tx, batch, now=ws.workspace.now())
+                        batches.record_absent(tx, batch, now=run.workspace.now())
                     return batches.get_batch(tx, number)
 
-        wait_for_next_list(ws.workspace.display, ws.workspace.sleep, number, reconciled)
+        wait_for_next_list(run.workspace.display, run.workspace.sleep, number, reconciled)
 
 
-def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> str:
+def _cancel_remote(run: Run, batch: BatchRow) -> str:
     """Record that a person cancels this batch, then ask the API to cancel it if it is not over.
 
     The record comes before the call: a poll that sees the batch cancelled must know that a person
@@ -199,19 +199,19 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> str:
         RemoteError: The API cannot be reached, or refuses the cancel.
     """
     remote_name = batch.remote_name or ""
-    remote = ws.client.get_batch(remote_name)
-    with ws.workspace.store.write() as tx:
-        batches.record_cancel_request(tx, batch, reason=CANCELLED_BY_USER, now=ws.workspace.now())
+    remote = run.client.get_batch(remote_name)
+    with run.workspace.store.write() as tx:
+        batches.record_cancel_request(tx, batch, reason=CANCELLED_BY_USER, now=run.workspace.now())
     try:
         if not remote.state.is_final:
-            ws.client.cancel_batch(remote_name)
+            run.client.cancel_batch(remote_name)
     except AskrowsError as error:
-        with ws.workspace.store.write() as tx:
+        with run.workspace.store.write() as tx:
             batches.undo_cancel_request(
                 tx,
                 batch,
                 reason=f"not cancelled: {error.message}",
-                now=ws.workspace.now(),
+                now=run.workspace.now(),
             )
         raise
 
@@ -220,7 +220,7 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> str:
     return "asked the API to cancel it"
 
 
-def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> str:
+def _give_up(run: Run, batch: BatchRow, *, reason: str) -> str:
     """Move a batch to failed and release its rows, uncharged; return the result in words.
 
     Its request and result files are not deleted. If one of them is lost or damaged already, the
@@ -233,19 +233,19 @@ def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> str:
     Raises:
         StateConflictError: Another process has moved the batch to another state.
     """
-    with ws.workspace.store.write() as tx:
-        released_rows = abandon_batch(tx, batch, reason=reason, now=ws.workspace.now())
+    with run.workspace.store.write() as tx:
+        released_rows = abandon_batch(tx, batch, reason=reason, now=run.workspace.now())
         has_request = files.is_sealed(
-            sealed_request(ws.workspace.data, batch), batch.request_sha256
+            sealed_request(run.workspace.data, batch), batch.request_sha256
         )
-        has_result = batch.result_file is None or _has_intact_result(ws.workspace.data, batch)
+        has_result = batch.result_file is None or _has_intact_result(run.workspace.data, batch)
         # Otherwise later checks would report the missing file.
         if not has_request or not has_result:
             journal.record_cleaned(
-                tx, batch.number, reason="lost or damaged", now=ws.workspace.now()
+                tx, batch.number, reason="lost or damaged", now=run.workspace.now()
             )
     if batch.state is BatchState.PREPARED:
-        delete_upload(ws.client, batch.upload)
+        delete_upload(run.client, batch.upload)
     return f"given up; {plural(released_rows, 'row')} can be asked again"
 
 
@@ -269,15 +269,15 @@ def list_remaining_rows(tx: Connection, task: Task, number: int) -> list[str]:
     return claiming.filter_claimable_ids(tx, task, sorted(row_ids))
 
 
-def find_budget_refusal(ws: WorkspaceSession, other_mode_usd: float) -> str:
+def find_budget_refusal(run: Run, other_mode_usd: float) -> str:
     """Return why a budget does not allow a move; "" if all budgets allow it.
 
     To move a batch is to cancel it and ask its rows in another mode. The price in that mode must
     fit, with the reserve for the error of estimates. Until the batch is ingested, budgets also
     count the batch itself, so both costs must fit.
     """
-    with ws.workspace.store.read() as tx:
-        remaining_usd = budget.read_current_budgets(ws).remaining_usd(tx)
+    with run.workspace.store.read() as tx:
+        remaining_usd = budget.read_current_budgets(run).remaining_usd(tx)
     needed_usd = budget.add_reserve(other_mode_usd)
     if remaining_usd is None or needed_usd <= remaining_usd:
         return ""
@@ -287,7 +287,7 @@ def find_budget_refusal(ws: WorkspaceSession, other_mode_usd: float) -> str:
     )
 
 
-def confirm_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
+def confirm_move(run: Run, batch: BatchRow, mode: Mode) -> None:
     """Print what moving a batch to another mode costs, check budgets, and ask to confirm.
 
     The costs are what the cancelled batch may still cost, and the price of all its rows in the
@@ -302,29 +302,30 @@ def confirm_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
         InputError: The model is not served by flex, a person did not confirm, or the costs are
             above the amount that a person agreed to before.
     """
-    if mode is Mode.FLEX and not ws.model.flex:
+    if mode is Mode.FLEX and not run.model.flex:
         raise InputError(
-            f"{ws.model.name} is not available in flex; nothing was changed",
+            f"{run.model.name} is not available in flex; nothing was changed",
             hint=f"{OptionHint(to='live')} asks at full price",
         )
-    other_mode_usd = price_in_other_mode(batch, mode, model=ws.model, now=ws.workspace.now())
-    ws.workspace.display.say(
+    other_mode_usd = price_in_other_mode(batch, mode, model=run.model, now=run.workspace.now())
+    run.workspace.display.say(
         f"batch {batch.number} may cost up to {format_usd(batch.estimated_cost)} even if it is "
         f"cancelled; asking its {plural(batch.requests, 'row')} by {mode} costs up to "
         f"{format_usd(other_mode_usd)}"
     )
-    refusal = find_budget_refusal(ws, other_mode_usd)
+    refusal = find_budget_refusal(run, other_mode_usd)
     if refusal:
+        wait_command = CommandHint("batch-poll", task=run.task.subject)
         raise BudgetError(
             f"{refusal}; nothing was changed",
-            hint=f"set a larger budget, or wait: {CommandHint('batch-poll', task=ws.task.subject)}",
+            hint=f"set a larger budget, or wait: {wait_command}",
         )
     # Both costs together are the most that the rows can cost.
     max_usd = batch.estimated_cost + other_mode_usd
-    ws.confirm_cost(max_usd, unchanged_text="nothing was changed")
+    run.confirm_cost(max_usd, unchanged_text="nothing was changed")
 
 
-def cancel_for_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
+def cancel_for_move(run: Run, batch: BatchRow, mode: Mode) -> None:
     """Confirm the costs of a move, record the cancel of a submitted batch, and ask the API for it.
 
     The record comes before the call. After a kill between the two, the same command asks the API
@@ -340,7 +341,7 @@ def cancel_for_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
     """
     remote_name = batch.remote_name or ""
     try:
-        remote = ws.client.get_batch(remote_name)
+        remote = run.client.get_batch(remote_name)
     except MissingError as error:
         give_up = CommandHint("batch-cancel", batch=batch.number)
         raise MissingError(
@@ -348,12 +349,12 @@ def cancel_for_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
             hint=f"check the key, or release its rows: `{give_up}`",
         ) from error
 
-    confirm_move(ws, batch, mode)
-    with ws.workspace.store.write() as tx:
+    confirm_move(run, batch, mode)
+    with run.workspace.store.write() as tx:
         reason = f"{MOVED_REASON}{mode}"
-        batches.record_cancel_request(tx, batch, reason=reason, now=ws.workspace.now())
+        batches.record_cancel_request(tx, batch, reason=reason, now=run.workspace.now())
     if not remote.state.is_final:
-        ws.client.cancel_batch(remote_name)
+        run.client.cancel_batch(remote_name)
 
 
 def check_movable(batch: BatchRow, *, nouns: TaskNouns, version: str) -> None:

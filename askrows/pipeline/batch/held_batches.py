@@ -13,7 +13,7 @@ from askrows.pipeline.batch.batch_files import (
     lock_of,
     result_path,
 )
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
 from askrows.pipeline.core.errors import InconsistentError, InputError, RemoteError
@@ -64,7 +64,7 @@ def describe_broken_lines(results: ResultFile) -> str:
     return f"{results.broken_count:,} of its {results.line_count:,} lines cannot be read"
 
 
-def accept_held_batch(ws: WorkspaceSession, number: int) -> None:
+def accept_held_batch(run: Run, number: int) -> None:
     """Record that a held batch is to be ingested as it is.
 
     If it was accepted before and is not ingested yet, nothing is written.
@@ -72,16 +72,16 @@ def accept_held_batch(ws: WorkspaceSession, number: int) -> None:
     Raises:
         InputError: There is no such batch, or it is not held.
     """
-    with ws.workspace.store.write() as tx:
+    with run.workspace.store.write() as tx:
         batch = batches.get_batch(tx, number)
         # An earlier command may have died after it accepted the batch.
         if batch.state is BatchState.DOWNLOADED and batch.held == "":
             return
         _check_held(batch)
-        batches.accept_held(tx, batch, now=ws.workspace.now())
+        batches.accept_held(tx, batch, now=run.workspace.now())
 
 
-def replace_held_result(ws: WorkspaceSession, number: int) -> bool:
+def replace_held_result(run: Run, number: int) -> bool:
     """Download the result of a held batch again, under its lock; return whether it differs.
 
     A batch is held if its result gives replies to the wrong requests. Other bytes replace the
@@ -98,31 +98,31 @@ def replace_held_result(ws: WorkspaceSession, number: int) -> bool:
             Nothing was changed.
     """
     lock_name = lock_of(number)
-    with ws.workspace.locks.try_lock(lock_name) as lock:
+    with run.workspace.locks.try_lock(lock_name) as lock:
         if lock is None:
-            holder = ws.workspace.locks.describe_holder(lock_name)
+            holder = run.workspace.locks.describe_holder(lock_name)
             raise RemoteError(
                 f"batch {number}: {holder}; nothing was changed",
                 hint="run the command again in a moment",
             )
-        batch = ws.workspace.store.query(batches.get_batch, number)
+        batch = run.workspace.store.query(batches.get_batch, number)
         _check_held(batch)
 
-        path = result_path(ws.workspace.data, number)
+        path = result_path(run.workspace.data, number)
         files.remove_abandoned_parts(path)
         from askrows.pipeline.batch.result_download import fetch_result
 
         part = files.new_part_path(path)
         try:
-            fetch_result(ws, batch, part)
+            fetch_result(run, batch, part)
             draft = files.sync_part(part)
             if draft.sha256 == batch.result_sha256:
-                with ws.workspace.store.write() as tx:
-                    batches.record_same_result(tx, batch, now=ws.workspace.now())
+                with run.workspace.store.write() as tx:
+                    batches.record_same_result(tx, batch, now=run.workspace.now())
                 return False
             lock.raise_if_lost()
-            with ws.workspace.store.write() as tx:
-                batches.replace_result(tx, batch, draft, now=ws.workspace.now())
+            with run.workspace.store.write() as tx:
+                batches.replace_result(tx, batch, draft, now=run.workspace.now())
             files.rename_sealed(draft, path)
         finally:
             part.unlink(missing_ok=True)

@@ -30,7 +30,7 @@ from askrows.pipeline.batch.batch_files import (
 )
 from askrows.pipeline.batch.held_batches import HeldBatchError, describe_broken_lines
 from askrows.pipeline.batch.ingest_report import IngestSummary, summarize_batches
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AccountError, AskrowsError, InconsistentError
@@ -82,7 +82,7 @@ class RowOutcome(NamedTuple):
 
 
 def ingest_batches(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     is_live_only: bool = False,
     number: int | None = None,
@@ -109,18 +109,18 @@ def ingest_batches(
             because of the account (AccountError), or all failed in the same way.
     """
     failures: dict[int, AskrowsError] = {}
-    seal_dead_batches(ws)
+    seal_dead_batches(run)
     for should_wait in (False,) if is_live_only else (False, True):
-        downloaded_batches = ws.workspace.store.query(
+        downloaded_batches = run.workspace.store.query(
             batches.batches_in_states,
             BatchState.DOWNLOADED,
-            task=ws.task.name,
+            task=run.task.name,
             only_live=is_live_only,
         )
         for batch in downloaded_batches:
             if batch.number in failures or number not in (None, batch.number):
                 continue
-            attempt = partial(_ingest_with_lock, ws, batch.number, should_wait=should_wait)
+            attempt = partial(_ingest_with_lock, run, batch.number, should_wait=should_wait)
             try:
                 summary = retry_on_conflict(attempt)
             except AskrowsError as error:
@@ -130,7 +130,7 @@ def ingest_batches(
                 continue
 
             yield summary
-            batch_error = summary.make_error(ws.task.nouns)
+            batch_error = summary.make_error(run.task.nouns)
             if batch_error is not None:
                 failures[batch.number] = batch_error
 
@@ -142,14 +142,12 @@ def ingest_batches(
     )
     for earlier_error in errors[:-1]:
         if not isinstance(earlier_error, HeldBatchError):
-            ws.workspace.display.warn(earlier_error.message)
+            run.workspace.display.warn(earlier_error.message)
     if errors:
         raise errors[-1]
 
 
-def _ingest_with_lock(
-    ws: WorkspaceSession, number: int, *, should_wait: bool
-) -> IngestSummary | None:
+def _ingest_with_lock(run: Run, number: int, *, should_wait: bool) -> IngestSummary | None:
     """Ingest one batch under its lock and return its summary.
 
     Args:
@@ -163,17 +161,17 @@ def _ingest_with_lock(
         AskrowsError: The batch could not be ingested; see `_BatchIngest.run`.
     """
     name = lock_of(number)
-    with ws.workspace.lock(name) if should_wait else ws.workspace.locks.try_lock(name) as lock:
+    with run.workspace.lock(name) if should_wait else run.workspace.locks.try_lock(name) as lock:
         if lock is None:
             return None
-        batch = ws.workspace.store.query(batches.get_batch, number)
+        batch = run.workspace.store.query(batches.get_batch, number)
         if batch.state is not BatchState.DOWNLOADED:
             return None
-        return _BatchIngest(ws, batch).ingest()
+        return _BatchIngest(run, batch).ingest()
 
 
 def ingest_live_batch(
-    ws: WorkspaceSession,
+    run: Run,
     number: int,
     no_reply_reasons: Mapping[str, str],
     *,
@@ -198,11 +196,11 @@ def ingest_live_batch(
             outcome.
         UnavailableError: Another process wrote to the database for the whole time.
     """
-    batch = ws.workspace.store.query(batches.get_batch, number)
+    batch = run.workspace.store.query(batches.get_batch, number)
     if batch.state is not BatchState.DOWNLOADED:
         return []
     ingest = _BatchIngest(
-        ws,
+        run,
         batch,
         no_reply_reasons,
         default_reason,
@@ -212,7 +210,7 @@ def ingest_live_batch(
     return ingest.row_outcomes
 
 
-def recover_dead_runs(ws: WorkspaceSession) -> None:
+def recover_dead_runs(run: Run) -> None:
     """End the live runs whose process is dead: ingest replies, and release rows without a reply.
 
     Only the replies of this task are ingested. Those of other tasks are sealed as result files.
@@ -224,12 +222,12 @@ def recover_dead_runs(ws: WorkspaceSession) -> None:
     answer_count = sum(
         summary.answered_rows
         for summary in ingest_batches(
-            ws,
+            run,
             is_live_only=True,
         )
     )
     if answer_count:
-        ws.workspace.display.say(
+        run.workspace.display.say(
             f"stored {plural(answer_count, 'answer')} that a stopped live run had left on disk",
         )
 
@@ -238,7 +236,7 @@ def recover_dead_runs(ws: WorkspaceSession) -> None:
 class _BatchIngest:
     """The ingest of one batch, whose lock the caller has."""
 
-    ws: WorkspaceSession
+    run: Run
     batch: BatchRow
     # Only for a live batch: row id to the reason why the row got no reply.
     no_reply_reasons: Mapping[str, str] = field(default_factory=dict)
@@ -258,7 +256,7 @@ class _BatchIngest:
 
     def __post_init__(self) -> None:
         """Derive the task and whether the batch was asked live."""
-        self.task = self.ws.task
+        self.task = self.run.task
         self._is_live = self.batch.mode is not Mode.BATCH
 
     def ingest(self) -> IngestSummary:
@@ -270,42 +268,42 @@ class _BatchIngest:
         out because an answer had more values than its field may have.
 
         Raises:
-            ConfigurationError: The task's declaration is not that of the batch, and the session
+            ConfigurationError: The task's declaration is not that of the batch, and the run
                 does not accept changes.
             HeldBatchError: The batch is held, because its result gives replies to the wrong
                 requests; nothing of it was stored.
             InconsistentError: The result file was changed, or not every request has exactly one
                 outcome.
         """
-        ws = self.ws
+        run = self.run
         batch = self.batch
-        if ws.task.user_file is not None:
-            ws.task.user_file.check_declaration(
+        if run.task.user_file is not None:
+            run.task.user_file.check_declaration(
                 batch.fingerprint,
                 f"batch {batch.number}",
-                is_change_accepted=ws.sync_options.accepts_changes,
+                is_change_accepted=run.sync_options.accepts_changes,
             )
         if batch.held:
             raise HeldBatchError(batch, self.task.nouns)
-        provenance = make_provenance(batch, settings=ws.workspace.settings)
+        provenance = make_provenance(batch, settings=run.workspace.settings)
         verified_path = files.verify_sealed_file(
-            sealed_result(ws.workspace.data, batch),
+            sealed_result(run.workspace.data, batch),
             sha256=batch.result_sha256 or "",
             file_label=f"the result of batch {batch.number}",
         )
-        with ws.workspace.store.read() as tx:
+        with run.workspace.store.read() as tx:
             # An ingest that was killed stored these.
             ingested_ids = answers.list_row_ids_of_batches(tx, [batch.number])
             input_hashes = [claim.input_hash for claim in claims.claimed_rows(tx, batch.number)]
             equal_ids_by_hash = self.task.find_askable_ids_by_hash(tx, input_hashes)
 
-        display = NoProgress() if self._is_live else ws.workspace.display
+        display = NoProgress() if self._is_live else run.workspace.display
         progress_bar = display.bar(f"storing the answers of batch {batch.number}", batch.requests)
         with ResultFile(verified_path) as results, progress_bar as bar:
             nonces: Mapping[str, str] = {}
             control_replies: Mapping[str, Sequence[ParsedReply]] = {}
             if batch.control_requests:
-                nonces = read_nonces(sealed_request(ws.workspace.data, batch))
+                nonces = read_nonces(sealed_request(run.workspace.data, batch))
                 control_replies = find_control_replies(results)
             # An ingest that was killed examined the result before it stored the first answer.
             if not ingested_ids:
@@ -320,18 +318,18 @@ class _BatchIngest:
                 validated_count += len(page)
                 bar.show(validated_count)
             control_cost = sum(
-                provenance.calculate_reply_cost(reply, ws.workspace.now())
+                provenance.calculate_reply_cost(reply, run.workspace.now())
                 for replies in control_replies.values()
                 for reply in replies[:1]
             )
             self._record_ingested(results, control_cost)
             # The next command that writes does this if the process dies here.
             if self.has_confidences:
-                self.task.refresh_views(ws.workspace.store)
+                self.task.refresh_views(run.workspace.store)
             examples = results.collect_anomaly_examples()
 
         own_reply_count = count_own_replies(nonces, control_replies)
-        summary = ws.workspace.store.query(
+        summary = run.workspace.store.query(
             summarize_batches,
             self.task,
             [batch.number],
@@ -342,7 +340,7 @@ class _BatchIngest:
         )
         if self.left_out_values:
             values = plural(self.left_out_values, "value")
-            ws.workspace.display.warn(
+            run.workspace.display.warn(
                 f"batch {batch.number}: left out {values} above the maximum per answer",
             )
         return summary
@@ -374,7 +372,7 @@ class _BatchIngest:
         if nonces:
             schema = make_response_schema(self.task.answer_model)
             reason = find_misplaced_reply(
-                sealed_result(self.ws.workspace.data, self.batch),
+                sealed_result(self.run.workspace.data, self.batch),
                 nonces,
                 control_replies,
                 row_fields=schema["properties"],
@@ -383,8 +381,8 @@ class _BatchIngest:
             reason = describe_broken_lines(results)
         if not reason:
             return
-        with self.ws.workspace.store.write() as tx:
-            batches.hold(tx, self.batch, reason=reason, now=self.ws.workspace.now())
+        with self.run.workspace.store.write() as tx:
+            batches.hold(tx, self.batch, reason=reason, now=self.run.workspace.now())
         raise HeldBatchError(replace(self.batch, held=reason), self.task.nouns)
 
     def _claim_pages(self) -> Iterator[tuple[Sequence[RowClaim], Mapping[str, Any]]]:
@@ -394,7 +392,7 @@ class _BatchIngest:
         of the request file. The rows are read only if the task needs a row to validate its answer;
         else the mapping is empty. Each page is read from the database when it is requested.
         """
-        store = self.ws.workspace.store
+        store = self.run.workspace.store
         for page in iterate_claim_pages(store, self.batch.number, page_rows=PAGE_REQUESTS):
             contexts: Mapping[str, Any] = {}
             if self.task.needs_row:
@@ -453,12 +451,12 @@ class _BatchIngest:
             request_outcomes: The outcomes of the page, in the order of its claims.
             equal_ids_by_hash: Input hash to the open rows with this input.
         """
-        now = self.ws.workspace.now
+        now = self.run.workspace.now
         for request_outcome in request_outcomes:
             self.left_out_values += request_outcome.dropped_value_count
             if request_outcome.answer is not None and request_outcome.confidences:
                 self.has_confidences = True
-        with self.ws.workspace.store.write(patience_s=self.patience_s) as tx:
+        with self.run.workspace.store.write(patience_s=self.patience_s) as tx:
             write_result = write_outcomes(
                 tx,
                 self.task,
@@ -565,11 +563,11 @@ class _BatchIngest:
                 batch stays downloaded.
         """
         number = self.batch.number
-        with self.ws.workspace.store.read() as tx:
+        with self.run.workspace.store.read() as tx:
             usage_account = answers.sum_usage(tx, number)
             anomalies = answers.find_anomalies(tx, [number], model=self.batch.model)
 
-        with self.ws.workspace.store.write(patience_s=self.patience_s) as tx:
+        with self.run.workspace.store.write(patience_s=self.patience_s) as tx:
             claim_counts = answer_counts.count_outcomes(tx, number).get(number, {})
             outcome_counts = {outcome.value: claim_counts.get(outcome, 0) for outcome in Outcome}
             accounted_count = sum(outcome_counts.values())
@@ -596,4 +594,4 @@ class _BatchIngest:
             if self.batch.control_requests:
                 account["cost"] += control_cost
                 account["control_cost"] = control_cost
-            batches.record_ingested(tx, self.batch, now=self.ws.workspace.now(), **account)
+            batches.record_ingested(tx, self.batch, now=self.run.workspace.now(), **account)

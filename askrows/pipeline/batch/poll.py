@@ -17,8 +17,8 @@ from datetime import timedelta
 from askrows.pipeline.batch.batch_files import count_ended_requests, lock_of, sealed_result
 from askrows.pipeline.batch.reconcile import find_and_cancel_duplicates
 from askrows.pipeline.batch.result_download import POLL_GROWTH, download_result, restore_result
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import errors, files
 from askrows.pipeline.core.progress import ProgressBar
 from askrows.pipeline.core.states import (
@@ -46,7 +46,7 @@ UNNAMED_RESULT_WAIT = timedelta(hours=48)
 
 
 def poll_batches(
-    ws: WorkspaceSession,
+    run: Run,
     result: RunResult,
     *,
     should_wait: bool,
@@ -72,7 +72,7 @@ def poll_batches(
     them except `unclear_batches` are empty.
 
     Args:
-        ws: The workspace.
+        run: The run.
         result: Gets the state of the followed batches.
         should_wait: Look until all batches are over, instead of once (with the local engine:
             instead of for some seconds).
@@ -88,19 +88,20 @@ def poll_batches(
     result.unknown_batches = {}
     result.unclear_batches = []
     result.poll_error = None
-    poll = _Poll(ws, number, result)
+    poll = _Poll(run, number, result)
     for batch in poll.batches_in(BatchState.SUBMITTING):
         lock_name = lock_of(batch.number)
-        if not ws.workspace.locks.is_free(lock_name):
-            ws.workspace.display.say(
-                f"batch {batch.number}: {ws.workspace.locks.describe_holder(lock_name)}"
+        if not run.workspace.locks.is_free(lock_name):
+            run.workspace.display.say(
+                f"batch {batch.number}: {run.workspace.locks.describe_holder(lock_name)}"
             )
         # The process that had the lock may have created the batch meanwhile.
         elif (
-            ws.workspace.store.query(batches.get_batch, batch.number).state is BatchState.SUBMITTING
+            run.workspace.store.query(batches.get_batch, batch.number).state
+            is BatchState.SUBMITTING
         ):
             result.unclear_batches.append(batch.number)
-    find_and_cancel_duplicates(ws)
+    find_and_cancel_duplicates(run)
     poll.restore_lost_results()
     poll.add_submitted()
     if not poll.followed:
@@ -108,18 +109,18 @@ def poll_batches(
 
     label = plural(len(poll.followed), "batch", "batches")
     # The end of a batch cannot be computed from the ended requests of other batches.
-    with ws.workspace.display.bar(label, None, has_rate=False) as bar:
+    with run.workspace.display.bar(label, None, has_rate=False) as bar:
         poll.poll_until_end(should_wait=should_wait, stops_at_first=stops_at_first, bar=bar)
     poll.update_result()
     if result.downloaded or result.failed_polls:
-        find_and_cancel_duplicates(ws)
+        find_and_cancel_duplicates(run)
 
 
 @dataclass
 class _Poll:
     """A poll command: the batches that it follows, and the errors of its looks."""
 
-    ws: WorkspaceSession
+    run: Run
     only_number: int | None
     result: RunResult
     # Numbers of the batches, oldest first.
@@ -132,7 +133,7 @@ class _Poll:
     @property
     def _retry_policy(self) -> RetryPolicy:
         """Return the pauses between looks, and how long the poll goes on while all looks fail."""
-        settings = self.ws.workspace.settings
+        settings = self.run.workspace.settings
         return RetryPolicy(
             first_delay_s=settings.poll_first,
             max_delay_s=settings.poll_most,
@@ -178,8 +179,8 @@ class _Poll:
         Raises:
             KeyRefusedError: The API refuses the key.
         """
-        ws = self.ws
-        started = ws.workspace.monotonic()
+        run = self.run
+        started = run.workspace.monotonic()
         for look_number in itertools.count(1):
             self._check_batches(bar)
             submitted_numbers = [
@@ -197,11 +198,11 @@ class _Poll:
             ):
                 return
 
-            is_local = ws.workspace.backend == "local"
-            may_look_again = is_local and ws.workspace.monotonic() - started < LOCAL_LOOK_S
+            is_local = run.workspace.backend == "local"
+            may_look_again = is_local and run.workspace.monotonic() - started < LOCAL_LOOK_S
             if not should_wait and not may_look_again:
                 return
-            ws.workspace.sleep(self._retry_policy.delay_s(look_number))
+            run.workspace.sleep(self._retry_policy.delay_s(look_number))
             self.add_submitted()
 
     def _check_batches(self, bar: ProgressBar) -> None:
@@ -215,7 +216,7 @@ class _Poll:
             KeyRefusedError: The API refuses the key.
         """
         for number in self.followed:
-            batch = self.ws.workspace.store.query(batches.get_batch, number)
+            batch = self.run.workspace.store.query(batches.get_batch, number)
             note = ""
             if batch.state is BatchState.SUBMITTED and self._is_followed(number):
                 note = self._try_check(batch)
@@ -229,8 +230,8 @@ class _Poll:
         Batches that an unfinished `tag` of the task sent before count, too, so that its progress
         does not go back from poll to poll.
         """
-        task_name = self.ws.task.name
-        with self.ws.workspace.store.read() as tx:
+        task_name = self.run.task.name
+        with self.run.workspace.store.read() as tx:
             tag_run = runs.find_unfinished_run(tx, task_name)
             task_batches = batches.batches_in_states(tx, task=task_name)
         shown_batches = [
@@ -244,7 +245,7 @@ class _Poll:
             )
         ]
         done_count = sum(
-            count_ended_requests(self.ws.workspace.data, batch) for batch in shown_batches
+            count_ended_requests(self.run.workspace.data, batch) for batch in shown_batches
         )
         total_count = sum(batch.requests for batch in shown_batches)
         bar.show(done_count, total=total_count, note=note)
@@ -277,9 +278,9 @@ class _Poll:
         except errors.RemoteError as error:
             if isinstance(error, TRANSIENT_ERRORS):
                 if batch.number not in self.check_errors:
-                    self.ws.workspace.display.warn(f"batch {batch.number}: {error.message}")
+                    self.run.workspace.display.warn(f"batch {batch.number}: {error.message}")
                 if self.failing_since is None:
-                    self.failing_since = self.ws.workspace.monotonic()
+                    self.failing_since = self.run.workspace.monotonic()
             self.check_errors[batch.number] = error
         else:
             self.check_errors.pop(batch.number, None)
@@ -301,9 +302,9 @@ class _Poll:
         Raises:
             RemoteError: The API could not be reached, or does not have the batch or its result.
         """
-        ws = self.ws
+        run = self.run
         number = batch.number
-        remote = ws.client.get_batch(batch.remote_name or "")
+        remote = run.client.get_batch(batch.remote_name or "")
         # The API counts control requests, too. Without statistics, the earlier counts stay.
         ended_count = max(batch.remote_done or 0, min(remote.ended_request_count, batch.requests))
         failed_count = max(batch.remote_failed or 0, remote.failed_request_count)
@@ -314,20 +315,22 @@ class _Poll:
         }
         changes = {name: value for name, value in columns.items() if value != getattr(batch, name)}
         if changes:
-            with ws.workspace.store.write() as tx:
+            with run.workspace.store.write() as tx:
                 batches.update_if_submitted(tx, batch, **changes)
         if "remote_word" in changes and not is_known_state(remote.state_name):
-            ws.workspace.display.warn(
+            run.workspace.display.warn(
                 f"batch {number}: unknown remote state {remote.state_name!r}; "
                 "the batch counts as running",
             )
 
         is_settled = remote.state.is_final and not self._defer_unnamed_result(batch, remote)
         if is_settled:
-            download_result(ws, number, remote)
+            download_result(run, number, remote)
         state = describe_remote_state(remote.state_name or "no state")
         if batch.cancel_asked_at is not None:
-            waited = duration_in_words((ws.workspace.now() - batch.cancel_asked_at).total_seconds())
+            waited = duration_in_words(
+                (run.workspace.now() - batch.cancel_asked_at).total_seconds()
+            )
             state += f", asked to cancel {waited} ago"
         return f"batch {number}: {state}"
 
@@ -345,13 +348,13 @@ class _Poll:
         if not is_succeeded or remote.has_result or is_given_up(batch):
             return False
 
-        now = self.ws.workspace.now()
+        now = self.run.workspace.now()
         # A time in the future was recorded by a wrong clock, and counts as just now.
         if batch.over_at is None or batch.over_at > now:
-            with self.ws.workspace.store.write() as tx:
+            with self.run.workspace.store.write() as tx:
                 batches.update_if_submitted(tx, batch, over_at=now)
             wait_ends_at = now + UNNAMED_RESULT_WAIT
-            self.ws.workspace.display.warn(
+            self.run.workspace.display.warn(
                 f"batch {batch.number} succeeded, but Gemini does not name its result yet; "
                 f"it is checked again until {wait_ends_at:%Y-%m-%d %H:%M} UTC",
             )
@@ -399,7 +402,7 @@ class _Poll:
         """Return whether no look has succeeded for more than `poll_patience` seconds."""
         if self.failing_since is None:
             return False
-        return self._retry_policy.is_over(self.ws.workspace.monotonic() - self.failing_since)
+        return self._retry_policy.is_over(self.run.workspace.monotonic() - self.failing_since)
 
     def update_result(self) -> None:
         """Add the stored state of each followed batch to the result's lists.
@@ -411,7 +414,7 @@ class _Poll:
         does not.
         """
         result = self.result
-        with self.ws.workspace.store.read() as tx:
+        with self.run.workspace.store.read() as tx:
             followed_batches = [batches.get_batch(tx, number) for number in self.followed]
         for batch in followed_batches:
             if batch.state is BatchState.FAILED:
@@ -435,10 +438,10 @@ class _Poll:
 
     def batches_in(self, state: BatchState) -> list[BatchRow]:
         """Return the batches of the task in a state, or only the selected batch."""
-        task_batches = self.ws.workspace.store.query(
+        task_batches = self.run.workspace.store.query(
             batches.batches_in_states,
             state,
-            task=self.ws.task.name,
+            task=self.run.task.name,
         )
         return [batch for batch in task_batches if self.only_number in (None, batch.number)]
 
@@ -448,10 +451,10 @@ class _Poll:
         Concerns batches of the task in state downloaded, or only the selected batch. A file is
         accepted only if it has exactly the recorded bytes. Failures are printed, not raised.
         """
-        ws = self.ws
+        run = self.run
         for batch in self.batches_in(BatchState.DOWNLOADED):
-            path = sealed_result(ws.workspace.data, batch)
+            path = sealed_result(run.workspace.data, batch)
             if not files.is_sealed(path, batch.result_sha256):
                 restore_result(
-                    ws.client, ws.workspace.locks, batch, path, display=ws.workspace.display
+                    run.client, run.workspace.locks, batch, path, display=run.workspace.display
                 )

@@ -37,7 +37,7 @@ from askrows.pipeline.batch.batch_plan import (
     Selection,
     read_request_pages,
 )
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import files
 from askrows.pipeline.core.errors import InconsistentError, StateConflictError
 from askrows.pipeline.core.progress import ProgressBar
@@ -58,7 +58,7 @@ MAX_TRIES = 5
 
 
 def prepare_batches(
-    ws: WorkspaceSession,
+    run: Run,
     selection: Selection,
     *,
     bar: ProgressBar,
@@ -72,7 +72,7 @@ def prepare_batches(
     prepared until then stay.
 
     Args:
-        ws: The workspace.
+        run: The run.
         selection: The rows.
         bar: Shows the progress.
         max_batches: Prepare at most so many batches; None means no limit.
@@ -88,7 +88,7 @@ def prepare_batches(
         StateConflictError, LockLostError: Another process took a row or a lock each time, and the
             preparation began MAX_TRIES times.
     """
-    preparation = Preparation(ws, selection, bar)
+    preparation = Preparation(run, selection, bar)
     numbers = list[int]()
 
     def prepare_remaining() -> DraftEnd:
@@ -96,8 +96,8 @@ def prepare_batches(
 
         Adds the numbers of the batches to `numbers`.
         """
-        with ws.workspace.lock(PREPARE_LOCK):
-            _delete_unknown_request_files(ws.workspace.data, ws.workspace.store)
+        with run.workspace.lock(PREPARE_LOCK):
+            _delete_unknown_request_files(run.workspace.data, run.workspace.store)
         while max_batches is None or len(numbers) < max_batches:
             prepared = preparation.prepare_next()
             if not isinstance(prepared, Prepared):
@@ -153,7 +153,7 @@ class Prepared(NamedTuple):
 class Preparation:
     """Prepares batches of the selected rows; each call of `prepare_next` prepares one batch."""
 
-    ws: WorkspaceSession
+    run: Run
     selection: Selection
     bar: ProgressBar
     mode: Mode = Mode.BATCH
@@ -173,7 +173,7 @@ class Preparation:
         the result is NO_ROWS_LEFT only if these give no batch either. A trial asks each row once.
 
         Only one process prepares batches at a time: this call waits for PREPARE_LOCK, and has the
-        lock until it returns. In a session with a single batch, it neither waits for the lock nor
+        lock until it returns. In a run with a single batch, it neither waits for the lock nor
         takes it.
 
         Returns:
@@ -185,8 +185,8 @@ class Preparation:
         """
         with (
             contextlib.nullcontext()
-            if self.ws.is_single_batch
-            else self.ws.workspace.lock(PREPARE_LOCK)
+            if self.run.is_single_batch
+            else self.run.workspace.lock(PREPARE_LOCK)
         ):
             prepared = self._prepare(after=self._last_id)
             # The rows of a trial are not claimed, so they would be asked again.
@@ -214,13 +214,13 @@ class Preparation:
             InconsistentError: Another process took a row, the budget or the quota in each of
                 MAX_TRIES tries. Nothing was claimed.
         """
-        ws = self.ws
+        run = self.run
         limit = self.selection.limit
         if self._prepared_rows and limit is not None and self._prepared_rows >= limit:
             return DraftEnd.NO_ROWS_LEFT
 
         for _ in range(MAX_TRIES):
-            draft = ws.workspace.store.query(self._write_draft, after)
+            draft = run.workspace.store.query(self._write_draft, after)
             if isinstance(draft, DraftEnd):
                 return draft
             # Another process may have claimed a row, or spent the money, since the file was read.
@@ -229,7 +229,7 @@ class Preparation:
                     # A file that got its final name is not deleted.
                     on_exit.callback(draft.file.path.unlink, missing_ok=True)
                 on_error = on_exit.enter_context(contextlib.ExitStack())
-                with ws.workspace.store.write() as tx:
+                with run.workspace.store.write() as tx:
                     prepared = self._claim_batch(tx, draft, on_error)
                 on_error.pop_all()
                 return prepared
@@ -257,10 +257,10 @@ class Preparation:
         is_api_batch = self.mode is Mode.BATCH
         draft = self._new_draft(tx)
         random_suffix = f".jsonl.{secrets.token_hex(4)}"
-        draft_path = request_path(self.ws.workspace.data, 0).with_suffix(random_suffix)
+        draft_path = request_path(self.run.workspace.data, 0).with_suffix(random_suffix)
         draft_file = files.SealedWriter(draft_path) if is_api_batch else contextlib.nullcontext()
         with draft_file as writer:
-            request_pages = read_request_pages(tx, self.ws, self.selection, self.mode, after=after)
+            request_pages = read_request_pages(tx, self.run, self.selection, self.mode, after=after)
             for page in request_pages:
                 added, page_stop_reason = draft.add_requests(tx, page)
                 if writer is None:
@@ -321,15 +321,15 @@ class Preparation:
         """
         if not draft.equal_answers:
             return
-        ws = self.ws
-        provenance = Provenance(None, ws.version, ws.model, ws.task.fingerprint)
-        with ws.workspace.store.write() as tx:
+        run = self.run
+        provenance = Provenance(None, run.version, run.model, run.task.fingerprint)
+        with run.workspace.store.write() as tx:
             self.equal_rows += write_equal_answers(
                 tx,
-                ws.task,
+                run.task,
                 draft.equal_answers,
                 provenance=provenance,
-                now=ws.workspace.now(),
+                now=run.workspace.now(),
             )
         draft.equal_answers.clear()
 
@@ -362,17 +362,17 @@ class Preparation:
                 expected_state="free",
                 target_state="used",
             )
-        self.ws.workspace.bind_backend(tx)
+        self.run.workspace.bind_backend(tx)
         lock = None
         if self.mode is not Mode.BATCH:
-            lock = self.ws.workspace.locks.acquire(lock_of(number))
+            lock = self.run.workspace.locks.acquire(lock_of(number))
             if lock is None:
                 raise StateConflictError(
                     "the lock of batch", number, expected_state="free", target_state="held"
                 )
             on_error.callback(lock.release)
 
-        path = request_path(self.ws.workspace.data, number)
+        path = request_path(self.run.workspace.data, number)
         file = draft.file
         if file is None:
             lines = b"".join(request.line + b"\n" for request in draft.requests)
@@ -383,7 +383,7 @@ class Preparation:
                 draft,
                 number,
                 file,
-                str(path.relative_to(self.ws.workspace.data)),
+                str(path.relative_to(self.run.workspace.data)),
             )
         except BaseException:
             if file.path == path:
@@ -414,11 +414,11 @@ class Preparation:
         Raises:
             StateConflictError: A row is not open any more.
         """
-        ws = self.ws
-        task = self.ws.task
-        now = self.ws.workspace.now()
+        run = self.run
+        task = self.run.task
+        now = self.run.workspace.now()
         run_number = None
-        if self.mode.claims_rows and self.mode is not Mode.BATCH and not self.ws.is_single_batch:
+        if self.mode.claims_rows and self.mode is not Mode.BATCH and not self.run.is_single_batch:
             run_number = self.run_number or number
         batches.add_batch(
             tx,
@@ -427,8 +427,8 @@ class Preparation:
             now=now,
             number=number,
             task=task.name,
-            version=ws.version,
-            model=ws.model.name,
+            version=run.version,
+            model=run.model.name,
             requests=draft.file_rows,
             control_requests=len(draft.control_requests),
             request_file=relative_path,
@@ -439,13 +439,13 @@ class Preparation:
             estimated_in=draft.expected_usage.prompt,
             estimated_out=draft.expected_usage.answer + draft.expected_usage.thoughts,
             estimated_cost=draft.price(draft.expected_usage),
-            priced_on=ws.model.priced_on.isoformat(),
+            priced_on=run.model.priced_on.isoformat(),
         )
         if self.mode.claims_rows:
             claiming.claim_rows(
                 tx,
                 task,
-                ws.version,
+                run.version,
                 draft.row_claims,
                 batch=number,
                 asks_each=draft.asks_each,
@@ -459,20 +459,22 @@ class Preparation:
         The quota of queued tokens limits only batches for the Batch API. Single batches and batches
         that claim no rows ask about each row, even if another row has the same input.
         """
-        ws = self.ws
-        calibration = budget.load_calibration(tx, ws.version, ws.task.fingerprint)
+        run = self.run
+        calibration = budget.load_calibration(tx, run.version, run.task.fingerprint)
         max_rows = None
         if self.selection.limit is not None:
             max_rows = self.selection.limit - self._prepared_rows
         quota_tokens = None
         if self.mode is Mode.BATCH:
-            quota_tokens = budget.count_remaining_quota_tokens(tx, ws.model, ws.workspace.settings)
+            quota_tokens = budget.count_remaining_quota_tokens(
+                tx, run.model, run.workspace.settings
+            )
         return RequestDraft(
-            ws,
+            run,
             self.mode,
             calibration,
             max_rows,
-            asks_each=self.ws.is_single_batch or not self.mode.claims_rows,
+            asks_each=self.run.is_single_batch or not self.mode.claims_rows,
             quota_tokens=quota_tokens,
-            budget_usd=budget.read_current_budgets(ws).remaining_usd(tx),
+            budget_usd=budget.read_current_budgets(run).remaining_usd(tx),
         )

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import errors
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import Settings
@@ -59,7 +59,7 @@ class ReconcileResult(NamedTuple):
 
 
 def reconcile_create(
-    ws: WorkspaceSession,
+    run: Run,
     batch: BatchRow,
     listing: Sequence[RemoteBatch] | None = None,
 ) -> ReconcileResult:
@@ -87,11 +87,11 @@ def reconcile_create(
         RemoteError: The list cannot be read.
         StateConflictError: Another process moved the batch to another state.
     """
-    started = ws.workspace.monotonic()
+    started = run.workspace.monotonic()
     create_key = (batch.number, batch.tries, batch.create_ended_at)
-    first_look = ws.service.first_lookup_times.setdefault(create_key, started)
-    prefixes = ws.workspace.store.query(batches.list_numbers_by_prefix, batch.number)
-    remote_batches = ws.client.list_batches() if listing is None else listing
+    first_look = run.service.first_lookup_times.setdefault(create_key, started)
+    prefixes = run.workspace.store.query(batches.list_numbers_by_prefix, batch.number)
+    remote_batches = run.client.list_batches() if listing is None else listing
     own_batches = [
         remote for remote in remote_batches if batches.strip_try(remote.display_name) in prefixes
     ]
@@ -105,8 +105,8 @@ def reconcile_create(
 
     if own_batches:
         adopted = own_batches[0]
-        with ws.workspace.store.write() as tx:
-            now = ws.workspace.now()
+        with run.workspace.store.write() as tx:
+            now = run.workspace.now()
             batches.record_submitted(
                 tx,
                 batch,
@@ -117,16 +117,16 @@ def reconcile_create(
             )
             submitted_batch = batches.get_batch(tx, batch.number)
             _record_duplicates(tx, submitted_batch, own_batches, now=now)
-        ws.workspace.display.say(f"batch {batch.number}: found again as {adopted.name}")
-        cancel_duplicates(ws, batch.number)
+        run.workspace.display.say(f"batch {batch.number}: found again as {adopted.name}")
+        cancel_duplicates(run, batch.number)
         return ReconcileResult(adopted=True)
 
-    proves_absence_at = first_look + ws.workspace.settings.list_lag
+    proves_absence_at = first_look + run.workspace.settings.list_lag
     if batch.create_ended_at is None:
-        proves_absence_at += ws.workspace.settings.create_timeout
+        proves_absence_at += run.workspace.settings.create_timeout
     if listing is None and started >= proves_absence_at:
         return ReconcileResult(absent=True)
-    wait_s = max(MIN_LOOK_WAIT_S, proves_absence_at - ws.workspace.monotonic())
+    wait_s = max(MIN_LOOK_WAIT_S, proves_absence_at - run.workspace.monotonic())
     return ReconcileResult(wait_s=min(MAX_LOOK_WAIT_S, wait_s))
 
 
@@ -155,7 +155,7 @@ def seconds_until_listed(batch: BatchRow, settings: Settings, *, now: datetime) 
 
 
 def cancel_duplicates(
-    ws: WorkspaceSession,
+    run: Run,
     number: int,
     listing: Iterable[RemoteBatch] = (),
 ) -> None:
@@ -172,15 +172,15 @@ def cancel_duplicates(
         listing: Remote batches to search for duplicates. Duplicates that were recorded earlier are
             cancelled even if they are not in it.
     """
-    with ws.workspace.store.write() as tx:
+    with run.workspace.store.write() as tx:
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.SUBMITTING:
             return
-        late_costs = _record_duplicates(tx, batch, listing, now=ws.workspace.now())
+        late_costs = _record_duplicates(tx, batch, listing, now=run.workspace.now())
         open_duplicates = batches.open_duplicates(tx, number)
 
     for late_cost in late_costs:
-        ws.workspace.display.warn(
+        run.workspace.display.warn(
             f"batch {number}: {batch.remote_name} succeeded after it was cancelled or given up; "
             f"it costs up to {format_usd(late_cost)}, and its answers are not used",
         )
@@ -190,16 +190,16 @@ def cancel_duplicates(
             label = "its given-up remote batch"
         try:
             with contextlib.suppress(errors.MissingError):
-                ws.client.cancel_batch(remote_name)
+                run.client.cancel_batch(remote_name)
         except errors.RemoteError as error:
-            ws.workspace.display.warn(
+            run.workspace.display.warn(
                 f"batch {number}: {label}, {remote_name}, could not be cancelled yet: "
                 f"{error.message}",
             )
             continue
-        with ws.workspace.store.write() as tx:
-            batches.record_duplicate_cancelled(tx, remote_name, now=ws.workspace.now())
-        ws.workspace.display.warn(
+        with run.workspace.store.write() as tx:
+            batches.record_duplicate_cancelled(tx, remote_name, now=run.workspace.now())
+        run.workspace.display.warn(
             f"batch {number}: {label}, {remote_name}, was cancelled and recorded",
         )
 
@@ -254,7 +254,7 @@ def _record_duplicates(
     return late_costs
 
 
-def find_and_cancel_duplicates(ws: WorkspaceSession) -> None:
+def find_and_cancel_duplicates(run: Run) -> None:
     """Record and cancel all duplicates in the remote list, of batches of all tasks.
 
     A duplicate is a second remote batch of a batch. The list is read only while a batch is
@@ -265,7 +265,7 @@ def find_and_cancel_duplicates(ws: WorkspaceSession) -> None:
 
     If the list cannot be read, nothing is changed; this is printed if a batch is suspected.
     """
-    with ws.workspace.store.read() as tx:
+    with run.workspace.store.read() as tx:
         duplicates = batches.list_duplicates(tx)
         created_batches = {
             batch.number: batch for batch in batches.batches_in_states(tx, *CREATED_STATES)
@@ -287,10 +287,10 @@ def find_and_cancel_duplicates(ws: WorkspaceSession) -> None:
         return
 
     try:
-        listing = ws.client.list_batches()
+        listing = run.client.list_batches()
     except errors.RemoteError as error:
         if suspects:
-            ws.workspace.display.warn(f"could not look for duplicate batches: {error.message}")
+            run.workspace.display.warn(f"could not look for duplicate batches: {error.message}")
         return
     recorded_names = {duplicate["remote_name"] for duplicate in duplicates}
     recorded_names |= {batch.remote_name for batch in created_batches.values()}
@@ -300,8 +300,8 @@ def find_and_cancel_duplicates(ws: WorkspaceSession) -> None:
         if remote.name not in recorded_names
     }
     for number in sorted(created_batches.keys() & (suspects | unrecorded_numbers)):
-        cancel_duplicates(ws, number, listing)
-        _end_duplicate_search(ws.workspace.store, created_batches[number], now=ws.workspace.now)
+        cancel_duplicates(run, number, listing)
+        _end_duplicate_search(run.workspace.store, created_batches[number], now=run.workspace.now)
 
 
 def _end_duplicate_search(store: Store, batch: BatchRow, *, now: Callable[[], datetime]) -> None:

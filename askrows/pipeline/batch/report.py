@@ -15,7 +15,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from askrows.pipeline.batch.budget import quota_day
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.report import EstimatedCost, Report, make_table
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import BatchState, Mode
@@ -142,11 +142,11 @@ class BatchSummary(NamedTuple):
         return columns
 
 
-def report_batches(ws: WorkspaceSession) -> Report:
+def report_batches(run: Run) -> Report:
     """Report the batches of all tasks, or only of the task in use if TASK= is set."""
-    summaries = list_batches(ws.workspace.store, now=ws.workspace.now())
-    if "task" in ws.workspace.settings.sources:
-        summaries = [summary for summary in summaries if summary.batch.task == ws.task.name]
+    summaries = list_batches(run.workspace.store, now=run.workspace.now())
+    if "task" in run.workspace.settings.sources:
+        summaries = [summary for summary in summaries if summary.batch.task == run.task.name]
     table = make_table((summary.listed_columns for summary in summaries), BATCH_COLUMNS)
     return Report([summary.document for summary in summaries], parts=[table])
 
@@ -177,15 +177,15 @@ def make_batch_summary(batch: BatchRow, *, now: datetime) -> BatchSummary:
     return BatchSummary(batch, age, estimated_cost, is_actual=False)
 
 
-def report_costs(ws: WorkspaceSession, group_key: str) -> Report:
+def report_costs(run: Run, group_key: str) -> Report:
     """Report the spending of all tasks, or only of the task in use if TASK= is set.
 
     Args:
         group_key: The group of a row: one of COST_KEYS.
     """
-    task_name = ws.task.name if "task" in ws.workspace.settings.sources else None
+    task_name = run.task.name if "task" in run.workspace.settings.sources else None
     figures = summarize_costs(
-        ws.workspace.store, ws.tasks, group_key=group_key, task_name=task_name
+        run.workspace.store, run.tasks, group_key=group_key, task_name=task_name
     )
     total_row = {group_key: "all"} | figures["total"]
     group_column = "day_(US/Pacific)=day" if group_key == "day" else group_key

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from askrows.pipeline.batch.batch_files import iterate_claim_pages, lock_of, result_path
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.send import abandon_batch, delete_upload, write_failures
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import errors, files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import Progress
@@ -55,7 +55,7 @@ class Download(NamedTuple):
     arrival_text: str = ""
 
 
-def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> None:
+def download_result(run: Run, number: int, remote: RemoteBatch) -> None:
     """Seal the result of a batch that is over, or fail the batch; then delete its upload.
 
     A batch without a result file is moved to failed. Does nothing if another process has the
@@ -66,46 +66,46 @@ def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> N
         RemoteError: The result could not be downloaded. The batch stays submitted.
     """
     upload = None
-    path = result_path(ws.workspace.data, number)
+    path = result_path(run.workspace.data, number)
     with (
         contextlib.suppress(LockLostError, errors.StateConflictError),
-        ws.workspace.locks.try_lock(lock_of(number)) as lock,
+        run.workspace.locks.try_lock(lock_of(number)) as lock,
     ):
         if lock is None:
             # Another process downloads it. The next look reads the state again.
             return
-        batch = ws.workspace.store.query(batches.get_batch, number)
+        batch = run.workspace.store.query(batches.get_batch, number)
         files.remove_abandoned_parts(path)
         if batch.state is BatchState.SUBMITTED:
             path.parent.mkdir(parents=True, exist_ok=True)
             best_path = files.new_part_path(path)
             try:
-                if _download_best_result(ws, batch, remote, best_path):
+                if _download_best_result(run, batch, remote, best_path):
                     draft = files.sync_part(best_path)
                     _seal_result(
                         batch,
                         remote,
                         draft,
-                        data=ws.workspace.data,
-                        store=ws.workspace.store,
-                        now=ws.workspace.now,
+                        data=run.workspace.data,
+                        store=run.workspace.store,
+                        now=run.workspace.now,
                     )
                 else:
-                    _record_batch_failed(ws, batch, remote)
+                    _record_batch_failed(run, batch, remote)
             finally:
                 best_path.unlink(missing_ok=True)
             upload = batch.upload
-    delete_upload(ws.client, upload, warn=ws.workspace.display.warn)
+    delete_upload(run.client, upload, warn=run.workspace.display.warn)
 
 
-def fetch_result(ws: WorkspaceSession, batch: BatchRow, path: Path) -> None:
+def fetch_result(run: Run, batch: BatchRow, path: Path) -> None:
     """Download the result of a batch that is over to a path; nothing else is changed.
 
     Raises:
         RemoteError: The API could not be reached, or does not have the batch or its result.
     """
-    remote = ws.client.get_batch(batch.remote_name or "")
-    if not _download_best_result(ws, batch, remote, path):
+    remote = run.client.get_batch(batch.remote_name or "")
+    if not _download_best_result(run, batch, remote, path):
         raise errors.MissingError(
             f"Gemini has no result of batch {batch.number} any more; the batch was not changed"
         )
@@ -150,7 +150,7 @@ def _seal_result(
         files.rename_sealed(draft, path)
 
 
-def _record_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch) -> None:
+def _record_batch_failed(run: Run, batch: BatchRow, remote: RemoteBatch) -> None:
     """Move a batch without a result to failed, and release its rows.
 
     Stores the outcome MISSING for each claimed row, in one transaction. It counts against no row,
@@ -163,8 +163,8 @@ def _record_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBa
     reason = _describe_ending(remote, has_no_download=True)
     if batch.cancel_asked_at is not None and remote.state is RemoteState.CANCELLED:
         reason = batch.reason or CANCELLED_BY_USER
-    provenance = make_provenance(batch, settings=ws.workspace.settings)
-    with ws.workspace.store.write() as tx:
+    provenance = make_provenance(batch, settings=run.workspace.settings)
+    with run.workspace.store.write() as tx:
         batches.update_if_submitted(tx, batch, remote_word=remote.state_name)
         while page := claims.claimed_rows(tx, batch.number, limit=PAGE_ROWS):
             request_outcomes = [
@@ -177,12 +177,12 @@ def _record_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBa
                 )
                 for claim in page
             ]
-            write_failures(tx, ws.task, ws.workspace.now, request_outcomes, source=provenance)
-        abandon_batch(tx, batch, reason=reason, now=ws.workspace.now())
+            write_failures(tx, run.task, run.workspace.now, request_outcomes, source=provenance)
+        abandon_batch(tx, batch, reason=reason, now=run.workspace.now())
 
 
 def _download_best_result(
-    ws: WorkspaceSession,
+    run: Run,
     batch: BatchRow,
     remote: RemoteBatch,
     best_path: Path,
@@ -223,10 +223,10 @@ def _download_best_result(
     if not expected_count and is_succeeded:
         expected_count = batch.requests + batch.control_requests
     # Each download gets this file first.
-    latest_path = files.new_part_path(result_path(ws.workspace.data, batch.number))
+    latest_path = files.new_part_path(result_path(run.workspace.data, batch.number))
     try:
         best, latest, is_settled = _download_best(
-            ws,
+            run,
             batch,
             remote,
             latest_path=latest_path,
@@ -236,7 +236,7 @@ def _download_best_result(
     except errors.MissingError as error:
         if is_succeeded and not is_abandoned:
             raise
-        ws.workspace.display.warn(
+        run.workspace.display.warn(
             f"batch {batch.number}: its result is not available: {error.message}"
         )
         return False
@@ -253,7 +253,7 @@ def _download_best_result(
     shortfall = _describe_shortfall(best, expected_count)
     if is_usable or is_empty_result:
         if best.matched_requests < expected_count:
-            ws.workspace.display.warn(
+            run.workspace.display.warn(
                 f"batch {batch.number}: {shortfall}; the most complete download is used"
             )
         return True
@@ -265,9 +265,9 @@ def _download_best_result(
             "and its downloads still differ"
         )
     if is_abandoned:
-        ws.workspace.display.warn(f"{message}; the result is given up")
+        run.workspace.display.warn(f"{message}; the result is given up")
         return False
-    poll = ws.task.nouns.command("batch-poll")
+    poll = run.task.nouns.command("batch-poll")
     give_up = CommandHint("batch-cancel", batch=batch.number)
     raise errors.UnavailableError(
         f"{message}; the batch was not changed",
@@ -276,7 +276,7 @@ def _download_best_result(
 
 
 def _download_best(
-    ws: WorkspaceSession,
+    run: Run,
     batch: BatchRow,
     remote: RemoteBatch,
     *,
@@ -308,11 +308,13 @@ def _download_best(
     latest = Download()
     is_settled = True
     request_counts = list[int]()
-    pauses = RetryPolicy(ws.workspace.settings.poll_first, max_delay_s=math.inf, growth=POLL_GROWTH)
+    pauses = RetryPolicy(
+        run.workspace.settings.poll_first, max_delay_s=math.inf, growth=POLL_GROWTH
+    )
     for remaining_tries in reversed(range(MAX_DOWNLOADS)):
         try:
             latest = _download_once(
-                ws.client, ws.workspace.store, batch=batch, remote=remote, path=latest_path
+                run.client, run.workspace.store, batch=batch, remote=remote, path=latest_path
             )
         except errors.MissingError:
             if best.matched_requests < 0:
@@ -327,8 +329,8 @@ def _download_best(
             break
         if remaining_tries and latest.matched_requests > 0:
             shortfall = _describe_shortfall(latest, expected_count)
-            ws.workspace.display.warn(f"batch {batch.number}: {shortfall}; downloading it again")
-        ws.workspace.sleep(pauses.delay_s(len(request_counts)) if remaining_tries else 0)
+            run.workspace.display.warn(f"batch {batch.number}: {shortfall}; downloading it again")
+        run.workspace.sleep(pauses.delay_s(len(request_counts)) if remaining_tries else 0)
     else:
         *earlier_counts, last_count = request_counts
         is_growing = last_count > max(earlier_counts)

@@ -22,7 +22,7 @@ from askrows.pipeline.batch.reconcile import (
     reconcile_create,
     wait_for_next_list,
 )
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import errors, files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.states import BatchState, Outcome
@@ -66,7 +66,7 @@ class SendOutcome(StrEnum):
     REBUILD = "rebuilt"
 
 
-def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
+def send_batch(run: Run, number: int) -> SendOutcome:
     """Create a prepared or submitting batch at the API, so that it is submitted.
 
     A submitting batch has an unclear create: its reply was lost, so it may or may not have made a
@@ -102,14 +102,14 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
         if a create call of this function is unclear. If another process has the lock, prints that
         process and returns TAKEN_BY_OTHER_PROCESS.
         """
-        with ws.workspace.locks.try_lock(lock_of(number)) as lock:
+        with run.workspace.locks.try_lock(lock_of(number)) as lock:
             if lock is None:
-                ws.workspace.display.say(
-                    f"batch {number}: {ws.workspace.locks.describe_holder(lock_of(number))}"
+                run.workspace.display.say(
+                    f"batch {number}: {run.workspace.locks.describe_holder(lock_of(number))}"
                 )
                 return SendOutcome.TAKEN_BY_OTHER_PROCESS
-            batch = ws.workspace.store.query(batches.get_batch, number)
-            send = _Send(ws, batch, lock, is_first=is_first)
+            batch = run.workspace.store.query(batches.get_batch, number)
+            send = _Send(run, batch, lock, is_first=is_first)
             return send.resolve_and_create(may_create=unclear_creates < MAX_UNCLEAR_CREATES)
 
     while True:
@@ -120,13 +120,13 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
         if step_result is None:
             unclear_creates += 1
             continue
-        wait_for_next_list(ws.workspace.display, ws.workspace.sleep, number, step_result)
+        wait_for_next_list(run.workspace.display, run.workspace.sleep, number, step_result)
 
 
 class _Send(NamedTuple):
     """A try to send a batch, whose lock the caller has."""
 
-    ws: WorkspaceSession
+    run: Run
     batch: BatchRow
     lock: Lock
     # This process has not tried to send the batch before.
@@ -152,13 +152,13 @@ class _Send(NamedTuple):
         """
         batch = self.batch
         if batch.state is BatchState.SUBMITTING:
-            reconciled = reconcile_create(self.ws, batch)
+            reconciled = reconcile_create(self.run, batch)
             if reconciled.adopted:
                 return SendOutcome.ADOPTED
             if not reconciled.absent:
                 return reconciled
             if not may_create:
-                submit = self.ws.task.nouns.command("batch-submit")
+                submit = self.run.task.nouns.command("batch-submit")
                 raise errors.RemoteError(
                     f"batch {batch.number}: {MAX_UNCLEAR_CREATES} create calls ended without a "
                     f"reply, and the API lists no batch of them; last: {batch.reason}",
@@ -192,9 +192,9 @@ class _Send(NamedTuple):
             StateConflictError: Another process moved the batch. A batch that was created here is
                 then cancelled as a duplicate.
         """
-        ws = self.ws
+        run = self.run
         number = self.batch.number
-        with ws.workspace.store.read() as tx:
+        with run.workspace.store.read() as tx:
             self._check_quota(tx)
             workspace_id = workspace.get_workspace(tx).workspace_id
         display_name = batches.display_name_of_try(
@@ -208,13 +208,13 @@ class _Send(NamedTuple):
             existing_batches = self._find_batches_created_elsewhere(display_name)
         batch = self._commit_intent(display_name)
         if existing_batches:
-            reconciled = reconcile_create(ws, batch, existing_batches)
+            reconciled = reconcile_create(run, batch, existing_batches)
             return SendOutcome.ADOPTED if reconciled.adopted else reconciled
 
         # A process that was suspended can only notice now that another process has its lock.
         self.lock.raise_if_lost()
         try:
-            remote = ws.client.create_batch(
+            remote = run.client.create_batch(
                 batch.model,
                 file_name=upload,
                 display_name=display_name,
@@ -222,40 +222,40 @@ class _Send(NamedTuple):
         except errors.RefusedError as error:
             return self._handle_refusal(batch, error)
         except errors.NotSentError as error:
-            with ws.workspace.store.write() as tx:
+            with run.workspace.store.write() as tx:
                 batches.record_refused(
                     tx,
                     batch,
                     reason=error.message,
                     outcome="not sent",
-                    now=ws.workspace.now(),
+                    now=run.workspace.now(),
                 )
             raise
         except errors.UnavailableError as error:
-            with ws.workspace.store.write() as tx:
+            with run.workspace.store.write() as tx:
                 batches.record_unclear_create(
-                    tx, batch, reason=error.message, now=ws.workspace.now()
+                    tx, batch, reason=error.message, now=run.workspace.now()
                 )
-            ws.workspace.display.warn(
+            run.workspace.display.warn(
                 f"batch {number}: {error.message}; checking whether it was created"
             )
             return None
 
         try:
-            with ws.workspace.store.write() as tx:
+            with run.workspace.store.write() as tx:
                 batches.record_submitted(
                     tx,
                     batch,
                     remote_name=remote.name,
                     display_name=display_name,
                     outcome="created",
-                    now=ws.workspace.now(),
+                    now=run.workspace.now(),
                 )
         except errors.StateConflictError:
             # Another process continued the batch meanwhile.
-            cancel_duplicates(ws, number, [remote])
+            cancel_duplicates(run, number, [remote])
             raise
-        ws.workspace.display.say(
+        run.workspace.display.say(
             f"batch {number}: created as {remote.name}, {plural(batch.requests, 'request')}"
         )
         return SendOutcome.CREATED
@@ -277,14 +277,14 @@ class _Send(NamedTuple):
             printed.
         """
         try:
-            listing = self.ws.client.list_batches()
+            listing = self.run.client.list_batches()
         except errors.RemoteError:
             # Some servers have no list. The batch is sent nevertheless.
             return []
         number = self.batch.number
         prefix = batches.strip_try(display_name)
         # Read after the list: each batch in the list was recorded here before it was created.
-        next_number = self.ws.workspace.store.query(batches.next_number)
+        next_number = self.run.workspace.store.query(batches.next_number)
 
         workspace_part = display_name[: display_name.index(self.batch.task)]
         workspace_name = re.compile(re.escape(workspace_part) + r".+-(\d{1,9})-[0-9a-f]+")
@@ -304,7 +304,7 @@ class _Send(NamedTuple):
 
         if unknown_count:
             unknown_batches = plural(unknown_count, "batch", "batches")
-            self.ws.workspace.display.warn(
+            self.run.workspace.display.warn(
                 f"batch {number}: the API has at least {unknown_batches} of this workspace that "
                 "the database does not contain, so the database is an older copy. Rows may be paid "
                 f"for twice. `{CommandHint('doctor')}` lists the batches",
@@ -321,17 +321,17 @@ class _Send(NamedTuple):
             QuotaFullError, BudgetError: A limit no longer allows the batch. Nothing is changed.
             StateConflictError: Another process moved the batch. Nothing is changed.
         """
-        ws = self.ws
+        run = self.run
         batch = self.batch
-        with ws.workspace.store.write() as tx:
+        with run.workspace.store.write() as tx:
             # Other processes may have sent batches during the upload.
             self._check_quota(tx)
             if batch.state is BatchState.SUBMITTING:
                 batches.record_absent_try(tx, batch)
             else:
                 # The batch may have been prepared under another budget.
-                budget.read_current_budgets(ws).ensure_fits(tx, batch)
-            batches.record_submitting(tx, batch, display_name=display_name, now=ws.workspace.now())
+                budget.read_current_budgets(run).ensure_fits(tx, batch)
+            batches.record_submitting(tx, batch, display_name=display_name, now=run.workspace.now())
             return batches.get_batch(tx, batch.number)
 
     def _check_quota(self, tx: Connection) -> None:
@@ -340,10 +340,10 @@ class _Send(NamedTuple):
         Raises:
             QuotaFullError: Other batches use up the API's limits.
         """
-        reason = budget.find_quota_refusal(tx, self.batch, self.ws.workspace.settings)
+        reason = budget.find_quota_refusal(tx, self.batch, self.run.workspace.settings)
         if not reason:
             return
-        nouns = self.ws.task.nouns
+        nouns = self.run.task.nouns
         raise budget.QuotaFullError(
             f"batch {self.batch.number} is prepared and waits: {reason}",
             hint=f"wait with `{nouns.command('batch-poll')}` until a batch is over, "
@@ -360,28 +360,28 @@ class _Send(NamedTuple):
             InconsistentError: The request file was changed.
             RemoteError: The upload failed.
         """
-        ws = self.ws
+        run = self.run
         batch = self.batch
         if batch.upload and batch.uploaded_at:
             # A time in the future was recorded by a wrong clock, so the age is unknown.
-            age = ws.workspace.now() - batch.uploaded_at
+            age = run.workspace.now() - batch.uploaded_at
             if timedelta(0) <= age < UPLOAD_REUSE_TIME:
                 return batch.upload
 
         path = files.verify_sealed_file(
-            sealed_request(ws.workspace.data, batch),
+            sealed_request(run.workspace.data, batch),
             sha256=batch.request_sha256,
             file_label=f"the request file of batch {batch.number}",
         )
-        upload = ws.client.upload(
+        upload = run.client.upload(
             path,
             display_name=display_name,
             sha256=batch.request_sha256,
             size=batch.request_size,
         )
-        with ws.workspace.store.write() as tx:
+        with run.workspace.store.write() as tx:
             batches.update_batch_columns(
-                tx, batch.number, upload=upload, uploaded_at=ws.workspace.now()
+                tx, batch.number, upload=upload, uploaded_at=run.workspace.now()
             )
         return upload
 
@@ -404,15 +404,15 @@ class _Send(NamedTuple):
         Raises:
             RemoteError: The refusal, in all other cases.
         """
-        ws = self.ws
+        run = self.run
         reason = error.message
-        refused_at = ws.workspace.now()
+        refused_at = run.workspace.now()
         columns: dict[str, object] = {"upload": None, "uploaded_at": None}
         if error.code == TOO_MANY_REQUESTS:
             columns = {}
         if isinstance(error, (errors.ThrottledError, *errors.LASTING_REFUSALS)):
             is_model_refused = isinstance(error, errors.ModelRefusedError)
-            with ws.workspace.store.write() as tx:
+            with run.workspace.store.write() as tx:
                 batches.record_refused(
                     tx,
                     batch,
@@ -424,14 +424,14 @@ class _Send(NamedTuple):
             if isinstance(error, errors.ThrottledError) and error.is_queue_full:
                 self._warn_of_full_queue()
             if isinstance(error, errors.SchemaRefusedError):
-                delete_upload(ws.client, batch.upload)
+                delete_upload(run.client, batch.upload)
             raise error
 
         line = responses.parse_bad_line_number(reason)
         columns["refusals"] = batch.refusals + 1
         message = ""
         # One transaction: another process may send the batch again as soon as it is prepared.
-        with ws.workspace.store.write() as tx:
+        with run.workspace.store.write() as tx:
             batches.record_refused(
                 tx,
                 batch,
@@ -468,23 +468,23 @@ class _Send(NamedTuple):
                     now=refused_at,
                 )
 
-        delete_upload(ws.client, upload)
+        delete_upload(run.client, upload)
         if claim is None:
             raise self._file_refusal(batch, error)
         suffix = "; the other rows go into a new batch" if batch.requests > 1 else ""
-        ws.workspace.display.warn(f"{message}{suffix}")
+        run.workspace.display.warn(f"{message}{suffix}")
         return SendOutcome.REBUILD
 
     def _warn_of_full_queue(self) -> None:
         """Print which cancelled batches of the model use queued tokens; nothing if none does."""
-        active_batches = self.ws.workspace.store.query(
+        active_batches = self.run.workspace.store.query(
             batches.batches_in_states, *budget.API_STATES
         )
         cancelled_text = budget.describe_cancelled(
             [active for active in active_batches if active.model == self.batch.model],
         )
         if cancelled_text:
-            self.ws.workspace.display.warn(f"batch {self.batch.number} waits: {cancelled_text}")
+            self.run.workspace.display.warn(f"batch {self.batch.number} waits: {cancelled_text}")
 
     def _charge_line(self, tx: Connection, batch: BatchRow, claim: RowClaim, reason: str) -> str:
         """Charge the row of a refused line; return one text with its name and its next step.
@@ -493,13 +493,13 @@ class _Send(NamedTuple):
         parked by this; open rows with the same input are then parked too. Runs in the caller's
         transaction.
         """
-        ws = self.ws
-        provenance = Provenance(batch.number, batch.version, ws.model, batch.fingerprint)
+        run = self.run
+        provenance = Provenance(batch.number, batch.version, run.model, batch.fingerprint)
         request_outcome = RequestOutcome(claim, Outcome.REFUSED, f"{REFUSED_AT_CREATE}: {reason}")
         write_result = write_failures(
-            tx, ws.task, ws.workspace.now, [request_outcome], source=provenance
+            tx, run.task, run.workspace.now, [request_outcome], source=provenance
         )
-        names = ws.task.select_task_rows(tx).read_names(tx, [claim.row_id])
+        names = run.task.select_task_rows(tx).read_names(tx, [claim.row_id])
         row_name = names.get(claim.row_id, claim.row_id)
         is_parked = bool(write_result.parked)
         next_step = "is parked" if is_parked else "is asked once more by the next run"
@@ -512,7 +512,7 @@ class _Send(NamedTuple):
             batch: The stored batch after the refusal. If it has MAX_REFUSALS refusals, the message
                 says that it was given up.
         """
-        submit = self.ws.task.nouns.command("batch-submit")
+        submit = self.run.task.nouns.command("batch-submit")
         count_note = ""
         hint = f"`{submit}` sends the batch once more"
         if batch.refusals >= MAX_REFUSALS:

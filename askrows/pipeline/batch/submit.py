@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from askrows.pipeline.batch import batch_plan, budget, prepare, send
 from askrows.pipeline.batch.batch_plan import BatchPlan, DraftEnd, Selection
 from askrows.pipeline.batch.budget import QuotaFullError
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import CREATED_OUTCOMES, RunResult, RunStop, StopReason
 from askrows.pipeline.batch.send import SendOutcome, abandon_batch
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
 from askrows.pipeline.core.states import BatchState, Outcome
@@ -30,7 +30,7 @@ MAX_REBUILDS = 20
 
 
 def submit_batches(
-    ws: WorkspaceSession,
+    run: Run,
     selection: Selection,
     result: RunResult,
     *,
@@ -67,33 +67,33 @@ def submit_batches(
         RemoteError: The API refused a batch, or its create stays unclear.
         ConfigurationError: There is no usable key, or the model's price is unknown and nobody at a
             terminal can confirm it.
-        InputError: A person did not confirm the cost, or it is above `ws.agreed_usd`, the highest
+        InputError: A person did not confirm the cost, or it is above `run.agreed_usd`, the highest
             cost that the person agreed to before.
     """
-    with ws.workspace.store.read() as tx:
+    with run.workspace.store.read() as tx:
         earlier_batches = batches.batches_in_states(
             tx,
             BatchState.SUBMITTING,
             BatchState.PREPARED,
-            task=ws.task.name,
+            task=run.task.name,
         )
-        prepared_plan = plan_prepared_batches(tx, ws.task)
-        outage_batch = batches.find_outage(tx, ws.task.name)
-        running = batches.batches_in_states(tx, BatchState.SUBMITTED, task=ws.task.name)
+        prepared_plan = plan_prepared_batches(tx, run.task)
+        outage_batch = batches.find_outage(tx, run.task.name)
+        running = batches.batches_in_states(tx, BatchState.SUBMITTED, task=run.task.name)
     result.stop = RunStop()
     # Requests, tokens and cost of the new rows are not counted if they are confirmed.
-    new_plan = BatchPlan(_count_new_rows(ws.workspace.store, ws.task, selection))
+    new_plan = BatchPlan(_count_new_rows(run.workspace.store, run.task, selection))
     if new_plan.rows and not is_confirmed:
-        with ws.workspace.display.bar("counting tokens", new_plan.rows) as bar:
-            new_plan = batch_plan.plan_batches(ws, selection, bar=bar)
+        with run.workspace.display.bar("counting tokens", new_plan.rows) as bar:
+            new_plan = batch_plan.plan_batches(run, selection, bar=bar)
     result.plan = plan = prepared_plan + new_plan
     if not plan.rows and not earlier_batches:
         return {}
 
     # A missing key, or an engine that cannot start, is reported before anything is written.
-    ws.open_client()
+    run.open_client()
     if not is_confirmed:
-        _confirm_plan(ws, plan)
+        _confirm_plan(run, plan)
 
     # Without a token count it is unknown which rows share a request.
     new_requests = new_plan.rows if is_confirmed else new_plan.requests
@@ -104,16 +104,16 @@ def submit_batches(
         earlier_batches = _select_batches_in_outage(earlier_batches, is_running=bool(running))
         max_new_batches = 0 if earlier_batches or running else 1
     earlier_numbers = [batch.number for batch in earlier_batches]
-    submission = _Submission(ws, max_new_batches)
+    submission = _Submission(run, max_new_batches)
     try:
         submission.send(earlier for earlier in earlier_numbers if number in (None, earlier))
         submission.send_new(selection, new_requests, has_new_rows=bool(new_plan.rows))
         result.stop = submission.find_stop(new_requests, set(earlier_numbers))
     except (ThrottledError, QuotaFullError) as error:
-        if not should_report_full_api or not _ends_with_a_batch(ws, error):
+        if not should_report_full_api or not _ends_with_a_batch(run, error):
             raise
-        ws.workspace.display.say(f"the other batches wait until a batch ends: {error.message}")
-        unsent_count = _count_unsent_rows(ws.workspace.store, ws.task, selection)
+        run.workspace.display.say(f"the other batches wait until a batch ends: {error.message}")
+        unsent_count = _count_unsent_rows(run.workspace.store, run.task, selection)
         result.stop = RunStop(StopReason.API_FULL, rows=unsent_count)
     finally:
         result.sent |= submission.sent
@@ -126,13 +126,13 @@ def submit_batches(
     return submission.sent
 
 
-def _confirm_plan(ws: WorkspaceSession, plan: BatchPlan) -> None:
+def _confirm_plan(run: Run, plan: BatchPlan) -> None:
     """Print a plan, and ask a person to confirm its cost."""
     announcement = "sending batches of an earlier run"
     if plan.rows:
-        announcement = describe_plan(ws, plan)
-    ws.workspace.display.say(f"{ws.model.name}, {announcement}")
-    ws.confirm_cost(plan.cost, unchanged_text="nothing was written or sent")
+        announcement = describe_plan(run, plan)
+    run.workspace.display.say(f"{run.model.name}, {announcement}")
+    run.confirm_cost(plan.cost, unchanged_text="nothing was written or sent")
 
 
 def _select_batches_in_outage(
@@ -145,12 +145,14 @@ def _select_batches_in_outage(
     return earlier_batches[:1]
 
 
-def _ends_with_a_batch(ws: WorkspaceSession, error: RemoteError) -> bool:
+def _ends_with_a_batch(run: Run, error: RemoteError) -> bool:
     """Return whether the end of a submitted batch makes room at an API that accepts no more."""
     if isinstance(error, ThrottledError) and error.resets_at is not None:
         return False
     return bool(
-        ws.workspace.store.query(batches.batches_in_states, BatchState.SUBMITTED, task=ws.task.name)
+        run.workspace.store.query(
+            batches.batches_in_states, BatchState.SUBMITTED, task=run.task.name
+        )
     )
 
 
@@ -166,11 +168,11 @@ def describe_outage(last_batch: BatchRow) -> str:
     )
 
 
-def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
+def describe_plan(run: Run, plan: BatchPlan) -> str:
     """Return rows, batches and cost of a plan in words, with the date of the prices."""
     batch_count = plural(plan.batches, "batch", "batches")
-    cost_text = f"estimated {format_usd(plan.cost)} (prices of {ws.model.priced_on})"
-    return f"{plan.describe_rows(ws.task.nouns)}; {batch_count}, {cost_text}"
+    cost_text = f"estimated {format_usd(plan.cost)} (prices of {run.model.priced_on})"
+    return f"{plan.describe_rows(run.task.nouns)}; {batch_count}, {cost_text}"
 
 
 def _count_new_rows(store: Store, task: Task, selection: Selection) -> int:
@@ -198,29 +200,29 @@ def _count_unsent_rows(store: Store, task: Task, selection: Selection) -> int:
     return unsent_count
 
 
-def abandon_outdated_batches(ws: WorkspaceSession) -> None:
+def abandon_outdated_batches(run: Run) -> None:
     """Give up the task's prepared batches that are outdated, so that their rows are asked again.
 
     A batch is outdated if the task's declaration changed, or if another model is set and Gemini
     refuses the model of the batch. Prints each batch that is given up. Batches that another process
     sends are left alone.
     """
-    prepared_batches = ws.workspace.store.query(
-        batches.batches_in_states, BatchState.PREPARED, task=ws.task.name
+    prepared_batches = run.workspace.store.query(
+        batches.batches_in_states, BatchState.PREPARED, task=run.task.name
     )
     for batch in prepared_batches:
         reason = ""
-        if batch.fingerprint != ws.task.fingerprint:
+        if batch.fingerprint != run.task.fingerprint:
             reason = "the task's declaration changed"
-        elif batch.model != ws.model.name and _is_model_refused(ws.workspace.store, batch.model):
+        elif batch.model != run.model.name and _is_model_refused(run.workspace.store, batch.model):
             reason = f"Gemini refuses its model {batch.model}"
         if not reason:
             continue
 
-        with contextlib.suppress(StateConflictError), ws.workspace.store.write() as tx:
+        with contextlib.suppress(StateConflictError), run.workspace.store.write() as tx:
             full_reason = f"{reason} before it was sent"
-            released_rows = abandon_batch(tx, batch, reason=full_reason, now=ws.workspace.now())
-            ws.workspace.display.say(
+            released_rows = abandon_batch(tx, batch, reason=full_reason, now=run.workspace.now())
+            run.workspace.display.say(
                 f"batch {batch.number} was not sent because {reason}; "
                 f"{plural(released_rows, 'row')} can be asked again",
             )
@@ -259,7 +261,7 @@ def plan_stored_batches(stored_batches: Iterable[BatchRow]) -> BatchPlan:
 class _Submission:
     """The batches that a submit sends."""
 
-    ws: WorkspaceSession
+    run: Run
     # Prepare at most so many batches in each round, or None for all.
     max_new_batches: int | None
     # The outcome of each batch, by number.
@@ -278,7 +280,7 @@ class _Submission:
         error of a batch is raised, and the following batches are not sent.
         """
         for number in numbers:
-            outcome = send.send_batch(self.ws, number)
+            outcome = send.send_batch(self.run, number)
             self.sent[number] = outcome
             if outcome is SendOutcome.REBUILD:
                 self.rebuild_numbers.append(number)
@@ -299,12 +301,12 @@ class _Submission:
             RemoteError: A line was refused in each of MAX_REBUILDS rounds. Errors of a send are
                 raised too.
         """
-        ws = self.ws
+        run = self.run
         refused_ids = set[str]()
         for round_index in range(MAX_REBUILDS):
             rebuild_numbers = self.rebuild_numbers
             self.rebuild_numbers = []
-            with ws.workspace.store.read() as tx:
+            with run.workspace.store.read() as tx:
                 newly_refused_ids = set(
                     answers.list_row_ids_by_outcome(tx, rebuild_numbers, Outcome.REFUSED)
                 )
@@ -316,9 +318,9 @@ class _Submission:
             refused_ids |= newly_refused_ids
             round_selection = replace(selection, limit=max_requests, excluded_ids=refused_ids)
             max_requests = 0
-            with ws.workspace.display.bar("writing requests", round_selection.limit) as bar:
+            with run.workspace.display.bar("writing requests", round_selection.limit) as bar:
                 numbers, draft_end, equal_rows = prepare.prepare_batches(
-                    ws,
+                    run,
                     round_selection,
                     bar=bar,
                     max_batches=self.max_new_batches,
@@ -327,7 +329,7 @@ class _Submission:
             self.equal_rows += equal_rows
             self.send(numbers)
 
-        parked = ws.task.nouns.command("parked")
+        parked = run.task.nouns.command("parked")
         raise RemoteError(
             f"Gemini refused one line in each of {MAX_REBUILDS} request files; "
             "the other rows were not sent",
@@ -366,15 +368,15 @@ class _Submission:
         refused_lines = len(new_numbers) - len(intact_numbers)
         sent_requests = self._count_requests(intact_numbers) + refused_lines
         unsent_requests = announced_requests - sent_requests
-        with self.ws.workspace.store.read() as tx:
-            open_rows = claiming.count_claimable(tx, self.ws.task)
+        with self.run.workspace.store.read() as tx:
+            open_rows = claiming.count_claimable(tx, self.run.task)
             unsent_rows = max(0, min(unsent_requests, open_rows))
             if not unsent_rows:
                 return RunStop()
             if DraftEnd.BUDGET not in self.draft_ends:
                 message = "the API has no room in its quota of queued tokens"
                 return RunStop(StopReason.API_FULL, message, unsent_rows)
-            current_budgets = budget.read_current_budgets(self.ws)
+            current_budgets = budget.read_current_budgets(self.run)
             tightest = current_budgets.tightest_budget(tx)
             if tightest is None:
                 return RunStop()
@@ -385,5 +387,5 @@ class _Submission:
 
     def _count_requests(self, numbers: Collection[int]) -> int:
         """Return the number of requests in these batches."""
-        with self.ws.workspace.store.read() as tx:
+        with self.run.workspace.store.read() as tx:
             return sum(batches.get_batch(tx, number).requests for number in numbers)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from askrows.pipeline.batch import ingest, prepare
 from askrows.pipeline.batch.batch_files import BATCHES_FOLDER, seal_dead_batches
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError, InconsistentError, InputError, RemoteError
@@ -106,7 +106,7 @@ def read_names(store: Store, task: Task, path: Path) -> list[str]:
     return names
 
 
-def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
+def forget_rows(run: Run, names: Sequence[str]) -> Report:
     """Delete named rows of the task in use and everything about them, after a confirmation.
 
     Afterwards no text of the rows is in the database, the batch files, the reports, the index or
@@ -146,47 +146,47 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
             continues.
     """
     names = list(dict.fromkeys(names))
-    task = ws.task
+    task = run.task
     dropped_lines = dict[str, int]()
-    row_ids = _confirm_and_park(ws.workspace, task, names)
+    row_ids = _confirm_and_park(run.workspace, task, names)
     # A killed trial claimed no row, so only its files show which rows it asked about.
-    seal_dead_batches(ws)
+    seal_dead_batches(run)
 
-    with ws.workspace.lock(prepare.PREPARE_LOCK):
-        with ws.workspace.store.read() as tx:
+    with run.workspace.lock(prepare.PREPARE_LOCK):
+        with run.workspace.store.read() as tx:
             all_batches = batches.batches_in_states(tx)
             row_batches = _read_row_batches(tx, task, row_ids)
         if all(batch.is_finished for batch in all_batches):
-            delete_local_engine_files(ws.workspace.data)
-        elif ws.workspace.backend == "local":
+            delete_local_engine_files(run.workspace.data)
+        elif run.workspace.backend == "local":
             for remote_name in (batch.remote_name for batch in row_batches if batch.remote_name):
-                ws.client.delete(remote_name)
+                run.client.delete(remote_name)
         for path in chain.from_iterable(
-            clean.find_unknown_and_leftover_files(ws.workspace.data, ws.workspace.store)
+            clean.find_unknown_and_leftover_files(run.workspace.data, run.workspace.store)
         ):
             files.remove_path(path)
         for batch in row_batches:
-            dropped_lines |= _drop_lines(ws.workspace.data, ws.workspace.store, batch, row_ids)
-        with ws.workspace.lock(INDEX_LOCK), ws.workspace.store.write() as tx:
+            dropped_lines |= _drop_lines(run.workspace.data, run.workspace.store, batch, row_ids)
+        with run.workspace.lock(INDEX_LOCK), run.workspace.store.write() as tx:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
-            _erase_rows(tx, task, row_ids, names=erased_names, now=ws.workspace.now())
+            _erase_rows(tx, task, row_ids, names=erased_names, now=run.workspace.now())
             kept_values = task.count_kept_values(tx, row_ids)
             refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
 
-    deleted_reports = reports.delete_reports(ws.workspace.data, task.name)
+    deleted_reports = reports.delete_reports(run.workspace.data, task.name)
     build_number = (
-        _rebuild_index_without_rows(ws.workspace, ws.service, task, names, row_ids)
-        if is_task_indexed(ws.workspace, task)
+        _rebuild_index_without_rows(run.workspace, run.service, task, names, row_ids)
+        if is_task_indexed(run.workspace, task)
         else None
     )
-    deleted_vectors = _delete_index_leftovers_and_compact(ws.workspace, ws.tasks)
+    deleted_vectors = _delete_index_leftovers_and_compact(run.workspace, run.tasks)
 
-    with ws.workspace.store.write() as tx:
+    with run.workspace.store.write() as tx:
         for name in names:
             journal.finish_erasure(tx, task.name, name)
 
     out_of_reach = OUT_OF_REACH
-    stored_table = _find_stored_table(task, ws.workspace.data)
+    stored_table = _find_stored_table(task, run.workspace.data)
     if stored_table is not None:
         out_of_reach = f"the row, if {stored_table} has it: delete it there; {OUT_OF_REACH}"
     figures = {
@@ -218,7 +218,7 @@ def _find_stored_table(task: Task, workspace_folder: Path) -> Path | None:
     return path if is_stored else None
 
 
-def forget_task(ws: WorkspaceSession) -> Report:
+def forget_task(run: Run) -> Report:
     """Delete the task in use with its rows, answers and files, after a confirmation.
 
     Its batches keep their counts and costs. The task's file and its table are deleted if they are
@@ -230,47 +230,47 @@ def forget_task(ws: WorkspaceSession) -> Report:
             confirm. Nothing was deleted.
         AskrowsError: A reply of a killed run cannot be ingested.
     """
-    task = ws.task
+    task = run.task
     if task.user_file is None:
         raise InputError(
             f"{task.subject} is part of askrows and cannot be forgotten; nothing was changed",
             hint="name its rows",
         )
     record = task.user_file.record
-    ingest.recover_dead_runs(ws)
-    ws.workspace.store.query(_check_no_open_batch, task)
-    ws.workspace.confirm(
+    ingest.recover_dead_runs(run)
+    run.workspace.store.query(_check_no_open_batch, task)
+    run.workspace.confirm(
         f"Forget the task {task.subject} for good: rows, answers, corrections and files?"
     )
 
-    with ws.workspace.lock(prepare.PREPARE_LOCK):
-        with ws.workspace.store.write() as tx:
+    with run.workspace.lock(prepare.PREPARE_LOCK):
+        with run.workspace.store.write() as tx:
             # Another process may have prepared a batch while the person was asked.
             _check_no_open_batch(tx, task)
             task_batches = batches.batches_in_states(tx, task=task.name)
             has_open_batches = bool(batches.batches_in_states(tx, *OPEN_STATES))
             for batch in task_batches:
                 journal.record_cleaned(
-                    tx, batch.number, reason="its task was forgotten", now=ws.workspace.now()
+                    tx, batch.number, reason="its task was forgotten", now=run.workspace.now()
                 )
-        batches_folder = ws.workspace.data / BATCHES_FOLDER
+        batches_folder = run.workspace.data / BATCHES_FOLDER
         for batch in task_batches:
             for path in batches_folder.glob(f"{batch.number:06d}-*"):
                 path.unlink()
         if not has_open_batches:
-            delete_local_engine_files(ws.workspace.data)
-    reports.delete_reports(ws.workspace.data, task.name)
+            delete_local_engine_files(run.workspace.data)
+    reports.delete_reports(run.workspace.data, task.name)
 
-    with ws.workspace.lock(INDEX_LOCK), ws.workspace.store.write() as tx:
+    with run.workspace.lock(INDEX_LOCK), run.workspace.store.write() as tx:
         drop_views(tx, record)
-        erasure.erase_task(tx, task.name, now=ws.workspace.now())
-    other_tasks = tuple(other_task for other_task in ws.tasks if other_task is not task)
-    _delete_index_leftovers_and_compact(ws.workspace, other_tasks)
+        erasure.erase_task(tx, task.name, now=run.workspace.now())
+    other_tasks = tuple(other_task for other_task in run.tasks if other_task is not task)
+    _delete_index_leftovers_and_compact(run.workspace, other_tasks)
     # Last, because the same command finds an unfinished task by its file.
     paths = [Path(record.path)]
     if not record.is_query:
         paths.insert(0, Path(record.items))
-    data = ws.workspace.data.resolve()
+    data = run.workspace.data.resolve()
     for path in paths:
         if path.is_file() and path.resolve().is_relative_to(data):
             path.unlink()

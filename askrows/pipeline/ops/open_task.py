@@ -1,4 +1,4 @@
-"""Open a workspace with a task for a command: check access, prepare tables, make the session.
+"""Open a workspace with a task for a command: check access, prepare tables, make the run.
 
 - Shipped tasks come with askrows. The people task is the default, the first of BUILT_IN_TASKS.
 - The tasks that are not in BUILT_IN_TASKS are user tasks.
@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
 from askrows.pipeline.core.errors import ConfigurationError, InconsistentError, TaskNeverUsedError
 from askrows.pipeline.core.progress import Progress
@@ -69,7 +69,7 @@ def open_workspace(
     confirm: Callable[[str], bool] = agree_to_nothing,
     is_whole_workspace: bool = False,
     is_temporary: bool = False,
-) -> Iterator[WorkspaceSession]:
+) -> Iterator[Run]:
     """Open a workspace for a block; create its folder and its tables if needed.
 
     Prints a line about a new workspace and about each change of tables. The store is closed at the
@@ -81,7 +81,7 @@ def open_workspace(
         confirm: Asks a person a question; returns the answer. By default nobody agrees.
         is_whole_workspace: The command is about the whole workspace. It creates no tables of a
             task in an existing workspace. If the task of the settings was never used here, the
-            session has the first task that is used.
+            run has the first task that is used.
         is_temporary: The caller deletes the workspace, so a new one is not announced.
 
     Raises:
@@ -114,11 +114,11 @@ def open_workspace(
                 settings, store, display, tables_task=tables_task
             )
         refuses_missing_tables = access is Access.READ or is_whole_workspace
-        session = _make_session(
+        run = _make_run(
             settings, store, display, confirm, refuses_missing_tables=refuses_missing_tables
         )
-        with contextlib.closing(session):
-            yield session
+        with contextlib.closing(run):
+            yield run
 
 
 def _prepare_folder_tables_and_task(
@@ -138,7 +138,7 @@ def _prepare_folder_tables_and_task(
         tables_task: Name of a task whose tables are completed; None for no task.
 
     Returns:
-        The settings with the task of the session.
+        The settings with the task of the run.
 
     Raises:
         ConfigurationError: The folder belongs to another database.
@@ -163,15 +163,15 @@ def _prepare_folder_tables_and_task(
     return settings
 
 
-def _make_session(
+def _make_run(
     settings: Settings,
     store: Store,
     display: Progress,
     confirm: Callable[[str], bool],
     *,
     refuses_missing_tables: bool,
-) -> WorkspaceSession:
-    """Check an existing workspace, and return its session; write nothing.
+) -> Run:
+    """Check an existing workspace, and return its run; write nothing.
 
     Args:
         confirm: Asks a person a question; returns the answer.
@@ -209,7 +209,7 @@ def _make_session(
             tasks += task_registry.list_registered_tasks(tx, settings)
         opened = make_open_workspace(tx, settings, store, display, confirm=confirm)
 
-    return WorkspaceSession(
+    return Run(
         opened,
         Service(opened.settings, opened.backend, display, now=opened.now, sleep=opened.sleep),
         task=next(task for task in tasks if task.subject == settings.task),
@@ -268,7 +268,7 @@ def _check_no_table_is_missing(
 def open_existing_or_temporary_workspace(
     settings: Settings,
     display: Progress,
-) -> Iterator[WorkspaceSession]:
+) -> Iterator[Run]:
     """Open the workspace for a block, or an empty temporary workspace that is deleted after it.
 
     - No workspace: the temporary workspace is opened, and announced by a line.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from askrows.pipeline.batch import ingest
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report, format_figures, make_table
@@ -82,7 +82,7 @@ def _read_versions_of_tasks(
     return summaries
 
 
-def delete_version_answers(ws: WorkspaceSession, name: str) -> Report:
+def delete_version_answers(run: Run, name: str) -> Report:
     """Delete the answers and records of a version after the user confirmed it.
 
     This is not the rollback of the index, which deletes nothing (`roll_back_index`). Replies of
@@ -93,7 +93,7 @@ def delete_version_answers(ws: WorkspaceSession, name: str) -> Report:
     not asked.
 
     Args:
-        ws: The workspace.
+        run: The run.
         name: A prompt version (`task@n`), which means all its models, or a version with its model
             (`task@n/model`).
 
@@ -102,38 +102,40 @@ def delete_version_answers(ws: WorkspaceSession, name: str) -> Report:
             program, or the user did not confirm. All versions are unchanged.
         AskrowsError: A reply of a killed run cannot be ingested.
     """
-    summaries = _find_versions(ws.workspace, ws.task, ws.tasks, name)
-    task = summaries[0].task if summaries else ws.task
+    summaries = _find_versions(run.workspace, run.task, run.tasks, name)
+    task = summaries[0].task if summaries else run.task
     # Batches of killed commands must not count as running, and their replies are deleted, too.
-    ingest.recover_dead_runs(replace(ws, task=task))
-    summaries = _find_versions(ws.workspace, ws.task, ws.tasks, name)
-    ws.workspace.store.query(_check_can_roll_back, task, summaries)
+    ingest.recover_dead_runs(replace(run, task=task))
+    summaries = _find_versions(run.workspace, run.task, run.tasks, name)
+    run.workspace.store.query(_check_can_roll_back, task, summaries)
 
     for summary in summaries:
         row_count = plural(summary.counts.rows, task.nouns.singular, task.nouns.plural)
         counts = f"{plural(summary.counts.records, 'record')} of {row_count}"
-        ws.workspace.display.say(
+        run.workspace.display.say(
             f"{summary.counts.version}: {counts}, {format_usd(summary.cost)} paid"
         )
     if summaries:
-        ws.workspace.confirm(
+        run.workspace.confirm(
             "Delete these answers for good? Their cost is not refunded. Other versions stay."
         )
 
     deleted = Counter[str]()
     row_ids = set[str]()
-    with ws.workspace.lock(ROLLBACK_LOCK):
-        with ws.workspace.store.write() as tx:
+    with run.workspace.lock(ROLLBACK_LOCK):
+        with run.workspace.store.write() as tx:
             _check_can_roll_back(tx, task, summaries)
             for summary in summaries:
                 version = summary.counts.version
                 answered_ids = list(tx.execute(answers.answered_ids(task.name, version)).scalars())
                 row_ids.update(answered_ids)
                 deleted.update(
-                    _delete_version(tx, task, summary.counts, answered_ids, now=ws.workspace.now())
+                    _delete_version(tx, task, summary.counts, answered_ids, now=run.workspace.now())
                 )
             kept_values = task.count_kept_values(tx, sorted(row_ids))
-        is_unbound = _unbind_local_engine(ws.workspace.data, ws.workspace.store, ws.workspace.now)
+        is_unbound = _unbind_local_engine(
+            run.workspace.data, run.workspace.store, run.workspace.now
+        )
 
     figures = {
         "task": task.subject,

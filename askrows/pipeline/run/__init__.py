@@ -8,5 +8,5 @@
 - `due_units` lists what is due; `work` does all of it once, and `work_passes` repeats that.
 - `live` sends live calls: `live_calls` handles replies and failures, `live_batches` opens and
   seals their batches, `live_throttle` starts and stops calls, and `live_report` counts.
-- `retry_due` asks about single rows. `modes` makes the session that asks in a mode.
+- `retry_due` asks about single rows. `modes` makes the run that asks in a mode.
 """

@@ -39,7 +39,7 @@ def drive(state: RunState) -> None:
         elif unit == "poll":
             run_units.poll_batches(state, wait=True)
         elif unit == "wait":
-            state.ws.workspace.sleep(CLAIM_CHECK_PAUSE_S)
+            state.run.workspace.sleep(CLAIM_CHECK_PAUSE_S)
             # The other process may have died; its prepared batches are sent then.
             state.has_submitted = False
         else:
@@ -48,7 +48,7 @@ def drive(state: RunState) -> None:
             except ThrottledError as error:
                 if not state.list_batches(BatchState.SUBMITTED):
                     raise
-                state.ws.workspace.display.say(
+                state.run.workspace.display.say(
                     f"waiting for the submitted batches: {error.message}"
                 )
                 quota_error = error
@@ -107,13 +107,13 @@ def complete_result(state: RunState) -> RunResult:
     A finished run gets a quality report even without new answers: the process that ingested its
     answers may have died before its report.
     """
-    ws = state.ws
+    run = state.run
     result = state.result
-    task = ws.task
+    task = run.task
     _count_open_rows(state)
     run_units.note_held_batches(state)
 
-    with ws.workspace.store.read() as tx:
+    with run.workspace.store.read() as tx:
         unfinished_run = runs.find_unfinished_run(tx, task.name)
         # Counting reads all rows, so it is left out if no run can end.
         is_run_finished = unfinished_run is not None and not (
@@ -123,11 +123,11 @@ def complete_result(state: RunState) -> RunResult:
         )
 
     if is_run_finished and result.newest_quality is None:
-        state.unreported_versions[ws.version] = None
+        state.unreported_versions[run.version] = None
     state.write_quality_reports(is_last=True)
-    delete_partial_reports(ws.workspace.data, task.name)
+    delete_partial_reports(run.workspace.data, task.name)
 
-    with ws.workspace.store.read() as tx:
+    with run.workspace.store.read() as tx:
         parked_count = len(
             claims.parked_rows(tx, task.name, prompt_version=task.parked_version),
         )
@@ -138,8 +138,10 @@ def complete_result(state: RunState) -> RunResult:
 
     # The next command gets a new budget.
     if unfinished_run is not None and is_run_finished:
-        with ws.workspace.store.write() as tx:
-            runs.end_run(tx, unfinished_run.number, reason="nobody is left", now=ws.workspace.now())
+        with run.workspace.store.write() as tx:
+            runs.end_run(
+                tx, unfinished_run.number, reason="nobody is left", now=run.workspace.now()
+            )
     return result
 
 
@@ -154,13 +156,13 @@ def _count_open_rows(state: RunState) -> None:
     The rows of the stop reason are at most the open and the prepared rows. If there are neither,
     reasons of ENDING_STOPS are cleared.
     """
-    ws = state.ws
+    run = state.run
     result = state.result
     result.left = state.count_claimable()
     result.under_way = sum(batch.requests for batch in state.list_batches(*OPEN_STATES))
     result.waiting = 0
     if result.left and result.under_way:
-        result.waiting = ws.workspace.store.query(count_waiting_rows, ws.task, ws.version)
+        result.waiting = run.workspace.store.query(count_waiting_rows, run.task, run.version)
     result.unasked = min(result.unasked, result.left)
 
     prepared = state.list_batches(BatchState.PREPARED)

@@ -19,8 +19,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from askrows.pipeline.batch.batch_plan import Selection
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import errors
 from askrows.pipeline.run.live_batches import INTERRUPTED_WRITE_TIMEOUT_S, LiveBatches
 from askrows.pipeline.run.live_calls import LiveCalls, PendingCall
@@ -32,7 +32,7 @@ GRACE_S = 5.0
 
 
 def ask_rows(
-    ws: WorkspaceSession,
+    run: Run,
     selection: Selection,
     result: RunResult,
     *,
@@ -46,7 +46,7 @@ def ask_rows(
     is not raised: it is the reason in the result, and so is an error that ended the run early.
 
     Args:
-        ws: The session, with mode and limits: live, flex or decide, or a trial.
+        run: The run, with mode and limits: live, flex or decide, or a trial.
         selection: The rows to ask about.
         result: Gets the counts and costs of the calls.
         on_progress: Called after each reply and once a second.
@@ -54,7 +54,7 @@ def ask_rows(
     Raises:
         ConfigurationError: There is no usable key, or the engine cannot start. Nothing was written.
     """
-    batches = LiveBatches(ws, selection, result)
+    batches = LiveBatches(run, selection, result)
     _LiveRun(batches, on_progress).run_to_end()
 
 
@@ -90,16 +90,16 @@ class _LiveRun:
         """Prepare a run; nothing is read or sent yet.
 
         Args:
-            batches: The batches of the run, with its session and result.
+            batches: The batches of the run, with its run and result.
             on_progress: Called after each reply and once a second.
         """
         self.result = batches.result
         self._progress = batches.progress
-        self._ws = batches.ws
+        self._run = batches.run
         self._on_progress = on_progress
         self._batches = batches
-        self._throttle = LiveThrottle(self._ws, self.result, self._progress)
-        self._calls = LiveCalls(self._ws, self._throttle, self.result)
+        self._throttle = LiveThrottle(self._run, self.result, self._progress)
+        self._calls = LiveCalls(self._run, self._throttle, self.result)
         # Batches that are being sealed and ingested.
         self._closing_batches: set[asyncio.Task[None]] = set()
 
@@ -116,7 +116,7 @@ class _LiveRun:
             Exception: An error that is not a AskrowsError stopped the run.
         """
         # A missing key or an engine that cannot start is reported before anything is written.
-        self._ws.open_client()
+        self._run.open_client()
         asyncio.run(self._make_calls())
         if self._throttle.unexpected_error is not None:
             raise self._throttle.unexpected_error
@@ -197,7 +197,7 @@ class _LiveRun:
 
         Returns after CHECK_INTERVAL_S at the latest. Sets the `pause_s` of the progress.
         """
-        remaining_s = self._throttle.deadline - self._ws.workspace.monotonic()
+        remaining_s = self._throttle.deadline - self._run.workspace.monotonic()
         pause_s = min(self._calls.seconds_to_next(), remaining_s)
         self._progress.pause_s = 0.0 if self._throttle.running_calls else pause_s
         await self._throttle.wait_for_change(min(CHECK_INTERVAL_S, max(0.001, pause_s)))
@@ -248,7 +248,7 @@ class _LiveRun:
             for call in self._throttle.running_calls:
                 call.cancel()
         else:
-            grace_end = self._ws.workspace.monotonic() + GRACE_S
+            grace_end = self._run.workspace.monotonic() + GRACE_S
             self._throttle.deadline = min(self._throttle.deadline, grace_end)
         self.result.stop = RunStop(StopReason.INTERRUPTED)
         self._throttle.stop()
@@ -288,7 +288,7 @@ class _LiveRun:
         get INTERRUPTED_WRITE_TIMEOUT_S to end.
         """
         while self._throttle.running_calls:
-            remaining_s = self._throttle.deadline - self._ws.workspace.monotonic()
+            remaining_s = self._throttle.deadline - self._run.workspace.monotonic()
             if remaining_s <= 0:
                 break
             timeout_s = min(remaining_s, CHECK_INTERVAL_S)
@@ -306,7 +306,7 @@ class _LiveRun:
         """Once a second sync the reply files, and check for stalls and interrupts.
 
         Also counts the calls of other processes for the rate limits. Runs until it is cancelled.
-        Errors of the sync are ignored. The session's stop event interrupts the run. Sets
+        Errors of the sync are ignored. The run's stop event interrupts the run. Sets
         `service_failure` of the progress, and calls `on_progress`.
         """
         while True:
@@ -315,7 +315,7 @@ class _LiveRun:
                 await asyncio.to_thread(self._batches.sync)
                 await self._count_other_calls()
             self._throttle.check_stall()
-            if self._ws.stop_event.is_set() and not self.result.is_interrupted:
+            if self._run.stop_event.is_set() and not self.result.is_interrupted:
                 self._interrupt()
             failure = self._throttle.last_failure
             self._progress.service_failure = failure.message if failure else ""

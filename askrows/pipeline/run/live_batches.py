@@ -21,8 +21,8 @@ from askrows.pipeline.batch.batch_files import (
 from askrows.pipeline.batch.batch_plan import DraftEnd, Selection
 from askrows.pipeline.batch.ingest import RowOutcome
 from askrows.pipeline.batch.prepare import Preparation, Prepared
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import INTERRUPTED_REASON, RunResult
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.gemini.rate_limiter import WINDOW_S
 from askrows.pipeline.run.live_report import LiveProgress
@@ -42,14 +42,14 @@ class LiveBatches:
     again first.
     """
 
-    def __init__(self, ws: WorkspaceSession, selection: Selection, result: RunResult) -> None:
+    def __init__(self, run: Run, selection: Selection, result: RunResult) -> None:
         """Prepare nothing yet.
 
         Args:
             selection: The rows to ask about. Rows that the run is finished with are excluded later.
             result: Gets the counts of ingested rows.
         """
-        self.ws = ws
+        self.run = run
         self.result = result
         self.progress = LiveProgress()
         # Batches whose requests need calls, by number.
@@ -61,10 +61,10 @@ class LiveBatches:
         # Rows that this run is finished with; `_preparation` excludes them too.
         self._ended_ids = set(selection.excluded_ids)
         self._preparation = Preparation(
-            ws,
+            run,
             replace(selection, excluded_ids=self._ended_ids),
             NoProgress(),
-            mode=ws.live_mode,
+            mode=run.live_mode,
         )
 
     @property
@@ -87,7 +87,7 @@ class LiveBatches:
         If the run may have a single batch only, the reason is also the result's `idle_reason`, and
         no second batch is possible.
         """
-        is_single_batch = self.ws.is_single_batch
+        is_single_batch = self.run.is_single_batch
         prepared = self._prepare_next()
         if not isinstance(prepared, Prepared):
             self.end_of_rows = prepared
@@ -99,7 +99,7 @@ class LiveBatches:
             prepared.number,
             len(prepared.requests),
             prepared.lock,
-            part_path(self.ws.workspace.data, prepared.number),
+            part_path(self.run.workspace.data, prepared.number),
         )
         self.open[prepared.number] = open_batch
         self.end_of_rows = DraftEnd.NO_ROWS_LEFT if is_single_batch else None
@@ -122,10 +122,10 @@ class LiveBatches:
             selection = Selection(row_ids=self._retry_ids)
             self._retry_ids = []
             retry_preparation = Preparation(
-                self.ws,
+                self.run,
                 selection,
                 NoProgress(),
-                mode=self.ws.live_mode,
+                mode=self.run.live_mode,
                 run_number=preparation.run_number,
             )
             prepared = retry_preparation.prepare_next()
@@ -137,9 +137,9 @@ class LiveBatches:
 
     def check_budget(self) -> None:
         """Raise the error of a budget if it ended the run; a single batch raises nothing."""
-        if self.end_of_rows is DraftEnd.BUDGET and not self.ws.is_single_batch:
-            with self.ws.workspace.store.read() as tx:
-                raise budget.read_current_budgets(self.ws).no_room_error(tx)
+        if self.end_of_rows is DraftEnd.BUDGET and not self.run.is_single_batch:
+            with self.run.workspace.store.read() as tx:
+                raise budget.read_current_budgets(self.run).no_room_error(tx)
 
     def pop_complete(self) -> list[OpenLiveBatch]:
         """Return the open batches whose requests need no more calls; they are not open any more."""
@@ -168,9 +168,9 @@ class LiveBatches:
             self.result.calls += open_batch.calls
             self._record_calls(open_batch)
             open_batch.path.with_suffix(CALLS_SUFFIX).unlink(missing_ok=True)
-            if self.ws.is_trial:
+            if self.run.is_trial:
                 store_trial_outcomes(
-                    self.ws,
+                    self.run,
                     open_batch.number,
                     patience_s=self._write_timeout_s,
                 )
@@ -178,7 +178,7 @@ class LiveBatches:
                 self._store_outcomes(open_batch)
         finally:
             open_batch.lock.release()
-        if not self.ws.is_single_batch:
+        if not self.run.is_single_batch:
             # Failed rows may be asked again now, and their money may be free.
             self.end_of_rows = None
 
@@ -194,7 +194,7 @@ class LiveBatches:
         own gets the reason why the run stopped. The lowest number of an ingested batch becomes the
         result's `first_calls_batch`.
         """
-        ws = self.ws
+        run = self.run
         result = self.result
         default_reason = NOT_ASKED_REASON
         if result.is_interrupted:
@@ -203,14 +203,14 @@ class LiveBatches:
             default_reason = result.stop.message
 
         seal_replies(
-            ws.workspace.data,
-            ws.workspace.store,
-            ws.workspace.now,
+            run.workspace.data,
+            run.workspace.store,
+            run.workspace.now,
             open_batch.number,
             patience_s=self._write_timeout_s,
         )
         outcomes = ingest.ingest_live_batch(
-            ws,
+            run,
             open_batch.number,
             open_batch.failure_reasons,
             default_reason=default_reason,
@@ -235,7 +235,7 @@ class LiveBatches:
                 continue
 
             self._ended_ids.add(outcome.row_id)
-            if outcome.may_retry and not self.ws.is_single_batch:
+            if outcome.may_retry and not self.run.is_single_batch:
                 self._retry_ids.append(outcome.row_id)
                 # The next reply of this row counts instead, so progress never exceeds its total.
                 self.progress.replies -= outcome.was_called
@@ -272,8 +272,8 @@ class LiveBatches:
             return
 
         calls = open_batch.calls
-        quota_day = budget.quota_day(self.ws.workspace.now()).isoformat()
-        with self.ws.workspace.store.write(patience_s=self._write_timeout_s) as tx:
+        quota_day = budget.quota_day(self.run.workspace.now()).isoformat()
+        with self.run.workspace.store.write(patience_s=self._write_timeout_s) as tx:
             batches.update_batch_columns(
                 tx,
                 open_batch.number,
@@ -294,23 +294,23 @@ class LiveBatches:
             estimated monotonic time and its prompt tokens. Second, the number of all calls of this
             day, with those of the open batches, also if they are not recorded yet.
         """
-        ws = self.ws
-        if all(limit is None for limit in ws.rate_limits):
+        run = self.run
+        if all(limit is None for limit in run.rate_limits):
             return [], 0
 
-        now = ws.workspace.now()
-        monotonic_now = ws.workspace.monotonic()
+        now = run.workspace.now()
+        monotonic_now = run.workspace.monotonic()
         window_start = now - timedelta(seconds=WINDOW_S)
-        with ws.workspace.store.read() as tx:
+        with run.workspace.store.read() as tx:
             recent_batches = batches.list_recent_live_batches(
                 tx,
-                ws.model.name,
+                run.model.name,
                 ended_after=window_start,
                 excluded_batches=list(self.open),
             )
             calls_today = batches.count_calls_of_day(
                 tx,
-                ws.model.name,
+                run.model.name,
                 day=budget.quota_day(now).isoformat(),
             )
 

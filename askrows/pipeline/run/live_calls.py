@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from askrows.pipeline.batch.batch_files import OpenLiveBatch
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import INTERRUPTED_REASON, RunResult, TrialOutcome
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import errors
 from askrows.pipeline.gemini import requests
 from askrows.pipeline.gemini.models import find_serving_model, load_models
@@ -70,7 +70,7 @@ class LiveCalls:
 
     def __init__(
         self,
-        ws: WorkspaceSession,
+        run: Run,
         throttle: LiveThrottle,
         result: RunResult,
     ) -> None:
@@ -80,13 +80,13 @@ class LiveCalls:
             throttle: Learns of every reply and failure.
             result: Gets the costs and the outcomes of the calls.
         """
-        self._ws = ws
+        self._run = run
         self._throttle = throttle
         self._result = result
-        self._parse_response = choose_response_parser(ws.task, ws.model)
-        self._models = load_models(ws.workspace.settings.models_file)
+        self._parse_response = choose_response_parser(run.task, run.model)
+        self._models = load_models(run.workspace.settings.models_file)
         self._retry_policy = RetryPolicy(
-            ws.workspace.settings.retry_wait, MAX_PAUSE_S, min_share=0.5
+            run.workspace.settings.retry_wait, MAX_PAUSE_S, min_share=0.5
         )
         # Requests that wait for a call or for the repetition of a call.
         self.queue: deque[PendingCall] = deque()
@@ -109,13 +109,13 @@ class LiveCalls:
 
             reason = (
                 f"the request has {call.prompt_tokens:,} tokens, and the limit is "
-                f"{self._ws.rate_limits.tpm:,} tokens per minute"
+                f"{self._run.rate_limits.tpm:,} tokens per minute"
             )
             self._give_up(call, reason, may_be_paid=False)
 
     def pop_ready(self) -> PendingCall | None:
         """Remove and return the first call that may be made now; None if all have to wait."""
-        now = self._ws.workspace.monotonic()
+        now = self._run.workspace.monotonic()
         call = next((call for call in self.queue if call.not_before <= now), None)
         if call is not None:
             self.queue.remove(call)
@@ -124,7 +124,7 @@ class LiveCalls:
     def seconds_to_next(self) -> float:
         """Return the seconds until a queued call may be made; infinity if none is queued."""
         next_start = min((call.not_before for call in self.queue), default=math.inf)
-        return max(0.0, next_start - self._ws.workspace.monotonic())
+        return max(0.0, next_start - self._run.workspace.monotonic())
 
     # A call
 
@@ -144,8 +144,8 @@ class LiveCalls:
             CancelledError: The call was cancelled.
             ConfigurationError: The number of calls or the reply could not be written to its file.
         """
-        ws = self._ws
-        started_at = ws.workspace.monotonic()
+        run = self._run
+        started_at = run.workspace.monotonic()
         await asyncio.to_thread(call.batch.lock.raise_if_lost)
 
         try:
@@ -162,21 +162,21 @@ class LiveCalls:
 
         # The reply is in the file before the slot of this call is free, so a killed process loses
         # none. The file is synced every second.
-        duration_s = ws.workspace.monotonic() - started_at
+        duration_s = run.workspace.monotonic() - started_at
         call.batch.append_reply(requests.make_result_line(call.request.line, response=reply))
         call.batch.seconds += duration_s
-        if ws.is_trial:
+        if run.is_trial:
             self._result.trial_outcomes[call.row_id] = TrialOutcome(reply, "", duration_s)
 
         parsed_reply = self._parse_response(reply)
-        serving_model = find_serving_model(ws.model, parsed_reply.model_version, self._models)
-        if serving_model is not ws.model:
+        serving_model = find_serving_model(run.model, parsed_reply.model_version, self._models)
+        if serving_model is not run.model:
             self._result.other_models.add(serving_model.name)
         self._result.calls_cost += calculate_cost(
             serving_model,
             parsed_reply.usage,
-            parsed_reply.served_tier or ws.mode.tier,
-            day=ws.workspace.now().date(),
+            parsed_reply.served_tier or run.mode.tier,
+            day=run.workspace.now().date(),
         )
         if parsed_reply.usage.prompt:
             self._throttle.rate_limiter.settle(started_call, parsed_reply.usage.prompt)
@@ -190,13 +190,13 @@ class LiveCalls:
         The call is counted directly before it is sent, so that a killed process hides no call that
         may be paid for, and counts no other.
         """
-        client = self._ws.client
-        model = self._ws.model
+        client = self._run.client
+        model = self._run.model
         request = requests.parse_request(call.request.line)
         on_send = call.batch.count_call
         if model.kind == "decide":
             return await client.decide(model.name, request, on_send=on_send)
-        tier = self._ws.mode.tier
+        tier = self._run.mode.tier
         return await client.generate(model.name, request, service_tier=tier, on_send=on_send)
 
     # Failures of a call
@@ -256,14 +256,14 @@ class LiveCalls:
         The pause before the next call doubles each time, with jitter. It is longer if the service
         asked for more, but never longer than MAX_PAUSE_S.
         """
-        now = self._ws.workspace.monotonic()
+        now = self._run.workspace.monotonic()
         call.failures += 1
         call.failing_since = min(call.failing_since, now)
         was_sent = not isinstance(error, errors.NotSentError)
         is_unanswered = (error.code or 0) < MIN_ERROR_CODE and was_sent
         call.unanswered_calls += is_unanswered
 
-        max_unanswered_calls = 1 if self._ws.is_single_batch else MAX_UNANSWERED_CALLS
+        max_unanswered_calls = 1 if self._run.is_single_batch else MAX_UNANSWERED_CALLS
         is_too_silent = call.unanswered_calls >= max_unanswered_calls
         is_too_old = now - call.failing_since > self._throttle.patience_s(error)
         if is_too_silent or is_too_old:

@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import math
 
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import (
     AskrowsError,
@@ -73,27 +73,27 @@ class LiveThrottle:
     Only for the thread of the run's event loop.
     """
 
-    def __init__(self, ws: WorkspaceSession, result: RunResult, progress: LiveProgress) -> None:
+    def __init__(self, run: Run, result: RunResult, progress: LiveProgress) -> None:
         """Start with a service that is assumed to work.
 
         Args:
-            ws: The session. The mode flex has longer times for stalls and retries.
+            run: The run. The mode flex has longer times for stalls and retries.
             result: Gets the error that stops the run.
             progress: Gets the number of calls that may run in parallel, and the seconds until the
                 next call.
         """
-        self._ws = ws
+        self._run = run
         self._result = result
         self.progress = progress
-        is_flex = ws.mode is Mode.FLEX
+        is_flex = run.mode is Mode.FLEX
         self._shed_retry_s = FLEX_RETRY_S if is_flex else 0.0
         self._stall_s = FLEX_TIMEOUT_S if is_flex else STALL_S
-        self._hold_policy = RetryPolicy(ws.workspace.settings.retry_wait, MAX_PAUSE_S)
-        self.rate_limiter = RateLimiter(ws.rate_limits, monotonic=ws.workspace.monotonic)
+        self._hold_policy = RetryPolicy(run.workspace.settings.retry_wait, MAX_PAUSE_S)
+        self.rate_limiter = RateLimiter(run.rate_limits, monotonic=run.workspace.monotonic)
         # Moving average of the duration of a call.
         self._mean_call_s = FLEX_CALL_S if is_flex else 0.0
         # Monotonic time after which no reply is waited for.
-        self.deadline = ws.workspace.monotonic() + ws.deadline_s
+        self.deadline = run.workspace.monotonic() + run.deadline_s
         self.is_stopped = False
         # An error that is not ours, raised at the end of the run.
         self.unexpected_error: Exception | None = None
@@ -102,7 +102,7 @@ class LiveThrottle:
         # Set when something changed for which a waiting call or run looks.
         self._changed = asyncio.Event()
         # Monotonic time until which no call starts.
-        self._hold_until = ws.workspace.monotonic()
+        self._hold_until = run.workspace.monotonic()
         # Monotonic time since which calls are running and none succeeded.
         self._unanswered_since = self._hold_until
         # 429s since the start of the run.
@@ -146,11 +146,11 @@ class LiveThrottle:
     @property
     def late_reason(self) -> str:
         """Return the reason of a call that did not end before the deadline."""
-        return f"no reply came within {self._ws.deadline_s:g} s"
+        return f"no reply came within {self._run.deadline_s:g} s"
 
     def raise_if_late(self) -> None:
         """Raise UnavailableError if the deadline of the run is over."""
-        if self._ws.workspace.monotonic() >= self.deadline:
+        if self._run.workspace.monotonic() >= self.deadline:
             raise UnavailableError(self.late_reason, hint="run the same command again later")
 
     # Starting a call
@@ -199,23 +199,23 @@ class LiveThrottle:
         if len(self.running_calls) >= self.progress.max_parallel_calls:
             return CHECK_INTERVAL_S
 
-        hold_s = self._hold_until - self._ws.workspace.monotonic()
+        hold_s = self._hold_until - self._run.workspace.monotonic()
         pause_s = max(0.0, hold_s, self.rate_limiter.compute_wait_s(tokens))
         self.progress.pause_s = pause_s
         is_quota_used_up = math.isinf(pause_s)
         if is_quota_used_up and not self.running_calls:
-            ws = self._ws
-            resets_at = next_midnight_pacific(ws.workspace.now())
-            quota = plural(ws.rate_limits.rpd or 0, "request")
+            run = self._run
+            resets_at = next_midnight_pacific(run.workspace.now())
+            quota = plural(run.rate_limits.rpd or 0, "request")
             raise ThrottledError(
-                f"the limit of {quota} per day for {ws.model.name} is reached; "
+                f"the limit of {quota} per day for {run.model.name} is reached; "
                 "all replies are stored",
                 hint=f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when the quota "
                 f"is reset; set {OptionHint('tier')} or {OptionHint('rpd')} if your project has a "
                 "larger quota",
                 resets_at=resets_at,
             )
-        if not is_quota_used_up and pause_s > self._ws.patience_s:
+        if not is_quota_used_up and pause_s > self._run.patience_s:
             raise ThrottledError(
                 f"the rate limits allow the next call in {pause_s:.0f} s, "
                 "and this command does not wait",
@@ -227,12 +227,12 @@ class LiveThrottle:
         """Return how many calls may run in parallel now."""
         if not self.running_calls:
             # Time without a running call is no stall.
-            self._unanswered_since = self._ws.workspace.monotonic()
+            self._unanswered_since = self._run.workspace.monotonic()
         if self._is_stalled or self._failure_count >= MAX_PARALLEL_FAILURES:
             return 1
         return max_parallel_calls(
-            self._ws.workspace.settings.concurrency,
-            self._ws.rate_limits.rpm,
+            self._run.workspace.settings.concurrency,
+            self._run.rate_limits.rpm,
             self._mean_call_s,
         )
 
@@ -252,7 +252,7 @@ class LiveThrottle:
     def patience_s(self, error: RemoteError) -> float:
         """Return the seconds for which a call that fails with this error is repeated."""
         shed_retry_s = self._shed_retry_s if error.code in FLEX_SHED_CODES else 0.0
-        return max(shed_retry_s, self._ws.workspace.settings.retry_for)
+        return max(shed_retry_s, self._run.workspace.settings.retry_for)
 
     def check_stall(self) -> None:
         """Switch to serial calls, with a warning, if no running call succeeds for long.
@@ -261,9 +261,9 @@ class LiveThrottle:
         """
         if self._is_stalled or not self.running_calls:
             return
-        if self._ws.workspace.monotonic() - self._unanswered_since >= self._stall_s:
+        if self._run.workspace.monotonic() - self._unanswered_since >= self._stall_s:
             self._is_stalled = True
-            self._ws.workspace.display.warn(
+            self._run.workspace.display.warn(
                 f"no reply for {self._stall_s:.0f} s: calls are made one at a time "
                 "until a reply arrives",
             )
@@ -276,9 +276,9 @@ class LiveThrottle:
         changed elsewhere.
         """
         self.rate_limiter.note_success()
-        self._unanswered_since = self._ws.workspace.monotonic()
+        self._unanswered_since = self._run.workspace.monotonic()
         if self._is_stalled:
-            self._ws.workspace.display.say("replies arrive again: several calls are made at once")
+            self._run.workspace.display.say("replies arrive again: several calls are made at once")
         weight = DURATION_WEIGHT if self.has_answered else 1
         self._mean_call_s += (duration_s - self._mean_call_s) * weight
         self.has_answered = True
@@ -299,10 +299,10 @@ class LiveThrottle:
         """
         self.rate_limiter.note_refusal(error.retry_after_s)
         self._throttled_count += 1
-        timeout_s = max(self._shed_retry_s, self._ws.workspace.settings.poll_patience)
+        timeout_s = max(self._shed_retry_s, self._run.workspace.settings.poll_patience)
         is_lasting = self.rate_limiter.throttled_s > timeout_s
         # A person waits for a run with a patience.
-        is_second = math.isfinite(self._ws.patience_s) and self._throttled_count > 1
+        is_second = math.isfinite(self._run.patience_s) and self._throttled_count > 1
         if error.resets_at is not None or is_lasting or is_second:
             self.stop(error)
 
@@ -322,11 +322,11 @@ class LiveThrottle:
             started_s: Monotonic time at which the call started.
             row_id: Id of the row.
         """
-        if self._ws.stops_without_connection and isinstance(error, NotSentError):
+        if self._run.stops_without_connection and isinstance(error, NotSentError):
             self.stop(error)
             return
 
-        now = self._ws.workspace.monotonic()
+        now = self._run.workspace.monotonic()
         self.last_failure = error
         self._failing_since = min(self._failing_since, now)
         if started_s >= self._failed_at and row_id != self._failed_row:

@@ -1,4 +1,4 @@
-"""Make the session that asks in a mode, and find out whether a run in the mode decide is open.
+"""Make the run that asks in a mode, and find out whether a run in the mode decide is open.
 
 - A decision model answers a question with a fixed choice, such as yes or no, by probabilities. Such
   an answer is a decision.
@@ -8,7 +8,7 @@
 
 from dataclasses import replace
 
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.settings import Settings
@@ -23,19 +23,19 @@ from askrows.pipeline.tasks.task import Task
 SINGLE_ROW_MODES = (Mode.LIVE.value, Mode.DECIDE.value)
 
 
-def choose_mode(ws: WorkspaceSession, mode: Mode) -> WorkspaceSession:
-    """Return the session that asks in a mode; in the mode decide it asks the decision model.
+def choose_mode(run: Run, mode: Mode) -> Run:
+    """Return the run that asks in a mode; in the mode decide it asks the decision model.
 
     Raises:
         InputError: The mode is decide, and the task has open fields; nothing was asked.
     """
     if mode is Mode.DECIDE:
-        _check_all_fields_closed(ws.task)
-    return replace(ws, mode=mode)
+        _check_all_fields_closed(run.task)
+    return replace(run, mode=mode)
 
 
-def choose_single_row_mode(ws: WorkspaceSession, mode: str) -> WorkspaceSession:
-    """Return the session that asks a few rows in a mode: live or decide.
+def choose_single_row_mode(run: Run, mode: str) -> Run:
+    """Return the run that asks a few rows in a mode: live or decide.
 
     Raises:
         InputError: There is no such mode for a few rows, or the mode is decide and the task has
@@ -46,27 +46,27 @@ def choose_single_row_mode(ws: WorkspaceSession, mode: str) -> WorkspaceSession:
             f"there is no mode {mode!r} for a few rows; nothing was asked",
             hint=f"modes: {', '.join(SINGLE_ROW_MODES)}",
         )
-    return choose_mode(ws, Mode(mode))
+    return choose_mode(run, Mode(mode))
 
 
-def choose_gemini_model(ws: WorkspaceSession) -> WorkspaceSession | None:
-    """Return a session with Gemini's default model, or None if the session has no local model.
+def choose_gemini_model(run: Run) -> Run | None:
+    """Return a run with Gemini's default model, or None if the run has no local model.
 
-    The session is only for estimates: what the same rows would cost with a key.
+    The run is only for estimates: what the same rows would cost with a key.
     """
-    if not ws.model.local:
+    if not run.model.local:
         return None
 
     settings = replace(
-        ws.workspace.settings,
+        run.workspace.settings,
         model=Settings.model,
         decision_model=Settings.decision_model,
     )
-    workspace = replace(ws.workspace, backend="gemini", settings=settings)
+    workspace = replace(run.workspace, backend="gemini", settings=settings)
     service = Service(
-        settings, "gemini", ws.workspace.display, now=ws.workspace.now, sleep=ws.workspace.sleep
+        settings, "gemini", run.workspace.display, now=run.workspace.now, sleep=run.workspace.sleep
     )
-    return replace(ws, workspace=workspace, service=service, mode=Mode.BATCH)
+    return replace(run, workspace=workspace, service=service, mode=Mode.BATCH)
 
 
 def is_decide_run_open(tx: Connection, task: Task) -> bool:

@@ -7,8 +7,8 @@ person waives it.
 
 from collections.abc import Sequence
 
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import GateError, InputError
 from askrows.pipeline.core.report import Failure, raise_first_error
@@ -23,7 +23,7 @@ from askrows.pipeline.tasks import claiming
 
 
 def check_or_run_pilot(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     size: int | None = None,
     skip: bool = False,
@@ -45,7 +45,7 @@ def check_or_run_pilot(
        If there is neither an open row nor an unfinished pilot, nothing is run.
 
     Args:
-        ws: The workspace, with the version in use.
+        run: The run, with the version in use.
         size: Number of rows of the pilot, or None to run no pilot.
         skip: Record in the database that a person waived the pilot.
         is_required: The version needs a pilot even without a `size`.
@@ -63,30 +63,30 @@ def check_or_run_pilot(
     """
     if skip:
         pilot.waive_required_pilot(
-            ws.workspace.store, ws.task, version=ws.version, now=ws.workspace.now
+            run.workspace.store, run.task, version=run.version, now=run.workspace.now
         )
 
-    with ws.workspace.store.read() as tx:
+    with run.workspace.store.read() as tx:
         needs_pilot = size is not None or (is_required and not skip)
         # Counting reads all rows, so it is left out if no pilot is needed.
-        if not pilot.find_blocking_reason(tx, ws.version, is_required=needs_pilot):
+        if not pilot.find_blocking_reason(tx, run.version, is_required=needs_pilot):
             return None
 
-        has_open_rows = claiming.count_claimable(tx, ws.task) > 0
+        has_open_rows = claiming.count_claimable(tx, run.task) > 0
         if size is None:
             if has_open_rows:
-                pilot.check_pilot(tx, ws.task, ws.version, is_required=needs_pilot)
+                pilot.check_pilot(tx, run.task, run.version, is_required=needs_pilot)
             return None
-        if not (has_open_rows or pilot.has_unfinished_pilot(tx, ws.version)):
+        if not (has_open_rows or pilot.has_unfinished_pilot(tx, run.version)):
             return None
 
-    report = run_pilot(ws, size=min(size, limit or size), seed=None, is_confirmed=is_confirmed)
-    raise_first_error(report.result.gate_errors, ws.workspace.display)
+    report = run_pilot(run, size=min(size, limit or size), seed=None, is_confirmed=is_confirmed)
+    raise_first_error(report.result.gate_errors, run.workspace.display)
     return report
 
 
 def run_pilot(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     size: int | None,
     seed: int | None,
@@ -99,7 +99,7 @@ def run_pilot(
     pilot is recorded as passed or failed.
 
     Args:
-        ws: The workspace.
+        run: The run.
         size: Rows of the sample; if None, as the unfinished pilot, else the default.
         seed: Seed of the draw; if None, as the unfinished pilot, else the default.
         is_confirmed: A person confirmed the cost before; otherwise the person is asked.
@@ -113,69 +113,69 @@ def run_pilot(
         GateError: No reply came, so the pilot stays unfinished; or no reply was a valid answer, and
             the pilot is recorded as failed.
     """
-    ws = sync_and_recover_task(ws)
-    size, seed, row_ids = ws.workspace.store.query(
+    run = sync_and_recover_task(run)
+    size, seed, row_ids = run.workspace.store.query(
         pilot.plan_next_pilot,
-        ws.task,
-        ws.version,
+        run.task,
+        run.version,
         size=size,
         seed=seed,
     )
     if not row_ids:
         raise InputError(
-            f"{ws.task.nouns.none_open_message}; nothing was sent",
+            f"{run.task.nouns.none_open_message}; nothing was sent",
             hint=f"a new {OptionHint('version')} asks about all of them again",
         )
 
-    with ws.workspace.store.write() as tx:
+    with run.workspace.store.write() as tx:
         pilot_row = runs.begin_pilot(
             tx,
-            ws.task.name,
-            ws.version,
+            run.task.name,
+            run.version,
             size=size,
             seed=seed,
-            now=ws.workspace.now(),
+            now=run.workspace.now(),
         )
-    result = _ask_sample(ws, row_ids, is_confirmed=is_confirmed)
+    result = _ask_sample(run, row_ids, is_confirmed=is_confirmed)
     result.asked = len(row_ids)
 
-    sample_text = f"{len(row_ids)} {ws.task.nouns.plural}"
+    sample_text = f"{len(row_ids)} {run.task.nouns.plural}"
     note = f"Pilot {pilot_row.number}: {sample_text}, seed {pilot_row.seed}."
     quality = evaluate.write_report(
-        ws.workspace, ws.task, tasks=ws.tasks, version=ws.version, notes=[note]
+        run.workspace, run.task, tasks=run.tasks, version=run.version, notes=[note]
     )
-    parked_hint = f"`{ws.task.nouns.command('parked')}` lists the reasons"
+    parked_hint = f"`{run.task.nouns.command('parked')}` lists the reasons"
     if quality is None:
         raise GateError(
             "the pilot got no reply; nothing was judged",
             hint=f"{parked_hint}; then run the same command again",
         )
 
-    result.quality_reports[ws.version] = quality
-    has_answers = _end_pilot(ws, pilot_row, quality)
+    result.quality_reports[run.version] = quality
+    has_answers = _end_pilot(run, pilot_row, quality)
     # The gates need a minimum of answers to fail.
     if quality.passed and not has_answers:
         raise GateError(f"the pilot got no valid answer about its {sample_text}", hint=parked_hint)
     return TagReport(result, drawn_pilot=pilot_row)
 
 
-def _end_pilot(ws: WorkspaceSession, pilot_row: runs.PilotRow, quality: QualityReport) -> bool:
+def _end_pilot(run: Run, pilot_row: runs.PilotRow, quality: QualityReport) -> bool:
     """End a pilot with its verdict and report path; return whether its version has answers.
 
     The verdict is "passed" if the gates passed and there is an answer, else "failed". Gates also
     pass if there are too few answers to judge, so the caller needs to know whether there is any.
     Writes in its own transaction.
     """
-    with ws.workspace.store.write() as tx:
-        has_answers = answer_counts.count_answered(tx, ws.task.name, ws.version) > 0
+    with run.workspace.store.write() as tx:
+        has_answers = answer_counts.count_answered(tx, run.task.name, run.version) > 0
         is_passed = quality.passed and has_answers
         verdict = runs.PilotVerdict.PASSED if is_passed else runs.PilotVerdict.FAILED
-        report_path = str(quality.path.relative_to(ws.workspace.data))
-        runs.end_pilot(tx, pilot_row.number, verdict, report=report_path, now=ws.workspace.now())
+        report_path = str(quality.path.relative_to(run.workspace.data))
+        runs.end_pilot(tx, pilot_row.number, verdict, report=report_path, now=run.workspace.now())
     return has_answers
 
 
-def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, is_confirmed: bool) -> RunResult:
+def _ask_sample(run: Run, row_ids: Sequence[str], *, is_confirmed: bool) -> RunResult:
     """Send and ingest batches until a sample's rows are answered or parked; return the result.
 
     Waits for batches, and for rows that another process claimed. No quality report is written.
@@ -187,7 +187,7 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, is_confirmed: b
         AskrowsError: A poll or a batch failed, or rows of the sample are open and a budget or the
             API has no room.
     """
-    state = RunState(ws, row_ids=row_ids, has_quality_reports=False)
+    state = RunState(run, row_ids=row_ids, has_quality_reports=False)
     submit_rows(state, is_confirmed=is_confirmed)
     drive(state)
 
@@ -195,7 +195,7 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, is_confirmed: b
     # If every batch failed at the API but no row is open, all rows were parked: no error.
     errors = list[Failure]()
     if result.left or result.is_poll_stopped or not result.is_down:
-        errors += result.list_errors(ws.task.nouns)
+        errors += result.list_errors(run.task.nouns)
     if result.left and result.stop.error is not None:
         errors.append(result.stop.error)
     elif result.left and result.stop.reason is not None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from askrows.pipeline.batch import batch_files, budget, submit
 from askrows.pipeline.batch.batch_plan import BatchPlan, Selection, plan_batches
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.report import Report, make_table
@@ -231,7 +231,7 @@ class Preflight:
 
 
 def estimate_rows(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     limit: int | None = None,
     row_ids: Sequence[str] | None = None,
@@ -246,7 +246,7 @@ def estimate_rows(
     built and not sent. Shows the progress; nothing is written.
 
     Args:
-        ws: The workspace.
+        run: The run.
         limit: Estimate at most this many rows, or None for all.
         row_ids: Estimate these rows, whatever their state, instead of the open rows.
         table_size: Rows of a table, and requests for them, as equal rows share one. The named rows
@@ -262,14 +262,14 @@ def estimate_rows(
     rows_mode = Mode.TRIAL
     if row_ids is None:
         rows_mode = Mode.BATCH
-        counted_rows = ws.workspace.store.query(claiming.count_claimable, ws.task)
+        counted_rows = run.workspace.store.query(claiming.count_claimable, run.task)
     else:
         counted_rows = len(row_ids)
     selection = Selection(limit, row_ids=row_ids)
-    with ws.workspace.display.bar(
+    with run.workspace.display.bar(
         "counting tokens", min(counted_rows, limit or counted_rows)
     ) as bar:
-        plan = partial(plan_batches, ws, bar=bar, rows_mode=rows_mode)
+        plan = partial(plan_batches, run, bar=bar, rows_mode=rows_mode)
         calibration = None
         if row_ids is not None and measured_usages:
             answer_count = len(measured_usages)
@@ -283,9 +283,9 @@ def estimate_rows(
             )
         rows_plan = plan(selection, calibration=calibration)
     if table_size is not None:
-        rows_plan = _extend_plan(rows_plan, *table_size, settings=ws.workspace.settings)
+        rows_plan = _extend_plan(rows_plan, *table_size, settings=run.workspace.settings)
     estimate = estimate_plan(
-        ws,
+        run,
         rows_plan,
         deadline_s=deadline_s,
         is_pilot_waived=is_pilot_waived,
@@ -296,21 +296,21 @@ def estimate_rows(
 
 
 def add_gemini_estimate(
-    ws: WorkspaceSession,
+    run: Run,
     estimate: Preflight,
-    estimate_again: Callable[[WorkspaceSession], Preflight],
+    estimate_again: Callable[[Run], Preflight],
 ) -> Preflight:
     """Return an estimate, with that for Gemini's model as `with_key` if the local engine answers.
 
     If the second estimate cannot be made, a warning is printed instead.
     """
-    gemini_ws = modes.choose_gemini_model(ws)
+    gemini_ws = modes.choose_gemini_model(run)
     if gemini_ws is None:
         return estimate
     try:
         return replace(estimate, with_key=estimate_again(gemini_ws))
     except ConfigurationError as error:
-        ws.workspace.display.warn(f"no estimate for a key: {error.message}")
+        run.workspace.display.warn(f"no estimate for a key: {error.message}")
         return estimate
 
 
@@ -338,7 +338,7 @@ def _extend_plan(
 
 
 def estimate_plan(
-    ws: WorkspaceSession,
+    run: Run,
     plan: BatchPlan,
     *,
     deadline_s: float | None = None,
@@ -347,19 +347,19 @@ def estimate_plan(
     """Return the estimates of all modes for a plan, and the best mode; nothing is written.
 
     Budgets, quotas and past durations are read. The result also has, if it applies, the estimate of
-    the mode decide, which asks a decision model about fields with a fixed choice. If the session
+    the mode decide, which asks a decision model about fields with a fixed choice. If the run
     itself is one of the mode decide, the result has only that mode.
 
     Args:
-        ws: The workspace.
+        run: The run.
         plan: The rows, with their tokens.
         deadline_s: Seconds from now, or None for no deadline.
         is_pilot_waived: Ignore a pilot that blocks the rows. Otherwise a blocking pilot refuses the
             mode batch, and no mode is recommended.
     """
-    model = ws.model
-    estimator = _PlanEstimator(ws, plan, is_pilot_waived=is_pilot_waived)
-    if ws.mode is Mode.DECIDE:
+    model = run.model
+    estimator = _PlanEstimator(run, plan, is_pilot_waived=is_pilot_waived)
+    if run.mode is Mode.DECIDE:
         return Preflight(
             plan=plan,
             mode_estimates={Mode.DECIDE.value: estimator.estimate_calls(Mode.DECIDE)},
@@ -367,7 +367,7 @@ def estimate_plan(
             reason="decisions were requested",
             model=model.name,
             prices=f"{model.source} ({model.priced_on})",
-            tier=ws.workspace.settings.tier,
+            tier=run.workspace.settings.tier,
             calibration=estimator.calibration,
         )
 
@@ -377,8 +377,8 @@ def estimate_plan(
         Mode.LIVE.value: estimator.estimate_calls(Mode.LIVE),
     }
     recommended, reason = recommend_mode(mode_estimates, row_count=plan.rows, deadline_s=deadline_s)
-    if ws.task.user_file is not None:
-        mode_estimates[Mode.DECIDE.value] = _estimate_decisions(ws, plan)
+    if run.task.user_file is not None:
+        mode_estimates[Mode.DECIDE.value] = _estimate_decisions(run, plan)
     return Preflight(
         plan=plan,
         mode_estimates=mode_estimates,
@@ -386,14 +386,14 @@ def estimate_plan(
         reason=reason,
         model=model.name,
         prices=f"{model.source} ({model.priced_on})",
-        tier=ws.workspace.settings.tier,
+        tier=run.workspace.settings.tier,
         calibration=estimator.calibration,
         deadline_s=deadline_s,
         waiting=estimator.waiting_plan,
     )
 
 
-def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate:
+def _estimate_decisions(run: Run, plan: BatchPlan) -> ModeEstimate:
     """Return the estimate of asking a decision model about the rows of a user task's plan.
 
     If the task has fields without a fixed choice, the estimate has only that reason. There are no
@@ -402,17 +402,17 @@ def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate:
     The measured tokens of past decisions correct the sum.
 
     Args:
-        ws: The session of the task.
+        run: The run of the task.
         plan: The plan of asking a generating model about the rows.
     """
-    open_fields = request_builder.list_open_fields(ws.task)
+    open_fields = request_builder.list_open_fields(run.task)
     if open_fields:
         return ModeEstimate(absence_reason=request_builder.describe_open_fields(open_fields))
 
-    decide_ws = modes.choose_mode(ws, Mode.DECIDE)
-    lines = request_builder.QuestionLines(ws.task, decide_ws.model)
-    calibration = ws.workspace.store.query(
-        budget.load_calibration, decide_ws.version, ws.task.fingerprint
+    decide_ws = modes.choose_mode(run, Mode.DECIDE)
+    lines = request_builder.QuestionLines(run.task, decide_ws.model)
+    calibration = run.workspace.store.query(
+        budget.load_calibration, decide_ws.version, run.task.fingerprint
     )
     prompt_tokens = plan.counted_prompt_tokens + plan.requests * lines.question_tokens
     decide_plan = replace(
@@ -430,7 +430,7 @@ class _PlanEstimator:
 
     def __init__(
         self,
-        ws: WorkspaceSession,
+        run: Run,
         plan: BatchPlan,
         *,
         is_pilot_waived: bool,
@@ -443,19 +443,19 @@ class _PlanEstimator:
         Raises:
             ConfigurationError: A budget is set, but the price of the model is unknown.
         """
-        self.ws = ws
+        self.run = run
         self.plan = plan
-        self.now = ws.workspace.now()
+        self.now = run.workspace.now()
         # When the daily quota is reset.
         self.reset_at = next_midnight_pacific(self.now)
-        model_name = ws.model.name
+        model_name = run.model.name
         quota_day = budget.quota_day(self.now).isoformat()
-        with ws.workspace.store.read() as tx:
-            self.calibration = budget.load_calibration(tx, ws.version, ws.task.fingerprint)
+        with run.workspace.store.read() as tx:
+            self.calibration = budget.load_calibration(tx, run.version, run.task.fingerprint)
             # Prepared batches of earlier commands.
-            prepared_plan = submit.plan_prepared_batches(tx, ws.task)
+            prepared_plan = submit.plan_prepared_batches(tx, run.task)
             # USD that all budgets still allow, or None without a budget.
-            self.budget_room = budget.read_current_budgets(ws).remaining_usd(tx)
+            self.budget_room = budget.read_current_budgets(run).remaining_usd(tx)
             # Live calls that already count for today's quota.
             self.calls_today = batches.count_calls_of_day(tx, model_name, day=quota_day)
             # Mean duration of past calls by mode, or None if unknown.
@@ -465,14 +465,14 @@ class _PlanEstimator:
             }
             # Why a pilot stops the rows; empty if none does.
             self.pilot_reason = (
-                "" if is_pilot_waived else pilot.find_blocking_reason(tx, ws.version)
+                "" if is_pilot_waived else pilot.find_blocking_reason(tx, run.version)
             )
 
         # The rows of a stopped live run are asked again, at most at its price.
         stopped_runs = (
             batch
-            for batch in batch_files.find_dead_batches(ws.workspace.store, ws.workspace.locks)
-            if batch.task == ws.task.name and batch.mode.claims_rows
+            for batch in batch_files.find_dead_batches(run.workspace.store, run.workspace.locks)
+            if batch.task == run.task.name and batch.mode.claims_rows
         )
         self.waiting_plan = prepared_plan + submit.plan_stored_batches(stopped_runs)
 
@@ -487,14 +487,14 @@ class _PlanEstimator:
         Args:
             mode: Live, flex or decide. The mode batch has `estimate_batch`.
         """
-        model = self.ws.model
+        model = self.run.model
         call_s = 0.0
         calls_per_s: float | None = None
         if not model.local:
             call_s = self.call_durations_s[mode] or USUAL_CALL_S[mode]
             parallel_calls = max_parallel_calls(
-                self.ws.workspace.settings.concurrency,
-                self.ws.rate_limits.rpm,
+                self.run.workspace.settings.concurrency,
+                self.run.rate_limits.rpm,
                 call_s,
             )
             calls_per_s = parallel_calls / call_s
@@ -502,7 +502,7 @@ class _PlanEstimator:
         seconds = estimate_live_seconds(
             self.plan.requests,
             self.plan.usage.prompt,
-            limits=self.ws.rate_limits,
+            limits=self.run.rate_limits,
             used_today=self.calls_today,
             until_reset_s=(self.reset_at - self.now).total_seconds(),
             calls_per_s=calls_per_s,
@@ -527,7 +527,7 @@ class _PlanEstimator:
         is exceeded, the warning says when the remaining calls are made. Otherwise, and without a
         daily quota, the list is empty.
         """
-        daily_quota = self.ws.rate_limits.rpd
+        daily_quota = self.run.rate_limits.rpd
         if daily_quota is None:
             return []
 
@@ -554,11 +554,11 @@ class _PlanEstimator:
         pilot is a sample that is asked first. If it failed or is unfinished, the mode is available,
         but refused: a person must decide about the pilot first.
         """
-        tier = self.ws.workspace.settings.tier
+        tier = self.run.workspace.settings.tier
         plan = self.plan
         warnings = list[str]()
         absence_reason = ""
-        if tier == FREE_TIER and not self.ws.model.local:
+        if tier == FREE_TIER and not self.run.model.local:
             absence_reason = "the free tier has no batches"
             warnings.append(f"{absence_reason}; if your tier is another, set {OptionHint('tier')}")
 
@@ -570,7 +570,7 @@ class _PlanEstimator:
             )
 
         # Batches of the local engine run only while a command looks at them.
-        is_local = self.ws.model.local
+        is_local = self.run.model.local
         return self._make_priced_estimate(
             Mode.BATCH,
             seconds=None if is_local else TARGET_BATCH_AGE.total_seconds() * turns,
@@ -589,7 +589,7 @@ class _PlanEstimator:
         """
         plan = self.plan
         prompt_tokens = plan.usage.prompt
-        max_tokens = self.ws.model.max_enqueued_tokens(self.ws.workspace.settings.tier)
+        max_tokens = self.run.model.max_enqueued_tokens(self.run.workspace.settings.tier)
         if max_tokens is None or not prompt_tokens:
             return MAX_ACTIVE_BATCHES
         batches_for_tokens = int(max_tokens * plan.batches / prompt_tokens)
@@ -618,8 +618,8 @@ class _PlanEstimator:
             refusal_reason: Why a person must decide first; empty if the mode is not refused.
             absence_reason: Why the mode is not available; empty if it is.
         """
-        model = self.ws.model
-        tier = self.ws.workspace.settings.tier
+        model = self.run.model
+        tier = self.run.workspace.settings.tier
         # Live calls need no control requests, because their replies need no keys.
         control_cost = self.plan.control_cost if mode is Mode.BATCH else 0.0
         cost = (

@@ -14,8 +14,8 @@ from dataclasses import replace
 
 from askrows.pipeline.batch import ingest
 from askrows.pipeline.batch.batch_plan import Selection
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.run.live import ask_rows
@@ -31,7 +31,7 @@ RETRY_INTERVAL_S = 60.0
 
 
 def ask_single_rows(
-    ws: WorkspaceSession,
+    run: Run,
     result: RunResult,
     row_ids: Sequence[str] | None = None,
     *,
@@ -48,7 +48,7 @@ def ask_single_rows(
     new reason. Errors of the calls are in the result.
 
     Args:
-        ws: The workspace.
+        run: The run.
         result: Gets the figures; none if no row is due.
         row_ids: The open rows among these are asked; None asks all due rows.
         patience_s: Stop if a rate limit makes a call wait longer than this.
@@ -59,13 +59,13 @@ def ask_single_rows(
         AskrowsError: A batch of a dead run could not be ingested, or there is no usable key.
     """
     if row_ids is None:
-        ingest.recover_dead_runs(ws)
-        row_ids = ws.workspace.store.query(claiming.find_due_ids, ws.task)
+        ingest.recover_dead_runs(run)
+        row_ids = run.workspace.store.query(claiming.find_due_ids, run.task)
         if not row_ids:
             return
 
     single_ws = replace(
-        choose_mode(ws, Mode.LIVE),
+        choose_mode(run, Mode.LIVE),
         is_single_batch=True,
         patience_s=patience_s,
         deadline_s=deadline_s,
@@ -81,14 +81,14 @@ class RetryThreads:
 
     def __init__(
         self,
-        open_session: Callable[[], contextlib.AbstractContextManager[WorkspaceSession]],
+        open_run: Callable[[], contextlib.AbstractContextManager[Run]],
     ) -> None:
         """Prepare the threads without starting them.
 
         Args:
-            open_session: Opens the workspace for writing.
+            open_run: Opens the workspace for writing.
         """
-        self._open_session = open_session
+        self._open_run = open_run
         self._stop_event = threading.Event()
         self._pool = ThreadPoolExecutor(RETRY_THREADS, thread_name_prefix="due")
         self.running_asks: set[Future[None]] = set()
@@ -123,9 +123,9 @@ class RetryThreads:
         """
         with (
             contextlib.suppress(AskrowsError, KeyboardInterrupt),
-            self._open_session() as ws,
+            self._open_run() as run,
         ):
-            ask_single_rows(ws, RunResult(), ids)
+            ask_single_rows(run, RunResult(), ids)
 
     def stop(self) -> None:
         """Start nothing more, and do not wait for running calls."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from askrows.pipeline.batch.batch_plan import Selection
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.errors import AccountError, AskrowsError
 from askrows.pipeline.core.states import BatchState
 from askrows.pipeline.quality import evaluate, pilot
@@ -29,7 +29,7 @@ class RunState:
 
     def __init__(
         self,
-        ws: WorkspaceSession,
+        run: Run,
         *,
         limit: int | None = None,
         row_ids: Sequence[str] | None = None,
@@ -38,20 +38,20 @@ class RunState:
         """Read the current state of the task: its newest batch and its parked rows.
 
         Args:
-            ws: The workspace.
+            run: The run.
             limit: How many new requests may be made, or None for all.
             row_ids: Ask only rows with these ids, or None for all.
             has_quality_reports: Write quality reports.
         """
-        self.ws = ws
+        self.run = run
         self.row_ids = row_ids
-        self.result = RunResult(ws.version)
+        self.result = RunResult(run.version)
         self.has_quality_reports = has_quality_reports
         # Versions with answers since their last quality report; the keys are ordered.
         self.unreported_versions = dict[str, None]()
         # Monotonic time before which no further report is written.
         self._next_report_at_s = 0.0
-        self.started_at = ws.workspace.now()
+        self.started_at = run.workspace.now()
         # Whether rows were submitted, whether that submission sent a batch, and whether a batch was
         # ingested after it.
         self.has_submitted = False
@@ -64,13 +64,13 @@ class RunState:
         self.errors = list[AskrowsError]()
         self.index_report: IndexReport | None = None
         self._limit = limit
-        with ws.workspace.store.read() as tx:
+        with run.workspace.store.read() as tx:
             self._newest_batch_before = batches.next_number(tx) - 1
             self.parked_before = len(
                 claims.parked_rows(
                     tx,
-                    ws.task.name,
-                    prompt_version=ws.task.parked_version,
+                    run.task.name,
+                    prompt_version=run.task.parked_version,
                 ),
             )
 
@@ -80,15 +80,15 @@ class RunState:
         account_errors = (error for error in self.errors if isinstance(error, AccountError))
         return next(account_errors, None)
 
-    def use_synced_session(self, ws: WorkspaceSession) -> None:
-        """Go on with the session that a sync returned."""
-        self.ws = ws
-        self.result.version = ws.version
+    def use_synced_run(self, run: Run) -> None:
+        """Go on with the run that a sync returned."""
+        self.run = run
+        self.result.version = run.version
 
     def list_batches(self, *states: BatchState) -> list[batches.BatchRow]:
         """Return the batches of the task in these states, oldest first; without states, all."""
-        return self.ws.workspace.store.query(
-            batches.batches_in_states, *states, task=self.ws.task.name
+        return self.run.workspace.store.query(
+            batches.batches_in_states, *states, task=self.run.task.name
         )
 
     def list_awaited_batches(self, *states: BatchState) -> list[batches.BatchRow]:
@@ -105,9 +105,9 @@ class RunState:
 
     def list_claiming_batches(self) -> set[int]:
         """Return the numbers of the batches that ask the selected rows, of any process."""
-        ws = self.ws
-        return ws.workspace.store.query(
-            claims.list_batches_of_rows, ws.task.name, self.row_ids or ()
+        run = self.run
+        return run.workspace.store.query(
+            claims.list_batches_of_rows, run.task.name, self.row_ids or ()
         )
 
     def count_claimable(self) -> int:
@@ -115,12 +115,12 @@ class RunState:
 
         Open rows are not empty, claimed, answered or parked. The limit is not applied.
         """
-        ws = self.ws
+        run = self.run
         if self.row_ids is not None:
             return len(
-                ws.workspace.store.query(claiming.filter_claimable_ids, ws.task, self.row_ids)
+                run.workspace.store.query(claiming.filter_claimable_ids, run.task, self.row_ids)
             )
-        return ws.workspace.store.query(claiming.count_claimable, ws.task)
+        return run.workspace.store.query(claiming.count_claimable, run.task)
 
     def has_unsent_rows(self) -> bool:
         """Return whether a row is open, of the selected rows, or a batch is prepared."""
@@ -195,36 +195,36 @@ class RunState:
         Args:
             is_last: Write the reports however recent the previous reports are.
         """
-        ws = self.ws
-        started_at_s = ws.workspace.monotonic()
+        run = self.run
+        started_at_s = run.workspace.monotonic()
         if not self.has_quality_reports or (started_at_s < self._next_report_at_s and not is_last):
             return
 
         for version in self.unreported_versions:
-            newest_pilot = ws.workspace.store.query(
+            newest_pilot = run.workspace.store.query(
                 runs.find_newest_pilot, version, must_be_ended=True
             )
             has_no_verdict = (
                 newest_pilot is None or newest_pilot.verdict is runs.PilotVerdict.WAIVED
             )
-            notes = [WAIVED_PILOT_NOTE] if ws.task.needs_pilot and has_no_verdict else []
+            notes = [WAIVED_PILOT_NOTE] if run.task.needs_pilot and has_no_verdict else []
             quality = evaluate.write_report(
-                ws.workspace, ws.task, tasks=ws.tasks, version=version, notes=notes
+                run.workspace, run.task, tasks=run.tasks, version=version, notes=notes
             )
             if quality is None:
                 continue
 
             is_hopeless = pilot.block_if_hopeless(
-                ws.workspace.store,
-                ws.task,
-                data=ws.workspace.data,
+                run.workspace.store,
+                run.task,
+                data=run.workspace.data,
                 quality=quality,
-                now=ws.workspace.now,
+                now=run.workspace.now,
             )
-            if is_hopeless and version == ws.version:
+            if is_hopeless and version == run.version:
                 self.result.is_hopeless = True
             self.result.quality_reports[version] = quality
 
         self.unreported_versions.clear()
-        ended_at_s = ws.workspace.monotonic()
+        ended_at_s = run.workspace.monotonic()
         self._next_report_at_s = ended_at_s + REPORT_PAUSE_FACTOR * (ended_at_s - started_at_s)

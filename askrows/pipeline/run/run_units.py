@@ -12,9 +12,9 @@ from functools import partial
 from askrows.pipeline.batch import ingest, poll, submit
 from askrows.pipeline.batch.budget import BudgetError
 from askrows.pipeline.batch.held_batches import HeldBatchError
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
 from askrows.pipeline.batch.send import SendOutcome
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.progress import ProgressBar
@@ -33,11 +33,11 @@ MAX_SHOWN_REASON_CHARS = 90
 
 
 def sync_and_recover_task(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     may_be_empty: bool = False,
     should_sync: bool = True,
-) -> WorkspaceSession:
+) -> Run:
     """Sync a task's rows with their source, and clear up after dead and outdated work.
 
     Replies of live runs whose process died are ingested. Prepared batches are given up, which opens
@@ -45,12 +45,12 @@ def sync_and_recover_task(
     level, or if Gemini refuses their model and another is set. It sends nothing.
 
     Args:
-        ws: The workspace.
+        run: The run.
         may_be_empty: Accept a task without any row. A task with open batches is accepted anyway.
         should_sync: Sync the rows of a user task with their source.
 
     Returns:
-        The synced session.
+        The synced run.
 
     Raises:
         InputError: The rows of a user task cannot be read, or the task has no rows.
@@ -58,17 +58,17 @@ def sync_and_recover_task(
         AskrowsError: The replies of a dead live run could not be ingested.
     """
     if should_sync:
-        ws = ws.sync_task()
+        run = run.sync_task()
     # Invalid gates are refused before anything is spent.
-    evaluate.read_effective_gates(ws.task, ws.workspace.settings, tasks=ws.tasks)
-    ingest.recover_dead_runs(ws)
-    submit.abandon_outdated_batches(ws)
-    open_batches = ws.workspace.store.query(
-        batches.batches_in_states, *OPEN_STATES, task=ws.task.name
+    evaluate.read_effective_gates(run.task, run.workspace.settings, tasks=run.tasks)
+    ingest.recover_dead_runs(run)
+    submit.abandon_outdated_batches(run)
+    open_batches = run.workspace.store.query(
+        batches.batches_in_states, *OPEN_STATES, task=run.task.name
     )
     if not (may_be_empty or open_batches):
-        ws.check_has_rows()
-    return ws
+        run.check_has_rows()
+    return run
 
 
 def submit_rows(
@@ -107,7 +107,7 @@ def submit_rows(
     state.has_ingested = False
     try:
         outcomes = submit.submit_batches(
-            state.ws,
+            state.run,
             state.select_remaining(),
             state.result,
             is_confirmed=is_confirmed,
@@ -136,7 +136,7 @@ def poll_batches(state: RunState, *, wait: bool, batch_number: int | None = None
         KeyRefusedError: The API refuses the key.
     """
     result = state.result
-    poll.poll_batches(state.ws, result, should_wait=wait, stops_at_first=True, number=batch_number)
+    poll.poll_batches(state.run, result, should_wait=wait, stops_at_first=True, number=batch_number)
     ended_batches = {*result.failed_polls, *result.downloaded}
     state.failed_batches |= ended_batches & result.failed_batches.keys()
     if set(result.downloaded) - result.failed_batches.keys():
@@ -158,16 +158,16 @@ def ingest_batches(state: RunState, batch_number: int | None = None) -> None:
         InconsistentError, ConfigurationError, RemoteError: A batch could not be ingested; the
             other batches were.
     """
-    ws = state.ws
+    run = state.run
     result = state.result
     failure: AskrowsError | None = None
     try:
-        for summary in ingest.ingest_batches(ws, number=batch_number):
+        for summary in ingest.ingest_batches(run, number=batch_number):
             result.ingested.append(summary)
             state.has_ingested = True
             batch = summary.batch
-            for warning in summary.iterate_warnings(ws.task.nouns):
-                ws.workspace.display.warn(f"batch {batch.number}: {warning}")
+            for warning in summary.iterate_warnings(run.task.nouns):
+                run.workspace.display.warn(f"batch {batch.number}: {warning}")
             state.unreported_versions[batch.version] = None
             if batch.missing == 0 and batch.number in result.failed_batches:
                 # The batch failed at the API after every request had a reply.
@@ -189,7 +189,7 @@ def ingest_batches(state: RunState, batch_number: int | None = None) -> None:
 def note_held_batches(state: RunState) -> None:
     """Set the result's list of held batches, which wait for a person, as they are now."""
     state.result.held_errors = [
-        HeldBatchError(batch, state.ws.task.nouns)
+        HeldBatchError(batch, state.run.task.nouns)
         for batch in state.list_batches(BatchState.DOWNLOADED)
         if batch.is_held
     ]
@@ -210,7 +210,7 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
         InputError: The task has no rows, or the mode is flex and the model is not available in it.
         ConfigurationError: No key is set, or the model does not exist; nothing was asked.
     """
-    ws = state.ws
+    run = state.run
     result = state.result
     selection = state.select_remaining()
     selected_count = state.count_claimable()
@@ -218,10 +218,10 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
         selected_count = min(selected_count, selection.limit)
     result.has_calls = True
     if not selected_count:
-        ws.check_has_rows()
+        run.check_has_rows()
         return
-    if mode is Mode.FLEX and not ws.model.flex:
-        message = f"{ws.model.name} is not available in flex; nothing was asked"
+    if mode is Mode.FLEX and not run.model.flex:
+        message = f"{run.model.name} is not available in flex; nothing was asked"
         hint = (
             f"{OptionHint(mode='batch')} costs the same; "
             f"or set {OptionHint('model')} to a model with flex"
@@ -229,15 +229,15 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
         raise InputError(message, hint=hint)
 
     # A missing key or an engine that cannot start raises before anything is written.
-    ws.open_client()
+    run.open_client()
     request_count = selected_count
     if state.row_ids is None:
         # Rows with equal inputs share a request.
-        tag_run = ws.workspace.store.query(runs.find_unfinished_run, ws.task.name)
+        tag_run = run.workspace.store.query(runs.find_unfinished_run, run.task.name)
         request_count = (tag_run and tag_run.requests) or selected_count
-    with ws.workspace.display.bar("asking", request_count) as bar:
+    with run.workspace.display.bar("asking", request_count) as bar:
         live.ask_rows(
-            choose_mode(ws, mode),
+            choose_mode(run, mode),
             selection,
             result,
             on_progress=partial(_show_progress, bar, result),
@@ -246,8 +246,8 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
     unfinished_count = max(0, selected_count - finished_count)
     result.unasked = min(unfinished_count, state.count_claimable())
 
-    with ws.workspace.store.read() as tx:
-        names = ws.task.select_task_rows(tx).read_names(
+    with run.workspace.store.read() as tx:
+        names = run.task.select_task_rows(tx).read_names(
             tx,
             [row_id for row_id, _ in result.first_failures],
         )
@@ -256,7 +256,7 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
     ]
 
     if result.first_calls_batch is not None and not result.is_interrupted:
-        state.unreported_versions[ws.version] = None
+        state.unreported_versions[run.version] = None
         # Report now: the caller may wait for batches, which takes up to a day.
         state.write_quality_reports()
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from askrows.pipeline.batch.ingest_report import IngestSummary
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.report import (
     Report,
     Table,
@@ -60,17 +60,17 @@ class TagReport:
         batches_cost = sum(summary.batch.cost or 0.0 for summary in result.ingested)
         return batches_cost + result.calls_cost
 
-    def to_report(self, ws: WorkspaceSession, *, strict: bool = False) -> Report:
+    def to_report(self, run: Run, *, strict: bool = False) -> Report:
         """Return the report of `tag`, or of a pilot: rows by outcome, cost, and failed requests.
 
         Args:
-            ws: The workspace, for nouns of the task.
+            run: The run, for nouns of the task.
             strict: A failed gate is an error.
         """
-        nouns = ws.task.nouns
+        nouns = run.task.nouns
         result = self.result
         report = Report(
-            {**self.document(), "placeholder": ws.workspace.has_placeholder_answers},
+            {**self.document(), "placeholder": run.workspace.has_placeholder_answers},
             self._title(nouns),
             warnings=result.list_warnings(nouns, strict=strict),
             errors=result.list_errors(nouns, strict=strict),

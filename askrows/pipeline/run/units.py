@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from askrows.pipeline.batch import budget
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.submit import describe_outage
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import BatchState, remote_state
@@ -52,7 +52,7 @@ class DueUnit(NamedTuple):
         return members
 
 
-def list_due_units(ws: WorkspaceSession, *, should_index: bool = True) -> Iterator[DueUnit]:
+def list_due_units(run: Run, *, should_index: bool = True) -> Iterator[DueUnit]:
     """Yield the steps of the task in use that are due now or later, as the database shows them.
 
     The order is:
@@ -70,50 +70,50 @@ def list_due_units(ws: WorkspaceSession, *, should_index: bool = True) -> Iterat
     model without room in a budget.
 
     Args:
-        ws: The workspace.
+        run: The run.
         should_index: Include the index, of which all entries may be read.
     """
-    name = ws.task.subject
-    max_pause_s = ws.workspace.settings.poll_most
-    with ws.workspace.store.read() as tx:
+    name = run.task.subject
+    max_pause_s = run.workspace.settings.poll_most
+    with run.workspace.store.read() as tx:
         open_batches = batches.batches_in_states(
             tx,
             *budget.QUEUED_STATES,
             BatchState.DOWNLOADED,
-            task=ws.task.name,
+            task=run.task.name,
         )
         # A held batch waits for a person.
         open_batches = [batch for batch in open_batches if not batch.is_held]
         batch_units = [
             _choose_batch_unit(
-                tx, batch, task=ws.task, settings=ws.workspace.settings, now=ws.workspace.now
+                tx, batch, task=run.task, settings=run.workspace.settings, now=run.workspace.now
             )
             for batch in open_batches
         ]
         yield from batch_units
 
-        new_count = claiming.count_claimable(tx, ws.task)
-        is_deciding = bool(new_count) and is_decide_run_open(tx, ws.task)
-        if claiming.find_due_ids(tx, ws.task):
+        new_count = claiming.count_claimable(tx, run.task)
+        is_deciding = bool(new_count) and is_decide_run_open(tx, run.task)
+        if claiming.find_due_ids(tx, run.task):
             yield DueUnit("ask", name)
         elif is_deciding:
-            has_room = budget.read_current_budgets(ws).remaining_usd(tx) != 0
+            has_room = budget.read_current_budgets(run).remaining_usd(tx) != 0
             yield DueUnit("ask", name, 0.0 if has_room else max_pause_s)
-        if new_count and not is_deciding and is_pilot_clear(tx, ws.task, version=ws.version):
+        if new_count and not is_deciding and is_pilot_clear(tx, run.task, version=run.version):
             is_quota_full = (
-                budget.count_remaining_quota_tokens(tx, ws.model, ws.workspace.settings) == 0
+                budget.count_remaining_quota_tokens(tx, run.model, run.workspace.settings) == 0
             )
-            has_no_room = is_quota_full or budget.read_current_budgets(ws).remaining_usd(tx) == 0
-            must_wait = has_no_room or find_outage_reason(tx, ws.task, now=ws.workspace.now())
+            has_no_room = is_quota_full or budget.read_current_budgets(run).remaining_usd(tx) == 0
+            must_wait = has_no_room or find_outage_reason(tx, run.task, now=run.workspace.now())
             yield DueUnit("submit", name, max_pause_s if must_wait else 0.0)
 
-    if is_user_task_set(ws.workspace.settings):
+    if is_user_task_set(run.workspace.settings):
         yield DueUnit("fill", name, max_pause_s)
 
     # The answers of a downloaded batch are embedded together with the others.
     has_downloaded = any(batch.state is BatchState.DOWNLOADED for batch in open_batches)
-    may_index = should_index and is_task_indexed(ws.workspace, ws.task) and not has_downloaded
-    if may_index and repair_link_and_check_index(ws, exact=False):
+    may_index = should_index and is_task_indexed(run.workspace, run.task) and not has_downloaded
+    if may_index and repair_link_and_check_index(run, exact=False):
         yield DueUnit("index", name)
 
 
@@ -186,7 +186,7 @@ def is_pilot_clear(tx: Connection, task: Task, *, version: str) -> bool:
     return not pilot.find_blocking_reason(tx, version, is_required=task.needs_pilot)
 
 
-def repair_link_and_check_index(ws: WorkspaceSession, *, exact: bool) -> bool:
+def repair_link_and_check_index(run: Run, *, exact: bool) -> bool:
     """Complete an interrupted change of the build in service; return if the index needs a build.
 
     A build is a complete index. If a process died while it put a new build into service, the link
@@ -197,13 +197,13 @@ def repair_link_and_check_index(ws: WorkspaceSession, *, exact: bool) -> bool:
     because an empty index cannot be built.
 
     Args:
-        ws: The workspace.
+        run: The run.
         exact: Always compare all entries, which finds changes by other programs. Otherwise they are
             compared only if a command changed rows since the build.
     """
-    indexed_task = require_indexed_task(ws.workspace, ws.task)
-    builds = open_synced_builds(ws.workspace, ws.task)
-    with ws.workspace.store.read() as tx:
+    indexed_task = require_indexed_task(run.workspace, run.task)
+    builds = open_synced_builds(run.workspace, run.task)
+    with run.workspace.store.read() as tx:
         entry_count = indexed_task.count_entries(tx)
         if not entry_count or builds.read_current_manifest() is None:
             return entry_count > 0

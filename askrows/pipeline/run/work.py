@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 
 from askrows.pipeline.batch import budget
 from askrows.pipeline.batch.batch_plan import Selection
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunStop, StopReason
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.errors import AccountError, AskrowsError
 from askrows.pipeline.core.report import Report, warn_of_errors
 from askrows.pipeline.core.states import OPEN_STATES, BatchState, Mode
@@ -60,11 +60,11 @@ STOP_MEMBERS = {
 }
 
 # Opens the workspace for a task.
-WorkspaceOpener = Callable[[str], AbstractContextManager[WorkspaceSession]]
+WorkspaceOpener = Callable[[str], AbstractContextManager[Run]]
 
 
 def do_due_units(
-    ws: WorkspaceSession,
+    run: Run,
     units: Collection[str] = UNIT_NAMES,
     *,
     number: int | None = None,
@@ -85,28 +85,30 @@ def do_due_units(
     database.
 
     Args:
-        ws: The workspace.
+        run: The run.
         units: Do only these units.
         number: Do only units of this batch, or all if None. With a number, the result is completed
             only for "ingest", and quality reports are written only with the last open batch.
     """
-    budget.correct_tag_start(ws.workspace.store, ws.task, now=ws.workspace.now)
-    run_budget = ws.workspace.store.query(budget.find_unfinished_tag_budget, ws.task) or ws.budget
-    state = RunState(replace(ws, budget=run_budget), has_quality_reports=number is None)
+    budget.correct_tag_start(run.workspace.store, run.task, now=run.workspace.now)
+    run_budget = (
+        run.workspace.store.query(budget.find_unfinished_tag_budget, run.task) or run.budget
+    )
+    state = RunState(replace(run, budget=run_budget), has_quality_reports=number is None)
 
     if "poll" in units and state.list_batches(*budget.API_STATES):
         with _keep_error(state):
             run_units.poll_batches(state, wait=False, batch_number=number)
         # The next submission clears up unclear creates.
         state.result.unclear_batches = []
-        state.errors += state.result.list_poll_errors(ws.task.nouns)
+        state.errors += state.result.list_poll_errors(run.task.nouns)
     if "ingest" in units and state.list_batches(BatchState.DOWNLOADED):
         with _keep_error(state):
             run_units.ingest_batches(state, number)
         # If units are about single batches, the last batch writes the quality report.
         state.has_quality_reports = number is None or not state.list_batches(*OPEN_STATES)
         state.errors += state.result.held_errors
-    state.errors += state.result.list_failed_batches(ws.task.nouns)
+    state.errors += state.result.list_failed_batches(run.task.nouns)
 
     if ASKING_UNITS & set(units) and _sync_rows(state, should_sync="fill" in units):
         if "ask" in units:
@@ -125,7 +127,7 @@ def do_due_units(
     if state.result.is_stopped_by_gate:
         state.errors += state.result.gate_errors
     else:
-        warn_of_errors(state.result.gate_errors, ws.workspace.display)
+        warn_of_errors(state.result.gate_errors, run.workspace.display)
     return state
 
 
@@ -142,8 +144,8 @@ def _sync_rows(state: RunState, *, should_sync: bool) -> bool:
     """Sync the rows and clear up after dead processes; return whether rows may be asked then."""
     try:
         if should_sync:
-            state.use_synced_session(state.ws.sync_task())
-        run_units.sync_and_recover_task(state.ws, may_be_empty=True, should_sync=False)
+            state.use_synced_run(state.run.sync_task())
+        run_units.sync_and_recover_task(state.run, may_be_empty=True, should_sync=False)
     except AskrowsError as error:
         state.errors.append(error)
         return False
@@ -160,18 +162,18 @@ def _ask_due_rows(state: RunState) -> None:
     Raises:
         KeyboardInterrupt: The calls were interrupted.
     """
-    ws = state.ws
+    run = state.run
     result = state.result
-    due_ids = ws.workspace.store.query(claiming.find_due_ids, ws.task)
+    due_ids = run.workspace.store.query(claiming.find_due_ids, run.task)
     if due_ids:
         result.has_calls = True
-        ask_single_rows(ws, result, due_ids)
-    elif ws.workspace.store.query(is_decide_run_open, ws.task):
-        live.ask_rows(choose_mode(ws, Mode.DECIDE), Selection(), result)
+        ask_single_rows(run, result, due_ids)
+    elif run.workspace.store.query(is_decide_run_open, run.task):
+        live.ask_rows(choose_mode(run, Mode.DECIDE), Selection(), result)
         if result.is_interrupted:
             raise KeyboardInterrupt
         if result.budget_message:
-            open_count = ws.workspace.store.query(claiming.count_claimable, ws.task)
+            open_count = run.workspace.store.query(claiming.count_claimable, run.task)
             result.stop = RunStop(StopReason.BUDGET, result.budget_message, open_count)
     if result.calls_error is not None:
         state.errors.append(result.calls_error)
@@ -182,7 +184,7 @@ def _submit_open_rows(state: RunState, number: int | None) -> None:
 
     A pass for a single batch prepares no new rows. If a pilot is missing or failed, no new rows are
     prepared, and the result has the reason. An unfinished `tag` that asks a decision model leaves
-    no new rows to batches. If the session has no agreed cost and the price is above CONFIRM_ABOVE,
+    no new rows to batches. If the run has no agreed cost and the price is above CONFIRM_ABOVE,
     a person at the terminal must confirm it, and without a person this is an error. A used-up
     budget is no error: it is the reason in the result, and the next pass submits what the budget
     allows. In the pause of an outage nothing is sent, and the result has the reason; only unclear
@@ -191,19 +193,19 @@ def _submit_open_rows(state: RunState, number: int | None) -> None:
     Raises:
         AskrowsError: A batch could not be sent, or the price was not confirmed.
     """
-    ws = state.ws
+    run = state.run
     result = state.result
-    with ws.workspace.store.read() as tx:
+    with run.workspace.store.read() as tx:
         askable_count = 0
-        if not is_decide_run_open(tx, ws.task):
-            askable_count = claiming.count_claimable(tx, ws.task)
-        may_ask = is_pilot_clear(tx, ws.task, version=ws.version)
-        outage_reason = find_outage_reason(tx, ws.task, now=ws.workspace.now())
+        if not is_decide_run_open(tx, run.task):
+            askable_count = claiming.count_claimable(tx, run.task)
+        may_ask = is_pilot_clear(tx, run.task, version=run.version)
+        outage_reason = find_outage_reason(tx, run.task, now=run.workspace.now())
 
     # Batches of the pilot itself go on; new rows wait for a person.
     pilot_stop = RunStop()
     if askable_count and not may_ask:
-        message = f"no pilot of {ws.version} has passed its gates"
+        message = f"no pilot of {run.version} has passed its gates"
         pilot_stop = RunStop(StopReason.NO_PILOT, message, askable_count)
         result.stop = pilot_stop
     has_new_rows = bool(askable_count) and may_ask and number is None
@@ -220,7 +222,7 @@ def _submit_open_rows(state: RunState, number: int | None) -> None:
         return
 
     # If no cost is agreed, all rows are counted, to ask a person about the price.
-    is_agreed = not has_new_rows or ws.agreed_usd is not None
+    is_agreed = not has_new_rows or run.agreed_usd is not None
     run_units.submit_rows(state, is_confirmed=is_agreed, batch_number=number)
     if result.stop.reason is None:
         result.stop = pilot_stop
@@ -234,9 +236,9 @@ def _update_index(state: RunState) -> None:
     If a process died while it put a new build (a complete index) into service, this is completed
     first. A build may need calls to embed texts. Does nothing if the task has no index.
     """
-    ws = state.ws
-    if is_task_indexed(ws.workspace, ws.task) and repair_link_and_check_index(ws, exact=True):
-        state.index_report = build.build_index(ws.workspace, ws.service, ws.task)
+    run = state.run
+    if is_task_indexed(run.workspace, run.task) and repair_link_and_check_index(run, exact=True):
+        state.index_report = build.build_index(run.workspace, run.service, run.task)
 
 
 def make_report(state: RunState) -> Report:
@@ -277,13 +279,13 @@ def make_report(state: RunState) -> Report:
         figures["submitted"] = {str(number): outcome.value for number, outcome in outcomes}
 
     line = "; ".join(phrases)
-    title = f"{state.ws.task.subject}: {line}" if line else ""
+    title = f"{state.run.task.subject}: {line}" if line else ""
     return Report({"did": did, **figures}, title, errors=state.errors)
 
 
 def _describe_units(state: RunState) -> list[str]:
     """Return the phrases about what the units of a pass did."""
-    nouns = state.ws.task.nouns
+    nouns = state.run.task.nouns
     result = state.result
     phrases = list[str]()
     if result.downloaded:
@@ -307,7 +309,7 @@ def _describe_units(state: RunState) -> list[str]:
         phrases.append(f"{texts} embedded, index built with {count:,} entries")
         if state.index_report.refused:
             refused_texts = state.index_report.describe_refused_texts(
-                state.ws.workspace, state.ws.task
+                state.run.workspace, state.run.task
             )
             phrases.append(refused_texts)
     return phrases
@@ -315,9 +317,9 @@ def _describe_units(state: RunState) -> list[str]:
 
 def _list_slow_batches(state: RunState) -> list[str]:
     """Return a line about each batch that waits unusually long at the API; none of the engine."""
-    ws = state.ws
-    with read_snapshot(ws.workspace, ws.task, ws.tasks) as snapshot:
-        slow_notes = {run.number: run.describe_slow_wait() for run in snapshot.task_runs}
+    run = state.run
+    with read_snapshot(run.workspace, run.task, run.tasks) as snapshot:
+        slow_notes = {part.number: part.describe_slow_wait() for part in snapshot.task_runs}
     return [f"batch {number} waits: {note}" for number, note in slow_notes.items() if note]
 
 
@@ -348,11 +350,11 @@ def do_pass(
     pause_s = MAX_PASS_PAUSE_S
     for name in names:
         try:
-            with open_workspace(name) as ws:
-                state = do_due_units(ws, units)
-                next_units = list(list_due_units(state.ws))
+            with open_workspace(name) as run:
+                state = do_due_units(run, units)
+                next_units = list(list_due_units(state.run))
                 slow = _list_slow_batches(state)
-                document["workspace_id"] = ws.workspace.store.query(
+                document["workspace_id"] = run.workspace.store.query(
                     workspace.get_workspace
                 ).workspace_id
         except AskrowsError as error:

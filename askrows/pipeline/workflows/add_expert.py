@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import ConfigurationError, TakenError
 from askrows.pipeline.core.report import Report, make_table
@@ -83,7 +83,7 @@ class AddedExpert:
 
 
 def tag_new_person(
-    ws: WorkspaceSession,
+    run: Run,
     data: bytes,
     *,
     document_name: str,
@@ -97,7 +97,7 @@ def tag_new_person(
     call records its own failure in the database.
 
     Args:
-        ws: The workspace.
+        run: The run.
         data: The JSON document.
         document_name: Name of the document in messages.
         mapping: The setting MAP, which assigns names of the document to columns.
@@ -111,27 +111,27 @@ def tag_new_person(
             was stored before.
     """
     person, notes = read_person(data, parse_map(mapping), document_name=document_name)
-    saved = _store_read_person(ws, person, notes, reason=DUE_REASON)
+    saved = _store_read_person(run, person, notes, reason=DUE_REASON)
     if not saved.is_row_due:
-        return reload_person(ws.workspace.store, ws.task, saved)
+        return reload_person(run.workspace.store, run.task, saved)
 
-    ws.workspace.display.say(f"Generating tags… {saved.username}")
+    run.workspace.display.say(f"Generating tags… {saved.username}")
     # The start of the client is no part of the call. The call reports its failure.
     with contextlib.suppress(ConfigurationError):
-        ws.client.open()
-    started_at_s = ws.workspace.monotonic()
+        run.client.open()
+    started_at_s = run.workspace.monotonic()
     result = RunResult()
     ask_single_rows(
-        ws,
+        run,
         result,
         [saved.row_id],
         patience_s=PATIENCE_S,
         deadline_s=MAX_ANSWER_S,
     )
-    duration_s = ws.workspace.monotonic() - started_at_s
+    duration_s = run.workspace.monotonic() - started_at_s
     return reload_person(
-        ws.workspace.store,
-        ws.task,
+        run.workspace.store,
+        run.task,
         saved,
         problem=_explain_missing_tags(result),
         took_s=duration_s,
@@ -156,7 +156,7 @@ def _explain_missing_tags(result: RunResult) -> str:
 
 
 def store_person(
-    ws: WorkspaceSession,
+    run: Run,
     data: bytes,
     *,
     document_name: str,
@@ -170,7 +170,7 @@ def store_person(
     them. Prints how the document was read.
 
     Args:
-        ws: The workspace.
+        run: The run.
         data: The JSON document.
         document_name: Name of the document in messages.
         reason: Why the person is due, as recorded in the database and shown by commands.
@@ -184,11 +184,11 @@ def store_person(
     """
     person, notes = read_person(data, {}, document_name=document_name)
     refuse_altered_values(person, name=document_name)
-    return _store_read_person(ws, person, notes, reason=reason, patience_s=patience_s)
+    return _store_read_person(run, person, notes, reason=reason, patience_s=patience_s)
 
 
 def _store_read_person(
-    ws: WorkspaceSession,
+    run: Run,
     person: SoundRow,
     notes: Sequence[str],
     *,
@@ -202,7 +202,7 @@ def _store_read_person(
     value that was changed to fit its column.
 
     Args:
-        ws: The workspace.
+        run: The run.
         person: The person, with a finding for each changed value.
         notes: How the document was read.
         reason: Why the person is due, as recorded in the database.
@@ -214,28 +214,28 @@ def _store_read_person(
         UnavailableError: Another process writes for longer than `patience_s`.
     """
     for note in notes:
-        ws.workspace.display.say(note)
+        run.workspace.display.say(note)
     for change in person.findings:
-        ws.workspace.display.warn(
+        run.workspace.display.warn(
             f"{change.key}: {change.column}: {change.reason} ({change.value})"
         )
 
     has_bio = bool(stripped_text(person.values.get("bio")))
     if has_bio:
         # A missing configuration is raised before the person is added.
-        ws.open_client()
+        run.open_client()
 
-    with ws.workspace.store.write(patience_s=patience_s) as tx:
+    with run.workspace.store.write(patience_s=patience_s) as tx:
         row_id = _insert_person(tx, person)
         score = parse_number(table.find_person(tx, person.key)["findability_score"]) or 0.0
         if has_bio:
             claims.record_due_retry(
                 tx,
-                ws.task.name,
-                ws.version,
+                run.task.name,
+                run.version,
                 row_id,
                 reason=reason,
-                now=ws.workspace.now(),
+                now=run.workspace.now(),
             )
     return AddedExpert(person.key, row_id, score, is_row_due=has_bio, notes=notes)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from askrows.pipeline.batch import budget
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions, is_query
 from askrows.pipeline.core.errors import InputError
@@ -137,7 +137,7 @@ class AskReport:
             "all": None if self.estimate is None else self.estimate.document(),
         }
 
-    def to_report(self, ws: WorkspaceSession) -> Report:
+    def to_report(self, run: Run) -> Report:
         """Return the report of `ask`: the answers, the estimate for all rows, and the cost.
 
         A row without an answer shows its problem. If the local engine answered, the estimate is
@@ -151,7 +151,7 @@ class AskReport:
             columns |= dict.fromkeys(answer)
         cells = [[to_display_value(answer.get(column)) for column in columns] for answer in answers]
         report = Report(
-            {**self.document, "placeholder": ws.workspace.has_placeholder_answers},
+            {**self.document, "placeholder": run.workspace.has_placeholder_answers},
             parts=[Table(list(columns), cells)],
             errors=self.tried.errors,
         )
@@ -348,7 +348,7 @@ def _make_task_of_table(table: TableToAsk, name: str) -> UnwrittenTask:
 
 
 def ask_question(
-    ws: WorkspaceSession,
+    run: Run,
     unwritten_task: UnwrittenTask,
     *,
     size: int,
@@ -362,7 +362,7 @@ def ask_question(
     reply was validated, it is in the report and not raised.
 
     Args:
-        ws: The workspace.
+        run: The run.
         unwritten_task: The question.
         size: How many rows are asked.
         mode: One of SINGLE_ROW_MODES: "live", or "decide" for a decision model, which answers only
@@ -375,14 +375,14 @@ def ask_question(
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
         AskrowsError: An error ended the calls before any reply was validated.
     """
-    draft = unwritten_task.draft or draft_question(ws.workspace.store, unwritten_task)
-    _print_columns(ws.workspace.display, draft)
+    draft = unwritten_task.draft or draft_question(run.workspace.store, unwritten_task)
+    _print_columns(run.workspace.display, draft)
     trial_ws, row_ids, row_count, row_report = _load_in_memory(
-        ws,
+        run,
         unwritten_task,
         draft,
         size=max(size, MAX_SAMPLE_ROWS),
-        display=ws.workspace.display,
+        display=run.workspace.display,
         should_list_refused=should_list_refused,
     )
     trial_ws = choose_single_row_mode(trial_ws, mode)
@@ -401,7 +401,7 @@ def ask_question(
 
 
 def save_question(
-    ws: WorkspaceSession,
+    run: Run,
     unwritten_task: UnwrittenTask,
     *,
     size: int,
@@ -414,7 +414,7 @@ def save_question(
     was killed after writing goes on from there. The task is not registered here.
 
     Args:
-        ws: The workspace.
+        run: The run.
         unwritten_task: The question.
         size: How many rows will be asked.
         mode: The mode in which they will be asked, one of SINGLE_ROW_MODES.
@@ -429,15 +429,15 @@ def save_question(
             was not confirmed.
         ConfigurationError: The model does not exist, or a budget has no room.
     """
-    draft = unwritten_task.draft or draft_question(ws.workspace.store, unwritten_task)
+    draft = unwritten_task.draft or draft_question(run.workspace.store, unwritten_task)
     saved_task = unwritten_task._replace(draft=draft)
     text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
-    check_name_is_free(unwritten_task.name, ws.workspace.data, path=draft.path, text=text)
-    _print_columns(ws.workspace.display, draft)
+    check_name_is_free(unwritten_task.name, run.workspace.data, path=draft.path, text=text)
+    _print_columns(run.workspace.display, draft)
 
     has_same_text = has_file_text(draft.path, text)
     check_name_is_unused(
-        ws.workspace.store,
+        run.workspace.store,
         unwritten_task.name,
         path=draft.path.resolve() if has_same_text else None,
     )
@@ -445,9 +445,9 @@ def save_question(
         return saved_task, None
 
     # Otherwise refused rows are named when the task reads its rows.
-    display = ws.workspace.display if should_list_refused else NO_PROGRESS
+    display = run.workspace.display if should_list_refused else NO_PROGRESS
     trial_ws, row_ids, _, _ = _load_in_memory(
-        ws,
+        run,
         unwritten_task,
         draft,
         size=size,
@@ -458,29 +458,29 @@ def save_question(
     planned = try_out.plan_rows(trial_ws, row_ids)
     _check_budget(trial_ws, planned)
     agreed_usd = try_out.confirm_cost(trial_ws, planned)
-    write_new_file(draft.path, text, ws.workspace.data)
+    write_new_file(draft.path, text, run.workspace.data)
     return saved_task, agreed_usd
 
 
-def _check_budget(ws: WorkspaceSession, planned: try_out.PlannedRows) -> None:
+def _check_budget(run: Run, planned: try_out.PlannedRows) -> None:
     """Raise if a budget has no room for the cost of planned calls and its reserve.
 
     Args:
-        ws: The session that would make the calls.
+        run: The run that would make the calls.
         planned: The rows that would be asked, with their cost.
 
     Raises:
         BudgetError: A budget has no room.
     """
-    with ws.workspace.store.read() as tx:
-        budgets = budget.read_current_budgets(ws)
+    with run.workspace.store.read() as tx:
+        budgets = budget.read_current_budgets(run)
         room = budgets.remaining_usd(tx)
         if room is not None and budget.add_reserve(planned.cost) > room:
             raise budgets.no_room_error(tx)
 
 
 def ask_saved(
-    ws: WorkspaceSession,
+    run: Run,
     saved_task: UnwrittenTask,
     *,
     agreed_usd: float | None,
@@ -494,7 +494,7 @@ def ask_saved(
     higher estimate is an InputError. If there is no such cost, the cost is confirmed here.
 
     Args:
-        ws: The workspace, with the task of the question.
+        run: The run, with the task of the question.
         saved_task: The stored question, with its draft.
         agreed_usd: The cost in USD that a person confirmed before, or None.
         size: How many of the rows with a text are looked at.
@@ -505,18 +505,18 @@ def ask_saved(
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
         AskrowsError: An error ended the calls, and none of the rows has a validated reply.
     """
-    ws = sync_and_recover_task(ws)
+    run = sync_and_recover_task(run)
     # Stored answers must not reduce the estimate for all rows, so its task has no name.
     unnamed_task = saved_task._replace(name="")
     sample_ws, sample_ids, sample_count, row_report = _load_in_memory(
-        ws, unnamed_task, cast(TaskDraft, saved_task.draft), size=max(size, MAX_SAMPLE_ROWS)
+        run, unnamed_task, cast(TaskDraft, saved_task.draft), size=max(size, MAX_SAMPLE_ROWS)
     )
     sample_ws = choose_single_row_mode(sample_ws, mode)
-    ws = replace(choose_single_row_mode(ws, mode), agreed_usd=agreed_usd)
-    row_ids, row_count = ws.workspace.store.query(ws.user_task.read_first_askable_ids, size)
-    ws.announce_placeholders()
+    run = replace(choose_single_row_mode(run, mode), agreed_usd=agreed_usd)
+    row_ids, row_count = run.workspace.store.query(run.user_task.read_first_askable_ids, size)
+    run.announce_placeholders()
 
-    try_report = try_out.ask_and_store(ws, row_ids)
+    try_report = try_out.ask_and_store(run, row_ids)
     _check_any_reply_validated(try_report)
     return AskReport(
         saved_task,
@@ -530,21 +530,21 @@ def ask_saved(
 
 
 def _load_in_memory(
-    ws: WorkspaceSession,
+    run: Run,
     unwritten_task: UnwrittenTask,
     draft: TaskDraft,
     *,
     size: int,
     display: Progress = NO_PROGRESS,
     should_list_refused: bool = False,
-) -> tuple[WorkspaceSession, Sequence[str], int, RowSyncReport]:
-    """Return a session whose task is a draft over its first rows in memory.
+) -> tuple[Run, Sequence[str], int, RowSyncReport]:
+    """Return a run whose task is a draft over its first rows in memory.
 
     Also returned are the ids of these rows, the number of rows that can be asked about, and a
     report on the other rows. No file or database is written.
 
     Args:
-        ws: The workspace.
+        run: The run.
         unwritten_task: The question.
         draft: Draft of its task file.
         size: How many rows are held; rows that are empty or cannot be asked do not count.
@@ -557,7 +557,7 @@ def _load_in_memory(
     text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
     declaration = load_declaration_source(text.encode(), unwritten_task.name or UNNAMED, draft.path)
     task, row_ids, row_count, report = load_unregistered_task(
-        replace(ws.workspace, display=display),
+        replace(run.workspace, display=display),
         declaration,
         draft.path,
         draft.source,
@@ -568,10 +568,10 @@ def _load_in_memory(
         raise InputError(
             f"no row of {draft.table_description} has a text to ask about; nothing was asked",
         )
-    return replace(ws, task=task), row_ids, row_count, report
+    return replace(run, task=task), row_ids, row_count, report
 
 
-def count_rows(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> tuple[int, RowSyncReport]:
+def count_rows(run: Run, unwritten_task: UnwrittenTask) -> tuple[int, RowSyncReport]:
     """Return how many rows of a table can be asked about, and a report on the other rows.
 
     The table is read to its end. Nothing is asked or written.
@@ -579,13 +579,13 @@ def count_rows(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> tuple[int
     Raises:
         InputError: The rows cannot be read, or a column cannot be key or text.
     """
-    draft = draft_task(ws.workspace.store, unwritten_task)
-    _, _, row_count, report = _load_in_memory(ws, unwritten_task, draft, size=0)
+    draft = draft_task(run.workspace.store, unwritten_task)
+    _, _, row_count, report = _load_in_memory(run, unwritten_task, draft, size=0)
     return row_count, report
 
 
 def estimate_run(
-    ws: WorkspaceSession, unwritten_task: UnwrittenTask, trial: AskReport, *, name: str
+    run: Run, unwritten_task: UnwrittenTask, trial: AskReport, *, name: str
 ) -> preflight.Preflight | None:
     """Return the estimate that the first run about all rows of a tried question would make.
 
@@ -593,7 +593,7 @@ def estimate_run(
     None if no reply came. No request is sent, and nothing is written.
 
     Args:
-        ws: The workspace.
+        run: The run.
         unwritten_task: The question.
         trial: The report of the trial.
         name: The name that the task would have.
@@ -602,7 +602,7 @@ def estimate_run(
         return trial.estimate
     named_task = unwritten_task._replace(name=name)
     draft = trial.draft._replace(path=named_task.path)
-    run_ws, row_ids, _, _ = _load_in_memory(ws, named_task, draft, size=MAX_ESTIMATED_ROWS)
+    run_ws, row_ids, _, _ = _load_in_memory(run, named_task, draft, size=MAX_ESTIMATED_ROWS)
     estimate = preflight.estimate_rows(run_ws, row_ids=row_ids)
     return replace(estimate, with_key=trial.estimate.with_key)
 
@@ -623,7 +623,7 @@ def _check_any_reply_validated(try_report: try_out.TryReport) -> None:
 
 
 def _estimate_all(
-    ws: WorkspaceSession,
+    run: Run,
     row_ids: Sequence[str],
     table_size: tuple[int, int],
     try_report: try_out.TryReport,
@@ -636,7 +636,7 @@ def _estimate_all(
     contains the estimate for Gemini's model.
 
     Args:
-        ws: The session with the first rows.
+        run: The run with the first rows.
         row_ids: Ids of the first rows.
         table_size: Number of all rows and of the requests for them.
         try_report: The replies.
@@ -653,13 +653,13 @@ def _estimate_all(
         return None
 
     # The images of further rows would have to be read.
-    if ws.task.sends_images:
+    if run.task.sends_images:
         row_ids = row_ids[: len(measured_usages)]
     estimate_all = partial(preflight.estimate_rows, row_ids=row_ids, table_size=table_size)
-    estimate = estimate_all(ws, measured_usages=measured_usages)
-    if ws.mode is Mode.DECIDE:
+    estimate = estimate_all(run, measured_usages=measured_usages)
+    if run.mode is Mode.DECIDE:
         decide_estimates = estimate.mode_estimates
-        estimate = estimate_all(choose_mode(ws, Mode.LIVE))
+        estimate = estimate_all(choose_mode(run, Mode.LIVE))
         mode_estimates = {**estimate.mode_estimates, **decide_estimates}
         estimate = replace(estimate, mode_estimates=mode_estimates)
-    return preflight.add_gemini_estimate(ws, estimate, estimate_all)
+    return preflight.add_gemini_estimate(run, estimate, estimate_all)

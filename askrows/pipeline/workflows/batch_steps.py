@@ -10,8 +10,8 @@ from dataclasses import replace
 from functools import partial
 
 from askrows.pipeline.batch import budget, cancel, held_batches, poll, submit
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.report import Report, collect_error, format_fields, make_table
 from askrows.pipeline.core.settings import Budget
 from askrows.pipeline.core.states import ENDED_STATES, BatchState, Mode
@@ -37,7 +37,7 @@ MOVE_FIELDS = (
 
 
 def submit_rows(
-    ws: WorkspaceSession,
+    run: Run,
     *,
     limit: int | None,
     pilot: int | None,
@@ -50,10 +50,10 @@ def submit_rows(
         BudgetError: A budget has no room for any request.
         AskrowsError: The cost was not confirmed, or a batch could not be sent.
     """
-    ws = sync_and_recover_task(ws)
-    state = RunState(ws, limit=limit, has_quality_reports=False)
+    run = sync_and_recover_task(run)
+    state = RunState(run, limit=limit, has_quality_reports=False)
     pilot_report = check_or_run_pilot(
-        ws,
+        run,
         size=pilot,
         skip=skip_pilot,
         limit=limit,
@@ -65,7 +65,7 @@ def submit_rows(
     if result.stop.error is not None:
         raise result.stop.error
 
-    report = _report_submit(ws, result)
+    report = _report_submit(run, result)
     if pilot_report is not None:
         report.notes.append(pilot_report.pilot_line)
     # The pilot may have asked all rows of the limit.
@@ -74,7 +74,7 @@ def submit_rows(
     return report
 
 
-def plan_rows(ws: WorkspaceSession, limit: int | None) -> Report:
+def plan_rows(run: Run, limit: int | None) -> Report:
     """Sync the rows of the task with their source, and report what `submit_rows` would send.
 
     No batch is written or sent. If no row is open, the message says why.
@@ -82,27 +82,27 @@ def plan_rows(ws: WorkspaceSession, limit: int | None) -> Report:
     Raises:
         InputError: The task has no rows at all.
     """
-    ws = ws.sync_task()
-    estimate = preflight.estimate_rows(ws, limit=limit)
+    run = run.sync_task()
+    estimate = preflight.estimate_rows(run, limit=limit)
     plan = estimate.sent_plan
-    report = _report_submit(ws, RunResult(plan=plan), dry=True)
+    report = _report_submit(run, RunResult(plan=plan), dry=True)
     if plan.rows:
-        description = submit.describe_plan(ws, plan)
+        description = submit.describe_plan(run, plan)
         report.title = f"would submit {description}; no batch was written or sent"
     else:
-        ws.check_has_rows()
+        run.check_has_rows()
     return report
 
 
-def _report_submit(ws: WorkspaceSession, result: RunResult, *, dry: bool = False) -> Report:
+def _report_submit(run: Run, result: RunResult, *, dry: bool = False) -> Report:
     """Report which batches were sent, or why no batch was sent.
 
     Args:
-        ws: The workspace.
+        run: The run.
         result: The result of the submission, with its plan.
         dry: Nothing was sent; the report is about batches that would be.
     """
-    nouns = ws.task.nouns
+    nouns = run.task.nouns
     plan = result.plan
     summary = _summarize_submission(result)
     if result.sent:
@@ -114,8 +114,8 @@ def _report_submit(ws: WorkspaceSession, result: RunResult, *, dry: bool = False
         title = f"nothing to submit: {nouns.none_open_message}"
     figures = {
         "dry": dry,
-        "model": ws.model.name,
-        "priced_on": ws.model.priced_on.isoformat(),
+        "model": run.model.name,
+        "priced_on": run.model.priced_on.isoformat(),
         "rows": plan.rows,
         "requests": plan.requests,
         "batches": plan.batches,
@@ -147,11 +147,11 @@ def _summarize_submission(result: RunResult) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def poll_batches(ws: WorkspaceSession, *, should_wait: bool) -> Report:
+def poll_batches(run: Run, *, should_wait: bool) -> Report:
     """Download the results of batches that are over, and report failed and open batches."""
-    nouns = ws.task.nouns
+    nouns = run.task.nouns
     result = RunResult()
-    poll.poll_batches(ws, result, should_wait=should_wait)
+    poll.poll_batches(run, result, should_wait=should_wait)
     figures = {
         "downloaded": result.downloaded,
         "failed": result.failed_polls,
@@ -175,26 +175,26 @@ def poll_batches(ws: WorkspaceSession, *, should_wait: bool) -> Report:
     return report
 
 
-def replace_held_result(ws: WorkspaceSession, number: int) -> Report:
+def replace_held_result(run: Run, number: int) -> Report:
     """Download the result of a held batch again, and report whether it is another one.
 
     Args:
-        ws: The workspace.
+        run: The run.
         number: The number of the batch, of any task.
     """
-    ws = cancel.open_task_of_batch(ws, number)
+    run = cancel.open_task_of_batch(run, number)
     message = "the API sent another result, which replaced the old result"
-    if not held_batches.replace_held_result(ws, number):
-        hold_hint = held_batches.make_hold_hint(number, ws.task.nouns)
+    if not held_batches.replace_held_result(run, number):
+        hold_hint = held_batches.make_hold_hint(number, run.task.nouns)
         message = f"the API sent the same bytes again, so it is still held; {hold_hint}"
-    return _report_batch(ws, number, message)
+    return _report_batch(run, number, message)
 
 
-def ingest_batches(ws: WorkspaceSession, *, accepted_number: int | None, strict: bool) -> Report:
+def ingest_batches(run: Run, *, accepted_number: int | None, strict: bool) -> Report:
     """Store the answers of downloaded batches, and report each batch and its failed requests.
 
     Args:
-        ws: The workspace.
+        run: The run.
         accepted_number: Also store the replies of this held batch; its task is used.
         strict: A failed gate is an error.
 
@@ -202,16 +202,16 @@ def ingest_batches(ws: WorkspaceSession, *, accepted_number: int | None, strict:
         InputError: There is no such batch, or it is not held.
     """
     if accepted_number is not None:
-        ws = cancel.open_task_of_batch(ws, accepted_number)
-        held_batches.accept_held_batch(ws, accepted_number)
-    state = RunState(ws)
+        run = cancel.open_task_of_batch(run, accepted_number)
+        held_batches.accept_held_batch(run, accepted_number)
+    state = RunState(run)
     failures = collect_error(partial(run_units.ingest_batches, state))
     result = complete_result(state)
     documents = [summary.document for summary in result.ingested]
-    errors = [*failures, *result.list_errors(ws.task.nouns, strict=strict)]
+    errors = [*failures, *result.list_errors(run.task.nouns, strict=strict)]
     report = Report(
         documents,
-        warnings=result.list_warnings(ws.task.nouns, strict=strict),
+        warnings=result.list_warnings(run.task.nouns, strict=strict),
         errors=errors,
     )
     report.notes += [
@@ -227,20 +227,20 @@ def ingest_batches(ws: WorkspaceSession, *, accepted_number: int | None, strict:
     return report
 
 
-def cancel_batch(ws: WorkspaceSession, number: int) -> Report:
+def cancel_batch(run: Run, number: int) -> Report:
     """Cancel a batch at Gemini, or release its rows if it was never created."""
-    return _report_batch(ws, number, cancel.cancel_batch(ws, number=number))
+    return _report_batch(run, number, cancel.cancel_batch(run, number=number))
 
 
-def _report_batch(ws: WorkspaceSession, number: int, message: str) -> Report:
+def _report_batch(run: Run, number: int, message: str) -> Report:
     """Report what happened to a single batch."""
-    next_step = read_next_command(ws.workspace, ws.task, ws.tasks)
+    next_step = read_next_command(run.workspace, run.task, run.tasks)
     figures = {"batch": number, "said": message, "next": str(next_step or "")}
     return Report(figures, f"batch {number}: {message}", next_step=next_step)
 
 
 def plan_move(
-    ws: WorkspaceSession,
+    run: Run,
     number: int,
     mode: Mode,
     *,
@@ -252,7 +252,7 @@ def plan_move(
     budget without room does not raise: its message is the figure `refusal`, which is "" otherwise.
 
     Args:
-        ws: The workspace.
+        run: The run.
         number: The number of the batch, of any task.
         mode: The mode of the calls that would ask the rows again.
         budget_usd: The most that the move may spend; if None, the budget of the task's unfinished
@@ -262,15 +262,15 @@ def plan_move(
         InputError: The batch does not exist, is not sent or is over, consists of live calls, or
             asked for another version than the version in use; or the budget is negative or NaN.
     """
-    ws = cancel.open_task_of_batch(ws, number)
-    batch = ws.workspace.store.query(batches.get_batch, number)
-    cancel.check_movable(batch, nouns=ws.task.nouns, version=ws.version)
-    ws = _choose_budget(ws, budget_usd)
+    run = cancel.open_task_of_batch(run, number)
+    batch = run.workspace.store.query(batches.get_batch, number)
+    cancel.check_movable(batch, nouns=run.task.nouns, version=run.version)
+    run = _choose_budget(run, budget_usd)
     other_mode_usd = cancel.price_in_other_mode(
         batch,
         mode,
-        model=ws.model,
-        now=ws.workspace.now(),
+        model=run.model,
+        now=run.workspace.now(),
     )
     figures = {
         "batch": number,
@@ -278,19 +278,19 @@ def plan_move(
         "requests": batch.requests,
         "cancelled_usd": batch.estimated_cost,
         "other_mode_usd": other_mode_usd,
-        "refusal": cancel.find_budget_refusal(ws, other_mode_usd),
+        "refusal": cancel.find_budget_refusal(run, other_mode_usd),
     }
     return Report(figures, format_fields(figures, MOVE_FIELDS))
 
 
-def _choose_budget(ws: WorkspaceSession, budget_usd: float | None) -> WorkspaceSession:
-    """Return a session with a budget: the given amount, else that of the task's unfinished `tag`.
+def _choose_budget(run: Run, budget_usd: float | None) -> Run:
+    """Return a run with a budget: the given amount, else that of the task's unfinished `tag`.
 
     A given amount counts the spending from now on, that of a `tag` the spending since its start. If
-    there is neither, the session keeps its budget.
+    there is neither, the run keeps its budget.
 
     Args:
-        ws: The session.
+        run: The run.
         budget_usd: The given amount, or None.
 
     Raises:
@@ -298,13 +298,13 @@ def _choose_budget(ws: WorkspaceSession, budget_usd: float | None) -> WorkspaceS
     """
     if budget_usd is not None:
         budget.check_budget_amount(budget_usd)
-        return replace(ws, budget=Budget(budget_usd, ws.workspace.now(), "BUDGET"))
-    run_budget = ws.workspace.store.query(budget.find_unfinished_tag_budget, ws.task)
-    return replace(ws, budget=run_budget or ws.budget)
+        return replace(run, budget=Budget(budget_usd, run.workspace.now(), "BUDGET"))
+    run_budget = run.workspace.store.query(budget.find_unfinished_tag_budget, run.task)
+    return replace(run, budget=run_budget or run.budget)
 
 
 def move_batch(
-    ws: WorkspaceSession,
+    run: Run,
     number: int,
     mode: Mode,
     *,
@@ -318,7 +318,7 @@ def move_batch(
     the batch is open, only the report is returned.
 
     Args:
-        ws: The workspace.
+        run: The run.
         number: The number of the batch, of any task.
         mode: The mode of the calls that ask the rows again.
         budget_usd: The most that this command may spend; if None, the budget of the task's
@@ -330,23 +330,23 @@ def move_batch(
         MissingError: The API does not know the batch; it was not changed.
         AskrowsError: A step was stopped; the same command continues.
     """
-    ws = cancel.open_task_of_batch(ws, number)
-    ws = sync_and_recover_task(ws, may_be_empty=True, should_sync=False)
-    ws = _choose_budget(ws, budget_usd)
-    batch = ws.workspace.store.query(batches.get_batch, number)
-    cancel.check_movable(batch, nouns=ws.task.nouns, version=ws.version)
+    run = cancel.open_task_of_batch(run, number)
+    run = sync_and_recover_task(run, may_be_empty=True, should_sync=False)
+    run = _choose_budget(run, budget_usd)
+    batch = run.workspace.store.query(batches.get_batch, number)
+    cancel.check_movable(batch, nouns=run.task.nouns, version=run.version)
 
-    state = RunState(ws)
+    state = RunState(run)
     if batch.state is BatchState.SUBMITTED:
-        cancel.cancel_for_move(ws, batch, mode)
+        cancel.cancel_for_move(run, batch, mode)
     _wait_and_ingest(state, number)
-    row_ids = ws.workspace.store.query(cancel.list_remaining_rows, ws.task, number)
+    row_ids = run.workspace.store.query(cancel.list_remaining_rows, run.task, number)
     if row_ids:
-        ws.workspace.display.say(
+        run.workspace.display.say(
             f"batch {number}: asking its other {plural(len(row_ids), 'row')} by {mode}"
         )
         if batch.state is not BatchState.SUBMITTED:
-            cancel.confirm_move(ws, batch, mode)
+            cancel.confirm_move(run, batch, mode)
         state.row_ids = row_ids
         if mode is Mode.BATCH:
             run_units.submit_rows(state)
@@ -354,9 +354,9 @@ def move_batch(
             run_units.ask_open_rows(state, mode)
 
     result = complete_result(state)
-    with ws.workspace.store.read() as tx:
+    with run.workspace.store.read() as tx:
         batch = batches.get_batch(tx, number)
-        open_count = len(cancel.list_remaining_rows(tx, ws.task, number))
+        open_count = len(cancel.list_remaining_rows(tx, run.task, number))
     figures = {
         "batch": number,
         "to": mode.value,
@@ -374,10 +374,10 @@ def move_batch(
         f"batch state rows=requests answered=kept answered_by_{mode}=answered "
         "asked_in_batches=submitted still_open=left",
     )
-    errors = result.list_errors(ws.task.nouns)
+    errors = result.list_errors(run.task.nouns)
     if result.budget_message and result.stop.error is not None:
         errors.append(result.stop.error)
-    warnings = result.list_warnings(ws.task.nouns)
+    warnings = result.list_warnings(run.task.nouns)
     return Report(
         figures,
         f"batch is over: {fields}",
@@ -396,7 +396,7 @@ def _wait_and_ingest(state: RunState, number: int) -> None:
         AskrowsError: The wait was stopped, or the result cannot be ingested.
     """
     while True:
-        batch = state.ws.workspace.store.query(batches.get_batch, number)
+        batch = state.run.workspace.store.query(batches.get_batch, number)
         if batch.state in ENDED_STATES:
             return
         if batch.state is BatchState.DOWNLOADED:
@@ -404,6 +404,6 @@ def _wait_and_ingest(state: RunState, number: int) -> None:
             continue
 
         run_units.poll_batches(state, wait=True, batch_number=number)
-        errors = state.result.list_poll_errors(state.ws.task.nouns)
+        errors = state.result.list_poll_errors(state.run.task.nouns)
         if errors:
             raise errors[0]

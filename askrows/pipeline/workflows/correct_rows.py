@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.declaration import ReadOptions
 from askrows.pipeline.core.report import (
     Report,
@@ -29,7 +29,7 @@ FILE_FIGURES = (
 
 
 def correct_row(
-    ws: WorkspaceSession,
+    run: Run,
     row_name: str,
     change: Mapping[str, Any] | int | None,
     *,
@@ -39,7 +39,7 @@ def correct_row(
     """Correct, review or only read the answer about a row; report its fields and its edits.
 
     Args:
-        ws: The workspace.
+        run: The run.
         row_name: Key or name of the row.
         change: New values by field, the number of an edit to undo, or None to change no value.
         is_reviewed: Record a review of the answer, remove it, or None to leave it.
@@ -53,20 +53,20 @@ def correct_row(
     title = ""
     if is_reviewed is not None:
         corrections.mark_answer_reviewed(
-            ws.workspace,
-            ws.task,
+            run.workspace,
+            run.task,
             row_name,
             editor_name=editor_name,
             is_reviewed=is_reviewed,
         )
         title = f"{row_name}: {'reviewed' if is_reviewed else 'review removed'}"
     if change is None:
-        figures = corrections.read_history(ws.workspace.store, ws.task, row_name)
+        figures = corrections.read_history(run.workspace.store, run.task, row_name)
     else:
         correction = corrections.Correction(
             change, editor_name, confirms_values=not isinstance(change, int)
         )
-        figures = corrections.correct_answer(ws.workspace, ws.task, row_name, correction)
+        figures = corrections.correct_answer(run.workspace, run.task, row_name, correction)
         title = f"{row_name}: edit {figures['edit']} stored"
         if figures["edit"] is None:
             title = f"{row_name}: nothing to change: the answer has these values already"
@@ -79,9 +79,9 @@ def correct_row(
     return report
 
 
-def report_corrections(ws: WorkspaceSession) -> Report:
+def report_corrections(run: Run) -> Report:
     """Report all corrections of the task in use, row by row, undone ones included."""
-    edits = corrections.list_task_edits(ws.workspace.store, ws.task)
+    edits = corrections.list_task_edits(run.workspace.store, run.task)
     table = _make_edit_table(edits, f"row=name {EDIT_COLUMNS}")
     return Report(edits, parts=[table] if edits else ["no corrections"])
 
@@ -93,7 +93,7 @@ def _make_edit_table(edits: Sequence[Mapping[str, Any]], columns: str) -> Table:
 
 
 def correct_by_file(
-    ws: WorkspaceSession,
+    run: Run,
     path: Path,
     *,
     options: ReadOptions,
@@ -109,8 +109,8 @@ def correct_by_file(
         InputError: The file has faults; nothing was changed.
     """
     file_report = right_value_file.correct_by_file(
-        ws.workspace,
-        ws.task,
+        run.workspace,
+        run.task,
         path,
         options=options,
         editor_name=editor_name,
@@ -132,5 +132,5 @@ def correct_by_file(
         report.title = f"only checked: {report.title}"
     if is_dry and file_report.has_changes:
         # A checked file is stored next.
-        report.next_step = ws.task.nouns.command("correct", file=path)
+        report.next_step = run.task.nouns.command("correct", file=path)
     return report

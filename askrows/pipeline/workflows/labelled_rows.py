@@ -7,7 +7,7 @@ asks about a few rows and stores no answer.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
 from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.core.states import Mode
@@ -38,31 +38,33 @@ CORRECTION_NOTE = (
 REVIEW_FILE = "labels.csv"
 
 
-def report_accuracy(ws: WorkspaceSession, texts: Sequence[str | None]) -> Report:
+def report_accuracy(run: Run, texts: Sequence[str | None]) -> Report:
     """Report how often one or two versions are right on labelled rows; ask nothing.
 
     Lines after the tables of versions and fields are about labelled rows without an answer, and
     about missing rows.
 
     Args:
-        ws: The workspace.
+        run: The run.
         texts: The versions A and B, as in `measure_versions`.
 
     Raises:
         InputError: A version has no answers, or A and B are the same version.
     """
-    nouns = ws.task.nouns
-    with ws.workspace.store.read() as tx:
-        accuracy = right_value_accuracy.measure_versions(tx, ws.task, texts)
-        review_hint = str(make_review_hint(ws.task))
+    nouns = run.task.nouns
+    with run.workspace.store.read() as tx:
+        accuracy = right_value_accuracy.measure_versions(tx, run.task, texts)
+        review_hint = str(make_review_hint(run.task))
         # The task's file may declare a version that no command has registered yet.
-        present_task = task_registry.copy_with_version_in_file(ws.task)
+        present_task = task_registry.copy_with_version_in_file(run.task)
         draft_rows = 0
-        has_answers = answers.has_answers_of_version(tx, ws.task.name, present_task.prompt_version)
+        has_answers = answers.has_answers_of_version(tx, run.task.name, present_task.prompt_version)
         if accuracy.versions and not has_answers:
             draft_rows = len(right_value_accuracy.read_valid_right_values(tx, present_task))
 
-    report = Report({**accuracy.to_document(), "placeholder": ws.workspace.has_placeholder_answers})
+    report = Report(
+        {**accuracy.to_document(), "placeholder": run.workspace.has_placeholder_answers}
+    )
     report.next_step = _choose_next_command(accuracy, nouns, draft_rows=draft_rows)
     if not accuracy.labelled_rows:
         report.title = (

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import files, trust
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.declaration import NAME, RESERVED, is_query
@@ -99,7 +99,7 @@ def write_task_file(data: Path, store: Store, unwritten_task: UnwrittenTask) -> 
     return draft
 
 
-def save_task_with_file(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> TaskDraft:
+def save_task_with_file(run: Run, unwritten_task: UnwrittenTask) -> TaskDraft:
     """Write a question's task file into the workspace, with a copy of the question's row file.
 
     The task is also registered in the database, and its rows are stored there. If registering or
@@ -119,34 +119,34 @@ def save_task_with_file(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> 
     if draft is None or not isinstance(draft.source, FileSource):
         raise InputError("a question is stored only with rows of a file; nothing was written")
     check_task_name(name)
-    check_name_is_free(name, ws.workspace.data)
-    check_name_is_unused(ws.workspace.store, name)
+    check_name_is_free(name, run.workspace.data)
+    check_name_is_unused(run.workspace.store, name)
 
     source_file = draft.source.path
     relative_copy = Path(ROW_FILES_FOLDER, f"{name}{source_file.suffix}")
-    copy_path = ws.workspace.data / relative_copy
+    copy_path = run.workspace.data / relative_copy
     draft = draft._replace(
-        path=ws.workspace.data / unwritten_task.path,
+        path=run.workspace.data / unwritten_task.path,
         items=f"../{relative_copy.as_posix()}",
     )
     text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
 
-    check_is_not_needed(copy_path, ws.workspace.store)
+    check_is_not_needed(copy_path, run.workspace.store)
     # The copy is first: if the process dies here, no task file names rows that do not exist.
     files.seal_copy(source_file, copy_path)
     try:
-        write_new_file(draft.path, text, ws.workspace.data)
+        write_new_file(draft.path, text, run.workspace.data)
     except BaseException:
         # A task file that exists now is another process's, and so may be the copy.
         if not draft.path.exists():
             copy_path.unlink(missing_ok=True)
         raise
     try:
-        settings = replace(ws.workspace.settings, task=name)
-        register_task_if_new(ws.workspace.store, settings, display=ws.workspace.display)
-        with ws.workspace.store.read() as tx:
+        settings = replace(run.workspace.settings, task=name)
+        register_task_if_new(run.workspace.store, settings, display=run.workspace.display)
+        with run.workspace.store.read() as tx:
             task = next(task for task in list_registered_tasks(tx, settings) if task.name == name)
-        sync_task(replace(ws.workspace, settings=settings), task)
+        sync_task(replace(run.workspace, settings=settings), task)
     except BaseException:
         draft.path.unlink(missing_ok=True)
         copy_path.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 import jsonlines
 
 from askrows.pipeline.batch.report import BatchSummary, list_batches
-from askrows.pipeline.batch.session import SyncOptions, WorkspaceSession
+from askrows.pipeline.batch.run import Run, SyncOptions
 from askrows.pipeline.core.answer_types import make_answer_validator
 from askrows.pipeline.core.declaration import A_co, Declaration, ReadOptions
 from askrows.pipeline.core.errors import InputError
@@ -379,20 +379,20 @@ class Workspace:
             refresh=refresh,
         )
 
-        def work(ws: WorkspaceSession) -> TagReport:
+        def work(run: Run) -> TagReport:
             agreed_usd: float | None = None
             if budget is not None:
                 # The budget limits the cost.
                 agreed_usd = math.inf
             elif again:
-                agreed_usd = ws.workspace.settings.confirm_above
+                agreed_usd = run.workspace.settings.confirm_above
             sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
-            asking_ws = replace(ws, sync_options=sync_options, agreed_usd=agreed_usd)
+            asking_ws = replace(run, sync_options=sync_options, agreed_usd=agreed_usd)
             report = tag.tag_rows(asking_ws, options)
-            for warning in report.result.list_warnings(ws.task.nouns, strict=strict):
-                ws.workspace.display.warn(warning)
+            for warning in report.result.list_warnings(run.task.nouns, strict=strict):
+                run.workspace.display.warn(warning)
             raise_first_error(
-                report.result.list_errors(ws.task.nouns, strict=strict), ws.workspace.display
+                report.result.list_errors(run.task.nouns, strict=strict), run.workspace.display
             )
             return report
 
@@ -474,9 +474,9 @@ class Workspace:
         row_filter = RowFilter(words, **filters)
         list_options = RowListOptions(limit, row_filter, None, sort, fields)
 
-        def work(ws: WorkspaceSession) -> ResultTable[dict[str, Any]]:
-            with ws.workspace.store.read() as tx:
-                grid = ws.task.make_grid(tx)
+        def work(run: Run) -> ResultTable[dict[str, Any]]:
+            with run.workspace.store.read() as tx:
+                grid = run.task.make_grid(tx)
                 _, rows = grid.read_kinds_and_rows(tx, list_options)
                 return ResultTable(
                     {"id": row.id, **row.values, grid.state_name: row.state} for row in rows
@@ -490,7 +490,7 @@ class Workspace:
         The member `next` is the next command to type.
         """
         return self._run(
-            lambda ws: ResultDocument(status.read_status(ws.workspace, ws.task, ws.tasks)),
+            lambda run: ResultDocument(status.read_status(run.workspace, run.task, run.tasks)),
             task,
         )
 
@@ -508,8 +508,8 @@ class Workspace:
             InputError: There is no such row.
         """
         return self._run(
-            lambda ws: ResultDocument(
-                listed_rows.describe_row(ws.workspace, ws.task, str(row), raw=raw)
+            lambda run: ResultDocument(
+                listed_rows.describe_row(run.workspace, run.task, str(row), raw=raw)
             ),
             task,
         )
@@ -539,10 +539,10 @@ class Workspace:
                 changed.
         """
 
-        def work(ws: WorkspaceSession) -> ResultDocument:
+        def work(run: Run) -> ResultDocument:
             document = corrections.correct_answer(
-                ws.workspace,
-                ws.task,
+                run.workspace,
+                run.task,
                 str(row),
                 corrections.Correction(fields, who, confirms_values=True),
             )
@@ -582,10 +582,10 @@ class Workspace:
         """
         options = ExportOptions(answer_version, cost, gone=gone, raw=raw)
 
-        def work(ws: WorkspaceSession) -> ExportReport:
+        def work(run: Run) -> ExportReport:
             return row_export.export_answers(
-                ws.workspace,
-                ws.task,
+                run.workspace,
+                run.task,
                 Path(to),
                 options=options,
                 overwrite=overwrite,
@@ -596,13 +596,14 @@ class Workspace:
     def parked(self, task: TaskLike | None = None) -> ResultTable[ParkedRow]:
         """Return the parked rows with their reasons, those parked longest first."""
         return self._run(
-            lambda ws: ResultTable(listed_rows.list_parked_rows(ws.workspace.store, ws.task)), task
+            lambda run: ResultTable(listed_rows.list_parked_rows(run.workspace.store, run.task)),
+            task,
         )
 
     def batches(self) -> ResultTable[BatchSummary]:
         """Return the batches of all tasks, oldest first."""
         return self._run(
-            lambda ws: ResultTable(list_batches(ws.workspace.store, now=ws.workspace.now())),
+            lambda run: ResultTable(list_batches(run.workspace.store, now=run.workspace.now())),
             is_whole_workspace=True,
         )
 
@@ -613,9 +614,9 @@ class Workspace:
             InputError: No row is answered yet, or the task has no text to search by.
         """
 
-        def work(ws: WorkspaceSession) -> IndexReport:
-            ws = ws.prepare_task_index()
-            return build.build_index(ws.workspace, ws.service, ws.task)
+        def work(run: Run) -> IndexReport:
+            run = run.prepare_task_index()
+            return build.build_index(run.workspace, run.service, run.task)
 
         return self._run(work, task, None, settings, access=Access.WRITE, is_exclusive=True)
 
@@ -653,8 +654,8 @@ class Workspace:
             )
         options = make_search_options(k, rank=rank, tag=tag, where=where)
 
-        def work(ws: WorkspaceSession) -> ResultTable[Hit]:
-            with SearchSession(ws.workspace, ws.service, ws.task) as session:
+        def work(run: Run) -> ResultTable[Hit]:
+            with SearchSession(run.workspace, run.service, run.task) as session:
                 if like:
                     return ResultTable(session.search_similar(like, options).hits)
                 return ResultTable(session.search(question, options).hits)
@@ -670,8 +671,8 @@ class Workspace:
         *,
         holds_asking_lock: bool,
         is_whole_workspace: bool = False,
-    ) -> contextlib.AbstractContextManager[WorkspaceSession]:
-        """Open the workspace for one call; return the session as a context manager.
+    ) -> contextlib.AbstractContextManager[Run]:
+        """Open the workspace for one call; return the run as a context manager.
 
         A `Task` object and its rows are registered for this process, and task files that earlier
         calls loaded are loaded again. Both are different while another thread is in a call that
@@ -722,7 +723,7 @@ class Workspace:
 
     def _run(
         self,
-        work: Callable[[WorkspaceSession], T],
+        work: Callable[[Run], T],
         task: TaskLike | None = None,
         items: Any = None,
         call_settings: Mapping[str, object] | None = None,
@@ -768,15 +769,15 @@ class Workspace:
                     access,
                     holds_asking_lock=is_exclusive,
                     is_whole_workspace=is_whole_workspace,
-                ) as ws,
+                ) as run,
             ):
-                ws.service.sleep = interruptible_sleep
+                run.service.sleep = interruptible_sleep
                 workspace = replace(
-                    ws.workspace,
+                    run.workspace,
                     sleep=interruptible_sleep,
-                    ask_person=partial(_refuse_cost, ws.workspace.settings.confirm_above),
+                    ask_person=partial(_refuse_cost, run.workspace.settings.confirm_above),
                 )
-                return work(replace(ws, workspace=workspace, stop_event=stop_event))
+                return work(replace(run, workspace=workspace, stop_event=stop_event))
 
         with ThreadPoolExecutor(1) as pool:
             future = pool.submit(call_work)
@@ -836,18 +837,18 @@ class Answers(RowCollection, Generic[A_co]):
             Access.READ,
             holds_asking_lock=False,
         )
-        with session_context as ws:
-            task = ws.task
+        with session_context as run:
+            task = run.task
             record = task.user_file.record if task.user_file else None
             key_columns = task.key_columns
-            version = ws.workspace.store.query(
-                self._choose_version, task, settings=ws.workspace.settings
+            version = run.workspace.store.query(
+                self._choose_version, task, settings=run.workspace.settings
             )
-            preference = ws.workspace.store.query(task.make_version_preference)
+            preference = run.workspace.store.query(task.make_version_preference)
 
             last_key = ""
             while True:
-                with ws.workspace.store.read() as tx:
+                with run.workspace.store.read() as tx:
                     page = answers.preferred_answers_page(
                         tx,
                         preference,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.files import (
@@ -99,18 +99,18 @@ def import_file_rows(
     return passages.import_passages(workspace, file, options)
 
 
-def import_file(ws: WorkspaceSession, file: Path, options: ImportOptions) -> Report:
-    """Import the rows of a file, or the images of a folder, as rows of the session's task.
+def import_file(run: Run, file: Path, options: ImportOptions) -> Report:
+    """Import the rows of a file, or the images of a folder, as rows of the run's task.
 
     Findings (rejected rows and changed values) with the same reason share a row of the table. The
     notes are left out if a real import changed nothing and has no finding, because an earlier
     import has printed them. If no row could be imported, the report has the error.
     """
-    if ws.workspace.settings.task == IMAGES_TASK:
-        return _import_images(ws, file)
+    if run.workspace.settings.task == IMAGES_TASK:
+        return _import_images(run, file)
 
-    nouns = ws.task.nouns
-    imported = import_file_rows(ws.workspace, ws.workspace.settings.task, file, options)
+    nouns = run.task.nouns
+    imported = import_file_rows(run.workspace, run.workspace.settings.task, file, options)
     report = Report(imported.document, errors=collect_error(imported.require_imported_row))
     if imported.rows_in:
         counts = {
@@ -142,10 +142,10 @@ def _format_examples(group: FindingGroup) -> str:
     return ", ".join(examples)
 
 
-def _import_images(ws: WorkspaceSession, folder: Path) -> Report:
+def _import_images(run: Run, folder: Path) -> Report:
     """Import the images below a folder, and report their counts and the skipped files."""
-    imported = images.import_images(ws.workspace, folder)
-    ws.sync_task()
+    imported = images.import_images(run.workspace, folder)
+    run.sync_task()
     counts = {
         "added": imported.added,
         "changed": imported.updated,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import files
 from askrows.pipeline.core.declaration import ReadOptions
 from askrows.pipeline.core.errors import InputError
@@ -62,13 +62,13 @@ def find_replacement_obstacle(task: Task, data: Path) -> str:
     return ""
 
 
-def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> TableReport:
-    """Replace the table of the session's task by a newer file, and sync the rows.
+def replace_table(run: Run, path: Path, options: ImportOptions) -> TableReport:
+    """Replace the table of the run's task by a newer file, and sync the rows.
 
     The file is read as the task's file says. A dry run only reads it.
 
     Args:
-        ws: The workspace, open for writing.
+        run: The run, open for writing.
         path: The newer file.
         options: Only `dry` may be set.
 
@@ -80,8 +80,8 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
             the task, or it cannot be read; nothing was changed.
         ConfigurationError: The disk is full.
     """
-    task = ws.task
-    reason = find_replacement_obstacle(task, ws.workspace.data)
+    task = run.task
+    reason = find_replacement_obstacle(task, run.workspace.data)
     if reason or task.user_file is None:
         raise InputError(f"the table of {task.name} cannot be replaced: {reason}")
     table = Path(task.user_file.record.items)
@@ -99,8 +99,8 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
 
     report = TableReport(path.name, dry=options.dry)
     preview = task_sync.preview_table_replacement(
-        ws.workspace,
-        ws.user_task,
+        run.workspace,
+        run.user_task,
         path,
         on_refused=lambda finding: report.add_findings([finding], None),
     )
@@ -114,7 +114,7 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
         report.notes.append(preview.summary)
     if options.dry:
         changed_ids = [row_id for row_id, _, _ in preview.changed_rows]
-        with ws.workspace.store.read() as tx:
+        with run.workspace.store.read() as tx:
             corrected_ids = find_answered(tx, task.name, changed_ids, PERSON)
             known_ids = set(task.select_task_rows(tx).read_names(tx, changed_ids))
         # Corrected rows come first, because a person must check their corrections.
@@ -129,26 +129,24 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
         report.examples += [("gone", parse_stored_values(row)) for row in preview.gone_rows]
         report.corrected = len(corrected_ids)
         asked_rows = [row for row in preview.changed_rows if row[0] not in corrected_ids]
-        report.estimate = _estimate_run(ws, asked_rows)
+        report.estimate = _estimate_run(run, asked_rows)
     else:
         files.seal_copy(path, table)
-        ws.sync_task()
+        run.sync_task()
     return report
 
 
-def _estimate_run(
-    ws: WorkspaceSession, changed_rows: Sequence[tuple[str, str, str]]
-) -> preflight.Preflight:
+def _estimate_run(run: Run, changed_rows: Sequence[tuple[str, str, str]]) -> preflight.Preflight:
     """Return the estimate of asking the rows that are open or changed after a newer table.
 
     Args:
-        ws: The workspace, before the table is stored.
+        run: The run, before the table is stored.
         changed_rows: Id, input hash and values as JSON of the new and changed rows to ask.
     """
-    ws = ws.copy_with_asked_rows(AskedRows(has_changed=True))
+    run = run.copy_with_asked_rows(AskedRows(has_changed=True))
     open_rows = dict[str, Any]()
-    with ws.workspace.store.read() as tx:
-        for page in claiming.read_claimable_rows(tx, ws.task, after_row_id=None):
+    with run.workspace.store.read() as tx:
+        for page in claiming.read_claimable_rows(tx, run.task, after_row_id=None):
             open_rows.update(page)
-    task, row_ids = task_sync.make_task_with_memory_rows(ws.user_task, open_rows, changed_rows)
-    return preflight.estimate_rows(replace(ws, task=task), row_ids=row_ids)
+    task, row_ids = task_sync.make_task_with_memory_rows(run.user_task, open_rows, changed_rows)
+    return preflight.estimate_rows(replace(run, task=task), row_ids=row_ids)

@@ -22,8 +22,8 @@ from askrows.pipeline.batch.budget import (
     correct_tag_start,
     find_unfinished_tag_budget,
 )
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report
@@ -102,7 +102,7 @@ class TagOptions:
             check_budget_amount(self.budget)
 
 
-def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
+def tag_rows(run: Run, options: TagOptions) -> TagReport:
     """Ask about every open row; print estimate, mode and reason before anything is spent.
 
     The steps are: sync the rows, take over the budget of an unfinished `tag`, check or run the
@@ -120,47 +120,47 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         GateError: A pilot failed, is not over, or is required and missing; answers are stored.
         RemoteError, ConfigurationError: Another step failed; finished steps are kept.
     """
-    open_work = status.describe_continuable_runs(ws.workspace, ws.task, ws.tasks)
-    ws = ws.copy_with_asked_rows(AskedRows(has_changed=options.refresh))
-    ws = sync_and_recover_task(ws)
-    ws.announce_placeholders()
-    announce_foreign_records(ws.workspace, ws.task)
-    if options.mode == "auto" and ws.workspace.store.query(modes.is_decide_run_open, ws.task):
-        ws.workspace.display.say("continuing with decisions, as the run began")
+    open_work = status.describe_continuable_runs(run.workspace, run.task, run.tasks)
+    run = run.copy_with_asked_rows(AskedRows(has_changed=options.refresh))
+    run = sync_and_recover_task(run)
+    run.announce_placeholders()
+    announce_foreign_records(run.workspace, run.task)
+    if options.mode == "auto" and run.workspace.store.query(modes.is_decide_run_open, run.task):
+        run.workspace.display.say("continuing with decisions, as the run began")
         options = replace(options, mode=Mode.DECIDE.value)
 
-    ws = select_rows(ws, options)
-    asking_ws = _check_mode_and_marks(ws, options)
+    run = select_rows(run, options)
+    asking_ws = _check_mode_and_marks(run, options)
     return _tag_open_rows(asking_ws, options, open_work)
 
 
-def _check_mode_and_marks(ws: WorkspaceSession, options: TagOptions) -> WorkspaceSession:
-    """Return the session that asks in the mode of the options; announce rows to be marked.
+def _check_mode_and_marks(run: Run, options: TagOptions) -> Run:
+    """Return the run that asks in the mode of the options; announce rows to be marked.
 
     Raises:
         InputError: The task cannot be asked in this mode, or no row can be asked again.
     """
     if options.again:
-        _announce_marks(ws)
+        _announce_marks(run)
     if options.mode == Mode.DECIDE:
-        return modes.choose_mode(ws, Mode.DECIDE)
-    return ws
+        return modes.choose_mode(run, Mode.DECIDE)
+    return run
 
 
-def select_rows(ws: WorkspaceSession, options: TagOptions) -> WorkspaceSession:
-    """Return a session that asks only the rows of the options.
+def select_rows(run: Run, options: TagOptions) -> Run:
+    """Return a run that asks only the rows of the options.
 
     Raises:
         InputError: The condition is invalid, no row has the key, or `again` has neither.
     """
-    with ws.workspace.store.read() as tx:
+    with run.workspace.store.read() as tx:
         row_filter = RowFilter(where=options.where)
         if options.row_key is not None:
             row_filter = RowFilter(
-                where=options.where, ids=[ws.task.find_row_id(tx, options.row_key)]
+                where=options.where, ids=[run.task.find_row_id(tx, options.row_key)]
             )
         # An invalid condition is refused before anything is written.
-        grid = ws.task.make_grid(tx)
+        grid = run.task.make_grid(tx)
         grid.make_conditions(tx, row_filter)
     if options.again and row_filter == RowFilter():
         raise InputError(
@@ -168,10 +168,10 @@ def select_rows(ws: WorkspaceSession, options: TagOptions) -> WorkspaceSession:
             "nothing was asked",
             hint=f"{OptionHint(where='…')} names the rows to ask again",
         )
-    return ws.copy_with_asked_rows(AskedRows(row_filter, has_changed=options.refresh))
+    return run.copy_with_asked_rows(AskedRows(row_filter, has_changed=options.refresh))
 
 
-def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> preflight.Preflight:
+def estimate_rows(run: Run, options: TagOptions) -> preflight.Preflight:
     """Sync the rows, and return the estimates of all modes; ask and mark nothing.
 
     Before the estimate, the replies of live runs whose process died are ingested. If the local
@@ -182,60 +182,60 @@ def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> preflight.Prefli
         InputError: The task has no rows, a request cannot be sent, or the options are invalid; see
             `select_rows`.
     """
-    ws = ws.copy_with_asked_rows(AskedRows(has_changed=options.refresh)).sync_task()
-    announce_foreign_records(ws.workspace, ws.task)
-    ws = select_rows(ws, options)
-    ingest.recover_dead_runs(ws)
+    run = run.copy_with_asked_rows(AskedRows(has_changed=options.refresh)).sync_task()
+    announce_foreign_records(run.workspace, run.task)
+    run = select_rows(run, options)
+    ingest.recover_dead_runs(run)
     # A dry run ends with the errors of the real run.
-    _check_mode_and_marks(ws, options)
-    ws = ws.copy_with_asked_rows(replace(ws.task.asked_rows, will_mark=bool(options.again)))
+    _check_mode_and_marks(run, options)
+    run = run.copy_with_asked_rows(replace(run.task.asked_rows, will_mark=bool(options.again)))
     estimate_open = partial(
         preflight.estimate_rows, limit=options.limit, deadline_s=options.deadline_s
     )
-    estimate = estimate_open(ws)
+    estimate = estimate_open(run)
     if not estimate.plan.rows:
-        ws.check_has_rows()
+        run.check_has_rows()
         return estimate
-    return preflight.add_gemini_estimate(ws, estimate, estimate_open)
+    return preflight.add_gemini_estimate(run, estimate, estimate_open)
 
 
-def take_marks_back(ws: WorkspaceSession, options: TagOptions) -> Report:
+def take_marks_back(run: Run, options: TagOptions) -> Report:
     """Take back the marks of rows that were not asked yet, and report their number.
 
     Raises:
         InputError: The condition is invalid, or no row has the key.
     """
-    ws = select_rows(ws, options)
-    with ws.workspace.store.write() as tx:
-        count = claiming.unmark_rows(tx, ws.task, ws.task.asked_rows.row_filter)
-    rows = plural(count, ws.task.nouns.singular, ws.task.nouns.plural)
+    run = select_rows(run, options)
+    with run.workspace.store.write() as tx:
+        count = claiming.unmark_rows(tx, run.task, run.task.asked_rows.row_filter)
+    rows = plural(count, run.task.nouns.singular, run.task.nouns.plural)
     return Report({"marks": count}, f"{rows} will not be asked again")
 
 
-def _announce_marks(ws: WorkspaceSession) -> None:
+def _announce_marks(run: Run) -> None:
     """Print how many rows will be marked, and warn if their new answers will not be shown.
 
     Raises:
         InputError: No row can be asked again.
     """
-    row_filter = ws.task.asked_rows.row_filter
-    report = ws.workspace.store.query(claiming.count_rows_to_ask_again, ws.task, row_filter)
+    row_filter = run.task.asked_rows.row_filter
+    report = run.workspace.store.query(claiming.count_rows_to_ask_again, run.task, row_filter)
     if not (report.markable or report.already_marked or report.asked_already):
         raise InputError(
             f"no row can be asked again: {report.describe()}; nothing was asked",
-            hint=f"`{ws.task.nouns.command('items', where=row_filter.where or None)}` lists rows",
+            hint=f"`{run.task.nouns.command('items', where=row_filter.where or None)}` lists rows",
         )
-    ws.workspace.display.say(report.describe())
-    first_version = next(iter(ws.task.preferred_versions), ws.task.prompt_version)
-    if not answers.belongs_to_version(ws.version, first_version):
-        ws.workspace.display.warn(
+    run.workspace.display.say(report.describe())
+    first_version = next(iter(run.task.preferred_versions), run.task.prompt_version)
+    if not answers.belongs_to_version(run.version, first_version):
+        run.workspace.display.warn(
             f"{OptionHint('prefer_versions')} puts {first_version} first: if it has an answer to a "
-            f"row, the new answer of {ws.version} is stored and not shown"
+            f"row, the new answer of {run.version} is stored and not shown"
         )
 
 
 def _tag_open_rows(
-    ws: WorkspaceSession,
+    run: Run,
     options: TagOptions,
     open_work: Sequence[str],
 ) -> TagReport:
@@ -247,66 +247,66 @@ def _tag_open_rows(
     batch and no unfinished pilot to continue, only the report is returned.
 
     Args:
-        ws: The workspace.
+        run: The run.
         options: The options of the command.
         open_work: Descriptions of the batches and runs that were open when the command started.
 
     Raises:
         AskrowsError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
     """
-    ws, started_at = _resume_budget(ws, options)
-    state = RunState(ws, limit=options.limit)
+    run, started_at = _resume_budget(run, options)
+    state = RunState(run, limit=options.limit)
     state.started_at = started_at
     report = TagReport(state.result)
     if options.pilot is None and not options.skip_pilot:
-        check_or_run_pilot(ws, is_required=options.needs_pilot and ws.task.needs_pilot)
+        check_or_run_pilot(run, is_required=options.needs_pilot and run.task.needs_pilot)
 
     # A held batch waits for a person, so it does not choose the mode of other rows.
     has_open_batches = any(not batch.is_held for batch in state.list_batches(*OPEN_STATES))
     # Rows are marked after the confirmation, but the estimate contains them.
-    asked_rows = replace(ws.task.asked_rows, will_mark=bool(options.again))
+    asked_rows = replace(run.task.asked_rows, will_mark=bool(options.again))
     estimate = preflight.estimate_rows(
-        ws.copy_with_asked_rows(asked_rows),
+        run.copy_with_asked_rows(asked_rows),
         limit=options.limit,
         deadline_s=options.deadline_s,
         is_pilot_waived=options.skip_pilot,
     )
     state.result.asked = estimate.plan.rows
-    is_pilot_begun = options.pilot is not None and ws.workspace.store.query(
-        pilot.has_unfinished_pilot, ws.version
+    is_pilot_begun = options.pilot is not None and run.workspace.store.query(
+        pilot.has_unfinished_pilot, run.version
     )
     if not (state.result.asked or has_open_batches or is_pilot_begun):
         complete_result(state)
         return report
 
     report.mode, report.reason = _choose_mode(estimate, options, has_open_batches=has_open_batches)
-    _print_tag_estimate(ws, options, estimate, report, open_work)
-    _confirm_cost(ws, options, estimate, report.mode)
+    _print_tag_estimate(run, options, estimate, report, open_work)
+    _confirm_cost(run, options, estimate, report.mode)
     if options.skip_pilot:
         pilot.waive_required_pilot(
-            ws.workspace.store,
-            ws.task,
-            version=ws.version,
-            now=ws.workspace.now,
+            run.workspace.store,
+            run.task,
+            version=run.version,
+            now=run.workspace.now,
         )
-    run_number = _begin_or_continue_run(ws, options, estimate.plan, started_at=started_at)
+    run_number = _begin_or_continue_run(run, options, estimate.plan, started_at=started_at)
 
     _ask_in_chosen_mode(state, options, report)
     result = complete_result(state)
     if _is_run_over(result, options):
         reason = result.budget_message or "nobody is left"
-        with ws.workspace.store.write() as tx:
+        with run.workspace.store.write() as tx:
             runs.end_run(
                 tx,
                 run_number,
                 reason=reason,
-                now=ws.workspace.now(),
+                now=run.workspace.now(),
             )
     return report
 
 
 def _confirm_cost(
-    ws: WorkspaceSession,
+    run: Run,
     options: TagOptions,
     estimate: preflight.Preflight,
     mode: str,
@@ -319,7 +319,7 @@ def _confirm_cost(
     sent.
 
     Args:
-        ws: The workspace.
+        run: The run.
         options: The options of the command.
         estimate: The estimate of the open rows.
         mode: The chosen mode.
@@ -332,7 +332,7 @@ def _confirm_cost(
     live_hint = ""
     if is_dear:
         live_hint = f", and so does {OptionHint(mode='live')}"
-    ws.confirm_cost(
+    run.confirm_cost(
         cost,
         unchanged_text="nothing was started",
         always_ask=(
@@ -343,7 +343,7 @@ def _confirm_cost(
 
 
 def _print_tag_estimate(
-    ws: WorkspaceSession,
+    run: Run,
     options: TagOptions,
     estimate: preflight.Preflight,
     report: TagReport,
@@ -356,35 +356,35 @@ def _print_tag_estimate(
     answered before, and their past cost. It is left out if answered rows are asked again.
 
     Args:
-        ws: The workspace.
+        run: The run.
         options: The options of the command.
         estimate: The estimate of the open rows.
         report: The report, with mode and reason.
         open_work: Descriptions of the batches and runs that were open when the command started.
     """
     for description in open_work:
-        ws.workspace.display.say(f"continuing {description}")
+        run.workspace.display.say(f"continuing {description}")
 
     plan = estimate.sent_plan
     if plan.rows:
         cost_text = f"estimated {format_usd(estimate.sent_cost(report.mode))}"
-        rows_text = plan.describe_rows(ws.task.nouns)
+        rows_text = plan.describe_rows(run.task.nouns)
         plan_text = f"{rows_text}, {report.mode} mode, {cost_text}; {report.reason}"
         if not plan.requests:
-            plan_text = f"{rows_text}; the answers of equal {ws.task.nouns.plural} are copied"
-        ws.workspace.display.say(f"{ws.model.name}: {plan_text}")
+            plan_text = f"{rows_text}; the answers of equal {run.task.nouns.plural} are copied"
+        run.workspace.display.say(f"{run.model.name}: {plan_text}")
     for warning in estimate.mode_estimates[report.mode].warnings:
-        ws.workspace.display.warn(warning)
+        run.workspace.display.warn(warning)
 
     if options.again:
         return
-    with ws.workspace.store.read() as tx:
-        table = ws.task.select_task_rows(tx)
-        has_version = answers.is_answered(ws.task.name, table.row_id, ws.version)
+    with run.workspace.store.read() as tx:
+        table = run.task.select_task_rows(tx)
+        has_version = answers.is_answered(run.task.name, table.row_id, run.version)
         answered_count = table.count_by_state(tx, has_version).answered
         if answered_count:
-            paid_usd = answers.cost_of_version(tx, ws.task.name, ws.version)
-            ws.workspace.display.say(
+            paid_usd = answers.cost_of_version(tx, run.task.name, run.version)
+            run.workspace.display.say(
                 f"{answered_count:,} answered before, not asked again ({format_usd(paid_usd)})",
             )
 
@@ -416,34 +416,34 @@ def _choose_mode(
     return estimate.recommended or "batch", estimate.reason
 
 
-def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> tuple[WorkspaceSession, datetime]:
-    """Return a session with the run's budget, and the time since which its spending counts.
+def _resume_budget(run: Run, options: TagOptions) -> tuple[Run, datetime]:
+    """Return a run with the run's budget, and the time since which its spending counts.
 
     The budget is that of the options, else that of the unfinished `tag` run, which is printed. If
-    there is neither, the session keeps its budget. The time is the start of the unfinished run, or
+    there is neither, the run keeps its budget. The time is the start of the unfinished run, or
     now without one. If its start is in the future, it is corrected in the database.
 
     Args:
-        ws: The session.
+        run: The run.
         options: The options of the command.
     """
-    correct_tag_start(ws.workspace.store, ws.task, now=ws.workspace.now)
-    with ws.workspace.store.read() as tx:
-        unfinished_run = runs.find_unfinished_run(tx, ws.task.name)
-        run_budget = find_unfinished_tag_budget(tx, ws.task)
-    started_at = ws.workspace.now() if unfinished_run is None else unfinished_run.started_at
+    correct_tag_start(run.workspace.store, run.task, now=run.workspace.now)
+    with run.workspace.store.read() as tx:
+        unfinished_run = runs.find_unfinished_run(tx, run.task.name)
+        run_budget = find_unfinished_tag_budget(tx, run.task)
+    started_at = run.workspace.now() if unfinished_run is None else unfinished_run.started_at
     if options.budget is not None:
         run_budget = Budget(options.budget, started_at, "BUDGET")
     elif run_budget is not None:
         hint = OptionHint(budget=f"{run_budget.usd:g}")
-        ws.workspace.display.say(
+        run.workspace.display.say(
             f"continuing the run of {started_at:%Y-%m-%d %H:%M} UTC with {hint}"
         )
-    return replace(ws, budget=run_budget or ws.budget), started_at
+    return replace(run, budget=run_budget or run.budget), started_at
 
 
 def _begin_or_continue_run(
-    ws: WorkspaceSession, options: TagOptions, plan: BatchPlan, *, started_at: datetime
+    run: Run, options: TagOptions, plan: BatchPlan, *, started_at: datetime
 ) -> int:
     """Record a new run, or continue the unfinished run of the task; return the run's number.
 
@@ -451,35 +451,35 @@ def _begin_or_continue_run(
     `again`, the rows are marked in the same transaction.
 
     Args:
-        ws: The workspace.
+        run: The run.
         options: The options of the command.
         plan: The requests that the command will make, and the rows that they cover.
         started_at: The time since which the spending of a new run counts.
     """
-    skipped_versions = ws.task.skipped_versions
+    skipped_versions = run.task.skipped_versions
     columns: dict[str, Any] = {
-        "version": ws.version,
+        "version": run.version,
         "requests": plan.requests,
         "rows": plan.rows,
         "skips": None if skipped_versions is None else json.dumps(list(skipped_versions)),
     }
     if options.budget is not None:
         columns["budget"] = options.budget
-    with ws.workspace.store.write() as tx:
+    with run.workspace.store.write() as tx:
         if options.again:
-            row_filter = ws.task.asked_rows.row_filter
+            row_filter = run.task.asked_rows.row_filter
             claiming.mark_to_ask_again(
                 tx,
-                ws.task,
+                run.task,
                 row_filter,
                 who=options.who,
-                now=ws.workspace.now(),
+                now=run.workspace.now(),
             )
-        unfinished_run = runs.find_unfinished_run(tx, ws.task.name)
+        unfinished_run = runs.find_unfinished_run(tx, run.task.name)
         if unfinished_run is not None:
             runs.update_run(tx, unfinished_run.number, **columns)
             return unfinished_run.number
-        return runs.begin_run(tx, started_at=started_at, task=ws.task.name, **columns)
+        return runs.begin_run(tx, started_at=started_at, task=run.task.name, **columns)
 
 
 def _ask_in_chosen_mode(state: RunState, options: TagOptions, report: TagReport) -> None:
@@ -495,7 +495,7 @@ def _ask_in_chosen_mode(state: RunState, options: TagOptions, report: TagReport)
     """
     if options.pilot is not None:
         report.pilot = check_or_run_pilot(
-            state.ws,
+            state.run,
             size=options.pilot,
             skip=options.skip_pilot,
             limit=options.limit,

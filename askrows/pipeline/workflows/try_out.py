@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from askrows.pipeline.batch import batch_files, budget
 from askrows.pipeline.batch.batch_plan import BatchPlan, Selection
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult, TrialOutcome
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError, QuestionChangedError
 from askrows.pipeline.core.quotes import to_display_value
@@ -141,12 +141,12 @@ class TryReport:
             return [KeyboardInterrupt()]
         return [] if self.stopped is None else [self.stopped]
 
-    def to_report(self, ws: WorkspaceSession, *, mode: str) -> Report:
+    def to_report(self, run: Run, *, mode: str) -> Report:
         """Return the report of `try`: prompt and schema, each row with its answer, and the cost.
 
         A reply is shown only if there is no valid answer.
         """
-        nouns = ws.task.nouns
+        nouns = run.task.nouns
         row_texts = [
             {
                 "name": row.name,
@@ -175,7 +175,7 @@ class TryReport:
             f"{asked_rows} tried with {version}, {format_usd(self.cost)}; no answer was stored"
         )
         return Report(
-            {**self.document, "placeholder": ws.workspace.has_placeholder_answers},
+            {**self.document, "placeholder": run.workspace.has_placeholder_answers},
             parts=parts,
             errors=self.errors,
             next_step=self._choose_next_step(nouns, mode=mode),
@@ -211,7 +211,7 @@ def list_prompt_texts(request: Mapping[str, Any]) -> list[str]:
 
 
 def try_task(
-    ws: WorkspaceSession,
+    run: Run,
     size: int = DEFAULT_ROW_COUNT,
     name: str | None = None,
     seed: int | None = None,
@@ -226,7 +226,7 @@ def try_task(
     report compares answers with the right values of people.
 
     Args:
-        ws: The workspace.
+        run: The run.
         size: How many rows are asked if there is no `name`.
         name: Take only the row with this name.
         seed: Draw the rows at random with this seed. If None, take the first open rows, or draw
@@ -244,21 +244,21 @@ def try_task(
         ConfigurationError: No key is set, the model does not exist, or GATES is invalid.
     """
     # Invalid gates are refused before anything is spent.
-    evaluate.read_effective_gates(ws.task, ws.workspace.settings, tasks=ws.tasks)
-    ws, draft_of = _sync_or_load_draft(ws)
-    ws = choose_single_row_mode(ws, mode)
-    with ws.workspace.store.read() as tx:
-        right_values_by_id = read_valid_right_values(tx, ws.task)
+    evaluate.read_effective_gates(run.task, run.workspace.settings, tasks=run.tasks)
+    run, draft_of = _sync_or_load_draft(run)
+    run = choose_single_row_mode(run, mode)
+    with run.workspace.store.read() as tx:
+        right_values_by_id = read_valid_right_values(tx, run.task)
         if labelled and not right_values_by_id:
             raise InputError(
-                f"no {ws.task.nouns.singular} is labelled, except examples in the prompt; "
+                f"no {run.task.nouns.singular} is labelled, except examples in the prompt; "
                 "nothing was asked",
-                hint=labelled_rows.make_review_hint(ws.task),
+                hint=labelled_rows.make_review_hint(run.task),
             )
         if name is not None:
-            row_ids: Sequence[str] = [ws.task.find_row_id(tx, name)]
+            row_ids: Sequence[str] = [run.task.find_row_id(tx, name)]
         else:
-            row_ids = _select_rows(tx, ws.task, ws.version, size, seed)
+            row_ids = _select_rows(tx, run.task, run.version, size, seed)
         if labelled:
             row_ids = labelled_rows.put_labelled_first(
                 right_values_by_id,
@@ -267,8 +267,8 @@ def try_task(
                 seed=seed,
             )
 
-    ws.announce_placeholders()
-    report = try_rows(ws, row_ids)
+    run.announce_placeholders()
+    report = try_rows(run, row_ids)
     report.draft_of = draft_of
     tried_answers = {row.id: row.answer for row in report.rows if row.answer is not None}
     report.accuracy = compare_with_right_values(right_values_by_id, [tried_answers])
@@ -287,34 +287,34 @@ class PlannedRows(NamedTuple):
     cost: float
 
 
-def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
+def plan_rows(run: Run, row_ids: Sequence[str]) -> PlannedRows:
     """Build a request for each of some rows in their order, and estimate the cost; ask nothing.
 
     The rows may be in any state; ids without a row are left out. The cost is that of live calls,
     corrected by past answers.
 
     Args:
-        ws: The workspace.
+        run: The run.
         row_ids: Ids of the rows.
 
     Raises:
         InputError: There is no row to ask about.
     """
-    builder = RequestBuilder(ws.task, ws.model)
-    with ws.workspace.store.read() as tx:
-        rows = ws.task.read_rows(tx, row_ids)
+    builder = RequestBuilder(run.task, run.model)
+    with run.workspace.store.read() as tx:
+        rows = run.task.read_rows(tx, row_ids)
         ordered_rows = {row_id: rows[row_id] for row_id in row_ids if row_id in rows}
         planned_requests = {
             request.row.id: request for request in builder.build_requests(tx, ordered_rows)
         }
-        names = ws.task.select_task_rows(tx).read_names(tx, list(planned_requests))
-        calibration = budget.load_calibration(tx, ws.version, ws.task.fingerprint)
+        names = run.task.select_task_rows(tx).read_names(tx, list(planned_requests))
+        calibration = budget.load_calibration(tx, run.version, run.task.fingerprint)
 
     if not planned_requests:
-        ws.check_has_rows()
+        run.check_has_rows()
         raise InputError(
-            f"{ws.task.nouns.none_open_message}; nothing was asked",
-            hint=f"{OptionHint('row')} tries a {ws.task.nouns.singular} in any state",
+            f"{run.task.nouns.none_open_message}; nothing was asked",
+            hint=f"{OptionHint('row')} tries a {run.task.nouns.singular} in any state",
         )
 
     tried_rows = dict[str, TriedRow]()
@@ -326,11 +326,11 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
     request_count = len(planned_requests)
     likely_usage = calibration.applied(usage, count=request_count)
     plan = BatchPlan(request_count, requests=request_count, usage=likely_usage)
-    cost = preflight.estimate_plan(ws, plan).live_cost
+    cost = preflight.estimate_plan(run, plan).live_cost
     return PlannedRows(builder.sent_answer_form, planned_requests, tried_rows, cost)
 
 
-def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> float:
+def confirm_cost(run: Run, planned: PlannedRows) -> float:
     """Print the rows and the estimate of planned calls, and return the cost in USD.
 
     A person must confirm a cost above CONFIRM_ABOVE, and any cost if the model's price is unknown.
@@ -338,14 +338,16 @@ def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> float:
     Raises:
         InputError: The cost was not confirmed. No call was made.
     """
-    nouns = ws.task.nouns
+    nouns = run.task.nouns
     count_text = plural(len(planned.tried_rows), nouns.singular, nouns.plural)
-    ws.workspace.display.say(f"{ws.model.name}: {count_text}, estimated {format_usd(planned.cost)}")
-    ws.confirm_cost(planned.cost, unchanged_text="nothing was asked")
+    run.workspace.display.say(
+        f"{run.model.name}: {count_text}, estimated {format_usd(planned.cost)}"
+    )
+    run.confirm_cost(planned.cost, unchanged_text="nothing was asked")
     return planned.cost
 
 
-def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
+def try_rows(run: Run, row_ids: Sequence[str]) -> TryReport:
     """Confirm the cost, ask about some rows, and validate the replies; no answer is stored.
 
     Before anything is asked, the reply files of live runs whose process died are sealed, so that
@@ -356,14 +358,14 @@ def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     Raises:
         InputError: There is no row to ask about, or the estimate was not confirmed.
     """
-    batch_files.seal_dead_batches(ws)
-    planned = plan_rows(ws, row_ids)
-    confirm_cost(ws, planned)
+    batch_files.seal_dead_batches(run)
+    planned = plan_rows(run, row_ids)
+    confirm_cost(run, planned)
 
-    result = RunResult(ws.version)
-    _ask_live(replace(ws, is_trial=True), list(planned.tried_rows), result)
+    result = RunResult(run.version)
+    _ask_live(replace(run, is_trial=True), list(planned.tried_rows), result)
     report = TryReport(
-        ws.version,
+        run.version,
         planned.schema,
         list(planned.tried_rows.values()),
         result.stop.error,
@@ -372,18 +374,18 @@ def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     for row_id, trial_outcome in result.trial_outcomes.items():
         task_row = planned.requests[row_id].row
         try:
-            _validate_row_reply(ws, planned.tried_rows[row_id], task_row, trial_outcome)
+            _validate_row_reply(run, planned.tried_rows[row_id], task_row, trial_outcome)
         except AskrowsError as error:
             # The task's own code cannot judge the reply.
             report.stopped = report.stopped or error
     return report
 
 
-def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
+def ask_and_store(run: Run, row_ids: Sequence[str]) -> TryReport:
     """Ask about those of some rows that are open, by live calls, and store the answers.
 
     The rows are claimed before the first call. After a kill, the same command asks the rows that
-    are still open. The cost is confirmed first, unless a cost was agreed before (`ws.agreed_usd`).
+    are still open. The cost is confirmed first, unless a cost was agreed before (`run.agreed_usd`).
     If no row is open, nothing is asked. Errors of calls are not raised: they are in the report.
 
     Returns:
@@ -392,22 +394,24 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     Raises:
         InputError: There is no row to ask about, or the estimate was not confirmed.
     """
-    planned = plan_rows(ws, row_ids)
-    open_ids = ws.workspace.store.query(claiming.filter_claimable_ids, ws.task, row_ids)
+    planned = plan_rows(run, row_ids)
+    open_ids = run.workspace.store.query(claiming.filter_claimable_ids, run.task, row_ids)
 
-    result = RunResult(ws.version)
+    result = RunResult(run.version)
     if open_ids:
-        if ws.agreed_usd is None:
-            confirm_cost(ws, plan_rows(ws, open_ids))
-        _ask_live(ws, open_ids, result)
+        if run.agreed_usd is None:
+            confirm_cost(run, plan_rows(run, open_ids))
+        _ask_live(run, open_ids, result)
 
-    with ws.workspace.store.read() as tx:
-        tried_rows = [_with_stored_outcome(tx, ws.task, row) for row in planned.tried_rows.values()]
+    with run.workspace.store.read() as tx:
+        tried_rows = [
+            _with_stored_outcome(tx, run.task, row) for row in planned.tried_rows.values()
+        ]
     answered_count = sum(
         row.id in open_ids and row.outcome == Outcome.ANSWERED for row in tried_rows
     )
     return TryReport(
-        ws.version,
+        run.version,
         planned.schema,
         tried_rows,
         result.stop.error,
@@ -416,16 +420,16 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     )
 
 
-def _ask_live(ws: WorkspaceSession, row_ids: Sequence[str], result: RunResult) -> None:
+def _ask_live(run: Run, row_ids: Sequence[str], result: RunResult) -> None:
     """Ask about some rows by live calls, with a progress bar."""
-    with ws.workspace.display.bar("asking", len(row_ids)) as bar:
+    with run.workspace.display.bar("asking", len(row_ids)) as bar:
 
         def show_replies(progress: LiveProgress) -> None:
             note = "Gemini fails and is asked again" if progress.service_failure else ""
             bar.show(progress.replies, note=note)
 
         live.ask_rows(
-            replace(ws, stops_without_connection=True),
+            replace(run, stops_without_connection=True),
             Selection(row_ids=row_ids),
             result,
             on_progress=show_replies,
@@ -467,7 +471,7 @@ def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
 
 
 def _validate_row_reply(
-    ws: WorkspaceSession,
+    run: Run,
     tried_row: TriedRow,
     task_row: TaskRow,
     trial: TrialOutcome,
@@ -478,7 +482,7 @@ def _validate_row_reply(
     is stored in the workspace.
 
     Args:
-        ws: The session that asked.
+        run: The run that asked.
         tried_row: The row of the report; it is changed.
         task_row: The row as it was asked.
         trial: The reply, or why there is none.
@@ -495,21 +499,21 @@ def _validate_row_reply(
     if trial.reply is None:
         return
 
-    reply = choose_response_parser(ws.task, ws.model)(trial.reply)
+    reply = choose_response_parser(run.task, run.model)(trial.reply)
     tried_row.tokens_in = reply.usage.prompt
     tried_row.tokens_out = reply.usage.answer + reply.usage.thoughts
     tried_row.outcome = OUTCOME_NOT_JUDGED
     tried_row.reply = reply.text or reply.excerpt
     tried_row.cost = calculate_cost(
-        ws.model,
+        run.model,
         reply.usage,
         STANDARD,
-        day=ws.workspace.now().date(),
+        day=run.workspace.now().date(),
     )
 
     claim = RowClaim(task_row.id, task_row.input_hash)
     request_outcome = validate_reply(
-        ws.task,
+        run.task,
         claim,
         reply,
         row=task_row.context,
@@ -523,21 +527,21 @@ def _validate_row_reply(
         tried_row.confidences = dict(reply.confidences)
 
 
-def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
-    """Sync the rows with their source, or return a session for the task's changed file.
+def _sync_or_load_draft(run: Run) -> tuple[Run, str]:
+    """Sync the rows with their source, or return a run for the task's changed file.
 
     The draft is the task as its file declares it now. It is used only if the file differs under a
     version that has answers; then the rows are not synced. A file that differs under a version
     without answers is simply synced.
 
     Returns:
-        The synced session and "", or a copy with the draft as task and the version that changed.
+        The synced run and "", or a copy with the draft as task and the version that changed.
     """
     try:
-        return ws.sync_task(), ""
+        return run.sync_task(), ""
     except QuestionChangedError:
-        draft = task_registry.load_draft_task(ws.user_task, now=ws.workspace.now())
-        return replace(ws, task=draft), ws.task.prompt_version
+        draft = task_registry.load_draft_task(run.user_task, now=run.workspace.now())
+        return replace(run, task=draft), run.task.prompt_version
 
 
 def _select_rows(

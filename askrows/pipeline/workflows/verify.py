@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from askrows.pipeline.batch.batch_plan import MIN_CONTROLLED_ROWS
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import RemoteError
 from askrows.pipeline.core.report import Report
@@ -62,7 +62,7 @@ prompt="Praise or blame?\\n\\n{text}", index="{text}")
 """
 
 
-def verify_gemini(ws: WorkspaceSession) -> Report:
+def verify_gemini(run: Run) -> Report:
     """Ask invented rows in a separate workspace, and report the measurements of the API.
 
     The separate workspace is in a subfolder, which is deleted at the end. Prints and confirms the
@@ -87,13 +87,13 @@ def verify_gemini(ws: WorkspaceSession) -> Report:
         ),
         rows,
     )
-    data = ws.workspace.data / CHECK_TASK_NAME
-    trusted = ws.workspace.settings.trust
-    if ws.workspace.backend != "local":
+    data = run.workspace.data / CHECK_TASK_NAME
+    trusted = run.workspace.settings.trust
+    if run.workspace.backend != "local":
         # The server is confirmed for the current workspace, and so for its subfolder.
-        trusted = (*trusted, str(ws.workspace.settings.confirm_server()).rstrip("/"))
+        trusted = (*trusted, str(run.workspace.settings.confirm_server()).rstrip("/"))
     settings = replace(
-        ws.workspace.settings,
+        run.workspace.settings,
         data=data,
         database_url=None,
         task=str(task_path),
@@ -102,26 +102,26 @@ def verify_gemini(ws: WorkspaceSession) -> Report:
         trust=trusted,
     )
 
-    with ws.workspace.lock(CHECK_TASK_NAME):
+    with run.workspace.lock(CHECK_TASK_NAME):
         with open_workspace(
             settings,
-            ws.workspace.display,
+            run.workspace.display,
             access=Access.CREATE,
-            confirm=ws.workspace.ask_person,
+            confirm=run.workspace.ask_person,
             is_temporary=True,
         ) as check_ws:
-            figures = _ask_and_measure(ws, check_ws)
+            figures = _ask_and_measure(run, check_ws)
         shutil.rmtree(data)
 
     title = f"all rows answered, {format_usd(figures['cost'])} spent"
     report = Report(figures, title, [f"{name}: {text}" for name, text in figures["facts"].items()])
-    if ws.workspace.backend == "local":
+    if run.workspace.backend == "local":
         report.title = "Gemini was not checked: the local engine answered all rows"
         report.next_step = f"set GEMINI_API_KEY, then {CommandHint('verify-gemini')}"
     return report
 
 
-def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[str, Any]:
+def _ask_and_measure(run: Run, check_ws: Run) -> dict[str, Any]:
     """Ask 20 rows by batch and one by a live call, index all, and return the measurements.
 
     Confirms the cost first, and waits for the batch. Stores in the current workspace how late the
@@ -143,7 +143,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     """
     check_ws.announce_placeholders()
     measurements = dict[str, str]()
-    started_at_s = ws.workspace.monotonic()
+    started_at_s = run.workspace.monotonic()
     check_ws = sync_and_recover_task(check_ws)
     state = RunState(check_ws, limit=CHECK_ROW_COUNT - 1, has_quality_reports=False)
 
@@ -156,23 +156,23 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     if list_lag_s is not None:
         lag_text = f"after {list_lag_s:.1f} s" if list_lag_s else "at once"
         measurements["a new batch in the list"] = lag_text
-        with ws.workspace.store.write() as tx:
+        with run.workspace.store.write() as tx:
             journal.record_list_delay(
-                tx, CHECK_TASK_NAME, delay_s=list_lag_s, now=ws.workspace.now()
+                tx, CHECK_TASK_NAME, delay_s=list_lag_s, now=run.workspace.now()
             )
 
     calls = RunState(check_ws, has_quality_reports=False)
     ask_open_rows(calls, Mode.LIVE)
     if calls.result.stop.error is not None:
         raise calls.result.stop.error
-    elapsed_s = ws.workspace.monotonic() - started_at_s
+    elapsed_s = run.workspace.monotonic() - started_at_s
     measurements["live"] = f"{calls.result.answered_by_calls} answered after {elapsed_s:.0f} s"
 
     drive(state)
     errors = state.result.list_errors(check_ws.task.nouns)
     if errors:
         raise errors[0]
-    measurements["the batch"] = f"finished after {ws.workspace.monotonic() - started_at_s:.0f} s"
+    measurements["the batch"] = f"finished after {run.workspace.monotonic() - started_at_s:.0f} s"
 
     with check_ws.workspace.store.read() as tx:
         counts = check_ws.task.select_task_rows(tx).count_states(tx)
@@ -186,7 +186,9 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         )
 
     index_report = build.build_index(check_ws.workspace, check_ws.service, check_ws.task)
-    measurements["vectors"] = f"{index_report.count}, each with {ws.workspace.settings.dim} numbers"
+    measurements["vectors"] = (
+        f"{index_report.count}, each with {run.workspace.settings.dim} numbers"
+    )
     for remote_name in filter(None, remote_names):
         # If this fails, Gemini deletes the batch in two days.
         with contextlib.suppress(RemoteError):
@@ -201,7 +203,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     }
 
 
-def _measure_list_lag(check_ws: WorkspaceSession, batch_numbers: Iterable[int]) -> float | None:
+def _measure_list_lag(check_ws: Run, batch_numbers: Iterable[int]) -> float | None:
     """Wait until the remote list has all new batches, and return how many seconds that took.
 
     Reads the list every `poll_first` seconds.

@@ -20,7 +20,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint, format_installation
 from askrows.pipeline.core.errors import (
     AccountError,
@@ -122,7 +122,7 @@ class Worker:
         # The error of the account that ends the worker.
         self._account_error: AccountError | None = None
 
-    def ensure_job_tables(self, ws: WorkspaceSession) -> None:
+    def ensure_job_tables(self, run: Run) -> None:
         """Create the tables of jobs in a schema of their own, unless they exist.
 
         A person is asked first if the database also has tables of another program. Of several
@@ -132,17 +132,17 @@ class Worker:
             InputError: The person did not confirm.
             ConfigurationError: The user of the database may not create the schema.
         """
-        with ws.workspace.store.read() as tx:
+        with run.workspace.store.read() as tx:
             self._result.figures["workspace_id"] = get_workspace(tx).workspace_id
             if _has_job_tables(tx):
                 return
             foreign_tables = set(schema.other_tables(tx))
-            for task in ws.tasks:
+            for task in run.tasks:
                 foreign_tables -= {table.name for table in task.list_tables(tx)}
             rights = tx.exec_driver_sql(_READ_RIGHTS).mappings().one()
 
         create_schema = f"CREATE SCHEMA {JOB_SCHEMA} AUTHORIZATION {rights['user_name']}"
-        database = ws.workspace.store.display_name
+        database = run.workspace.store.display_name
         if not rights["has_schema"] and not rights["may_create_schema"]:
             raise ConfigurationError(
                 f"the user {rights['user_name']} may not create the tables of jobs in "
@@ -150,14 +150,14 @@ class Worker:
                 hint=f"an administrator of the database runs: {create_schema};",
             )
         if foreign_tables:
-            ws.workspace.confirm(
+            run.workspace.confirm(
                 f"Create the schema {JOB_SCHEMA} in {database}, which has tables of "
                 "another program?",
                 unchanged_text="nothing was done",
             )
 
         # The lock of writers keeps out other processes that start.
-        with ws.workspace.store.write() as tx:
+        with run.workspace.store.write() as tx:
             if not _has_job_tables(tx):
                 if not rights["has_schema"]:
                     tx.exec_driver_sql(create_schema)
@@ -431,11 +431,11 @@ class Worker:
         try:
             with (
                 contextlib.suppress(KeyboardInterrupt),
-                self._open_session(due_unit.task, Access.WRITE) as ws,
+                self._open_run(due_unit.task, Access.WRITE) as run,
             ):
-                state = work.do_due_units(ws, [due_unit.unit], number=due_unit.number)
+                state = work.do_due_units(run, [due_unit.unit], number=due_unit.number)
                 report = work.make_report(state)
-                retry_at = ws.workspace.now() + timedelta(seconds=ws.workspace.settings.poll_most)
+                retry_at = run.workspace.now() + timedelta(seconds=run.workspace.settings.poll_most)
         except AskrowsError as error:
             report.errors = [error]
         return report, retry_at
@@ -466,9 +466,9 @@ class Worker:
             self._ended_names.remove(name)
 
     @contextlib.contextmanager
-    def _open_session(
+    def _open_run(
         self, task: str, access: Access, *, is_whole_workspace: bool = False
-    ) -> Iterator[WorkspaceSession]:
+    ) -> Iterator[Run]:
         """Open the workspace for a task.
 
         Work in it ends when the worker stops. If the worker was started with consent to costs, any
@@ -485,14 +485,14 @@ class Worker:
             self._display,
             access=access,
             is_whole_workspace=is_whole_workspace,
-        ) as ws:
+        ) as run:
             agreed_usd = math.inf if self._is_cost_confirmed else None
-            yield replace(ws, stop_event=self._stopping, agreed_usd=agreed_usd)
+            yield replace(run, stop_event=self._stopping, agreed_usd=agreed_usd)
 
     def _task_names(self) -> list[str]:
         """Return the names of all tasks of the workspace."""
-        with self._open_session(self._settings.task, Access.READ, is_whole_workspace=True) as ws:
-            return [task.subject for task in ws.tasks]
+        with self._open_run(self._settings.task, Access.READ, is_whole_workspace=True) as run:
+            return [task.subject for task in run.tasks]
 
     def _list_due_units(
         self,
@@ -500,8 +500,10 @@ class Worker:
         should_index: bool,  # noqa: FBT001 - for an executor
     ) -> tuple[list[DueUnit], datetime]:
         """Return the due units of a task, and the time by the clock of the database server."""
-        with self._open_session(task, Access.WRITE) as ws:
-            return list(due_units.list_due_units(ws, should_index=should_index)), ws.workspace.now()
+        with self._open_run(task, Access.WRITE) as run:
+            return list(
+                due_units.list_due_units(run, should_index=should_index)
+            ), run.workspace.now()
 
     def can_accept_jobs(self) -> bool:
         """Return whether the tables of jobs exist and the worker is not stopping.
@@ -509,8 +511,8 @@ class Worker:
         Raises:
             AskrowsError: The database does not answer.
         """
-        with self._open_session(self._settings.task, Access.READ, is_whole_workspace=True) as ws:
-            return ws.workspace.store.query(_has_job_tables) and not self._stopping.is_set()
+        with self._open_run(self._settings.task, Access.READ, is_whole_workspace=True) as run:
+            return run.workspace.store.query(_has_job_tables) and not self._stopping.is_set()
 
     def metrics(self) -> bytes:
         """Return the figures of all tasks and the errors by unit, in the format of Prometheus.
@@ -519,9 +521,9 @@ class Worker:
         """
         status_documents = {}
         for name in self._task_names():
-            with self._open_session(name, Access.READ) as ws:
-                document = read_status(ws.workspace, ws.task, ws.tasks)
-                status_documents[ws.workspace.settings.task] = document
+            with self._open_run(name, Access.READ) as run:
+                document = read_status(run.workspace, run.task, run.tasks)
+                status_documents[run.workspace.settings.task] = document
         return health.render_metrics(status_documents, self._error_counts)
 
 

@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import RootModel
 
 from askrows.pipeline.batch.budget import list_used_budgets
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
@@ -67,15 +67,15 @@ INDEX_EVENT = "search-prepared"
 @router.get("/api/tasks")
 def get_tasks(app_state: PageState) -> list[dict[str, Any]]:
     """Return the tasks of the workspace."""
-    with app_state.open_to_read() as ws:
+    with app_state.open_to_read() as run:
         return [
             {
                 "name": task.subject,
                 "one": task.nouns.singular,
                 "many": task.nouns.plural,
-                "indexed": is_task_indexed(ws.workspace, task),
+                "indexed": is_task_indexed(run.workspace, task),
             }
-            for task in ws.tasks
+            for task in run.tasks
         ]
 
 
@@ -85,9 +85,9 @@ def get_next(app_state: PageState, task: str) -> dict[str, Any]:
 
     If the page can run the step, `command` names it and `plan` contains its requests and cost.
     """
-    with app_state.open_to_read(task) as ws:
-        next_step = read_next_command(ws.workspace, ws.task, ws.tasks)
-        return _next_step_document(ws, next_step)
+    with app_state.open_to_read(task) as run:
+        next_step = read_next_command(run.workspace, run.task, run.tasks)
+        return _next_step_document(run, next_step)
 
 
 @router.post("/api/tasks/{task}/next", status_code=202)
@@ -99,8 +99,8 @@ def begin_next(app_state: PageState, task: str, step: str, cost: Usd = 0.0) -> J
     estimate in USD that the client accepted; if the estimate is higher by then, the work fails
     before anything is sent.
     """
-    with app_state.open_to_read(task) as ws:
-        next_step = read_next_command(ws.workspace, ws.task, ws.tasks)
+    with app_state.open_to_read(task) as run:
+        next_step = read_next_command(run.workspace, run.task, run.tasks)
     if next_step is None or step != str(next_step) or not button_command(next_step):
         raise RequestRefusedError(
             409,
@@ -142,10 +142,10 @@ def start_or_join_command(
             AskrowsError: The build costs more than `cost`, or the command failed.
         """
         if command == INDEX_COMMAND and not form.get("rollback"):
-            with app_state.open_to_read(task) as ws:
-                priced_ws = replace(ws, agreed_usd=cost)
+            with app_state.open_to_read(task) as run:
+                priced_ws = replace(run, agreed_usd=cost)
                 priced_ws.confirm_cost(
-                    estimate_index_cost(ws.workspace, ws.service, ws.task),
+                    estimate_index_cost(run.workspace, run.service, run.task),
                     unchanged_text="nothing was embedded",
                 )
         return app_state.run_command(page_command, form, task, display, cost=cost)
@@ -168,13 +168,13 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
     last change. If the rows have another version now, the response triggers the event
     ROWS_CHANGED_EVENT in the browser.
     """
-    with app_state.open_to_read(task) as ws:
+    with app_state.open_to_read(task) as run:
         # Work that is over in this list has its rows in the counts, because they are read later.
-        work_documents = list_displayed_work(app_state.background_work, ws.workspace.settings.task)
-        with read_snapshot(ws.workspace, ws.task, ws.tasks) as snapshot:
+        work_documents = list_displayed_work(app_state.background_work, run.workspace.settings.task)
+        with read_snapshot(run.workspace, run.task, run.tasks) as snapshot:
             next_command = choose_next_command(snapshot)
             # It differs after rows were asked, answered, corrected or imported.
-            position = workspace.last_row_change(snapshot.tx, ws.task.name)
+            position = workspace.last_row_change(snapshot.tx, run.task.name)
             rows_version = f"{position}.{short_hash(str(snapshot.counts))}"
             runs = snapshot.task_runs
             values = {
@@ -187,10 +187,10 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
         response = render_page(
             app_state,
             "parts/state.html",
-            ws,
+            run,
             "rows",
             **values,
-            budgets=list_used_budgets(ws),
+            budgets=list_used_budgets(run),
             next_step=str(next_command or ""),
             command=button_command(next_command),
             work_documents=[
@@ -227,16 +227,16 @@ def _measure_asking(work: Mapping[str, Any], runs: Sequence[RunProgress]) -> dic
 @router.get("/parts/next", include_in_schema=False)
 def render_next(app_state: PageState, task: str) -> HTMLResponse:
     """Render the button of the next step with its cost, or nothing if there is no button."""
-    with app_state.open_to_read(task) as ws:
-        with read_snapshot(ws.workspace, ws.task, ws.tasks) as snapshot:
+    with app_state.open_to_read(task) as run:
+        with read_snapshot(run.workspace, run.task, run.tasks) as snapshot:
             next_command = choose_next_command(snapshot)
             # A stopped run's rows stay claimed until the next step, which asks them again.
             row_count = snapshot.counts.open or snapshot.counts.claimed
-        next_step = _next_step_document(ws, next_command)
+        next_step = _next_step_document(run, next_command)
         if not next_step["command"]:
             return HTMLResponse("")
 
-        nouns = ws.task.nouns
+        nouns = run.task.nouns
         noun = nouns.singular if row_count == 1 else nouns.plural
         label = BUTTON_LABELS[next_step["command"]].format(open=f"{row_count:,}", many=noun)
 
@@ -246,13 +246,13 @@ def render_next(app_state: PageState, task: str) -> HTMLResponse:
         return render_page(
             app_state,
             "parts/next.html",
-            ws,
+            run,
             "rows",
             plan=plan,
             label=label,
-            address=f"/api/tasks/{ws.workspace.settings.task}/next?{query}",
+            address=f"/api/tasks/{run.workspace.settings.task}/next?{query}",
             cost=cost,
-            upload_notice=describe_first_upload(ws.workspace, ws.task),
+            upload_notice=describe_first_upload(run.workspace, run.task),
         )
 
 
@@ -275,15 +275,15 @@ def list_displayed_work(background_work: BackgroundWork, task: str) -> list[dict
     ]
 
 
-def _next_step_document(ws: WorkspaceSession, step: CommandHint | None) -> dict[str, Any]:
+def _next_step_document(run: Run, step: CommandHint | None) -> dict[str, Any]:
     """Return the next step, and if it asks rows, its estimate with the `cost` of all rows."""
     command = button_command(step)
     plan = None
     if command in {"tag", *BATCH_COMMANDS}:
         row_ids = None
         if command == "passages-pilot":
-            _, _, row_ids = ws.workspace.store.query(plan_next_pilot, ws.task, ws.version)
-        estimate = estimate_rows(ws, row_ids=row_ids)
+            _, _, row_ids = run.workspace.store.query(plan_next_pilot, run.task, run.version)
+        estimate = estimate_rows(run, row_ids=row_ids)
         plan = estimate.document()
         if command in BATCH_COMMANDS:
             plan |= {"recommended": "batch", "reason": ""}

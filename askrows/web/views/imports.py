@@ -20,7 +20,7 @@ from markupsafe import escape
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.declaration import HASH_KEY, ReadOptions
 from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.experts.person_rows import LAYOUT
@@ -144,8 +144,8 @@ async def add_person(app_state: PageState, request: Request) -> JSONResponse:
 
 
 def _reload_person(app_state: AppState, person: add_expert.AddedExpert) -> add_expert.AddedExpert:
-    with app_state.open_to_read(PEOPLE_TASK) as ws:
-        return add_expert.reload_person(ws.workspace.store, ws.task, person)
+    with app_state.open_to_read(PEOPLE_TASK) as run:
+        return add_expert.reload_person(run.workspace.store, run.task, person)
 
 
 @router.post("/api/imports", status_code=202)
@@ -206,31 +206,31 @@ def render_add(
 
     The workspace need not have the task yet. An unknown number is refused with 404.
     """
-    with app_state.open_to_read(task if task and app_state.has_task(task) else None) as ws:
+    with app_state.open_to_read(task if task and app_state.has_task(task) else None) as run:
         if number is None:
-            return render_start(app_state, ws, task=task or NEW_TASK)
+            return render_start(app_state, run, task=task or NEW_TASK)
         upload = app_state.uploads.get(number)
         return render_page(
             app_state,
             "add.html",
-            ws,
+            run,
             # Another file is for the task that this file was dropped for.
             drop_task=upload.task,
-            is_empty=not find_used_tasks(ws),
-            **_make_upload_variables(upload, ws.task),
+            is_empty=not find_used_tasks(run),
+            **_make_upload_variables(upload, run.task),
         )
 
 
-def render_start(app_state: AppState, ws: WorkspaceSession, *, task: str) -> HTMLResponse:
+def render_start(app_state: AppState, run: Run, *, task: str) -> HTMLResponse:
     """Render the area for a file; for the task of people, also the form for a new person."""
     return render_page(
         app_state,
         "add.html",
-        ws,
+        run,
         upload=None,
-        drop_task=find_drop_task(ws, task),
-        is_own_source=task == ws.task.subject and ws.task.user_file is not None,
-        is_empty=not find_used_tasks(ws),
+        drop_task=find_drop_task(run, task),
+        is_own_source=task == run.task.subject and run.task.user_file is not None,
+        is_empty=not find_used_tasks(run),
         person_fields=PERSON_FIELDS if task == PEOPLE_TASK else (),
     )
 
@@ -255,8 +255,8 @@ def render_asked_row_count(app_state: PageState, number: int, request: Request) 
     except AskrowsError as error:
         message = escape(to_line(error))
         return HTMLResponse(f'<span class="warn" role="alert">{message}</span>')
-    with app_state.open_to_read() as ws:
-        return render_page(app_state, "parts/row_counts.html", ws, upload=upload)
+    with app_state.open_to_read() as run:
+        return render_page(app_state, "parts/row_counts.html", run, upload=upload)
 
 
 @router.post("/parts/import", include_in_schema=False)
@@ -384,10 +384,10 @@ def _dry_run_import(app_state: AppState, upload: Upload, display: BackgroundJob)
     """
     # Looking creates no table if the workspace has no such task yet.
     settings = replace(app_state.settings, task=upload.task)
-    with open_existing_or_temporary_workspace(settings, display) as ws:
+    with open_existing_or_temporary_workspace(settings, display) as run:
         _check_files_can_be_imported(app_state, upload.task)
         options = ImportOptions(upload.mapping, upload.read_options, dry=True)
-        upload.preview = _import_file(ws, upload, options)
+        upload.preview = _import_file(run, upload, options)
     if isinstance(upload.preview, table_replacement.TableReport):
         upload.estimate = upload.preview.estimate
 
@@ -398,9 +398,9 @@ def _guess_columns(app_state: AppState, upload: Upload) -> None:
     Raises:
         AskrowsError: The file cannot be read, or has no rows.
     """
-    with app_state.open_to_read() as ws:
+    with app_state.open_to_read() as run:
         draft = new_task_files.draft_task(
-            ws.workspace.store, _parse_table(upload, GUESS_ALL_COLUMNS)
+            run.workspace.store, _parse_table(upload, GUESS_ALL_COLUMNS)
         )
     upload.table_guess = draft.guess
     upload.columns = tuple(draft.source.columns)
@@ -431,8 +431,8 @@ def _count_rows(app_state: AppState, upload: Upload) -> None:
         AskrowsError: The roles of the columns are invalid, or the file cannot be read.
     """
     choice = parse_column_roles(upload.typed_question.roles)
-    with app_state.open_to_read() as ws:
-        upload.row_count, upload.row_report = ask.count_rows(ws, _parse_table(upload, choice))
+    with app_state.open_to_read() as run:
+        upload.row_count, upload.row_report = ask.count_rows(run, _parse_table(upload, choice))
 
 
 def _start_import(app_state: AppState, upload: Upload, *, asking_mode: str) -> None:
@@ -457,8 +457,8 @@ def _start_import(app_state: AppState, upload: Upload, *, asking_mode: str) -> N
         settings = replace(app_state.settings, task=upload.task)
         options = ImportOptions(upload.mapping, upload.read_options)
         _check_files_can_be_imported(app_state, upload.task)
-        with open_workspace(settings, display, access=Access.WRITE) as ws:
-            report = _import_file(ws, upload, options)
+        with open_workspace(settings, display, access=Access.WRITE) as run:
+            report = _import_file(run, upload, options)
         report.require_imported_row()
         app_state.uploads.end_upload(upload, report)
         if asking_mode:
@@ -495,11 +495,11 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
         The trial costs at most MAX_TRIAL_USD and stores no answer. The upload keeps the estimate,
         which the run will make again, and what was tried: the task, the question and the work.
         """
-        with app_state.open_to_write(None, display) as ws:
-            trial_ws = replace(ws, agreed_usd=MAX_TRIAL_USD)
+        with app_state.open_to_write(None, display) as run:
+            trial_ws = replace(run, agreed_usd=MAX_TRIAL_USD)
             report = ask.ask_question(trial_ws, unwritten_task, size=TRIAL_ROWS)
             upload.estimate = ask.estimate_run(
-                ws, unwritten_task, report, name=upload.suggested_name
+                run, unwritten_task, report, name=upload.suggested_name
             )
         upload.tried_task = unwritten_task
         upload.tried_question = typed
@@ -578,8 +578,8 @@ def _start_task_creation(app_state: AppState, upload: Upload, new_name: str, *, 
 
     def create_task(display: BackgroundJob) -> None:
         """Write the task's file and a copy of the rows, delete the upload, start the run."""
-        with app_state.open_to_write(None, display) as ws:
-            new_task_files.save_task_with_file(ws, unwritten_task)
+        with app_state.open_to_write(None, display) as run:
+            new_task_files.save_task_with_file(run, unwritten_task)
         app_state.uploads.end_upload(upload)
         _start_asking(app_state, upload, new_name, {"mode": mode}, cost)
 
@@ -614,9 +614,9 @@ def _render_upload(app_state: AppState, number: int, *, error_message: str = "")
         RequestRefusedError: 404, the upload is gone.
     """
     upload = app_state.uploads.get(number)
-    with app_state.open_to_read(upload.task if app_state.has_task(upload.task) else None) as ws:
-        values = {**_make_upload_variables(upload, ws.task), "error_message": error_message}
-        response = render_page(app_state, "parts/import.html", ws, **values)
+    with app_state.open_to_read(upload.task if app_state.has_task(upload.task) else None) as run:
+        values = {**_make_upload_variables(upload, run.task), "error_message": error_message}
+        response = render_page(app_state, "parts/import.html", run, **values)
     # Checked last: a part that was rendered when the work had ended does not load itself again.
     if upload.asked_task:
         query = urlencode({"task": upload.asked_task})
@@ -635,8 +635,8 @@ def _check_files_can_be_imported(app_state: AppState, task: str) -> None:
 
     reason = "there is no such task"
     if app_state.has_task(task):
-        with app_state.open_to_read(task) as ws:
-            reason = table_replacement.find_replacement_obstacle(ws.task, ws.workspace.data)
+        with app_state.open_to_read(task) as run:
+            reason = table_replacement.find_replacement_obstacle(run.task, run.workspace.data)
     if reason:
         raise RequestRefusedError(
             422,
@@ -647,12 +647,12 @@ def _check_files_can_be_imported(app_state: AppState, task: str) -> None:
 
 
 def _import_file(
-    ws: WorkspaceSession, upload: Upload, options: ImportOptions
+    run: Run, upload: Upload, options: ImportOptions
 ) -> ImportReport | table_replacement.TableReport:
     """Import the file of an upload into its task; with the option `dry` only report."""
     if upload.task in row_importers.FILE_TASKS:
-        return row_importers.import_file_rows(ws.workspace, upload.task, upload.path, options)
-    return table_replacement.replace_table(ws, upload.path, options)
+        return row_importers.import_file_rows(run.workspace, upload.task, upload.path, options)
+    return table_replacement.replace_table(run, upload.path, options)
 
 
 def _make_upload_variables(upload: Upload, task: Task) -> dict[str, Any]:

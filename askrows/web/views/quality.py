@@ -39,31 +39,31 @@ def render_quality(
     The page also lists background work, and for people the counts of tags. The versions `a` and `b`
     are compared on labelled rows; without them, the newest two versions with answers to such rows.
     """
-    with app_state.open_to_read(task) as ws:
-        subject = ws.workspace.settings.task
+    with app_state.open_to_read(task) as run:
+        subject = run.workspace.settings.task
         # Work is read first: if it ends while the report is read, the page loads itself again.
         work_documents = app_state.background_work.describe_newest(
             f"{kind} {subject}" for kind in WORK_KINDS
         )
-        newest_report = read_newest_report(ws.workspace.data, ws.task.name)
+        newest_report = read_newest_report(run.workspace.data, run.task.name)
         samples = _sample_values(newest_report) if newest_report else []
-        with read_snapshot(ws.workspace, ws.task, ws.tasks) as snapshot:
+        with read_snapshot(run.workspace, run.task, run.tasks) as snapshot:
             sampled_ids = [sample["id"] for sample in samples]
             titles = snapshot.rows.read_titles(snapshot.tx, sampled_ids)
             parked_counts = snapshot.parked_counts
         return render_page(
             app_state,
             "quality.html",
-            ws,
+            run,
             "quality",
             report=newest_report,
             samples=samples,
             parked_counts=parked_counts,
             titles=titles,
-            tag_report=tags.count_tags(ws.workspace.store) if subject == PEOPLE_TASK else None,
+            tag_report=tags.count_tags(run.workspace.store) if subject == PEOPLE_TASK else None,
             max_listed_tags=MAX_LISTED_TAGS,
             work_documents=work_documents,
-            accuracy=find_version_accuracy(ws.workspace.store, ws.task, a, b),
+            accuracy=find_version_accuracy(run.workspace.store, run.task, a, b),
             min_labelled_rows=MIN_LABELLED_ROWS,
             no_difference=NO_DIFFERENCE,
             compared_versions=[("a", a), ("b", b)] if a or b else [],

@@ -34,8 +34,8 @@ def render_question(app_state: PageState, task: str) -> HTMLResponse:
     The page also says why no new task can be drafted from this one, if so. It is 404 if the task
     has no file.
     """
-    with app_state.open_to_read(task) as ws:
-        user_file = _require_file(ws.task)
+    with app_state.open_to_read(task) as run:
+        user_file = _require_file(run.task)
         values: dict[str, Any] = {"fields": (), "obstacle": ""}
         try:
             declaration = user_file.declaration
@@ -50,7 +50,7 @@ def render_question(app_state: PageState, task: str) -> HTMLResponse:
         return render_page(
             app_state,
             "question.html",
-            ws,
+            run,
             file=Path(str(user_file.path)).name,
             **values,
         )
@@ -92,17 +92,17 @@ def remove_task(app_state: PageState, task: str, form: FormFields) -> RedirectRe
     """
     if form.get("name") != task:
         raise RequestRefusedError(422, "type the name of the task; nothing was removed")
-    with app_state.open_to_write(task) as ws:
+    with app_state.open_to_write(task) as run:
         # Typing the name has confirmed it.
-        workspace = replace(ws.workspace, ask_person=agree_to_all)
-        forget.forget_task(replace(ws, workspace=workspace))
+        workspace = replace(run.workspace, ask_person=agree_to_all)
+        forget.forget_task(replace(run, workspace=workspace))
     app_state.background_work.delete_finished(task=task)
     return RedirectResponse("/#removed", status_code=303)
 
 
 def _read_draft(app_state: AppState, task: str) -> tuple[Path, ReadOptions, QuestionForm]:
-    with app_state.open_to_read(task) as ws:
-        return _make_draft(_require_file(ws.task))
+    with app_state.open_to_read(task) as run:
+        return _make_draft(_require_file(run.task))
 
 
 def _make_draft(user_file: UserFile) -> tuple[Path, ReadOptions, QuestionForm]:

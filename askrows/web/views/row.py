@@ -17,8 +17,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from askrows.pipeline.batch import ingest
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.declaration import HASH_KEY
 from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.text import plural
@@ -97,9 +97,9 @@ def render_row_page(
     app_state: PageState, query: RowPageParameters, last_editor: LastEditor
 ) -> HTMLResponse:
     """Render the page of a row."""
-    with app_state.open_to_read(query.task) as ws:
-        values = _row_values(app_state, ws, query, editor=last_editor)
-        return render_page(app_state, "row.html", ws, "rows", **values)
+    with app_state.open_to_read(query.task) as run:
+        values = _row_values(app_state, run, query, editor=last_editor)
+        return render_page(app_state, "row.html", run, "rows", **values)
 
 
 @router.get("/review", include_in_schema=False)
@@ -109,22 +109,22 @@ def open_next_row(app_state: PageState, query: RowQueryParameters) -> RedirectRe
     If no row is left, or enough rows are checked for the quality page, redirect to the list. The
     address of a row has the filter, so that the row's page leads to the next row.
     """
-    with app_state.open_to_read(query.task) as ws:
+    with app_state.open_to_read(query.task) as run:
         options = query.make_list_options(within_s=SORT_TIMEOUT_S)
-        page = listed_rows.read_page(ws.workspace.store, ws.task, options)
-        checked_rows = _count_checked_rows(ws, query) or 0
+        page = listed_rows.read_page(run.workspace.store, run.task, options)
+        checked_rows = _count_checked_rows(run, query) or 0
         is_over = not page.rows or checked_rows >= MIN_LABELLED_ROWS
-        address = _make_list_address(query, ws.workspace.settings.task)
+        address = _make_list_address(query, run.workspace.settings.task)
         if not is_over:
-            address = query.address("/row", ws.workspace.settings.task, key=[page.rows[0].id])
+            address = query.address("/row", run.workspace.settings.task, key=[page.rows[0].id])
         return RedirectResponse(address, status_code=303)
 
 
-def _count_checked_rows(ws: WorkspaceSession, query: RowQuery) -> int | None:
+def _count_checked_rows(run: Run, query: RowQuery) -> int | None:
     """Return how many checked rows the quality page counts; None if the list is of other rows."""
     if not query.checked:
         return None
-    accuracy = find_version_accuracy(ws.workspace.store, ws.task, "", "")
+    accuracy = find_version_accuracy(run.workspace.store, run.task, "", "")
     return accuracy.report.measured_rows if accuracy else 0
 
 
@@ -151,21 +151,21 @@ def render_place_in_list(app_state: PageState, query: RowPageParameters) -> HTML
     part whose search takes over SORT_TIMEOUT_S is left out.
     """
     options = query.make_list_options(within_s=SORT_TIMEOUT_S)
-    with app_state.open_to_read(query.task) as ws:
-        task = ws.workspace.settings.task
-        row_id = ws.workspace.store.query(ws.task.find_row_id, query.key)
+    with app_state.open_to_read(query.task) as run:
+        task = run.workspace.settings.task
+        row_id = run.workspace.store.query(run.task.find_row_id, query.key)
         previous_address = None
         with suppress(InputError):
             previous_options = options._replace(after=row_id, is_reversed=True)
-            for row in listed_rows.read_page(ws.workspace.store, ws.task, previous_options).rows:
+            for row in listed_rows.read_page(run.workspace.store, run.task, previous_options).rows:
                 previous_address = query.address("/row", task, key=[row.id])
         position = None
         if not query.checked:
-            position = listed_rows.find_position(ws.workspace.store, ws.task, row_id, options)
+            position = listed_rows.find_position(run.workspace.store, run.task, row_id, options)
         return render_page(
             app_state,
             "parts/position.html",
-            ws,
+            run,
             "rows",
             position=position,
             previous_address=previous_address,
@@ -204,11 +204,11 @@ def act_on_row(
         if act == "forget":
             _start_forgetting(app_state, task, key, form)
         elif act in {"review", "unreview", "correct"}:
-            with app_state.open_to_write(task) as ws:
-                correction = submit_correction(ws, key, form, editor)
+            with app_state.open_to_write(task) as run:
+                correction = submit_correction(run, key, form, editor)
         else:
-            with app_state.open_to_read(task) as ws, ws.workspace.store.read() as tx:
-                row_id = ws.task.find_row_id(tx, key)
+            with app_state.open_to_read(task) as run, run.workspace.store.read() as tx:
+                row_id = run.task.find_row_id(tx, key)
             mark_and_start_asking(app_state, task, [row_id], row_key=key)
     except AskrowsError as error:
         error_message = to_line(error)
@@ -247,12 +247,12 @@ def _render_row(
         InputError: There is no such row.
     """
     key = query.key
-    with app_state.open_to_read(query.task) as ws:
-        task = ws.workspace.settings.task
+    with app_state.open_to_read(query.task) as run:
+        task = run.workspace.settings.task
         try:
             values = _row_values(
                 app_state,
-                ws,
+                run,
                 query,
                 editor=editor,
                 error_message=error_message,
@@ -265,19 +265,19 @@ def _render_row(
             return render_page(
                 app_state,
                 "parts/forgotten.html",
-                ws,
+                run,
                 "rows",
                 key=key,
                 forget_work=work.document,
             )
-        return render_page(app_state, template, ws, "rows", **values)
+        return render_page(app_state, template, run, "rows", **values)
 
 
 @router.get("/parts/cell", include_in_schema=False)
 def render_cell(app_state: PageState, task: str, key: str, field: str) -> HTMLResponse:
     """Render the choices of a field of a row's answer, for its cell in the list."""
-    with app_state.open_to_read(task) as ws:
-        return _render_cell(app_state, ws, key, field)
+    with app_state.open_to_read(task) as run:
+        return _render_cell(app_state, run, key, field)
 
 
 @router.post("/parts/cell", include_in_schema=False)
@@ -293,9 +293,9 @@ def submit_cell_form(
     The name of the editor is remembered.
     """
     editor = form.get("who") or last_editor
-    with app_state.open_to_write(task) as ws:
-        result = submit_correction(ws, key, form, editor)
-        response = _render_cell(app_state, ws, key, form.get("field", ""), result)
+    with app_state.open_to_write(task) as run:
+        result = submit_correction(run, key, form, editor)
+        response = _render_cell(app_state, run, key, form.get("field", ""), result)
     if result.is_saved:
         remember_editor(response, editor)
         response.headers["hx-trigger"] = ANSWER_CHANGED_EVENT
@@ -304,7 +304,7 @@ def submit_cell_form(
 
 def _render_cell(
     app_state: AppState,
-    ws: WorkspaceSession,
+    run: Run,
     key: str,
     field: str,
     result: CorrectionResult | None = None,
@@ -315,14 +315,14 @@ def _render_cell(
         RequestRefusedError: 404, the answer of the row has no such field.
         InputError: There is no such row.
     """
-    history = corrections.read_history(ws.workspace.store, ws.task, key)
-    editors = make_editors(ws.task, history["answer"], result=result)
+    history = corrections.read_history(run.workspace.store, run.task, key)
+    editors = make_editors(run.task, history["answer"], result=result)
     if field not in editors:
         raise RequestRefusedError(404, f"the answer of {key!r} has no field {field!r}")
     return render_page(
         app_state,
         "parts/cell.html",
-        ws,
+        run,
         "rows",
         key=key,
         field=field,
@@ -335,7 +335,7 @@ def _render_cell(
 
 def _row_values(
     app_state: AppState,
-    ws: WorkspaceSession,
+    run: Run,
     query: RowPageQuery,
     *,
     editor: str,
@@ -358,31 +358,31 @@ def _row_values(
     Raises:
         InputError: There is no such row.
     """
-    task = ws.workspace.settings.task
+    task = run.workspace.settings.task
     key = query.key
     # Work that ends while the row is read must count as running: the part loads itself again.
     work_documents = app_state.background_work.describe_newest(
         [ASK_WORK_KIND.format(task), FORGET_WORK_KIND.format(task)], row_key=key
     )
-    row = listed_rows.describe_row(ws.workspace, ws.task, key, raw=query.raw)
+    row = listed_rows.describe_row(run.workspace, run.task, key, raw=query.raw)
     row_id = row["row"]
     if row["stale"] or row["parked"]:
         # The page says above the columns why the row is stale or parked.
-        row["columns"].pop(ws.workspace.store.query(ws.task.make_grid).reason_name, None)
+        row["columns"].pop(run.workspace.store.query(run.task.make_grid).reason_name, None)
     columns = _list_column_texts(row.pop("columns"), row_id)
     for request in row["requests"]:
         request["texts"] = _list_sent_texts(request)
-    history = corrections.read_history(ws.workspace.store, ws.task, key)
+    history = corrections.read_history(run.workspace.store, run.task, key)
     answer, marks = color_quotations(history["answer"])
-    editors = make_editors(ws.task, history["answer"], result=correction)
-    with ws.workspace.store.read() as tx:
-        askable_ids = claiming.filter_askable_ids(tx, ws.task, [row_id])
-        stored_answer = ws.task.read_preferred_answers(tx, [row_id]).get(row_id)
-        row_title = ws.task.select_task_rows(tx).read_titles(tx, [row_id]).get(row_id, row_id)
+    editors = make_editors(run.task, history["answer"], result=correction)
+    with run.workspace.store.read() as tx:
+        askable_ids = claiming.filter_askable_ids(tx, run.task, [row_id])
+        stored_answer = run.task.read_preferred_answers(tx, [row_id]).get(row_id)
+        row_title = run.task.select_task_rows(tx).read_titles(tx, [row_id]).get(row_id, row_id)
     concepts = []
     if task == PASSAGES_TASK and columns:
         passage = make_passage_values(
-            read_quoted_passage(ws.workspace.settings, ws.workspace.store, ws.task, row_id)
+            read_quoted_passage(run.workspace.settings, run.workspace.store, run.task, row_id)
         )
         marks = passage["marks"]
         concepts = passage["concepts"]
@@ -391,7 +391,7 @@ def _row_values(
         **row,
         **_make_row_heading(row, task, columns, row_title),
         "list_address": _make_list_address(query, task),
-        "checked_rows": _count_checked_rows(ws, query),
+        "checked_rows": _count_checked_rows(run, query),
         "min_labelled_rows": MIN_LABELLED_ROWS,
         "list_pairs": query.pairs,
         "row_path": query.address("/parts/row", task, key=[key]),
@@ -423,7 +423,7 @@ def _row_values(
         "quick_choices": next(filter(None, map(list_choices, editors.values())), []),
         "review": stored_answer,
         "confidences": decode_confidences(stored_answer.confidences if stored_answer else None),
-        "doubt_threshold": ws.workspace.settings.doubtful,
+        "doubt_threshold": run.workspace.settings.doubtful,
         "comparison": compare_row_answers(row["answers"], query.first, query.second),
         "is_comparison_open": bool(query.first or query.second),
         "correction": correction,
@@ -431,9 +431,9 @@ def _row_values(
         "marks": marks,
         "concepts": concepts,
         "can_be_asked": bool(askable_ids),
-        "ask_cost": estimate_cost(ws, [row_id]),
+        "ask_cost": estimate_cost(run, [row_id]),
         "spent": row["cost"],
-        "has_index": is_task_indexed(ws.workspace, ws.task),
+        "has_index": is_task_indexed(run.workspace, run.task),
         "work_documents": work_documents,
         "error_message": error_message,
     }
@@ -458,14 +458,14 @@ def _list_column_texts(columns: Mapping[str, Any], row_id: str) -> list[tuple[st
     ]
 
 
-def estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None:
+def estimate_cost(run: Run, row_ids: Sequence[str]) -> float | None:
     """Return the estimated cost in USD of asking rows live, or None if it is unknown.
 
     Nothing is sent. The cost is unknown if there is nothing to ask or if a request cannot be built;
     this raises nothing, because asking reports the error.
     """
     try:
-        return try_out.plan_rows(ws, row_ids).cost
+        return try_out.plan_rows(run, row_ids).cost
     except AskrowsError:
         return None
 
@@ -489,11 +489,11 @@ def unpark_selected_rows(app_state: PageState, task: str, body: RowSelection) ->
 
     `freed` is their number.
     """
-    with app_state.open_to_write(task) as ws, ws.workspace.store.write() as tx:
+    with app_state.open_to_write(task) as run, run.workspace.store.write() as tx:
         unparked = claims.unpark(
             tx,
-            ws.task.name,
-            prompt_version=ws.task.parked_version,
+            run.task.name,
+            prompt_version=run.task.parked_version,
             row_ids=body.ids,
         )
     message = f"{len(unparked):,} of {len(body.ids):,} will be asked again"
@@ -507,11 +507,11 @@ def make_ask_again_question(app_state: PageState, task: str, body: RowSelection)
     The question counts the rows that would be asked, and those that would not. The cost in USD is
     null if it is unknown.
     """
-    with app_state.open_to_read(task) as ws:
-        with ws.workspace.store.read() as tx:
-            askable_ids = claiming.filter_askable_ids(tx, ws.task, body.ids)
-        cost = estimate_cost(ws, sorted(askable_ids))
-        left_out_text = _describe_left_out(ws, body.ids, askable_ids)
+    with app_state.open_to_read(task) as run:
+        with run.workspace.store.read() as tx:
+            askable_ids = claiming.filter_askable_ids(tx, run.task, body.ids)
+        cost = estimate_cost(run, sorted(askable_ids))
+        left_out_text = _describe_left_out(run, body.ids, askable_ids)
     question = (
         f"Ask {plural(len(askable_ids), 'row')} again, {describe_price(cost or 0.0)}? "
         f"A new answer replaces the old one and its mark as checked. {left_out_text}"
@@ -519,13 +519,11 @@ def make_ask_again_question(app_state: PageState, task: str, body: RowSelection)
     return {"cost": cost, "question": question.strip()}
 
 
-def _describe_left_out(
-    ws: WorkspaceSession, row_ids: Sequence[str], asked_ids: Collection[str]
-) -> str:
+def _describe_left_out(run: Run, row_ids: Sequence[str], asked_ids: Collection[str]) -> str:
     """Return a sentence on those of the chosen rows that are not asked, or ""."""
     left_out_ids = set(row_ids).difference(asked_ids)
-    with ws.workspace.store.read() as tx:
-        preferred_answers = ws.task.read_preferred_answers(tx, list(left_out_ids))
+    with run.workspace.store.read() as tx:
+        preferred_answers = run.task.read_preferred_answers(tx, list(left_out_ids))
     corrected_count = sum(answer.is_corrected for answer in preferred_answers.values())
     counts = {
         "corrected by a person": corrected_count,
@@ -566,15 +564,15 @@ def mark_and_start_asking(
         return newest
 
     with app_state.open_to_write(task) as opened_ws:
-        ws = opened_ws.sync_task()
-        ingest.recover_dead_runs(ws)
+        run = opened_ws.sync_task()
+        ingest.recover_dead_runs(run)
         # A missing key or model is reported before anything is changed.
-        ws.choose_model()
-        ws.open_client()
-        with ws.workspace.store.read() as tx:
-            pilot.check_pilot(tx, ws.task, ws.version, is_required=ws.task.needs_pilot)
+        run.choose_model()
+        run.open_client()
+        with run.workspace.store.read() as tx:
+            pilot.check_pilot(tx, run.task, run.version, is_required=run.task.needs_pilot)
         asked_ids = listed_rows.ask_again(
-            ws.workspace.store, ws.task, row_ids, who=PAGE_EDITOR, now=ws.workspace.now()
+            run.workspace.store, run.task, row_ids, who=PAGE_EDITOR, now=run.workspace.now()
         )
         if not asked_ids:
             raise RequestRefusedError(
@@ -582,13 +580,13 @@ def mark_and_start_asking(
                 "these rows are corrected, gone, without text or being asked, so they are not "
                 "asked; nothing was changed",
             )
-        left_out_text = _describe_left_out(ws, row_ids, asked_ids)
+        left_out_text = _describe_left_out(run, row_ids, asked_ids)
 
     def ask_rows(display: BackgroundJob) -> dict[str, Any]:
         """Sync the rows, then ask them; return how many were answered and asked."""
-        with app_state.open_to_write(task, display) as ws:
+        with app_state.open_to_write(task, display) as run:
             result = RunResult()
-            ask_single_rows(ws.sync_task(), result, asked_ids)
+            ask_single_rows(run.sync_task(), result, asked_ids)
         if result.calls_error and not result.answered_by_calls:
             raise result.calls_error
         return {
@@ -624,10 +622,10 @@ def _start_forgetting(
 
     def forget_row(display: BackgroundJob) -> dict[str, Any]:
         """Forget the row, and delete finished work that names it; return counts without names."""
-        with app_state.open_to_write(task, display) as ws:
+        with app_state.open_to_write(task, display) as run:
             # Typing the key has confirmed it.
-            workspace = replace(ws.workspace, ask_person=agree_to_all)
-            report = forget.forget_rows(replace(ws, workspace=workspace), [key])
+            workspace = replace(run.workspace, ask_person=agree_to_all)
+            report = forget.forget_rows(replace(run, workspace=workspace), [key])
         app_state.background_work.delete_finished(task=task, row_key=key)
         # The result outlives the row, so it must not contain the name.
         return {

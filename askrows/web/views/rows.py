@@ -112,8 +112,8 @@ def export_rows(
 
     The name of the file says whether the answers are placeholders.
     """
-    with app_state.open_to_read(query.task) as ws:
-        kind = "invented-answers" if ws.workspace.has_placeholder_answers else "answers"
+    with app_state.open_to_read(query.task) as run:
+        kind = "invented-answers" if run.workspace.has_placeholder_answers else "answers"
     chunks = _read_export_chunks(app_state, query, format_)
     # Read the first chunk now: an error must be the response, not break off the stream.
     first_chunk = next(chunks, b"")
@@ -139,8 +139,8 @@ def _read_export_chunks(app_state: AppState, query: RowQuery, format_: str) -> I
     options = ExportOptions(format_=format_)
     if query.filter_pairs:
         options = options._replace(row_filter=query.row_filter)
-    with app_state.open_to_read(query.task) as ws:
-        chunks = row_export.iterate_export_chunks(ws.workspace, ws.task, options)
+    with app_state.open_to_read(query.task) as run:
+        chunks = row_export.iterate_export_chunks(run.workspace, run.task, options)
         while chunk := b"".join(islice(chunks, EXPORT_PIECES)):
             yield chunk
 
@@ -150,18 +150,18 @@ def render_rows_page(
     app_state: PageState, query: RowQueryParameters, last_editor: LastEditor
 ) -> HTMLResponse:
     """Render a page of a task's rows, below the state of the task."""
-    with app_state.open_to_read(query.task) as ws:
-        if not (query.task or find_used_tasks(ws)):
-            return render_start(app_state, ws, task=NEW_TASK)
+    with app_state.open_to_read(query.task) as run:
+        if not (query.task or find_used_tasks(run)):
+            return render_start(app_state, run, task=NEW_TASK)
         # It is read before the rows: a later change loads them again.
-        position = ws.workspace.store.query(workspace.last_row_change, ws.task.name)
+        position = run.workspace.store.query(workspace.last_row_change, run.task.name)
         values = _rows_values(
-            ws.workspace.store, ws.task, settings=ws.workspace.settings, query=query
+            run.workspace.store, run.task, settings=run.workspace.settings, query=query
         )
         return render_page(
             app_state,
             "rows.html",
-            ws,
+            run,
             "rows",
             is_part=False,
             editor=last_editor,
@@ -173,12 +173,14 @@ def render_rows_page(
 @router.get("/parts/rows", include_in_schema=False)
 def render_rows(app_state: PageState, query: RowQueryParameters) -> HTMLResponse:
     """Render the list of selected rows; htmx then shows its address in the browser."""
-    with app_state.open_to_read(query.task) as ws:
+    with app_state.open_to_read(query.task) as run:
         values = _rows_values(
-            ws.workspace.store, ws.task, settings=ws.workspace.settings, query=query
+            run.workspace.store, run.task, settings=run.workspace.settings, query=query
         )
-        response = render_page(app_state, "parts/rows.html", ws, "rows", is_part=True, **values)
-        response.headers["hx-replace-url"] = query.position_address("/", ws.workspace.settings.task)
+        response = render_page(app_state, "parts/rows.html", run, "rows", is_part=True, **values)
+        response.headers["hx-replace-url"] = query.position_address(
+            "/", run.workspace.settings.task
+        )
     return response
 
 
@@ -188,15 +190,15 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
 
     All counting ends after COUNT_TIMEOUT_S. If it takes that long, only states are counted.
     """
-    with app_state.open_to_read(query.task) as ws:
-        task = ws.workspace.settings.task
+    with app_state.open_to_read(query.task) as run:
+        task = run.workspace.settings.task
         counts = listed_rows.count_rows(
-            ws.workspace.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S
+            run.workspace.store, run.task, query.row_filter, within_s=COUNT_TIMEOUT_S
         )
         return render_page(
             app_state,
             "parts/facets.html",
-            ws,
+            run,
             "rows",
             total=counts.total,
             gone=counts.gone,
@@ -215,8 +217,8 @@ def get_thumbnail(
     side: Literal["160", "320", "640"] = "320",
 ) -> Response:
     """Return a small JPEG of an image; `key` is its id, `side` its longer side in pixels."""
-    with app_state.open_to_read(IMAGES_TASK) as ws:
-        thumbnail = render_thumbnail(ws.workspace.store, key, side=int(side))
+    with app_state.open_to_read(IMAGES_TASK) as run:
+        thumbnail = render_thumbnail(run.workspace.store, key, side=int(side))
     return Response(thumbnail, media_type="image/jpeg")
 
 

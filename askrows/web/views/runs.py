@@ -16,6 +16,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from askrows.pipeline.batch import batch_files
 from askrows.pipeline.batch.budget import list_used_budgets
 from askrows.pipeline.batch.report import COST_KEYS, make_batch_summary, summarize_costs
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_report import (
     CANCELLED_WORD,
     RunReport,
@@ -23,7 +24,6 @@ from askrows.pipeline.batch.run_report import (
     make_run,
     read_run,
 )
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.run.snapshot import read_snapshot
@@ -60,9 +60,9 @@ def get_batch(app_state: PageState, number: BatchNumber) -> dict[str, Any]:
 
     State changes are sorted by time, and errors by falling number.
     """
-    with app_state.open_to_read() as ws, ws.workspace.store.read() as tx:
+    with app_state.open_to_read() as run, run.workspace.store.read() as tx:
         batch = batches.get_batch(tx, number)
-        return make_run(tx, [batch]).describe(tx, ws.find_task(batch.task), ws.workspace.now())
+        return make_run(tx, [batch]).describe(tx, run.find_task(batch.task), run.workspace.now())
 
 
 @router.get("/api/batches/{number}/{which}.jsonl")
@@ -72,8 +72,8 @@ def get_file(
     which: Literal["requests", "results"],
 ) -> FileResponse:
     """Return the request file or result file of a batch unchanged; 404 if there is no such file."""
-    with app_state.open_to_read() as ws:
-        path = _make_file_path(ws.workspace.data, number, which)
+    with app_state.open_to_read() as run:
+        path = _make_file_path(run.workspace.data, number, which)
     if not path.is_file():
         raise RequestRefusedError(
             404,
@@ -91,26 +91,26 @@ def render_runs(
 
     `by` is the key, such as the task. The budgets are those of `task`.
     """
-    with app_state.open_to_read(task) as ws:
-        days = summarize_costs(ws.workspace.store, ws.tasks, group_key="day")
-        costs = summarize_costs(ws.workspace.store, ws.tasks, group_key=by)
+    with app_state.open_to_read(task) as run:
+        days = summarize_costs(run.workspace.store, run.tasks, group_key="day")
+        costs = summarize_costs(run.workspace.store, run.tasks, group_key=by)
         return render_page(
             app_state,
             "runs.html",
-            ws,
+            run,
             "runs",
-            runs=_list_runs(app_state, ws),
-            task_titles={listed_task.name: task_title(listed_task) for listed_task in ws.tasks},
+            runs=_list_runs(app_state, run),
+            task_titles={listed_task.name: task_title(listed_task) for listed_task in run.tasks},
             daily_costs=days["rows"][-MAX_CHART_DAYS:],
             total=days["total"],
-            budgets=list_used_budgets(ws),
+            budgets=list_used_budgets(run),
             by=by,
             cost_keys=COST_KEYS,
             costs={row[by]: row for row in costs["rows"]},
         )
 
 
-def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]]:
+def _list_runs(app_state: AppState, ws: Run) -> list[dict[str, Any]]:
     """Return the newest MAX_LISTED_RUNS runs of all tasks except trials, newest first.
 
     Each run is a document of `_make_run_values`, to which these members are added:
@@ -141,8 +141,8 @@ def render_batch(
     The page stays on `task`; the default is the task of the run.
     """
     if not task:
-        with app_state.open_to_read() as ws, ws.workspace.store.read() as tx:
-            task = ws.find_task(batches.get_batch(tx, number).task).subject
+        with app_state.open_to_read() as run, run.workspace.store.read() as tx:
+            task = run.find_task(batches.get_batch(tx, number).task).subject
     return _render_batch(app_state, number, task)
 
 

@@ -97,25 +97,25 @@ def render_search(
         "is_words_only": False,
         "index_event": INDEX_EVENT,
     }
-    with app_state.open_to_read(query.task, call_limit_s=MAX_SEARCH_CALL_S) as ws:
+    with app_state.open_to_read(query.task, call_limit_s=MAX_SEARCH_CALL_S) as run:
         values["choices_by_field"] = {
-            field.name: field.choices for field in ws.task.answer_fields if field.kind == "choice"
+            field.name: field.choices for field in run.task.answer_fields if field.kind == "choice"
         }
         try:
-            with SearchSession(ws.workspace, ws.service, ws.task) as open_index:
+            with SearchSession(run.workspace, run.service, run.task) as open_index:
                 if query.has_query:
                     values |= _run_search(open_index, query)
         except AskrowsError as error:
             values["failure"] = errors.to_problem(error)
-        with ws.workspace.store.read() as tx:
+        with run.workspace.store.read() as tx:
             names = [query.like, *(hit["key"] for hit in values["hits"])]
-            values["titles"] = ws.task.select_task_rows(tx).read_titles(tx, names)
+            values["titles"] = run.task.select_task_rows(tx).read_titles(tx, names)
         return render_page(
             app_state,
             "search.html",
-            ws,
+            run,
             "search",
-            can_index=is_task_indexed(ws.workspace, ws.task),
+            can_index=is_task_indexed(run.workspace, run.task),
             **values,
         )
 

@@ -14,13 +14,13 @@ router = APIRouter()
 @router.get("/settings", include_in_schema=False)
 def render_settings(app_state: PageState, task: str | None = None) -> HTMLResponse:
     """Render the settings, and the newest health check that this page started."""
-    with app_state.open_to_read(task) as ws:
-        work = app_state.background_work.find_newest(f"doctor {ws.workspace.settings.task}")
+    with app_state.open_to_read(task) as run:
+        work = app_state.background_work.find_newest(f"doctor {run.workspace.settings.task}")
         settings = app_state.settings
         return render_page(
             app_state,
             "settings.html",
-            ws,
+            run,
             "settings",
             used_settings=settings.for_backend(settings.effective_backend),
             work_documents={} if work is None else {"doctor": work.document},
@@ -33,21 +33,21 @@ def render_search_index(app_state: PageState, task: str) -> HTMLResponse:
 
     After a build, the response triggers INDEX_EVENT in the browser.
     """
-    with app_state.open_to_read(task) as ws:
+    with app_state.open_to_read(task) as run:
         # Work that ends while the index is read counts as running: the part loads itself again.
-        work = app_state.background_work.find_newest(f"index {ws.workspace.settings.task}")
+        work = app_state.background_work.find_newest(f"index {run.workspace.settings.task}")
         work_documents = {} if work is None else {"index": work.document}
-        with read_snapshot(ws.workspace, ws.task, ws.tasks) as snapshot:
+        with read_snapshot(run.workspace, run.task, run.tasks) as snapshot:
             index_document = snapshot.index_document
             can_build = bool(snapshot.counts.done)
         response = render_page(
             app_state,
             "parts/index.html",
-            ws,
+            run,
             "search",
             index=index_document,
             can_build=can_build,
-            cost=estimate_index_cost(ws.workspace, ws.service, ws.task),
+            cost=estimate_index_cost(run.workspace, run.service, run.task),
             work_documents=work_documents,
         )
     if work_documents and not has_running(work_documents.values()):

@@ -40,9 +40,9 @@ def get_accuracy(
 
     `a` and `b` are versions with answers. Without them, the newest two are measured.
     """
-    with app_state.open_to_read(task) as ws:
-        report = ws.workspace.store.query(measure_versions, ws.task, (a, b))
-        return {**report.to_document(), "placeholder": ws.workspace.has_placeholder_answers}
+    with app_state.open_to_read(task) as run:
+        report = run.workspace.store.query(measure_versions, run.task, (a, b))
+        return {**report.to_document(), "placeholder": run.workspace.has_placeholder_answers}
 
 
 def find_version_accuracy(

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection
 
 from askrows.pipeline.batch import ingest as batch_ingest
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.experts import table
 from askrows.pipeline.experts.table import SCORE_COLUMNS, score_of
 from askrows.pipeline.store import tag_merges
@@ -37,7 +37,7 @@ def offline(tmp_path: Path) -> Workspace:
 
 @contextmanager
 def _change_before_first_write(
-    ws: WorkspaceSession, monkeypatch: pytest.MonkeyPatch, change: Callable[[Write], object]
+    ws: Run, monkeypatch: pytest.MonkeyPatch, change: Callable[[Write], object]
 ) -> Iterator[None]:
     """Let another program change something right before the answers are written."""
     write_numbers = count()

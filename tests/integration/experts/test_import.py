@@ -9,7 +9,7 @@ import pytest
 
 from askrows.pipeline.batch.batch_plan import Selection
 from askrows.pipeline.batch.prepare import Preparation
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.experts import import_, table
@@ -22,7 +22,7 @@ HEADER = (
 )
 
 
-def workspace(directory: Path) -> AbstractContextManager[WorkspaceSession]:
+def workspace(directory: Path) -> AbstractContextManager[Run]:
     """Open the workspace in a directory."""
     return workspaces.workspace(directory, task="experts")
 
@@ -38,7 +38,7 @@ def people_file(path: Path, **bios: str) -> Path:
     return path
 
 
-def rows(ws: WorkspaceSession) -> dict[str, dict[str, Any]]:
+def rows(ws: Run) -> dict[str, dict[str, Any]]:
     """Return every row of the table by username."""
     with ws.workspace.store.read() as tx:
         rows = table.people_table(tx).read_cells(tx, table.COLUMNS)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.passages import table
 from askrows.pipeline.passages.table import ConceptRow
 from tests.integration.passages.workspaces import LABEL, NOW, add_concepts, shape, workspace
@@ -17,7 +17,7 @@ FOREIGN_EVIDENCE = {"claims": [1.0, {"x": None}], "support": "a text"}
 
 
 def store_concept(
-    ws: WorkspaceSession, passage: str, text: str, evidence: object, *, name: str = "bees"
+    ws: Run, passage: str, text: str, evidence: object, *, name: str = "bees"
 ) -> None:
     """Store a passage with a concept."""
     with ws.workspace.store.write() as tx:

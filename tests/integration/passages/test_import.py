@@ -7,7 +7,7 @@ from typing import Any
 
 from askrows.pipeline.batch.batch_plan import Selection
 from askrows.pipeline.batch.prepare import Preparation
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.passages import import_, table
@@ -30,7 +30,7 @@ def passages_file(path: Path, *lines: dict[str, Any] | str) -> Path:
     return path
 
 
-def rows(ws: WorkspaceSession) -> dict[str, tuple[str, str | None, Any]]:
+def rows(ws: Run) -> dict[str, tuple[str, str | None, Any]]:
     """Return text, source and metadata of every passage by id, with None for a missing column."""
     with ws.workspace.store.read() as tx:
         tables_shape = shape(ws)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.redact import Secret
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.ops.open_task import open_workspace
@@ -32,7 +32,7 @@ def url_of(directory: Path) -> str:
 @contextlib.contextmanager
 def workspace(
     directory: Path, *, task: str = "passages", passages: str = "passages"
-) -> Iterator[WorkspaceSession]:
+) -> Iterator[Run]:
     """Open the workspace in a directory."""
     settings = Settings(
         data=directory,
@@ -45,7 +45,7 @@ def workspace(
         yield ws
 
 
-def shape(ws: WorkspaceSession) -> PassagesShape:
+def shape(ws: Run) -> PassagesShape:
     """Return the shape of a workspace's tables."""
     with ws.workspace.store.read() as tx:
         return read_shape(tx, passages=ws.workspace.settings.passages_table)
@@ -60,7 +60,7 @@ def concept(
     )
 
 
-def add_concepts(ws: WorkspaceSession, concepts: Sequence[ConceptRow]) -> None:
+def add_concepts(ws: Run, concepts: Sequence[ConceptRow]) -> None:
     """Write concepts to the table."""
     tables_shape = shape(ws)
     with ws.workspace.store.write() as tx:

@@ -1,8 +1,4 @@
-"""The session of a command: an open workspace, its service, the task in use, mode and limits.
-
-The first upload binds a workspace to its backend, so that the answers of Gemini and of the local
-engine are never mixed.
-"""
+"""The run of a command or a pass: what is asked now, of which workspace, and within which limits."""
 
 import math
 import threading
@@ -40,11 +36,12 @@ class SyncOptions:
 
 
 @dataclass(frozen=True)
-class WorkspaceSession:
-    """An open workspace with its service, the task in use, and the mode and limits of a command.
+class Run:
+    """What is asked now: an open workspace, its service, the task in use, the mode and the limits.
 
-    No member is set again: what changes the task or the limits returns another session of the same
-    workspace, and the caller goes on with that one.
+    A command that asks nothing has one, too, for its task. No member is set again: what changes the
+    task or the limits returns another run of the same workspace, and the caller goes on with that
+    one.
     """
 
     workspace: OpenWorkspace
@@ -155,11 +152,11 @@ class WorkspaceSession:
                     hint=self.task.fill_hint,
                 )
 
-    def sync_task(self) -> "WorkspaceSession":
-        """Register changes of a user task's file and sync its rows; return the synced session.
+    def sync_task(self) -> "Run":
+        """Register changes of a user task's file and sync its rows; return the synced run.
 
-        The task of the returned session is the task as it is recorded then. Does nothing for a
-        built-in task or in a synced session. Prints the report of the sync, and a line if the model
+        The task of the returned run is the task as it is recorded then. Does nothing for a
+        built-in task or in a synced run. Prints the report of the sync, and a line if the model
         ignores the task's temperature.
 
         Raises:
@@ -187,8 +184,8 @@ class WorkspaceSession:
             )
         return synced
 
-    def reload_task(self) -> "WorkspaceSession":
-        """Return a session with the task in use as the database records it now.
+    def reload_task(self) -> "Run":
+        """Return a run with the task in use as the database records it now.
 
         The task's file is not loaded again. A built-in or forgotten task stays as it is.
         """
@@ -205,17 +202,17 @@ class WorkspaceSession:
                 return self.copy_with_task(task.copy_with_asked_rows(self.task.asked_rows))
         return self
 
-    def copy_with_task(self, task: Task) -> "WorkspaceSession":
-        """Return a session with another task of the same name."""
+    def copy_with_task(self, task: Task) -> "Run":
+        """Return a run with another task of the same name."""
         other_tasks = [other for other in self.tasks if other.name != task.name]
         return replace(self, task=task, tasks=(*other_tasks, task))
 
-    def copy_with_asked_rows(self, asked_rows: AskedRows) -> "WorkspaceSession":
-        """Return a session that asks these rows of the task in use."""
+    def copy_with_asked_rows(self, asked_rows: AskedRows) -> "Run":
+        """Return a run that asks these rows of the task in use."""
         return self.copy_with_task(self.task.copy_with_asked_rows(asked_rows))
 
-    def prepare_task_index(self) -> "WorkspaceSession":
-        """Sync the rows, and mark the task in use as indexed; return the synced session.
+    def prepare_task_index(self) -> "Run":
+        """Sync the rows, and mark the task in use as indexed; return the synced run.
 
         A task without `index=` in its file is not marked. If the sync fails and the task was
         registered with `index=`, a warning is printed, and the task is marked all the same: its
