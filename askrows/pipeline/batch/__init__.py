@@ -1,7 +1,7 @@
 """The steps of a batch, one module for each step.
 
-- `run` is what a command that asks has: the open workspace, the service, the task in use, the
-  mode, and what may be spent.
+- `run` has the frozen `Run`: what is asked now, of which workspace, and within which limits.
+  `run_result` has its `RunResult`, which the units fill, and all reasons to stop.
 - `budget` is the only module that knows what budgets, and the quota of queued tokens, have left.
 - `batch_plan` selects requests within the budget, and estimates batches before they are written.
 - `prepare` writes and seals a request file, and claims its rows.

@@ -1,4 +1,4 @@
-"""The run of a command or a pass: what is asked now, of which workspace, and within which limits."""
+"""A run: what is asked now, of which workspace, by which mode, and within which limits."""
 
 import math
 import threading

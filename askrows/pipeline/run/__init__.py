@@ -1,12 +1,16 @@
 """Runs: what is asked next and in which mode, live calls, and the account of the state.
 
+- `drive` is the one loop of a run that waits for its batches; `choose_unit` says what is next.
+- `run_units` does the units: sync, submit, poll, ingest and ask by calls. `run_state` has what
+  changes meanwhile; `batch.run_result` is the result.
+- `units` lists the units of a task that are due now or later; `work` does all of them once, or for
+  ever.
+- `pilot_run` asks a sample first. `tag_report` tells what `tag` or a pilot did.
+- `preflight` estimates cost and time of each mode, and `mode_choice` recommends one. `modes` makes
+  the run that asks in a mode.
+- `live` sends live calls: `live_calls` handles replies and failures, `live_batches` opens and
+  seals their batches, `live_throttle` starts and stops calls, and `live_progress` is what a person
+  sees of them. `retry_due` asks about single rows.
 - `snapshot` is the one account of a workspace's state and of the progress of runs. `status`, the
   next step, the page and Python read it.
-- `preflight` estimates cost and time of each mode, and `mode_choice` recommends one.
-- `rounds` polls, ingests and submits until no row is open or a reason to stop is found.
-  `tag_report` reports on it. `pilot_run` asks a sample first.
-- `due_units` lists what is due; `work` does all of it once, and `work_passes` repeats that.
-- `live` sends live calls: `live_calls` handles replies and failures, `live_batches` opens and
-  seals their batches, `live_throttle` starts and stops calls, and `live_report` counts.
-- `retry_due` asks about single rows. `modes` makes the run that asks in a mode.
 """

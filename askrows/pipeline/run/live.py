@@ -24,7 +24,7 @@ from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
 from askrows.pipeline.core import errors
 from askrows.pipeline.run.live_batches import INTERRUPTED_WRITE_TIMEOUT_S, LiveBatches
 from askrows.pipeline.run.live_calls import LiveCalls, PendingCall
-from askrows.pipeline.run.live_report import OnProgress
+from askrows.pipeline.run.live_progress import OnProgress
 from askrows.pipeline.run.live_throttle import CHECK_INTERVAL_S, LiveThrottle
 
 # Time for running calls to end after the first Ctrl-C.

@@ -28,7 +28,7 @@ from askrows.pipeline.gemini.api_errors import next_midnight_pacific
 from askrows.pipeline.gemini.client import FLEX_TIMEOUT_S
 from askrows.pipeline.gemini.rate_limiter import RateLimiter, StartedCall
 from askrows.pipeline.gemini.retry import RetryPolicy
-from askrows.pipeline.run.live_report import LiveProgress
+from askrows.pipeline.run.live_progress import LiveProgress
 
 # Our own bound: more parallel calls are no ordinary use of a live API.
 MAX_LIVE_CALLS = 64

@@ -22,7 +22,7 @@ from askrows.pipeline.core.states import OPEN_STATES, BatchState, Mode, describe
 from askrows.pipeline.core.text import format_usd, shorten
 from askrows.pipeline.quality import evaluate
 from askrows.pipeline.run import live
-from askrows.pipeline.run.live_report import LiveProgress
+from askrows.pipeline.run.live_progress import LiveProgress
 from askrows.pipeline.run.modes import choose_mode
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.store import batches, runs

@@ -34,7 +34,7 @@ from askrows.pipeline.quality.right_value_accuracy import (
     to_field_documents,
 )
 from askrows.pipeline.run import live, preflight
-from askrows.pipeline.run.live_report import LiveProgress
+from askrows.pipeline.run.live_progress import LiveProgress
 from askrows.pipeline.run.modes import choose_single_row_mode
 from askrows.pipeline.store import answers, request_history
 from askrows.pipeline.store.claims import RowClaim

@@ -3,7 +3,7 @@
 from askrows.pipeline.batch.run_result import INTERRUPTED_REASON, RunResult, RunStop, StopReason
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.run import run_units
-from askrows.pipeline.run.live_report import LiveProgress
+from askrows.pipeline.run.live_progress import LiveProgress
 
 
 class _Bar(NoProgress):
