@@ -168,7 +168,7 @@ def make_click_parameters(
 ) -> list[click.Parameter]:
     """Make the click parameters of a command's function, in the order of its parameters.
 
-    The workspace `ws` and the parameters in `fixed_names` are left out.
+    The run `run` and the parameters in `fixed_names` are left out.
 
     Args:
         arguments: Options that may be typed without their names.
@@ -178,7 +178,7 @@ def make_click_parameters(
     hints = get_type_hints(function, include_extras=True)
     click_parameters = []
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.name == "ws" or parameter.name in fixed_names:
+        if parameter.name == "run" or parameter.name in fixed_names:
             continue
 
         option_name = renamed_options.get(parameter.name, parameter.name.rstrip("_"))
