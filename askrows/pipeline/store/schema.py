@@ -549,7 +549,11 @@ SCHEMA_NUMBER = 4
 # The kind of the journal's lines about tables of tasks that askrows created, not adopted.
 TABLE_CREATED_EVENT = "table"
 _SQLITE_WORKSPACE = "SELECT 1 FROM sqlite_master WHERE name = 'askrows_workspace'"
-_SERVER_WORKSPACE = "SELECT to_regclass('askrows_workspace')::oid"
+# After a wait for the lock of writers, to_regclass may answer from before the wait.
+_SERVER_WORKSPACE = (
+    "SELECT 1 FROM pg_tables WHERE tablename = 'askrows_workspace' "
+    "AND schemaname = ANY (current_schemas(false))"
+)
 _SQLITE_INDEXES = "SELECT lower(tbl_name), name FROM sqlite_master WHERE type = 'index'"
 _SERVER_INDEXES = (
     "SELECT indexed.relname, own.relname FROM pg_index "

@@ -1,5 +1,6 @@
 """Databases on a PostgreSQL server: settings, lost connections and refused URLs."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, UnavailableError
+from askrows.pipeline.store import schema
 from askrows.pipeline.store.database import Store
 from tests import postgresql
 from tests.unit.store.facts import add_note, notes, open_notes
@@ -134,3 +136,15 @@ def test_invalid_urls_are_refused_without_the_password(url: str, hint: str) -> N
     error_text = caught.value.message + caught.value.hint
     assert HIDDEN not in error_text
     assert hint != "%40" or "ss" not in error_text.replace("password", "")
+
+
+def test_tables_of_another_process_are_seen_at_once(url: str) -> None:
+    """A transaction that found no workspace finds the one that another process made meanwhile.
+
+    Commands that start at once on an empty database wait for the lock of writers like that.
+    """
+    with contextlib.closing(Store(url)) as store, store.write() as tx:
+        assert not schema.is_workspace(tx)
+        postgresql.rows(url, "CREATE TABLE askrows_workspace (schema INTEGER)")
+        found = tx.exec_driver_sql(schema._SERVER_WORKSPACE).scalar()
+    assert found is not None
