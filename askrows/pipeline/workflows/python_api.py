@@ -137,7 +137,10 @@ class Workspace:
 
             reading = ReadOptions(sheet, encoding, header)
             options = ImportOptions(mapping, reading, report)
-            import_file = partial(import_people.import_people_file, path=path, options=options)
+
+            def import_file(run: Run) -> ImportReport:
+                return import_people.import_people_file(run.workspace, path, options)
+
             import_report = self._run(import_file, PEOPLE, access=Access.CREATE)
 
         for group in import_report.groups.values():
