@@ -1,7 +1,7 @@
 """Calls to Gemini: requests, replies, models, costs and limits.
 
-- `service` is the one object of a session that has the client, the models, the rate limits, and the
-  first look for each lost create.
+- `service` is the one object of a run that has the client, the models, and the first look for each
+  lost create.
 - `client` is the only object that calls the API; `transport` runs its calls.
 - `requests` builds request lines and their keys, and `answer_schema` the schema of an answer.
   `responses` parses replies and finish reasons; `result_lines` and `result_file` read result files.
