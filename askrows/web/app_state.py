@@ -8,19 +8,21 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
 from askrows.pipeline.batch.run import Run
+from askrows.pipeline.batch.run_result import RunResult
+from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.progress import NoProgress, Progress
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import join_first
 from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.run.live import GRACE_S
-from askrows.pipeline.run.retry_due import RetryThreads
+from askrows.pipeline.run.run_units import ask_single_rows
 from askrows.pipeline.tasks.selection import select_default_task
 from askrows.pipeline.workflows import add_expert
 from askrows.pipeline.workspace.data_folder import is_free
@@ -37,6 +39,10 @@ FILE_TASKS = (PEOPLE_TASK, "passages")
 DUE_REASON = "added on the page, not tagged yet"
 # The reply about a new person is sent after this time, tagged or not. The docs promise 5 seconds.
 MAX_TAG_WAIT_S = 4.5
+# Threads that tag new people; each may wait for as long as a call may take.
+TAGGING_THREADS = 8
+# Time between two searches for people who are due.
+TAGGING_INTERVAL_S = 60.0
 # A new person that cannot be saved within this time is refused.
 MAX_SAVE_WAIT_S = 4.0
 # How long running calls may take to finish after they are interrupted.
@@ -78,7 +84,8 @@ class AppState:
     max_save_wait_s: float = MAX_SAVE_WAIT_S
     # Commands that the page can run, by name.
     page_commands: Mapping[str, PageCommand] = field(default_factory=dict)
-    tagger: RetryThreads = field(init=False)
+    # The calls about new people that run or wait for a thread.
+    tagging_calls: set[Future[None]] = field(init=False, default_factory=set)
     # Set when running work must end; every open workspace checks it.
     stop_event: threading.Event = field(init=False, default_factory=threading.Event)
     background_work: BackgroundWork = field(init=False, default_factory=BackgroundWork)
@@ -86,7 +93,7 @@ class AppState:
     save_lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        self.tagger = RetryThreads(self._open_people)
+        self._tagging_pool = ThreadPoolExecutor(TAGGING_THREADS, thread_name_prefix="due")
         self.uploads = UploadStore(self.settings.data)
 
     def open_to_read(
@@ -290,7 +297,42 @@ class AppState:
         """Delete abandoned uploads and start tagging new people, unless the page is read-only."""
         if not self.access.readonly:
             self.uploads.delete_abandoned()
-            self.tagger.start()
+            threading.Thread(target=self._repeat_tagging, name="due-rounds", daemon=True).start()
+
+    def _repeat_tagging(self) -> None:
+        """Tag people who are due now and then every TAGGING_INTERVAL_S, until the page stops."""
+        while not self.stop_event.is_set():
+            wait([self.start_tagging()])
+            self.stop_event.wait(TAGGING_INTERVAL_S)
+
+    def start_tagging(self, row_ids: list[str] | None = None) -> Future[None]:
+        """Start to tag these people when a thread is free; return the future of the call.
+
+        After `stop` nothing is asked, and the returned future is complete.
+
+        Args:
+            row_ids: The people, or None for all people who are due.
+        """
+        try:
+            call = self._tagging_pool.submit(self.tag_due_people, row_ids)
+        except RuntimeError:
+            # The pool was shut down.
+            call = Future()
+            call.set_result(None)
+        self.tagging_calls.add(call)
+        call.add_done_callback(self.tagging_calls.discard)
+        return call
+
+    def tag_due_people(self, row_ids: list[str] | None = None) -> None:
+        """Ask about these people, or all people who are due, and wait for the outcomes.
+
+        Errors are ignored: the people stay due, with the reason in the database.
+        """
+        with (
+            contextlib.suppress(AskrowsError, KeyboardInterrupt),
+            self._open_people() as run,
+        ):
+            ask_single_rows(run, RunResult(), row_ids)
 
     def stop(self, *, within_s: float) -> None:
         """Stop tagging new people and all background work; block at most `within_s` seconds.
@@ -301,14 +343,12 @@ class AppState:
         - At the deadline this returns, even if work still runs.
         """
         deadline = time.monotonic() + within_s
-        self.tagger.stop()
+        self._tagging_pool.shutdown(wait=False, cancel_futures=True)
 
         # First wait for work to end by itself. Then interrupt it and wait again.
         for reserved_s in (INTERRUPT_GRACE_S, 0.0):
-            wait(
-                self.tagger.running_asks.copy(),
-                max(0.0, deadline - reserved_s - time.monotonic()),
-            )
+            remaining_s = max(0.0, deadline - reserved_s - time.monotonic())
+            wait(self.tagging_calls.copy(), remaining_s)
             for thread in self.background_work.running_threads:
                 thread.join(max(0.0, deadline - reserved_s - time.monotonic()))
             self.stop_event.set()

@@ -10,7 +10,7 @@
   the run that asks in a mode.
 - `live` sends live calls: `live_calls` handles replies and failures, `live_batches` opens and
   seals their batches, `live_throttle` starts and stops calls, and `live_progress` is what a person
-  sees of them. `retry_due` asks about single rows.
+  sees of them.
 - `snapshot` is the one account of a workspace's state and of the progress of runs. `status`, the
   next step, the page and Python read it.
 """

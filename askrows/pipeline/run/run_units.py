@@ -6,10 +6,12 @@ units of one workspace at the same time, and die at any moment.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from askrows.pipeline.batch import ingest, poll, submit
+from askrows.pipeline.batch.batch_plan import Selection
 from askrows.pipeline.batch.budget import BudgetError
 from askrows.pipeline.batch.held_batches import HeldBatchError
 from askrows.pipeline.batch.run import Run
@@ -26,7 +28,10 @@ from askrows.pipeline.run.live_progress import LiveProgress
 from askrows.pipeline.run.modes import choose_mode
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.store import batches, runs
+from askrows.pipeline.tasks import claiming
 
+# If the rate limits allow no call for longer than this, a due row waits for the next command.
+RATE_LIMIT_TIMEOUT_S = 60.0
 # A shorter wait for the API is normal and not shown.
 MIN_SHOWN_WAIT_S = 5.0
 MAX_SHOWN_REASON_CHARS = 90
@@ -259,6 +264,52 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
         state.unreported_versions[run.version] = None
         # Report now: the caller may wait for batches, which takes up to a day.
         state.write_quality_reports()
+
+
+def ask_single_rows(
+    run: Run,
+    result: RunResult,
+    row_ids: Sequence[str] | None = None,
+    *,
+    patience_s: float = RATE_LIMIT_TIMEOUT_S,
+    deadline_s: float = math.inf,
+) -> None:
+    """Ask about single rows in live calls outside of a run.
+
+    Without `row_ids`, dead live runs are ended first, and the rows are all due rows of the task.
+    Due are open rows that were asked alone before and got no reply, or whose first attempt was
+    postponed.
+
+    A row that gets no reply is not asked again by this command. It becomes or stays due, with its
+    new reason. Errors of the calls are in the result.
+
+    Args:
+        run: The run.
+        result: Gets the figures; none if no row is due.
+        row_ids: The open rows among these are asked; None asks all due rows.
+        patience_s: Stop if a rate limit makes a call wait longer than this.
+        deadline_s: Stop this many seconds after the start, without waiting for running calls.
+
+    Raises:
+        KeyboardInterrupt: The run was interrupted.
+        AskrowsError: A batch of a dead run could not be ingested, or there is no usable key.
+    """
+    if row_ids is None:
+        ingest.recover_dead_runs(run)
+        row_ids = run.workspace.store.query(claiming.find_due_ids, run.task)
+        if not row_ids:
+            return
+
+    single_run = replace(
+        choose_mode(run, Mode.LIVE),
+        is_single_batch=True,
+        patience_s=patience_s,
+        deadline_s=deadline_s,
+        stops_without_connection=True,
+    )
+    live.ask_rows(single_run, Selection(row_ids=row_ids), result)
+    if result.is_interrupted:
+        raise KeyboardInterrupt
 
 
 def _show_progress(bar: ProgressBar, result: RunResult, progress: LiveProgress) -> None:

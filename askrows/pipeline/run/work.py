@@ -27,7 +27,6 @@ from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.run import live, run_units
 from askrows.pipeline.run.drive import complete_result
 from askrows.pipeline.run.modes import choose_mode, is_decide_run_open
-from askrows.pipeline.run.retry_due import ask_single_rows
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.run.snapshot import read_snapshot
 from askrows.pipeline.run.units import (
@@ -167,7 +166,7 @@ def _ask_due_rows(state: RunState) -> None:
     due_ids = run.workspace.store.query(claiming.find_due_ids, run.task)
     if due_ids:
         result.has_calls = True
-        ask_single_rows(run, result, due_ids)
+        run_units.ask_single_rows(run, result, due_ids)
     elif run.workspace.store.query(is_decide_run_open, run.task):
         live.ask_rows(choose_mode(run, Mode.DECIDE), Selection(), result)
         if result.is_interrupted:

@@ -20,7 +20,7 @@ from askrows.pipeline.experts.import_ import read_person, refuse_altered_values
 from askrows.pipeline.rows.cells import parse_number, parse_text_list, stripped_text
 from askrows.pipeline.rows.columns import parse_map
 from askrows.pipeline.rows.row_findings import SoundRow
-from askrows.pipeline.run.retry_due import ask_single_rows
+from askrows.pipeline.run.run_units import ask_single_rows
 from askrows.pipeline.store import claims, workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks import claiming

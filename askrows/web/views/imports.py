@@ -116,7 +116,7 @@ async def add_person(app_state: PageState, request: Request) -> JSONResponse:
     person = await app_state.save_person(await request.body())
 
     if person.is_row_due:
-        tagging = asyncio.wrap_future(app_state.tagger.submit([person.row_id]))
+        tagging = asyncio.wrap_future(app_state.start_tagging([person.row_id]))
         deadline = start_time + app_state.max_tag_wait_s
         await asyncio.wait([tagging], timeout=max(0.0, deadline - time.monotonic()))
         if tagging.done():

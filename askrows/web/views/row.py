@@ -29,7 +29,7 @@ from askrows.pipeline.passages.show import read_quoted_passage
 from askrows.pipeline.quality import pilot
 from askrows.pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS
 from askrows.pipeline.rows.row_state import RowState
-from askrows.pipeline.run.retry_due import ask_single_rows
+from askrows.pipeline.run.run_units import ask_single_rows
 from askrows.pipeline.store import claims
 from askrows.pipeline.store.confidences import decode_confidences
 from askrows.pipeline.tasks import claiming, corrections
