@@ -52,6 +52,26 @@ class TagReport:
         return self.result.left
 
     @property
+    def under_way(self) -> int:
+        """Return how many rows are in open batches."""
+        return self.result.under_way
+
+    @property
+    def answered(self) -> int:
+        """Return how many rows got an answer."""
+        return self.result.answered
+
+    @property
+    def parked(self) -> int:
+        """Return how many rows were parked."""
+        return self.result.parked
+
+    @property
+    def spent(self) -> float:
+        """Return the known cost in USD, of the run that was continued, too."""
+        return self.result.spent
+
+    @property
     def reported_cost(self) -> float | None:
         """Return the cost of the batches and the calls; None if the result has neither."""
         result = self.result
