@@ -84,8 +84,6 @@ class AppState:
     max_save_wait_s: float = MAX_SAVE_WAIT_S
     # Commands that the page can run, by name.
     page_commands: Mapping[str, PageCommand] = field(default_factory=dict)
-    # The calls about new people that run or wait for a thread.
-    tagging_calls: set[Future[None]] = field(init=False, default_factory=set)
     # Set when running work must end; every open workspace checks it.
     stop_event: threading.Event = field(init=False, default_factory=threading.Event)
     background_work: BackgroundWork = field(init=False, default_factory=BackgroundWork)
@@ -314,14 +312,12 @@ class AppState:
             row_ids: The people, or None for all people who are due.
         """
         try:
-            call = self._tagging_pool.submit(self.tag_due_people, row_ids)
+            return self._tagging_pool.submit(self.tag_due_people, row_ids)
         except RuntimeError:
             # The pool was shut down.
-            call = Future()
-            call.set_result(None)
-        self.tagging_calls.add(call)
-        call.add_done_callback(self.tagging_calls.discard)
-        return call
+            ended_call = Future[None]()
+            ended_call.set_result(None)
+            return ended_call
 
     def tag_due_people(self, row_ids: list[str] | None = None) -> None:
         """Ask about these people, or all people who are due, and wait for the outcomes.
@@ -344,12 +340,13 @@ class AppState:
         """
         deadline = time.monotonic() + within_s
         self._tagging_pool.shutdown(wait=False, cancel_futures=True)
+        # This thread ends with the last call about a new person.
+        last_call = threading.Thread(target=self._tagging_pool.shutdown, daemon=True)
+        last_call.start()
 
         # First wait for work to end by itself. Then interrupt it and wait again.
         for reserved_s in (INTERRUPT_GRACE_S, 0.0):
-            remaining_s = max(0.0, deadline - reserved_s - time.monotonic())
-            wait(self.tagging_calls.copy(), remaining_s)
-            for thread in self.background_work.running_threads:
+            for thread in (last_call, *self.background_work.running_threads):
                 thread.join(max(0.0, deadline - reserved_s - time.monotonic()))
             self.stop_event.set()
             self.background_work.stop_all()
