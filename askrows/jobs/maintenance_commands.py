@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from askrows.jobs.command import (
     add_next_step,
@@ -48,7 +48,6 @@ from askrows.pipeline.core.report import (
     Report,
     warn_of_errors,
 )
-from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import split_names
 from askrows.pipeline.ops import backup as workspace_backup
 from askrows.pipeline.ops import clean as file_cleanup
@@ -61,11 +60,10 @@ from askrows.pipeline.ops.restore import restore_workspace
 from askrows.pipeline.quality import evaluate
 from askrows.pipeline.run import work as due_work
 from askrows.pipeline.run.work import WorkspaceOpener
+from askrows.pipeline.store.workspace import get_workspace
 from askrows.pipeline.tasks.task_values import AskedRows
 from askrows.pipeline.workflows import verify
-
-if TYPE_CHECKING:
-    from askrows.pipeline.workflows.worker import Worker
+from askrows.pipeline.workflows.worker import Worker
 
 # The address of --port without --host.
 LOOPBACK = "127.0.0.1"
@@ -150,11 +148,13 @@ def work(
     # that of the page.
     if not is_option_typed("concurrency"):
         concurrency = None
+    # Without TASK= the setting has a default, which selects no task here.
+    is_task_set = "task" in settings.sources
     _check_concurrency_options(
         concurrency,
         excluded_options={
             # Jobs of all tasks are in the same queues.
-            "task": "task" in settings.sources,
+            "task": is_task_set,
             "accept_changed": accept_changed,
             "full": full,
             "refresh": refresh,
@@ -169,14 +169,18 @@ def work(
     if not should_print_json():
         log_times()
 
-    worker = None if concurrency is None else _make_worker(settings, units, concurrency)
+    agreed_usd = math.inf if has_yes_option() else None
+    worker = None
+    if concurrency is not None:
+        worker = Worker(settings, units, concurrency, agreed_usd=agreed_usd, display=Terminal())
     with open_configured_workspace("write", is_whole_workspace=True) as run:
         if worker is not None:
             worker.ensure_job_tables(run)
-        task_names = [task.subject for task in run.tasks]
+        task_names = [settings.task] if is_task_set else [task.subject for task in run.tasks]
         location = {
             "workspace": str(run.workspace.data.absolute()),
             "database": run.workspace.store.display_name,
+            "workspace_id": run.workspace.store.query(get_workspace).workspace_id,
         }
     if worker is not None and port is not None:
         health_socket = listen_on_port("work", host or LOOPBACK, port, concurrency=concurrency)
@@ -188,13 +192,11 @@ def work(
     if worker is not None:
         report = worker.run_once()
     else:
-        # Without TASK= the setting has a default, which selects no task here.
-        if "task" in settings.sources:
-            task_names = [settings.task]
         open_task = partial(
             _open_task,
             sync_options=SyncOptions(accepts_changes=accept_changed, reads_all_rows=full),
             refresh=refresh,
+            agreed_usd=agreed_usd,
         )
         report = _run_passes(open_task, task_names, units, once=once)
     report.figures = location | report.figures
@@ -241,39 +243,21 @@ def _check_concurrency_options(
             )
 
 
-def _make_worker(settings: Settings, units: Collection[str], concurrency: int) -> "Worker":
-    """Return what runs units as jobs; nothing is started.
-
-    Raises:
-        InputError: The workspace is an SQLite file.
-        ConfigurationError: A library is not installed.
-    """
-    from askrows.pipeline.workflows.worker import Worker
-
-    return Worker(
-        settings,
-        units,
-        concurrency=concurrency,
-        is_cost_confirmed=has_yes_option(),
-        display=Terminal(),
-    )
-
-
 @contextmanager
-def _open_task(task_name: str, *, sync_options: SyncOptions, refresh: bool) -> Iterator[Run]:
+def _open_task(
+    task_name: str, *, sync_options: SyncOptions, refresh: bool, agreed_usd: float | None
+) -> Iterator[Run]:
     """Open the workspace for writing, with a task as the run's task, for a `with` block.
-
-    Any cost is agreed to with `--yes`, otherwise no cost.
 
     Args:
         task_name: The run's task.
         sync_options: How the declaration and the rows of the task are read.
         refresh: Also ask answered rows that changed.
+        agreed_usd: The cost that is agreed to; None for no cost.
     """
     with open_configured_workspace("write", task_name=task_name) as run:
-        agreed_usd = math.inf if has_yes_option() else None
-        asking_ws = replace(run, sync_options=sync_options, agreed_usd=agreed_usd)
-        yield asking_ws.copy_with_asked_rows(AskedRows(has_changed=refresh))
+        asking_run = replace(run, sync_options=sync_options, agreed_usd=agreed_usd)
+        yield asking_run.copy_with_asked_rows(AskedRows(has_changed=refresh))
 
 
 def _print_pass(report: Report) -> None:

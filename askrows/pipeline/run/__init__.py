@@ -1,10 +1,10 @@
 """Runs: what is asked next and in which mode, live calls, and the account of the state.
 
-- `drive` is the one loop of a run that waits for its batches; `choose_unit` says what is next.
+- `drive` is the one loop of a run that waits for its batches.
 - `run_units` does the units: sync, submit, poll, ingest and ask by calls. `run_state` has what
   changes meanwhile; `batch.run_result` is the result.
-- `units` lists the units of a task that are due now or later; `work` does all of them once, or for
-  ever.
+- `units` says what is next: for a run that waits, and for tasks, now or later. `work` does all due
+  units once, or for ever.
 - `pilot_run` asks a sample first. `tag_report` tells what `tag` or a pilot did.
 - `preflight` estimates cost and time of each mode, and `mode_choice` recommends one. `modes` makes
   the run that asks in a mode.

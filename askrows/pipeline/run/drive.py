@@ -5,13 +5,13 @@ The database stores the state of every unit. If the process dies, the next comma
 
 from dataclasses import replace
 
-from askrows.pipeline.batch.budget import API_STATES
 from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
 from askrows.pipeline.core.errors import ThrottledError
 from askrows.pipeline.core.states import OPEN_STATES, BatchState
 from askrows.pipeline.quality.report import delete_partial_reports
 from askrows.pipeline.run import run_units
 from askrows.pipeline.run.run_state import RunState
+from askrows.pipeline.run.units import choose_unit
 from askrows.pipeline.store import batches, claims, money, runs
 from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.equal_rows import count_waiting_rows
@@ -57,44 +57,6 @@ def drive(state: RunState) -> None:
     state.check_may_send()
     if quota_error is not None:
         raise quota_error
-
-
-def choose_unit(state: RunState, *, may_submit: bool = True) -> str:
-    """Return the next unit of a run that waits for its batches; "" if nothing is left to do.
-
-    The first that applies is returned:
-
-    1. "ingest", if a batch is downloaded and not held.
-    2. "", if the newest poll could not go on, or a batch needs a person: the API does not know it,
-       or it is unclear whether it was created.
-    3. "submit", if nothing was submitted yet, or if rows are not sent and all batches are over. If
-       the API had no room, the next submission follows the first batch that ends. If the last
-       submission and the batches after it brought nothing, if all batches failed at the API, or if
-       the answers miss a quality gate by far, no more rows are sent, so that a short outage does
-       not use up the attempts of all rows.
-    4. "poll", if a batch is at the API for which the run waits.
-    5. "wait", if another process claimed rows of the selection and has not sent them.
-
-    Args:
-        state: The state of the run.
-        may_submit: The API accepts batches.
-    """
-    result = state.result
-    if any(not batch.is_held for batch in state.list_awaited_batches(BatchState.DOWNLOADED)):
-        return "ingest"
-    if result.is_poll_stopped:
-        return ""
-
-    has_running_batches = bool(state.list_awaited_batches(*API_STATES))
-    if may_submit and state.is_submission_due(has_running_batches=has_running_batches):
-        return "submit"
-    if has_running_batches:
-        return "poll"
-
-    may_wait = result.stop.reason is None and not result.held_errors
-    if may_wait and state.list_claiming_batches():
-        return "wait"
-    return ""
 
 
 def complete_result(state: RunState) -> RunResult:

@@ -122,27 +122,6 @@ class RunState:
             )
         return run.workspace.store.query(claiming.count_claimable, run.task)
 
-    def has_unsent_rows(self) -> bool:
-        """Return whether a row is open, of the selected rows, or a batch is prepared."""
-        return bool(self.count_claimable() or self.list_batches(BatchState.PREPARED))
-
-    def is_submission_due(self, *, has_running_batches: bool) -> bool:
-        """Return whether a run that waits for its batches submits rows now.
-
-        Args:
-            has_running_batches: A batch of the task is at the API.
-        """
-        if not self.check_may_send():
-            return False
-        if not self.has_submitted:
-            return True
-
-        has_room = not has_running_batches
-        if self.result.stop.reason is StopReason.API_FULL:
-            has_room = has_room or self.has_ingested
-        has_progress = self.has_sent or self.has_ingested
-        return has_room and has_progress and self.has_unsent_rows()
-
     def stop_asking(self) -> None:
         """Prepare no new row from now on; waiting batches are still sent and collected."""
         self._limit = 0

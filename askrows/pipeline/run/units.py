@@ -1,27 +1,26 @@
-"""List the units of a task that are due now or later.
+"""What is next: for a run that waits for its batches, and for the tasks that `work` serves.
 
 A unit is one step that a worker can take: the next step of a batch ("submit", "poll", "ingest"), or
 "ask", "submit", "fill" or "index" for the task.
 """
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from askrows.pipeline.batch import budget
 from askrows.pipeline.batch.run import Run
+from askrows.pipeline.batch.run_result import StopReason
 from askrows.pipeline.batch.submit import describe_outage
-from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import BatchState, remote_state
 from askrows.pipeline.index.builds import count_stale, open_synced_builds
 from askrows.pipeline.index.indexed_tasks import is_task_indexed, require_indexed_task
 from askrows.pipeline.quality import pilot
 from askrows.pipeline.run.modes import is_decide_run_open
+from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.store import batches
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.selection import is_user_task_set
-from askrows.pipeline.tasks.task import Task
 
 # Our choice: a batch is polled again after this share of its age, so that long batches are polled
 # seldom.
@@ -30,13 +29,13 @@ POLL_SHARE_OF_AGE = 0.5
 OUTAGE_PAUSE_S = 3600.0
 
 
-class DueUnit(NamedTuple):
+class Unit(NamedTuple):
     """A step of a task that a worker can take now or later.
 
     For example: poll a batch, submit rows, or build the index.
     """
 
-    unit: str
+    name: str
     task: str
     # Seconds until it is due.
     in_s: float = 0.0
@@ -45,20 +44,77 @@ class DueUnit(NamedTuple):
 
     @property
     def json_members(self) -> dict[str, Any]:
-        """Return unit, task and number as JSON members."""
-        members: dict[str, Any] = {"unit": self.unit, "task": self.task}
+        """Return the members for JSON."""
+        members: dict[str, Any] = {"unit": self.name, "task": self.task}
         if self.number is not None:
             members["batch"] = self.number
-        return members
+        return {**members, "in_s": round(self.in_s, 1)}
 
 
-def list_due_units(run: Run, *, should_index: bool = True) -> Iterator[DueUnit]:
+def choose_unit(state: RunState, *, may_submit: bool = True) -> str:
+    """Return the next unit of a run that waits for its batches; "" if nothing is left to do.
+
+    The first that applies is returned:
+
+    1. "ingest", if a batch is downloaded and not held.
+    2. "", if the newest poll could not go on, or a batch needs a person: the API does not know it,
+       or it is unclear whether it was created.
+    3. "submit", if nothing was submitted yet, or if rows are not sent and all batches are over. If
+       the API had no room, the next submission follows the first batch that ends. If the last
+       submission and the batches after it brought nothing, if all batches failed at the API, or if
+       the answers miss a quality gate by far, no more rows are sent, so that a short outage does
+       not use up the attempts of all rows.
+    4. "poll", if a batch is at the API for which the run waits.
+    5. "wait", if another process claimed rows of the selection and has not sent them.
+
+    Args:
+        state: The state of the run.
+        may_submit: The API accepts batches.
+    """
+    result = state.result
+    if any(not batch.is_held for batch in state.list_awaited_batches(BatchState.DOWNLOADED)):
+        return "ingest"
+    if result.is_poll_stopped:
+        return ""
+
+    has_running_batches = bool(state.list_awaited_batches(*budget.API_STATES))
+    if may_submit and _is_submission_due(state, has_running_batches=has_running_batches):
+        return "submit"
+    if has_running_batches:
+        return "poll"
+
+    may_wait = result.stop.reason is None and not result.held_errors
+    if may_wait and state.list_claiming_batches():
+        return "wait"
+    return ""
+
+
+def _is_submission_due(state: RunState, *, has_running_batches: bool) -> bool:
+    """Return whether a run that waits for its batches submits rows now.
+
+    Args:
+        state: The state of the run.
+        has_running_batches: A batch of the task is at the API.
+    """
+    if not state.check_may_send():
+        return False
+    if not state.has_submitted:
+        return True
+
+    has_room = not has_running_batches
+    if state.result.stop.reason is StopReason.API_FULL:
+        has_room = has_room or state.has_ingested
+    has_progress = state.has_sent or state.has_ingested
+    has_unsent_rows = state.count_claimable() or state.list_batches(BatchState.PREPARED)
+    return has_room and has_progress and bool(has_unsent_rows)
+
+
+def list_due_units(run: Run, *, should_index: bool = True) -> Iterator[Unit]:
     """Yield the steps of the task in use that are due now or later, as the database shows them.
 
     The order is:
 
-    - the next step of each open batch, except that batches that are held until a person decides are
-      left out
+    - the next step of each open batch; a held batch waits until a person decides
     - "ask" (live calls only): a live call about a row failed and is due again, or an unfinished
       `tag` asks a decision model
     - "submit" (prepare and send batches): other rows are open and no pilot blocks them
@@ -73,58 +129,45 @@ def list_due_units(run: Run, *, should_index: bool = True) -> Iterator[DueUnit]:
         run: The run.
         should_index: Include the index, of which all entries may be read.
     """
-    name = run.task.subject
-    max_pause_s = run.workspace.settings.poll_most
+    task = run.task
+    settings = run.workspace.settings
+    max_pause_s = settings.poll_most
     with run.workspace.store.read() as tx:
-        open_batches = batches.batches_in_states(
-            tx,
-            *budget.QUEUED_STATES,
-            BatchState.DOWNLOADED,
-            task=run.task.name,
-        )
-        # A held batch waits for a person.
-        open_batches = [batch for batch in open_batches if not batch.is_held]
-        batch_units = [
-            _choose_batch_unit(
-                tx, batch, task=run.task, settings=run.workspace.settings, now=run.workspace.now
-            )
-            for batch in open_batches
+        states = (*budget.QUEUED_STATES, BatchState.DOWNLOADED)
+        open_batches = [
+            batch
+            for batch in batches.batches_in_states(tx, *states, task=task.name)
+            if not batch.is_held
         ]
-        yield from batch_units
+        for batch in open_batches:
+            yield _choose_batch_unit(tx, run, batch)
 
-        new_count = claiming.count_claimable(tx, run.task)
-        is_deciding = bool(new_count) and is_decide_run_open(tx, run.task)
-        if claiming.find_due_ids(tx, run.task):
-            yield DueUnit("ask", name)
+        new_count = claiming.count_claimable(tx, task)
+        is_deciding = bool(new_count) and is_decide_run_open(tx, task)
+        if claiming.find_due_ids(tx, task):
+            yield Unit("ask", task.subject)
         elif is_deciding:
             has_room = budget.read_current_budgets(run).remaining_usd(tx) != 0
-            yield DueUnit("ask", name, 0.0 if has_room else max_pause_s)
-        if new_count and not is_deciding and is_pilot_clear(tx, run.task, version=run.version):
-            is_quota_full = (
-                budget.count_remaining_quota_tokens(tx, run.model, run.workspace.settings) == 0
+            yield Unit("ask", task.subject, 0.0 if has_room else max_pause_s)
+        if new_count and not is_deciding and is_pilot_clear(tx, run):
+            must_wait = (
+                budget.count_remaining_quota_tokens(tx, run.model, settings) == 0
+                or budget.read_current_budgets(run).remaining_usd(tx) == 0
+                or find_outage_reason(tx, run)
             )
-            has_no_room = is_quota_full or budget.read_current_budgets(run).remaining_usd(tx) == 0
-            must_wait = has_no_room or find_outage_reason(tx, run.task, now=run.workspace.now())
-            yield DueUnit("submit", name, max_pause_s if must_wait else 0.0)
+            yield Unit("submit", task.subject, max_pause_s if must_wait else 0.0)
 
-    if is_user_task_set(run.workspace.settings):
-        yield DueUnit("fill", name, max_pause_s)
+    if is_user_task_set(settings):
+        yield Unit("fill", task.subject, max_pause_s)
 
     # The answers of a downloaded batch are embedded together with the others.
     has_downloaded = any(batch.state is BatchState.DOWNLOADED for batch in open_batches)
-    may_index = should_index and is_task_indexed(run.workspace, run.task) and not has_downloaded
+    may_index = should_index and is_task_indexed(run.workspace, task) and not has_downloaded
     if may_index and repair_link_and_check_index(run, exact=False):
-        yield DueUnit("index", name)
+        yield Unit("index", task.subject)
 
 
-def _choose_batch_unit(
-    tx: Connection,
-    batch: batches.BatchRow,
-    *,
-    task: Task,
-    settings: Settings,
-    now: Callable[[], datetime],
-) -> DueUnit:
+def _choose_batch_unit(tx: Connection, run: Run, batch: batches.BatchRow) -> Unit:
     """Return the next step of an open batch: ingest, submit or poll.
 
     - downloaded: ingest now.
@@ -135,55 +178,55 @@ def _choose_batch_unit(
     - submitted, otherwise: poll after POLL_SHARE_OF_AGE of its age, between `poll_first` and
       `poll_most`.
     """
-    name = task.subject
-    number = batch.number
+    task_name = run.task.subject
+    settings = run.workspace.settings
     max_pause_s = settings.poll_most
     if batch.state is BatchState.DOWNLOADED:
-        return DueUnit("ingest", name, number=number)
+        return Unit("ingest", task_name, number=batch.number)
 
     if batch.state is not BatchState.SUBMITTED:
-        is_prepared = batch.state is BatchState.PREPARED
-        must_wait = is_prepared and (
-            budget.find_quota_refusal(tx, batch, settings)
-            or find_outage_reason(tx, task, now=now())
+        must_wait = batch.state is BatchState.PREPARED and (
+            budget.find_quota_refusal(tx, batch, settings) or find_outage_reason(tx, run)
         )
-        return DueUnit("submit", name, max_pause_s if must_wait else 0.0, number)
+        return Unit("submit", task_name, max_pause_s if must_wait else 0.0, batch.number)
 
     if remote_state(batch.remote_word).is_final:
         # A batch that was over at an earlier poll has no result file yet.
-        return DueUnit("poll", name, max_pause_s if batch.over_at else 0.0, number)
+        return Unit("poll", task_name, max_pause_s if batch.over_at else 0.0, batch.number)
 
-    current_time = now()
-    age_s = (current_time - (batch.submitted_at or current_time)).total_seconds()
+    now = run.workspace.now()
+    age_s = (now - (batch.submitted_at or now)).total_seconds()
     poll_pause_s = max(settings.poll_first, POLL_SHARE_OF_AGE * age_s)
-    return DueUnit("poll", name, min(max_pause_s, poll_pause_s), number)
+    return Unit("poll", task_name, min(max_pause_s, poll_pause_s), batch.number)
 
 
-def find_outage_reason(tx: Connection, task: Task, *, now: datetime) -> str:
-    """Return why no batch of a task is sent now because of an outage; "" if one may be sent.
+def find_outage_reason(tx: Connection, run: Run) -> str:
+    """Return why no batch of the task is sent now because of an outage; "" if one may be sent.
 
     After the last batch of an outage there is a pause. No batch is sent either while another batch
     of the task is at the API, because that batch shows whether the outage has ended.
     """
-    last_batch = batches.find_outage(tx, task.name)
+    task_name = run.task.name
+    last_batch = batches.find_outage(tx, task_name)
     if last_batch is None:
         return ""
 
+    now = run.workspace.now()
     elapsed_s = (now - (last_batch.over_at or now)).total_seconds()
     # A negative time was stored by a wrong clock, and the pause must not last until then.
     is_paused = 0 <= elapsed_s < OUTAGE_PAUSE_S
-    if not is_paused and not batches.batches_in_states(tx, BatchState.SUBMITTED, task=task.name):
+    if not is_paused and not batches.batches_in_states(tx, BatchState.SUBMITTED, task=task_name):
         return ""
     return f"{describe_outage(last_batch)}, so one batch is sent per hour"
 
 
-def is_pilot_clear(tx: Connection, task: Task, *, version: str) -> bool:
+def is_pilot_clear(tx: Connection, run: Run) -> bool:
     """Return whether no pilot blocks the open rows of the version in use.
 
-    A pilot, which is a random sample that is asked first, blocks if it failed or is unfinished. If
-    the task needs pilots, a missing pilot blocks, too.
+    A pilot is a random sample that is asked first. It blocks if it failed or is unfinished. If the
+    task needs pilots, a missing pilot blocks, too.
     """
-    return not pilot.find_blocking_reason(tx, version, is_required=task.needs_pilot)
+    return not pilot.find_blocking_reason(tx, run.version, is_required=run.task.needs_pilot)
 
 
 def repair_link_and_check_index(run: Run, *, exact: bool) -> bool:

@@ -35,7 +35,6 @@ from askrows.pipeline.run.units import (
     list_due_units,
     repair_link_and_check_index,
 )
-from askrows.pipeline.store import workspace
 from askrows.pipeline.tasks import claiming
 
 # Names of the units, in the order in which they run.
@@ -141,14 +140,12 @@ def _keep_error(state: RunState) -> Iterator[None]:
 
 def _sync_rows(state: RunState, *, should_sync: bool) -> bool:
     """Sync the rows and clear up after dead processes; return whether rows may be asked then."""
-    try:
+    with _keep_error(state):
         if should_sync:
             state.use_synced_run(state.run.sync_task())
         run_units.sync_and_recover_task(state.run, may_be_empty=True, should_sync=False)
-    except AskrowsError as error:
-        state.errors.append(error)
-        return False
-    return state.account_error is None
+        return state.account_error is None
+    return False
 
 
 def _ask_due_rows(state: RunState) -> None:
@@ -198,8 +195,8 @@ def _submit_open_rows(state: RunState, number: int | None) -> None:
         askable_count = 0
         if not is_decide_run_open(tx, run.task):
             askable_count = claiming.count_claimable(tx, run.task)
-        may_ask = is_pilot_clear(tx, run.task, version=run.version)
-        outage_reason = find_outage_reason(tx, run.task, now=run.workspace.now())
+        may_ask = is_pilot_clear(tx, run)
+        outage_reason = find_outage_reason(tx, run)
 
     # Batches of the pilot itself go on; new rows wait for a person.
     pilot_stop = RunStop()
@@ -343,36 +340,52 @@ def do_pass(
         is due, at most MAX_PASS_PAUSE_S. A task of which a unit failed is left out of these
         seconds, so that the failed unit is not repeated at once.
     """
-    document: dict[str, Any] = {"did": [], "failures": [], "tasks": {}, "next": []}
-    lines = list[str]()
-    failures = list[AskrowsError]()
+    total = start_report()
     pause_s = MAX_PASS_PAUSE_S
     for name in names:
         try:
             with open_workspace(name) as run:
                 state = do_due_units(run, units)
                 next_units = list(list_due_units(state.run))
-                slow = _list_slow_batches(state)
-                document["workspace_id"] = run.workspace.store.query(
-                    workspace.get_workspace
-                ).workspace_id
+                slow_notes = _list_slow_batches(state)
         except AskrowsError as error:
-            failures.append(error)
+            add_report(total, Report({"did": []}, errors=[error]))
             continue
 
         report = make_report(state)
-        lines += [report.title] if report.title else []
-        lines += [f"{name}: {note}" for note in slow]
-        failures += state.errors
-        document["did"] += report.figures.pop("did")
-        document["tasks"][name] = report.figures | ({"slow": slow} if slow else {})
-        for due_unit in next_units:
-            document["next"].append({**due_unit.json_members, "in_s": round(due_unit.in_s, 1)})
-            # After a failure the next pass waits as long as possible.
-            if due_unit.unit in units and not state.errors:
-                pause_s = min(pause_s, due_unit.in_s)
-    document["failures"] = [error.message for error in failures]
-    return Report(document, "; ".join(lines), errors=failures), pause_s
+        if slow_notes:
+            report.figures["slow"] = slow_notes
+            slow_lines = [f"{name}: {note}" for note in slow_notes]
+            report.title = "; ".join(filter(None, (report.title, *slow_lines)))
+        add_report(total, report, task=name)
+        total.figures["next"] += [unit.json_members for unit in next_units]
+        # After a failure the next pass waits as long as possible.
+        if not state.errors:
+            pauses_s = [unit.in_s for unit in next_units if unit.name in units]
+            pause_s = min([pause_s, *pauses_s])
+    return total, pause_s
+
+
+def start_report() -> Report:
+    """Return the report of work that has done nothing yet."""
+    return Report({"did": [], "failures": [], "tasks": {}, "next": []})
+
+
+def add_report(total: Report, report: Report, *, task: str = "") -> None:
+    """Add the report of units, or of an error, to the report of all work.
+
+    Args:
+        total: The report of all work.
+        report: The report to add.
+        task: The task of the units; "" if it could not be opened.
+    """
+    figures = report.figures
+    total.figures["did"] += figures.pop("did")
+    total.figures["failures"] += [str(error) for error in report.errors]
+    if task:
+        total.figures["tasks"].setdefault(task, {}).update(figures)
+    total.title = "; ".join(filter(None, (total.title, report.title)))
+    total.errors = [*total.errors, *report.errors]
 
 
 def repeat_passes(

@@ -8,7 +8,6 @@ PostgreSQL database.
 import asyncio
 import contextlib
 import logging
-import math
 import os
 import signal
 import socket
@@ -35,12 +34,10 @@ from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.ops import health
 from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.ops.status import read_status
-from askrows.pipeline.run import units as due_units
 from askrows.pipeline.run import work
-from askrows.pipeline.run.units import DueUnit
+from askrows.pipeline.run.units import Unit, list_due_units
 from askrows.pipeline.store import schema
 from askrows.pipeline.store.database import Connection
-from askrows.pipeline.store.workspace import get_workspace
 from askrows.pipeline.workspace.opening import Access
 
 JOB_SCHEMA = schema.WORKER_SCHEMA
@@ -80,9 +77,9 @@ class Worker:
         self,
         settings: Settings,
         units: Collection[str],
-        *,
         concurrency: int,
-        is_cost_confirmed: bool,
+        *,
+        agreed_usd: float | None,
         display: Progress,
     ) -> None:
         """Prepare the connection to the database; nothing is opened or started.
@@ -91,8 +88,8 @@ class Worker:
             settings: The settings.
             units: Run only these units.
             concurrency: How many jobs run at the same time.
-            is_cost_confirmed: The cost of all requests is confirmed. Otherwise a unit whose cost
-                needs a confirmation fails.
+            agreed_usd: The cost that is agreed to. If it is None, a unit whose cost needs a
+                confirmation fails.
             display: Shows messages of units, also from threads.
 
         Raises:
@@ -104,7 +101,7 @@ class Worker:
         self._settings = settings
         self._queues = list(units)
         self._concurrency = concurrency
-        self._is_cost_confirmed = is_cost_confirmed
+        self._agreed_usd = agreed_usd
         self._display = display
         self._pool = ThreadPoolExecutor(concurrency + EXTRA_THREADS)
         self._stopping = threading.Event()
@@ -112,7 +109,7 @@ class Worker:
         # Called with the report of each unit; None for a worker that runs once.
         self._on_report: Callable[[Report], object] | None = None
         # What a worker that runs once did.
-        self._result = Report({"did": [], "failures": [], "tasks": {}, "next": []})
+        self._result = work.start_report()
         self._is_drained = False
         # What a worker that runs once does not repeat: tasks that it could not open, and locks of
         # units that got a job, until it runs that unit with an effect.
@@ -133,7 +130,6 @@ class Worker:
             ConfigurationError: The user of the database may not create the schema.
         """
         with run.workspace.store.read() as tx:
-            self._result.figures["workspace_id"] = get_workspace(tx).workspace_id
             if _has_job_tables(tx):
                 return
             foreign_tables = set(schema.other_tables(tx))
@@ -335,26 +331,23 @@ class Worker:
                 self._record(task_name, Report({"did": []}, errors=[error]))
                 continue
 
-            for due_unit in task_units:
-                delay_s = self._choose_delay_s(due_unit, is_first=is_first)
-                lock = _make_lock(due_unit)
+            for unit in task_units:
+                delay_s = self._choose_delay_s(unit, is_first=is_first)
+                lock = _make_lock(unit)
                 if delay_s is not None and lock not in existing_locks:
-                    await self._defer(due_unit, now + timedelta(seconds=delay_s))
+                    await self._defer(unit, now + timedelta(seconds=delay_s))
                     open_job_count += 1
                     self._ended_names.add(lock)
-            self._result.figures["next"] += [
-                {**due_unit.json_members, "in_s": round(due_unit.in_s, 1)}
-                for due_unit in task_units
-            ]
+            self._result.figures["next"] += [unit.json_members for unit in task_units]
         return open_job_count
 
-    def _choose_delay_s(self, due_unit: DueUnit, *, is_first: bool) -> float | None:
+    def _choose_delay_s(self, unit: Unit, *, is_first: bool) -> float | None:
         """Return in how many seconds a unit gets a job; None for no job."""
         if self._on_report is not None:
-            return due_unit.in_s
-        if due_unit.unit not in self._queues or _make_lock(due_unit) in self._ended_names:
+            return unit.in_s
+        if unit.name not in self._queues or _make_lock(unit) in self._ended_names:
             return None
-        return 0.0 if is_first or not due_unit.in_s else None
+        return 0.0 if is_first or not unit.in_s else None
 
     async def _retry_stalled_jobs(self) -> None:
         """Retry the jobs of dead workers; if a unit has a new job meanwhile, delete the old one.
@@ -372,30 +365,30 @@ class Worker:
                 # The new job of the same unit waits until this one ends.
                 await job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
 
-    async def _defer(self, due_unit: DueUnit, run_at: datetime) -> None:
+    async def _defer(self, unit: Unit, run_at: datetime) -> None:
         """Create a job that runs a unit at `run_at`; do nothing if a job of the unit waits already.
 
         Jobs of index units have a lower priority than jobs about rows.
 
         Args:
-            due_unit: The unit.
+            unit: The unit.
             run_at: Time by the clock of the database server.
         """
         from procrastinate.exceptions import AlreadyEnqueued
 
-        lock = _make_lock(due_unit)
+        lock = _make_lock(unit)
         # Units about rows run before units about the index.
-        priority = -1 if due_unit.unit == INDEX_UNIT else 0
+        priority = -1 if unit.name == INDEX_UNIT else 0
         with contextlib.suppress(AlreadyEnqueued):
             job = self._app.configure_task(
                 "unit",
-                queue=due_unit.unit,
+                queue=unit.name,
                 lock=lock,
                 queueing_lock=lock,
                 schedule_at=run_at,
                 priority=priority,
             )
-            await job.defer_async(unit=due_unit.unit, task=due_unit.task, number=due_unit.number)
+            await job.defer_async(unit=unit.name, task=unit.task, number=unit.number)
 
     async def _run_job(self, unit: str, task: str, number: int | None) -> None:
         """Run a unit in a thread, and report it; create a job that retries it if it failed.
@@ -403,7 +396,7 @@ class Worker:
         Procrastinate calls this with the parameters that the job stores. The worker stops if
         requests failed because of the account.
         """
-        due_unit = DueUnit(unit, task, number=number)
+        due_unit = Unit(unit, task, number=number)
         loop = asyncio.get_running_loop()
         report, retry_at = await loop.run_in_executor(self._pool, self._run_unit, due_unit)
         self._error_counts[unit] += len(report.errors)
@@ -416,7 +409,7 @@ class Worker:
                 self._account_error = error
                 self._stop()
 
-    def _run_unit(self, due_unit: DueUnit) -> tuple[Report, datetime | None]:
+    def _run_unit(self, unit: Unit) -> tuple[Report, datetime | None]:
         """Open the workspace for writing, run one unit, and return its report.
 
         Failures are in the report. A stop of the worker is no failure.
@@ -431,9 +424,9 @@ class Worker:
         try:
             with (
                 contextlib.suppress(KeyboardInterrupt),
-                self._open_run(due_unit.task, Access.WRITE) as run,
+                self._open_run(unit.task, Access.WRITE) as run,
             ):
-                state = work.do_due_units(run, [due_unit.unit], number=due_unit.number)
+                state = work.do_due_units(run, [unit.name], number=unit.number)
                 report = work.make_report(state)
                 retry_at = run.workspace.now() + timedelta(seconds=run.workspace.settings.poll_most)
         except AskrowsError as error:
@@ -453,17 +446,10 @@ class Worker:
             self._on_report(report)
             return
 
-        result = self._result
-        did = report.figures.pop("did")
-        result.figures["did"] += did
-        result.figures["failures"] += [str(error) for error in report.errors]
-        if task:
-            result.figures["tasks"].setdefault(task, {}).update(report.figures)
-        result.title = "; ".join(filter(None, (result.title, report.title)))
-        result.errors = [*result.errors, *report.errors]
         self._ended_names.add(name)
-        if did and not report.errors:
+        if report.figures["did"] and not report.errors:
             self._ended_names.remove(name)
+        work.add_report(self._result, report, task=task)
 
     @contextlib.contextmanager
     def _open_run(
@@ -471,8 +457,7 @@ class Worker:
     ) -> Iterator[Run]:
         """Open the workspace for a task.
 
-        Work in it ends when the worker stops. If the worker was started with consent to costs, any
-        cost is agreed.
+        Work in it ends when the worker stops.
 
         Args:
             task: The name of the task.
@@ -486,8 +471,7 @@ class Worker:
             access=access,
             is_whole_workspace=is_whole_workspace,
         ) as run:
-            agreed_usd = math.inf if self._is_cost_confirmed else None
-            yield replace(run, stop_event=self._stopping, agreed_usd=agreed_usd)
+            yield replace(run, stop_event=self._stopping, agreed_usd=self._agreed_usd)
 
     def _task_names(self) -> list[str]:
         """Return the names of all tasks of the workspace."""
@@ -498,12 +482,10 @@ class Worker:
         self,
         task: str,
         should_index: bool,  # noqa: FBT001 - for an executor
-    ) -> tuple[list[DueUnit], datetime]:
+    ) -> tuple[list[Unit], datetime]:
         """Return the due units of a task, and the time by the clock of the database server."""
         with self._open_run(task, Access.WRITE) as run:
-            return list(
-                due_units.list_due_units(run, should_index=should_index)
-            ), run.workspace.now()
+            return list(list_due_units(run, should_index=should_index)), run.workspace.now()
 
     def can_accept_jobs(self) -> bool:
         """Return whether the tables of jobs exist and the worker is not stopping.
@@ -575,9 +557,9 @@ def _has_job_tables(tx: Connection) -> bool:
     return bool(tx.exec_driver_sql(statement, (JOB_SCHEMA,)).scalar())
 
 
-def _make_lock(due_unit: DueUnit) -> str:
+def _make_lock(unit: Unit) -> str:
     """Return the name of the lock with which one process at a time runs a unit."""
-    return f"{due_unit.task}/{due_unit.unit}/{due_unit.number}"
+    return f"{unit.task}/{unit.name}/{unit.number}"
 
 
 class _LogHandler(logging.Handler):
