@@ -60,7 +60,6 @@ from askrows.pipeline.ops.restore import restore_workspace
 from askrows.pipeline.quality import evaluate
 from askrows.pipeline.run import work as due_work
 from askrows.pipeline.run.work import WorkspaceOpener
-from askrows.pipeline.store.workspace import get_workspace
 from askrows.pipeline.tasks.task_values import AskedRows
 from askrows.pipeline.workflows import verify
 from askrows.pipeline.workflows.worker import Worker
@@ -177,11 +176,7 @@ def work(
         if worker is not None:
             worker.ensure_job_tables(run)
         task_names = [settings.task] if is_task_set else [task.subject for task in run.tasks]
-        location = {
-            "workspace": str(run.workspace.data.absolute()),
-            "database": run.workspace.store.display_name,
-            "workspace_id": run.workspace.store.query(get_workspace).workspace_id,
-        }
+        location = due_work.describe_location(run)
     if worker is not None and port is not None:
         health_socket = listen_on_port("work", host or LOOPBACK, port, concurrency=concurrency)
         worker.serve_health(health_socket)

@@ -35,6 +35,7 @@ from askrows.pipeline.run.units import (
     list_due_units,
     repair_link_and_check_index,
 )
+from askrows.pipeline.store.workspace import get_workspace
 from askrows.pipeline.tasks import claiming
 
 # Names of the units, in the order in which they run.
@@ -364,6 +365,16 @@ def do_pass(
             pauses_s = [unit.in_s for unit in next_units if unit.name in units]
             pause_s = min([pause_s, *pauses_s])
     return total, pause_s
+
+
+def describe_location(run: Run) -> dict[str, str]:
+    """Return the JSON members that name the workspace of a run."""
+    store = run.workspace.store
+    return {
+        "workspace": str(run.workspace.data.absolute()),
+        "database": store.display_name,
+        "workspace_id": store.query(get_workspace).workspace_id,
+    }
 
 
 def start_report() -> Report:
