@@ -1,4 +1,4 @@
-"""The loop of a run: do what is due until nothing is left, or a reason to stop is found.
+"""The loop of a run: do due units until nothing is left, or a reason to stop is found.
 
 The database stores the state of every unit. If the process dies, the next command resumes.
 """

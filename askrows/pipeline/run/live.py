@@ -4,7 +4,7 @@
   and runs as a task of its own.
 - Call slots belong to the run: requests of the next batch start while the last calls of the
   previous batch are still running.
-- `live_calls` decides what follows from a reply or a failure; `live_batches` prepares, seals and
+- `live_calls` handles replies and failures; `live_batches` prepares, seals and
   ingests the batches in threads.
 - The next command seals the replies that a dead process left (`ingest.recover_dead_runs`). Rows
   without a reply are open again.
@@ -52,7 +52,7 @@ def ask_rows(
         on_progress: Called after each reply and once a second.
 
     Raises:
-        ConfigurationError: There is no usable key, or the engine cannot start. Nothing was written.
+        ConfigurationError: There is no usable key, or the engine cannot start; no row was claimed.
     """
     batches = LiveBatches(run, selection, result)
     _LiveRun(batches, on_progress).run_to_end()
@@ -161,15 +161,15 @@ class _LiveRun:
             self._throttle.stop(error)
 
     async def _take_next_call(self) -> PendingCall | None:
-        """Return the next call that may be made now; wait until there is one.
+        """Return the next call that may be made now; wait until a call may be made.
 
         If no queued call may be made now, and another batch may be possible, that batch is prepared
         and its requests are queued. Otherwise the method waits while calls are queued or running or
         batches are closing.
 
         Returns:
-            The call, removed from the queue. None if the run is stopped, or if nothing is queued,
-            running or closing and no row is left.
+            The call, removed from the queue, or None if the run is stopped, or if no call is
+            queued, running or closing and no row is left.
 
         Raises:
             UnavailableError: The deadline of the run is over.
@@ -322,6 +322,6 @@ class _LiveRun:
             self._on_progress(self._progress)
 
     async def _count_other_calls(self) -> None:
-        """Tell the rate limiter of the calls of other runs in this minute and day."""
+        """Count for the rate limiter the calls of other runs in this minute and day."""
         other_calls, calls_today = await asyncio.to_thread(self._batches.read_other_calls)
         self._throttle.rate_limiter.replace_other_calls(other_calls, today=calls_today)

@@ -1,7 +1,8 @@
 """The batches of a live run: prepare, sync, seal and ingest them.
 
 All functions block, so the event loop of the run calls them in threads. The replies of a batch are
-synced to disk once a second. They are sealed and ingested when each request of the batch has one.
+synced to disk once a second. They are sealed and ingested when each request of the batch has a
+reply.
 
 A run with `is_single_batch` has one batch at most, and asks no row again.
 """
@@ -78,7 +79,7 @@ class LiveBatches:
         return self.end_of_rows is None or bool(self._retry_ids)
 
     def open_next(self) -> tuple[OpenLiveBatch, Sequence[PlannedRequest]] | None:
-        """Prepare the next batch and return it with its requests; None if no batch is possible.
+        """Prepare the next batch and return it with its requests, or None if no batch is possible.
 
         Its rows are claimed, and this process has its lock. If none is possible, `end_of_rows` has
         the reason. The end of a batch clears the reason, because then failed rows may be open
@@ -184,7 +185,7 @@ class LiveBatches:
 
     @property
     def _write_timeout_s(self) -> float | None:
-        """Return the longest wait for another writer; None means the default of all commands."""
+        """Return the longest wait for another writer, or None for the default of all commands."""
         return INTERRUPTED_WRITE_TIMEOUT_S if self.result.is_interrupted else None
 
     def _store_outcomes(self, open_batch: OpenLiveBatch) -> None:
@@ -287,7 +288,7 @@ class LiveBatches:
         """Return the recent calls of batches that are not open here, and count today's calls.
 
         These are the calls of all processes to this run's model, because they share its rate
-        limits. Without rate limits nothing is read, and the result is [] and 0.
+        limits. If there are no rate limits, nothing is read, and the result is [] and 0.
 
         Returns:
             First, for each call in the last minute of a batch that is not open in this run, its

@@ -1,4 +1,4 @@
-"""The calls of a live run: which request comes next, and what follows from its reply or failure.
+"""The calls of a live run: which request comes next, and how its reply or failure is handled.
 
 - A reply is appended to the batch's unsealed result file before its call slot is free, so a killed
   process loses no reply.
@@ -114,7 +114,7 @@ class LiveCalls:
             self._give_up(call, reason, may_be_paid=False)
 
     def pop_ready(self) -> PendingCall | None:
-        """Remove and return the first call that may be made now; None if all have to wait."""
+        """Remove and return the first call that may be made now, or None if all have to wait."""
         now = self._run.workspace.monotonic()
         call = next((call for call in self.queue if call.not_before <= now), None)
         if call is not None:
@@ -134,7 +134,7 @@ class LiveCalls:
         The reply is in the file, but not synced, when this returns. Its cost is added to the
         result. A trial also keeps the reply in the result. After an error of the API the call is
         repeated later, or its row is given up, or the run stops. If the call is cancelled, its row
-        is given up, and the call counts as one that may have been paid for.
+        is given up, and the call may have been paid for.
 
         Args:
             started_call: The entry of the rate limiter for this call.

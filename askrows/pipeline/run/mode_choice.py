@@ -84,8 +84,8 @@ def recommend_mode(
     2. If any other mode has a `refusal_reason`, no mode is returned, even if another mode is
        better, because a person must decide first.
     3. Modes that no budget has room for are left out, unless that leaves none.
-    4. Of the rest it is the cheapest mode that ends before the deadline. If costs are equal, it is
-       the faster mode.
+    4. It is the cheapest of the other modes that ends before the deadline. If costs are equal, it
+       is the faster mode.
     5. If no mode ends in time, it is the fastest mode. An unknown duration counts as endless.
 
     Args:

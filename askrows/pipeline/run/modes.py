@@ -2,7 +2,7 @@
 
 - A decision model answers a question with a fixed choice, such as yes or no, by probabilities. Such
   an answer is a decision.
-- A closed field of an answer is one that a decision can answer. The other fields are open. All
+- A decision can answer a closed field of an answer. The other fields are open. All
   fields of a task that is decided are closed.
 """
 
@@ -29,8 +29,11 @@ def choose_mode(run: Run, mode: Mode) -> Run:
     Raises:
         InputError: The mode is decide, and the task has open fields; nothing was asked.
     """
-    if mode is Mode.DECIDE:
-        _check_all_fields_closed(run.task)
+    open_fields = request_builder.list_open_fields(run.task) if mode is Mode.DECIDE else ()
+    if open_fields:
+        reason = request_builder.describe_open_fields(open_fields)
+        hint = f"ask these fields without {OptionHint(mode='decide')}, in a task of their own"
+        raise InputError(f"{reason}; nothing was asked", hint=hint)
     return replace(run, mode=mode)
 
 
@@ -52,7 +55,7 @@ def choose_single_row_mode(run: Run, mode: str) -> Run:
 def choose_gemini_model(run: Run) -> Run | None:
     """Return a run with Gemini's default model, or None if the run has no local model.
 
-    The run is only for estimates: what the same rows would cost with a key.
+    The run is only for estimates of the cost of the same rows with a key.
     """
     if not run.model.local:
         return None
@@ -78,12 +81,3 @@ def is_decide_run_open(tx: Connection, task: Task) -> bool:
         return False
     unfinished_run = runs.find_unfinished_run(tx, task.name)
     return unfinished_run is not None and unfinished_run.version == task.decision_version
-
-
-def _check_all_fields_closed(task: Task) -> None:
-    """Raise InputError if a decision model cannot answer all fields of a task."""
-    open_fields = request_builder.list_open_fields(task)
-    if open_fields:
-        reason = request_builder.describe_open_fields(open_fields)
-        hint = f"ask these fields without {OptionHint(mode='decide')}, in a task of their own"
-        raise InputError(f"{reason}; nothing was asked", hint=hint)

@@ -1,7 +1,7 @@
 """Ask about a random sample of rows, validate the answers, and record the verdict.
 
 Such a sample is a pilot. Its verdict is "passed" if its quality report meets all gates. A pilot
-that failed or is unfinished blocks all other rows of its version until another one passes, or a
+that failed or is unfinished blocks all other rows of its version until another pilot passes, or a
 person waives it.
 """
 
@@ -37,8 +37,9 @@ def check_or_run_pilot(
     failed. If none has ended, an unfinished pilot blocks it. A missing pilot blocks it, too, if
     there is a `size`, or if `is_required` is set and `skip` is not.
 
-    1. With `skip`, a failed or unfinished pilot is first waived in the database; then it blocks the
-       version no longer. A missing pilot is waived, too, if the task's own gates need one.
+    1. If `skip` is set, a failed or unfinished pilot is first waived in the database. Then it
+       blocks the version no longer. A missing pilot is waived, too, if the task's own gates need a
+       pilot.
     2. If nothing blocks the version then, nothing is run, even with a `size`.
     3. If there is no `size`, a blocked version with open rows raises.
     4. If there is a `size`, a pilot is run, which costs money, or an unfinished pilot is continued.

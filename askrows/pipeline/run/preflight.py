@@ -64,7 +64,7 @@ DAILY_QUOTA_WARNING_SHARE = 0.8
 
 @dataclass(frozen=True, repr=False)
 class Preflight:
-    """Estimates of all modes, with the figures behind them."""
+    """Estimates of all modes, with the figures that they need."""
 
     # Rows, batches and likely tokens of the open rows.
     plan: BatchPlan
@@ -249,8 +249,8 @@ def estimate_rows(
         run: The run.
         limit: Estimate at most this many rows, or None for all.
         row_ids: Estimate these rows, whatever their state, instead of the open rows.
-        table_size: Rows of a table, and requests for them, as equal rows share one. The named rows
-            are its first; the other requests are estimated with the mean tokens of these rows.
+        table_size: Rows of a table, and requests for them, as equal rows share a request. The named
+            rows are its first; the other requests are estimated with the mean tokens of these rows.
         measured_usages: Tokens of replies about the first of the named rows. They correct the
             counted tokens, instead of stored answers.
         deadline_s: Seconds from now, or None for no deadline.

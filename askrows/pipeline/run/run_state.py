@@ -1,4 +1,4 @@
-"""The state of a run while its units are done: what it may still ask, and its result."""
+"""The state of a run while its units are done: the rows that it may still ask, and its result."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from askrows.pipeline.batch.batch_plan import Selection
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
-from askrows.pipeline.core.errors import AccountError, AskrowsError
+from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import BatchState
 from askrows.pipeline.quality import evaluate, pilot
 from askrows.pipeline.store import batches, claims, runs
@@ -22,7 +22,7 @@ WAIVED_PILOT_NOTE = "Asked without a passed pilot, because a person waived it."
 
 
 class RunState:
-    """What changes while a run is driven.
+    """The state that changes while a run is driven.
 
     Its result counts only batches and parked rows that come after the start.
     """
@@ -73,17 +73,6 @@ class RunState:
                     prompt_version=run.task.parked_version,
                 ),
             )
-
-    @property
-    def account_error(self) -> AccountError | None:
-        """Return the error of the account that a unit ended with; None without one."""
-        account_errors = (error for error in self.errors if isinstance(error, AccountError))
-        return next(account_errors, None)
-
-    def use_synced_run(self, run: Run) -> None:
-        """Go on with the run that a sync returned."""
-        self.run = run
-        self.result.version = run.version
 
     def list_batches(self, *states: BatchState) -> list[batches.BatchRow]:
         """Return the batches of the task in these states, oldest first; without states, all."""

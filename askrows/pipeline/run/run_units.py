@@ -94,13 +94,13 @@ def submit_rows(
         is_confirmed: A person confirmed the cost before; otherwise the person is asked.
         should_report_full_api: If the API has no room for another batch, and a batch of this task
             waits at the API already, return with the reason in the result instead of raising.
-        batch_number: Of the prepared batches, send only this one; new batches are sent anyway.
+        batch_number: Send only this prepared batch; new batches are sent anyway.
 
     Returns:
         The outcome of each batch that was sent now, by number.
 
     Raises:
-        RemoteError: The API refused a batch, or it is unclear whether it created one.
+        RemoteError: The API refused a batch, or it is unclear whether it created the batch.
         ConfigurationError: There is no usable key, or the price is unknown and nobody can
             confirm it.
         InputError: The cost was not confirmed.
@@ -157,7 +157,7 @@ def ingest_batches(state: RunState, batch_number: int | None = None) -> None:
 
     Args:
         state: The state of the run.
-        batch_number: Ingest only this batch; None ingests all.
+        batch_number: Ingest only this batch, or all if None.
 
     Raises:
         InconsistentError, ConfigurationError, RemoteError: A batch could not be ingested; the
@@ -286,7 +286,7 @@ def ask_single_rows(
     Args:
         run: The run.
         result: Gets the figures; none if no row is due.
-        row_ids: The open rows among these are asked; None asks all due rows.
+        row_ids: The open rows among these are asked, or all due rows if None.
         patience_s: Stop if a rate limit makes a call wait longer than this.
         deadline_s: Stop this many seconds after the start, without waiting for running calls.
 

@@ -89,7 +89,7 @@ class RunProgress:
 
     @property
     def eta_s(self) -> float | None:
-        """Return the estimated seconds to the end of a live run; None if that is not known.
+        """Return the estimated seconds to the end of a live run, or None if that is not known.
 
         It is not known before the first reply, and if the run is killed.
         """
@@ -99,7 +99,7 @@ class RunProgress:
 
     @property
     def wait(self) -> dict[str, Any] | None:
-        """Return how long the batch has waited at the API, for JSON; None if it does not wait.
+        """Return how long the batch has waited at the API, for JSON, or None if it does not wait.
 
         A batch is slow if it waits longer than Google's target. The API ends it at `expires_at`.
         """
@@ -237,7 +237,7 @@ class Snapshot:
 
     @cached_property
     def doubtful_document(self) -> dict[str, Any] | None:
-        """Return {count, answered, below, hint} of doubtful rows; None without any confidence.
+        """Return {count, answered, below, hint} of doubtful rows, or None without any confidence.
 
         - `count`: rows whose preferred answer has a confidence below the setting DOUBTFUL, and was
           not reviewed
@@ -396,7 +396,7 @@ class Snapshot:
 
     @cached_property
     def is_decided(self) -> bool:
-        """Return whether the open rows are asked in the mode decide, as earlier ones were.
+        """Return whether the open rows are asked in the mode decide, as earlier rows were.
 
         Rows of this version, or all rows of earlier versions, were asked in the mode.
         """
@@ -422,7 +422,7 @@ class Snapshot:
 
         - `actual`: cost of the batches
         - `lost`: estimated cost of requests that may have been paid for and got no reply
-        - `estimated`: `lost` and the estimated cost of running batches, without unsent ones
+        - `estimated`: `lost` and the estimated cost of running batches, without unsent batches
         """
         actual_cost = sum((batch.cost or 0.0 for batch in self.batches), 0.0)
         unsent_cost = sum(
@@ -440,7 +440,7 @@ class Snapshot:
 
     @cached_property
     def index_document(self) -> dict[str, Any] | None:
-        """Return the build in service of the task's index, for JSON; None if it has no index."""
+        """Return the build in service of the task's index, for JSON, or None if it has no index."""
         if self.task.index is None or not is_task_indexed(self.ws, self.task):
             return None
         return self._describe_index(self.task.index)
@@ -514,7 +514,7 @@ def read_snapshot(
 
 
 def _find_wait_start(batch: BatchRow, *, now: datetime) -> datetime | None:
-    """Return when a batch that waits at the API was sent; None for any other batch.
+    """Return when a batch that waits at the API was sent, or None for any other batch.
 
     A time in the future was recorded by a wrong clock, and counts as now. A batch that the API
     reported as over does not wait.

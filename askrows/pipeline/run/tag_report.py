@@ -1,4 +1,4 @@
-"""Tell a person and a program what `tag` or a pilot did: counts, cost, quality, open rows."""
+"""Report to people and programs the work of `tag` or a pilot: counts, cost, quality, open rows."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ REASON_COLUMNS = "batch outcome count reason examples"
 
 @dataclass(repr=False)
 class TagReport:
-    """What `tag` or a pilot tells of its result."""
+    """The result of `tag` or a pilot, as it is reported."""
 
     result: RunResult
     # Batch, flex, live or decide; empty if no row was open.
@@ -73,7 +73,7 @@ class TagReport:
 
     @property
     def reported_cost(self) -> float | None:
-        """Return the cost of the batches and the calls; None if the result has neither."""
+        """Return the cost of the batches and the calls, or None if the result has neither."""
         result = self.result
         if not result.ingested and not result.has_calls:
             return None

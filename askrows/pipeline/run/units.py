@@ -1,6 +1,6 @@
-"""What is next: for a run that waits for its batches, and for the tasks that `work` serves.
+"""Find the next unit of a run that waits for its batches, and the units of tasks, now or later.
 
-A unit is one step that a worker can take: the next step of a batch ("submit", "poll", "ingest"), or
+A unit is a step that a worker can take: the next step of a batch ("submit", "poll", "ingest"), or
 "ask", "submit", "fill" or "index" for the task.
 """
 
@@ -121,7 +121,7 @@ def list_due_units(run: Run, *, should_index: bool = True) -> Iterator[Unit]:
     - "fill" (sync the rows of a user task), always due after `poll_most`
     - "index" (embed new texts and build), unless a batch is downloaded and not ingested
 
-    Each unit has the seconds until it is due. Without room in the quota or a budget, or in the
+    Each unit has the seconds until it is due. If the quota or a budget has no room, or in the
     pause of an outage, "submit" is due only after `poll_most`, and so is the "ask" of a decision
     model without room in a budget.
 
@@ -201,7 +201,7 @@ def _choose_batch_unit(tx: Connection, run: Run, batch: batches.BatchRow) -> Uni
 
 
 def find_outage_reason(tx: Connection, run: Run) -> str:
-    """Return why no batch of the task is sent now because of an outage; "" if one may be sent.
+    """Return why no batch of the task is sent now because of an outage; "" if it may be sent.
 
     After the last batch of an outage there is a pause. No batch is sent either while another batch
     of the task is at the API, because that batch shows whether the outage has ended.

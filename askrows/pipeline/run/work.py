@@ -86,7 +86,7 @@ def do_due_units(
     Args:
         run: The run.
         units: Do only these units.
-        number: Do only units of this batch, or all if None. With a number, the result is completed
+        number: Do only units of this batch, or all if None. If it is set, the result is completed
             only for "ingest", and quality reports are written only with the last open batch.
     """
     budget.correct_tag_start(run.workspace.store, run.task, now=run.workspace.now)
@@ -143,14 +143,15 @@ def _sync_rows(state: RunState, *, should_sync: bool) -> bool:
     """Sync the rows and clear up after dead processes; return whether rows may be asked then."""
     with _keep_error(state):
         if should_sync:
-            state.use_synced_run(state.run.sync_task())
+            state.run = state.run.sync_task()
+            state.result.version = state.run.version
         run_units.sync_and_recover_task(state.run, may_be_empty=True, should_sync=False)
-        return state.account_error is None
+        return not any(isinstance(error, AccountError) for error in state.errors)
     return False
 
 
 def _ask_due_rows(state: RunState) -> None:
-    """Ask due rows by live calls; without one, continue an unfinished `tag` of decisions.
+    """Ask due rows by live calls; if no row is due, continue an unfinished `tag` of decisions.
 
     A row is due if its last live call failed or was postponed, so that it must be asked again.
     Does nothing if there is neither. An error that stops the calls is added to the errors. A
@@ -281,7 +282,7 @@ def make_report(state: RunState) -> Report:
 
 
 def _describe_units(state: RunState) -> list[str]:
-    """Return the phrases about what the units of a pass did."""
+    """Return the phrases about the effects of the units of a pass."""
     nouns = state.run.task.nouns
     result = state.result
     phrases = list[str]()
@@ -316,8 +317,11 @@ def _list_slow_batches(state: RunState) -> list[str]:
     """Return a line about each batch that waits unusually long at the API; none of the engine."""
     run = state.run
     with read_snapshot(run.workspace, run.task, run.tasks) as snapshot:
-        slow_notes = {part.number: part.describe_slow_wait() for part in snapshot.task_runs}
-    return [f"batch {number} waits: {note}" for number, note in slow_notes.items() if note]
+        return [
+            f"batch {progress.number} waits: {note}"
+            for progress in snapshot.task_runs
+            if (note := progress.describe_slow_wait())
+        ]
 
 
 def do_pass(
@@ -337,7 +341,7 @@ def do_pass(
         units: Do only these units.
 
     Returns:
-        The report, with what was done and all errors, and the seconds until the next of these units
+        The report, with all effects and errors, and the seconds until the next of these units
         is due, at most MAX_PASS_PAUSE_S. A task of which a unit failed is left out of these
         seconds, so that the failed unit is not repeated at once.
     """

@@ -291,13 +291,6 @@ class Worker:
                 self._display.warn(_explain_error(error))
             await asyncio.sleep(ONCE_SURVEY_PAUSE_S if runs_once else SURVEY_PAUSE_S)
 
-    async def _count_open_jobs(self) -> int:
-        """Return the number of jobs that run or could run now, also of other processes."""
-        row = await self._app.connector.execute_query_one_async(
-            _COUNT_OPEN_JOBS, queues=self._queues
-        )
-        return int(row["open_jobs"])
-
     async def _defer_due_units(self, *, is_first: bool) -> int:
         """Create a job for each due unit of all tasks that has none yet.
 
@@ -317,7 +310,9 @@ class Worker:
         existing_locks = {job.lock for job in jobs}
         tasks_being_indexed = {job.task_kwargs["task"] for job in jobs if job.queue == INDEX_UNIT}
 
-        open_job_count = await self._count_open_jobs()
+        connector = self._app.connector
+        count_row = await connector.execute_query_one_async(_COUNT_OPEN_JOBS, queues=self._queues)
+        open_job_count = int(count_row["open_jobs"])
         self._result.figures["next"] = []
         for task_name in await loop.run_in_executor(self._pool, self._task_names):
             if task_name in self._ended_names:
