@@ -1,6 +1,6 @@
 """The steps of a batch, one module for each step.
 
-- `run` has the frozen `Run`: what is asked now, of which workspace, and within which limits.
+- `run` has the frozen `Run`: the work of a command, its workspace, and its limits.
   `run_result` has its `RunResult`, which the units fill, and all reasons to stop.
 - `budget` is the only module that knows what budgets, and the quota of queued tokens, have left.
 - `batch_plan` selects requests within the budget, and estimates batches before they are written.

@@ -80,7 +80,12 @@ def sealed_result(data: Path, batch: BatchRow) -> Path:
     return _checked_path(data, batch, batch.result_file, path)
 
 
-def _checked_path(data: Path, batch: BatchRow, name: str, expected: Path) -> Path:
+def _checked_path(
+    data: Path,
+    batch: BatchRow,
+    name: str,
+    expected: Path,
+) -> Path:
     """Return the expected path if the stored name is the same and no link leads elsewhere.
 
     Raises:
@@ -228,10 +233,10 @@ def store_calls_of_dead_process(run: Run, batch: BatchRow) -> None:
     """Store the total number of calls that a dead process made for a batch; delete its calls file.
 
     The size of the calls file is the number of calls that may have been paid for. It replaces the
-    number in the database, because a living process stores its number only once a second. Without a
-    calls file, nothing is stored. The total counts for the quota of the
-    day that is stored with the batch, or else of the day on which the batch began. The caller has
-    the lock of the batch.
+    number in the database, because a living process stores its number only once a second. If there
+    is no calls file, nothing is stored. The total counts for the quota of the day that is stored
+    with the batch, or else of the day on which the batch began. The caller has the lock of the
+    batch.
     """
     path = part_path(run.workspace.data, batch.number).with_suffix(CALLS_SUFFIX)
     calls = path.stat().st_size if path.exists() else batch.calls
@@ -306,7 +311,7 @@ def store_trial_outcomes(run: Run, number: int, *, patience_s: float | None = No
     replies_path = part_path(run.workspace.data, number)
     trial = run.workspace.store.query(batches.get_batch, number)
     provenance = make_provenance(trial, settings=run.workspace.settings)
-    # Without the file of its task, the replies to a dead trial count at their estimate.
+    # If the file of its task is missing, the replies to a dead trial count at their estimate.
     parse_response: ResponseParser = responses.parse_response
     with contextlib.suppress(AskrowsError):
         parse_response = choose_response_parser(run.find_task(trial.task), provenance.model)
@@ -328,7 +333,10 @@ def store_trial_outcomes(run: Run, number: int, *, patience_s: float | None = No
 
 
 def _make_account(
-    batch: BatchRow, replies: Sequence[ParsedReply], provenance: Provenance, now: datetime
+    batch: BatchRow,
+    replies: Sequence[ParsedReply],
+    provenance: Provenance,
+    now: datetime,
 ) -> dict[str, Any]:
     """Return the columns to store when a batch ends: outcomes, tokens, calls and cost in USD.
 

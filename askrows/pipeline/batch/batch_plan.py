@@ -39,7 +39,7 @@ from askrows.pipeline.tasks.task_values import RequestOutcome, RowsById, TaskNou
 # Our choice: the share of the API's queued tokens that one batch may have. A batch over the limit
 # would always be refused.
 MAX_QUEUE_SHARE = 0.8
-# Our choice: a batch with so many rows or more has control requests.
+# Our choice: a batch with at least this number of rows has control requests.
 MIN_CONTROLLED_ROWS = 20
 # Our choice, because the API documents no limit of requests: the default of BATCH_ROWS. It includes
 # control requests, unlike BATCH_ROWS.
@@ -184,7 +184,7 @@ class RequestDraft:
         return self._controls_for(self.file_rows)
 
     def _controls_for(self, row_count: int) -> tuple[ControlRequest, ...]:
-        """Return the control requests of a file with so many rows; live batches have none."""
+        """Return the control requests for this number of rows; live batches have none."""
         return self._possible_controls if row_count >= MIN_CONTROLLED_ROWS else ()
 
     @cached_property

@@ -87,7 +87,7 @@ def cancel_batch(run: Run, *, number: int) -> str:
 
 
 def _try_cancel(run: Run, number: int) -> str:
-    """Do what the state of a batch needs to cancel it; return the result in words.
+    """Cancel a batch as its state requires; return the result in words.
 
     - prepared: give the batch up.
     - submitting: resolve the unclear create first, then continue as prepared or submitted.
@@ -257,7 +257,13 @@ def _has_intact_result(data: Path, batch: BatchRow) -> bool:
 # ---- moves
 
 
-def price_in_other_mode(batch: BatchRow, mode: Mode, *, model: Model, now: datetime) -> float:
+def price_in_other_mode(
+    batch: BatchRow,
+    mode: Mode,
+    *,
+    model: Model,
+    now: datetime,
+) -> float:
     """Return the price of a batch's stored estimate of tokens in another mode, in USD."""
     usage = Usage(batch.estimated_in, batch.estimated_out)
     return calculate_cost(model, usage, mode.tier, day=now.date())
@@ -290,7 +296,7 @@ def find_budget_refusal(run: Run, other_mode_usd: float) -> str:
 def confirm_move(run: Run, batch: BatchRow, mode: Mode) -> None:
     """Print what moving a batch to another mode costs, check budgets, and ask to confirm.
 
-    The costs are what the cancelled batch may still cost, and the price of all its rows in the
+    The costs are the possible cost of the cancelled batch, and the price of all its rows in the
     other mode. Returns if the move may begin. Nothing is changed in the database or at the API.
 
     Args:

@@ -213,8 +213,8 @@ def ingest_live_batch(
 def recover_dead_runs(run: Run) -> None:
     """End the live runs whose process is dead: ingest replies, and release rows without a reply.
 
-    Only the replies of this task are ingested. Those of other tasks are sealed as result files.
-    Says how many answers it stored. Writes nothing if there is nothing to recover.
+    Only the replies of this task are ingested. The replies of other tasks are sealed as result
+    files. Says how many answers it stored. Writes nothing if there is nothing to recover.
 
     Raises:
         AskrowsError: A batch could not be ingested; the others were.
@@ -440,7 +440,7 @@ class _BatchIngest:
     ) -> None:
         """Store the outcomes of a page in one transaction, and answer equal rows.
 
-        Other open rows with the same input as an answered row get the answer of an equal row. Those
+        Other open rows with the same input as an answered row get the answer of an equal row. Rows
         with the input of a row that is parked now are parked, too. Values that are beyond the
         number that an answer may have are counted in `left_out_values`.
 

@@ -81,7 +81,7 @@ class IngestSummary:
     anomalies: list[Anomaly] = field(default_factory=list)
     # Names of rows whose answer was not applied.
     unapplied: list[str] = field(default_factory=list)
-    # Those of them whose input did not change: the row was removed, answered meanwhile or parked.
+    # Unapplied rows with an unchanged input: the row was removed, answered meanwhile or parked.
     rejected: list[str] = field(default_factory=list)
     # Names of rows whose input changed after the request was written.
     outdated: list[str] = field(default_factory=list)
@@ -213,7 +213,7 @@ def summarize_batches(
         model=batch.model,
     )
     names = task.select_task_rows(tx).read_names(tx, [*unapplied_ids, *outdated_ids])
-    # Several rows can have the same name, so the rows are told apart by their ids.
+    # Several rows can have the same name, so ids distinguish the rows.
     outdated_id_set = set(outdated_ids)
 
     anomalies = []
@@ -243,7 +243,10 @@ def summarize_batches(
 
 
 def _add_failures(
-    tx: Connection, task: Task, summary: IngestSummary, numbers: Sequence[int]
+    tx: Connection,
+    task: Task,
+    summary: IngestSummary,
+    numbers: Sequence[int],
 ) -> None:
     """Add the failed attempts of batches to their summary, one anomaly per group, largest first.
 

@@ -4,7 +4,7 @@
 - A look at a batch is one `get` call about it. A batch is over if the API will not change it any
   more.
 - Only `get` decides whether a batch still exists, never its absence from a list.
-- No lock is held while a poll waits, so a poll of a whole day blocks no other process.
+- No lock is taken while a poll waits, so a poll of a whole day blocks no other process.
 - An error of one batch does not stop the others. Unclear creates are left to `batch-submit`.
 - A batch that expired, failed or was cancelled is downloaded if it has a result. Otherwise its rows
   are released and not charged; rows that failed in this way too often in a row are parked.
@@ -305,7 +305,7 @@ class _Poll:
         run = self.run
         number = batch.number
         remote = run.client.get_batch(batch.remote_name or "")
-        # The API counts control requests, too. Without statistics, the earlier counts stay.
+        # The API counts control requests, too. If it sends no statistics, the earlier counts stay.
         ended_count = max(batch.remote_done or 0, min(remote.ended_request_count, batch.requests))
         failed_count = max(batch.remote_failed or 0, remote.failed_request_count)
         columns: dict[str, object] = {

@@ -75,7 +75,7 @@ def prepare_batches(
         run: The run.
         selection: The rows.
         bar: Shows the progress.
-        max_batches: Prepare at most so many batches; None means no limit.
+        max_batches: The most batches to prepare; None means no limit.
 
     Returns:
         The numbers of the batches, why no further batch was prepared, and how many rows got the
@@ -334,7 +334,10 @@ class Preparation:
         draft.equal_answers.clear()
 
     def _claim_batch(
-        self, tx: Connection, draft: RequestDraft, on_error: contextlib.ExitStack
+        self,
+        tx: Connection,
+        draft: RequestDraft,
+        on_error: contextlib.ExitStack,
     ) -> Prepared:
         """Insert the batch, claim all its rows and rename its file, in the caller's transaction.
 

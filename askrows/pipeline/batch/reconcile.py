@@ -1,7 +1,7 @@
 """Resolve an unclear create by the remote list, and cancel duplicate remote batches.
 
 - A remote batch belongs to a batch if it has the name of any of its tries.
-- The oldest remote batch that may give answers is adopted. Without such a batch, the oldest is.
+- The oldest remote batch that may give answers is adopted. If none may, the oldest is adopted.
 - All other remote batches with such a name are recorded as duplicates with their cost, and
   cancelled. So is the remote batch of a batch that was given up because the API did not show it.
 - The remote batch of a cancelled or given-up batch may succeed later. It is recorded as a
@@ -131,7 +131,10 @@ def reconcile_create(
 
 
 def wait_for_next_list(
-    display: Progress, sleep: Callable[[float], None], number: int, reconciled: ReconcileResult
+    display: Progress,
+    sleep: Callable[[float], None],
+    number: int,
+    reconciled: ReconcileResult,
 ) -> None:
     """Print that a create stays unclear, and sleep until the next look; the caller has no lock."""
     wait_s = reconciled.wait_s
@@ -164,7 +167,7 @@ def cancel_duplicates(
     Its own is cancelled, too, if the batch was given up while the API did not show it. Each try to
     create the batch has a name, and a remote batch has the name of its try. Does nothing while the
     create of the batch is unclear, because reconciliation may adopt such a batch. Prints a warning
-    for each duplicate that was cancelled or could not be cancelled, and tells the cost if its own
+    for each duplicate that was cancelled or could not be cancelled, and prints the cost if its own
     remote batch succeeded although the batch was cancelled or given up. No error is raised if a
     cancel fails; the next call tries it again.
 
@@ -214,7 +217,7 @@ def _record_duplicates(
     """Record remote batches with a name of this batch as duplicates, except the adopted batch.
 
     The adopted batch is recorded, too, if it runs although its batch was given up, or succeeded
-    although its batch was cancelled or given up. Its cost is what the spending of the batch lacks.
+    although its batch was cancelled or given up. Its cost is missing in the spending of the batch.
     Duplicates that are over are recorded as cancelled. Runs in the caller's transaction; the API is
     not called.
 

@@ -339,7 +339,12 @@ def _download_best(
 
 
 def _download_once(
-    client: Client, store: Store, *, batch: BatchRow, remote: RemoteBatch, path: Path
+    client: Client,
+    store: Store,
+    *,
+    batch: BatchRow,
+    remote: RemoteBatch,
+    path: Path,
 ) -> Download:
     """Download the result to a path and count the batch's requests in it.
 
@@ -367,13 +372,19 @@ def _download_once(
         return Download(not results.is_truncated, key_count, arrival_text)
 
 
-def _write_result(client: Client, batch: BatchRow, *, remote: RemoteBatch, path: Path) -> str:
+def _write_result(
+    client: Client,
+    batch: BatchRow,
+    *,
+    remote: RemoteBatch,
+    path: Path,
+) -> str:
     """Write the result of a batch to a path, one line per request with its key.
 
     Takes inline results from `remote`, or else downloads the result file.
 
     Returns:
-        What kind of file was received, in words, for messages.
+        The kind of the received file in words, for messages.
 
     Raises:
         IncompleteError: Only a part was received.
@@ -401,7 +412,12 @@ def _request_keys(store: Store, batch: BatchRow) -> Iterator[str]:
 
 
 def restore_result(
-    client: Client, locks: Locks, batch: BatchRow, path: Path, *, display: Progress
+    client: Client,
+    locks: Locks,
+    batch: BatchRow,
+    path: Path,
+    *,
+    display: Progress,
 ) -> None:
     """Download a lost result again; do nothing if another process has the batch's lock.
 

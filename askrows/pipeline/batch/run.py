@@ -1,4 +1,4 @@
-"""A run: what is asked now, of which workspace, by which mode, and within which limits."""
+"""A run: the work of a command, with its workspace, its mode and its limits."""
 
 import math
 import threading
@@ -37,7 +37,7 @@ class SyncOptions:
 
 @dataclass(frozen=True)
 class Run:
-    """What is asked now: an open workspace, its service, the task in use, the mode and the limits.
+    """The work of a command: an open workspace, its service, the task, the mode and the limits.
 
     A command that asks nothing has one, too, for its task. No member is set again: what changes the
     task or the limits returns another run of the same workspace, and the caller goes on with that

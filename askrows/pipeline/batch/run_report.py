@@ -140,7 +140,7 @@ def make_run(tx: Connection, parts: Sequence[BatchRow]) -> RunReport:
 
 
 def read_run(tx: Connection, number: int) -> RunReport:
-    """Return the run of a batch: all batches of its live run, or only this batch without one.
+    """Return the run of a batch: all batches of its live run, or the batch alone.
 
     Raises:
         InputError: There is no batch of this number.

@@ -95,7 +95,7 @@ class RunResult:
     # Why rows are still open.
     stop: RunStop = RunStop()
 
-    # Batches. The plan has the new rows of the newest submission, and the batches of earlier ones.
+    # Batches. The plan has the new rows of the newest submission, and earlier batches.
     plan: BatchPlan = field(default_factory=BatchPlan)
     # The outcome of each batch that was sent, by number, and the requests that reached the API.
     sent: dict[int, SendOutcome] = field(default_factory=dict)
@@ -121,7 +121,7 @@ class RunResult:
     has_calls: bool = False
     idle_reason: str = ""
     # Their number is that of ended batches that were or may have been paid for, as `costs`
-    # counts them: without refused, unsent and overloaded (503) ones.
+    # counts them: without refused, unsent and overloaded (503) calls.
     calls: int = 0
     calls_cost: float = 0.0
     # Rows that calls answered.
@@ -284,7 +284,7 @@ class RunResult:
 
         The order is: the interrupt or error of the calls, the errors of the newest poll, all failed
         batches if no batch succeeded, and held batches, whose replies seem to belong to other rows.
-        If there is none of these, the errors are those of gates that count.
+        Without any of these, the errors are those of gates that count.
 
         Args:
             nouns: Nouns of the task, for messages.

@@ -4,7 +4,7 @@
 - A clear refusal moves the batch back to prepared. A refused line charges its row, so the failure
   counts against it; the second refusal of a whole file gives up the batch.
 - After an unclear create the batch stays submitting until `batch/reconcile.py` finds its remote
-  batch or proves that there is none. Only then is create called again.
+  batch or proves that it does not exist. Only then is create called again.
 """
 
 import re
@@ -486,7 +486,13 @@ class _Send(NamedTuple):
         if cancelled_text:
             self.run.workspace.display.warn(f"batch {self.batch.number} waits: {cancelled_text}")
 
-    def _charge_line(self, tx: Connection, batch: BatchRow, claim: RowClaim, reason: str) -> str:
+    def _charge_line(
+        self,
+        tx: Connection,
+        batch: BatchRow,
+        claim: RowClaim,
+        reason: str,
+    ) -> str:
         """Charge the row of a refused line; return one text with its name and its next step.
 
         To charge the row is to count the failure against it, by the outcome REFUSED. The row may be
@@ -506,7 +512,7 @@ class _Send(NamedTuple):
         return f"its row, {row_name}, {next_step}"
 
     def _file_refusal(self, batch: BatchRow, error: errors.RefusedError) -> errors.RefusedError:
-        """Return the error that a whole file was refused; its hint says what the next submit does.
+        """Return the error that a whole file was refused; its hint names the next step of submit.
 
         Args:
             batch: The stored batch after the refusal. If it has MAX_REFUSALS refusals, the message
@@ -547,7 +553,13 @@ def write_failures(
     return write_result
 
 
-def abandon_batch(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> int:
+def abandon_batch(
+    tx: Connection,
+    batch: BatchRow,
+    *,
+    reason: str,
+    now: datetime,
+) -> int:
     """Move a batch to failed and release its claims, without charging a row.
 
     Runs in the caller's transaction.

@@ -95,7 +95,7 @@ def submit_batches(
     if not is_confirmed:
         _confirm_plan(run, plan)
 
-    # Without a token count it is unknown which rows share a request.
+    # Only a token count shows which rows share a request.
     new_requests = new_plan.rows if is_confirmed else new_plan.requests
     # Batches with an unclear create go first.
     earlier_batches.sort(key=lambda batch: batch.state is BatchState.PREPARED)
@@ -138,7 +138,7 @@ def _confirm_plan(run: Run, plan: BatchPlan) -> None:
 def _select_batches_in_outage(
     earlier_batches: list[BatchRow], *, is_running: bool
 ) -> list[BatchRow]:
-    """Return the batches of an earlier run that are sent in an outage: unclear ones, else one."""
+    """Return the earlier batches that are sent in an outage: unclear batches, else the first."""
     unclear = [batch for batch in earlier_batches if batch.state is BatchState.SUBMITTING]
     if unclear or is_running:
         return unclear
@@ -262,7 +262,7 @@ class _Submission:
     """The batches that a submit sends."""
 
     run: Run
-    # Prepare at most so many batches in each round, or None for all.
+    # The most batches to prepare in each round, or None for all.
     max_new_batches: int | None
     # The outcome of each batch, by number.
     sent: dict[int, SendOutcome] = field(default_factory=dict)
