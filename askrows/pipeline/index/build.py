@@ -84,7 +84,10 @@ class IndexReport:
     __repr__ = format_object
 
     def to_report(
-        self, workspace: OpenWorkspace, task: Task, typed_settings: Mapping[str, str]
+        self,
+        workspace: OpenWorkspace,
+        task: Task,
+        typed_settings: Mapping[str, str],
     ) -> Report:
         """Return the report of `index`: the build in service, and its counts.
 
@@ -136,7 +139,11 @@ class IndexReport:
 
 
 def build_index(
-    workspace: OpenWorkspace, service: Service, task: Task, *, worse_ok: bool = False
+    workspace: OpenWorkspace,
+    service: Service,
+    task: Task,
+    *,
+    worse_ok: bool = False,
 ) -> IndexReport:
     """Build an index of all entries of the task in use, and promote it.
 
@@ -192,7 +199,10 @@ def roll_back_index(workspace: OpenWorkspace, task: Task) -> IndexReport:
 
 
 def _record_promotion(
-    workspace: OpenWorkspace, lock: Lock, reason: str, manifest: Manifest
+    workspace: OpenWorkspace,
+    lock: Lock,
+    reason: str,
+    manifest: Manifest,
 ) -> None:
     """Record in the database that a build is in service.
 
@@ -224,7 +234,12 @@ class _IndexBuilder:
     """A run of the command `index`."""
 
     def __init__(
-        self, workspace: OpenWorkspace, service: Service, task: Task, *, worse_ok: bool
+        self,
+        workspace: OpenWorkspace,
+        service: Service,
+        task: Task,
+        *,
+        worse_ok: bool,
     ) -> None:
         self._workspace = workspace
         self._service = service

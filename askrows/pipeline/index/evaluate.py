@@ -187,7 +187,11 @@ def _read_numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def report_search_quality(
-    workspace: OpenWorkspace, service: Service, task: Task, queries: Path, qrels: Path
+    workspace: OpenWorkspace,
+    service: Service,
+    task: Task,
+    queries: Path,
+    qrels: Path,
 ) -> Report:
     """Report the quality of the search by each rank: means with 95 % intervals.
 
