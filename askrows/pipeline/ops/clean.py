@@ -97,6 +97,7 @@ def clean_workspace(ws: OpenWorkspace, tasks: Sequence[Task], *, dry: bool) -> R
 
     with contextlib.ExitStack() as locks:
         if not dry:
+            # Files of a batch or a build that is being written are not in the database yet.
             locks.enter_context(ws.lock(prepare.PREPARE_LOCK))
             locks.enter_context(ws.lock(INDEX_LOCK))
         _clean_batches(ws, cutoff, report)

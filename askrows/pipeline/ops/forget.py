@@ -305,6 +305,7 @@ def _delete_index_leftovers_and_compact(ws: OpenWorkspace, tasks: Sequence[Task]
         The number of deleted vectors.
     """
     with ws.lock(INDEX_LOCK):
+        # A build that was never completed may have entries of the forgotten rows.
         for path in clean.find_index_leftovers(ws, tasks):
             files.remove_path(path)
     vector_count = clean.delete_unneeded_vectors(ws, tasks, before=None, dry=False)

@@ -247,7 +247,13 @@ def _parse_answer(
     }
 
 
-def report_row(ws: OpenWorkspace, task: Task, name: str, *, raw: bool) -> Report:
+def report_row(
+    ws: OpenWorkspace,
+    task: Task,
+    name: str,
+    *,
+    raw: bool,
+) -> Report:
     """Report all that the workspace has about a row, with its preferred answer.
 
     Args:
@@ -412,7 +418,13 @@ def report_parked_rows(ws: OpenWorkspace, task: Task) -> Report:
     return Report(figures, parts=[make_table(figures, PARKED_COLUMNS)])
 
 
-def unpark_rows(ws: OpenWorkspace, task: Task, *, name: str | None, all_rows: bool) -> Report:
+def unpark_rows(
+    ws: OpenWorkspace,
+    task: Task,
+    *,
+    name: str | None,
+    all_rows: bool,
+) -> Report:
     """Unpark a row, or all parked rows after the user confirmed it, and report their names.
 
     The names are sorted. Rows that are being forgotten stay parked.

@@ -218,7 +218,11 @@ def _make_run(
 
 
 def _prepare_tables(
-    settings: Settings, store: Store, display: Progress, *, task_name: str | None
+    settings: Settings,
+    store: Store,
+    display: Progress,
+    *,
+    task_name: str | None,
 ) -> str:
     """Create the engine's tables, and create or complete those of a shipped task.
 
@@ -250,7 +254,10 @@ def _prepare_tables(
 
 
 def _check_no_table_is_missing(
-    tx: Connection, settings: Settings, store: Store, used_tasks: Sequence[ShippedTask]
+    tx: Connection,
+    settings: Settings,
+    store: Store,
+    used_tasks: Sequence[ShippedTask],
 ) -> None:
     """Raise InconsistentError if tables or columns of the used shipped tasks are missing."""
     missing_parts = list[str]()

@@ -340,6 +340,7 @@ def _copy_tables(
     for table in tables:
         row_counts[table.name] = _copy_rows(tx, target, table)
         _continue_numbers(tx, target, table, min_number)
+        # PostgreSQL plans queries as for an empty table until it has statistics.
         target.exec_driver_sql(f'ANALYZE "{table.name}"')
     return row_counts
 

@@ -106,6 +106,7 @@ def delete_version_answers(run: Run, name: str) -> Report:
     task = summaries[0].task if summaries else run.task
     # Batches of killed commands must not count as running, and their replies are deleted, too.
     ingest.recover_dead_runs(replace(run, task=task))
+    # A person confirms counts that include the replies just ingested.
     summaries = _find_versions(run.workspace, run.task, run.tasks, name)
     run.workspace.store.query(_check_can_roll_back, task, summaries)
 
@@ -124,6 +125,7 @@ def delete_version_answers(run: Run, name: str) -> Report:
     row_ids = set[str]()
     with run.workspace.lock(ROLLBACK_LOCK):
         with run.workspace.store.write() as tx:
+            # Another process may have sent a batch of the version while the person was asked.
             _check_can_roll_back(tx, task, summaries)
             for summary in summaries:
                 version = summary.counts.version
