@@ -25,12 +25,12 @@ _WRITTEN_NAMES = re.compile(
 _PAGE_FOLDERS = ("dropped", "tasks")
 # The folder of DATA with files that no command reads again.
 _REPORTS_FOLDER = "reports"
-# The ends of the names of the files beside an SQLite database.
+# The ends of the names of the files that SQLite puts next to a database.
 _SQLITE_SUFFIX = re.compile("-(wal|shm|journal)$")
 
 
 def make_data_folder(data: Path) -> None:
-    """Create the workspace's directory if it is missing; only its owner can read a new one.
+    """Create the workspace's directory if it is missing, readable only by its owner.
 
     Raises:
         ConfigurationError: It cannot be created.
@@ -81,7 +81,7 @@ def check_no_link_leads_out(data: Path) -> None:
     checked.
 
     Raises:
-        ConfigurationError: There is a file in the place of the directory or of one above it, a link
+        ConfigurationError: There is a file in the place of the directory or of a parent, a link
             leads out, or the path of the directory is not valid UTF-8 or cannot be read.
     """
     with _translate_os_errors(data):
@@ -105,7 +105,7 @@ def check_no_link_leads_out(data: Path) -> None:
 
 
 def _find_outside_link(root: Path) -> Path | None:
-    """Return the first link that leads out of a directory; None if there is none.
+    """Return the first link that leads out of a directory; None without such a link.
 
     Only names that commands write, and everything below them, are searched. Below the folders of
     uploads and of task files, nothing is searched.
@@ -122,7 +122,11 @@ def _find_outside_link(root: Path) -> Path | None:
     return None
 
 
-def check_target(path: Path, store: Store, data: Path) -> Path:
+def check_target(
+    path: Path,
+    store: Store,
+    data: Path,
+) -> Path:
     """Return the real path of a file or folder to write, if the workspace does not depend on it.
 
     Links are followed, also hard links. Nothing is written.
@@ -150,7 +154,7 @@ def check_target(path: Path, store: Store, data: Path) -> Path:
 
 
 def check_is_not_needed(path: Path, store: Store) -> None:
-    """Check that a path is not `.env`, a task's file, the database or a file beside the database.
+    """Check that a path is not `.env`, a task's file, the database or a file of SQLite next to it.
 
     A path in a needed folder, such as that of a task's rows, is refused, too. Links are followed,
     also hard links.

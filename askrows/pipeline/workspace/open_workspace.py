@@ -33,7 +33,7 @@ def _read_utc_clock() -> datetime:
 
 @dataclass(frozen=True)
 class OpenWorkspace:
-    """An open workspace: a user's folder and database, and what a command needs to work in them."""
+    """An open workspace: a user's folder and database, and the tools of a command for them."""
 
     settings: Settings
     store: Store
@@ -75,7 +75,7 @@ class OpenWorkspace:
         """Ask a person for confirmation.
 
         Args:
-            unchanged_text: Text of the error about what is unchanged.
+            unchanged_text: Text of the error that nothing was changed.
             hint_suffix: Text after the hint of the error.
 
         Raises:
@@ -123,7 +123,7 @@ def make_open_workspace(
 
 
 def _check_bound_backend(settings: Settings, bound_backend: str | None) -> None:
-    """Check that the settings do not name another backend than the one a workspace is bound to.
+    """Check that the settings name the backend that a workspace is bound to, or none.
 
     Args:
         bound_backend: The backend whose answers the workspace stores; None before the first upload.

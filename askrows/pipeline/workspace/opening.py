@@ -1,6 +1,6 @@
-"""What a command may do with a workspace, and consent to add to another program's database.
+"""Access of a command to a workspace, and consent to add to another program's database.
 
-What a task needs is no part of it: `ops.open_task` opens a workspace together with a task.
+The needs of a task are no part of it: `ops.open_task` opens a workspace together with a task.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ MAX_LISTED_TABLES = 5
 
 
 class Access(Enum):
-    """What a command does: read a workspace, write to an existing one, or create one if missing."""
+    """Access of a command: it reads a workspace, writes to it, or creates it if it is missing."""
 
     READ = "read"
     WRITE = "write"
