@@ -428,18 +428,6 @@ RARE_KINDS: Mapping[Kind, int] = {
 }
 
 
-def draw_sample(sweep: Sweep, dice: random.Random, count: int) -> list[Misfortune]:
-    """Draw misfortunes of a day: some of each rare kind, and then deaths."""
-    sample: list[Misfortune] = []
-    for kind, share in RARE_KINDS.items():
-        candidates = list(kind(sweep))
-        sample += dice.sample(candidates, min(len(candidates), max(1, share * count // 20)))
-
-    candidates = list(deaths(sweep))
-    death_count = min(len(candidates), max(0, count - len(sample)))
-    return sample[:count] + dice.sample(candidates, death_count)
-
-
 def list_misfortunes(
     sweep: Sweep, dice: random.Random, max_rare_count: int = 24
 ) -> list[Misfortune]:
@@ -497,8 +485,3 @@ SEED = _read_seed()
 def make_dice(name: str) -> random.Random:
     """Return a random generator with the same numbers each time, for a seed and a name."""
     return random.Random(f"{SEED} {DATABASE} {name}")  # noqa: S311 - a sample, no secret
-
-
-def draw_days(count: int) -> list[str]:
-    """Return the names of the days that this test run repeats."""
-    return make_dice("days").sample(DAY_NAMES, count)

@@ -4,6 +4,7 @@ The tests draw two days (on PostgreSQL a single day) and a sample of faults. Eac
 draws others. `make crash-sweep` runs all days and every step, see `test_whole_sweep`.
 """
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from tests.acceptance.process import NO_FATE, EndedCommand
 from tests.acceptance.product import ON_POSTGRESQL, PEOPLE, Workspace
 from tests.acceptance.steps import Fate
 from tests.acceptance.sweep import (
+    DAY_NAMES,
+    RARE_KINDS,
     Misfortune,
     Sweep,
-    draw_days,
-    draw_sample,
+    deaths,
     make_dice,
     repeat_with,
 )
@@ -33,6 +35,23 @@ READ_ONLY_COMMANDS = 2
 # A command without disk space succeeds, reports it, or refuses the name of a file.
 NO_ROOM_CODES = (0, 2, 3)
 DAY_COUNT = 1 if ON_POSTGRESQL else 2
+
+
+def draw_days(count: int) -> list[str]:
+    """Return the names of the days that this test run repeats."""
+    return make_dice("days").sample(DAY_NAMES, count)
+
+
+def draw_sample(sweep: Sweep, dice: random.Random, count: int) -> list[Misfortune]:
+    """Draw misfortunes of a day: some of each rare kind, and then deaths."""
+    sample: list[Misfortune] = []
+    for kind, share in RARE_KINDS.items():
+        candidates = list(kind(sweep))
+        sample += dice.sample(candidates, min(len(candidates), max(1, share * count // 20)))
+
+    candidates = list(deaths(sweep))
+    death_count = min(len(candidates), max(0, count - len(sample)))
+    return sample[:count] + dice.sample(candidates, death_count)
 
 
 @pytest.mark.parametrize(
