@@ -71,11 +71,12 @@ def complete_result(state: RunState) -> RunResult:
     """
     run = state.run
     result = state.result
+    store = run.workspace.store
     task = run.task
     _count_open_rows(state)
     run_units.note_held_batches(state)
 
-    with run.workspace.store.read() as tx:
+    with store.read() as tx:
         unfinished_run = runs.find_unfinished_run(tx, task.name)
         # Counting reads all rows, so it is left out if no run can end.
         is_run_finished = unfinished_run is not None and not (
@@ -89,7 +90,7 @@ def complete_result(state: RunState) -> RunResult:
     state.write_quality_reports(is_last=True)
     delete_partial_reports(run.workspace.data, task.name)
 
-    with run.workspace.store.read() as tx:
+    with store.read() as tx:
         parked_count = len(
             claims.parked_rows(tx, task.name, prompt_version=task.parked_version),
         )
@@ -100,7 +101,7 @@ def complete_result(state: RunState) -> RunResult:
 
     # The next command gets a new budget.
     if unfinished_run is not None and is_run_finished:
-        with run.workspace.store.write() as tx:
+        with store.write() as tx:
             runs.end_run(
                 tx, unfinished_run.number, reason="nobody is left", now=run.workspace.now()
             )

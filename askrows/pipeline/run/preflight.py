@@ -304,11 +304,11 @@ def add_gemini_estimate(
 
     If the second estimate cannot be made, a warning is printed instead.
     """
-    gemini_ws = modes.choose_gemini_model(run)
-    if gemini_ws is None:
+    gemini_run = modes.choose_gemini_model(run)
+    if gemini_run is None:
         return estimate
     try:
-        return replace(estimate, with_key=estimate_again(gemini_ws))
+        return replace(estimate, with_key=estimate_again(gemini_run))
     except ConfigurationError as error:
         run.workspace.display.warn(f"no estimate for a key: {error.message}")
         return estimate
@@ -409,10 +409,10 @@ def _estimate_decisions(run: Run, plan: BatchPlan) -> ModeEstimate:
     if open_fields:
         return ModeEstimate(absence_reason=request_builder.describe_open_fields(open_fields))
 
-    decide_ws = modes.choose_mode(run, Mode.DECIDE)
-    lines = request_builder.QuestionLines(run.task, decide_ws.model)
+    decide_run = modes.choose_mode(run, Mode.DECIDE)
+    lines = request_builder.QuestionLines(run.task, decide_run.model)
     calibration = run.workspace.store.query(
-        budget.load_calibration, decide_ws.version, run.task.fingerprint
+        budget.load_calibration, decide_run.version, run.task.fingerprint
     )
     prompt_tokens = plan.counted_prompt_tokens + plan.requests * lines.question_tokens
     decide_plan = replace(
@@ -421,7 +421,7 @@ def _estimate_decisions(run: Run, plan: BatchPlan) -> ModeEstimate:
         control_requests=0,
         control_cost=0.0,
     )
-    estimator = _PlanEstimator(decide_ws, decide_plan, is_pilot_waived=True)
+    estimator = _PlanEstimator(decide_run, decide_plan, is_pilot_waived=True)
     return estimator.estimate_calls(Mode.DECIDE)
 
 

@@ -162,16 +162,17 @@ def _ask_due_rows(state: RunState) -> None:
     """
     run = state.run
     result = state.result
-    due_ids = run.workspace.store.query(claiming.find_due_ids, run.task)
+    store = run.workspace.store
+    due_ids = store.query(claiming.find_due_ids, run.task)
     if due_ids:
         result.has_calls = True
         run_units.ask_single_rows(run, result, due_ids)
-    elif run.workspace.store.query(is_decide_run_open, run.task):
+    elif store.query(is_decide_run_open, run.task):
         live.ask_rows(choose_mode(run, Mode.DECIDE), Selection(), result)
         if result.is_interrupted:
             raise KeyboardInterrupt
         if result.budget_message:
-            open_count = run.workspace.store.query(claiming.count_claimable, run.task)
+            open_count = store.query(claiming.count_claimable, run.task)
             result.stop = RunStop(StopReason.BUDGET, result.budget_message, open_count)
     if result.calls_error is not None:
         state.errors.append(result.calls_error)

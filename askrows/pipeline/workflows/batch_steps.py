@@ -333,14 +333,15 @@ def move_batch(
     run = cancel.open_task_of_batch(run, number)
     run = sync_and_recover_task(run, may_be_empty=True, should_sync=False)
     run = _choose_budget(run, budget_usd)
-    batch = run.workspace.store.query(batches.get_batch, number)
+    store = run.workspace.store
+    batch = store.query(batches.get_batch, number)
     cancel.check_movable(batch, nouns=run.task.nouns, version=run.version)
 
     state = RunState(run)
     if batch.state is BatchState.SUBMITTED:
         cancel.cancel_for_move(run, batch, mode)
     _wait_and_ingest(state, number)
-    row_ids = run.workspace.store.query(cancel.list_remaining_rows, run.task, number)
+    row_ids = store.query(cancel.list_remaining_rows, run.task, number)
     if row_ids:
         run.workspace.display.say(
             f"batch {number}: asking its other {plural(len(row_ids), 'row')} by {mode}"
@@ -354,7 +355,7 @@ def move_batch(
             run_units.ask_open_rows(state, mode)
 
     result = complete_result(state)
-    with run.workspace.store.read() as tx:
+    with store.read() as tx:
         batch = batches.get_batch(tx, number)
         open_count = len(cancel.list_remaining_rows(tx, run.task, number))
     figures = {

@@ -130,8 +130,8 @@ def tag_rows(run: Run, options: TagOptions) -> TagReport:
         options = replace(options, mode=Mode.DECIDE.value)
 
     run = select_rows(run, options)
-    asking_ws = _check_mode_and_marks(run, options)
-    return _tag_open_rows(asking_ws, options, open_work)
+    asking_run = _check_mode_and_marks(run, options)
+    return _tag_open_rows(asking_run, options, open_work)
 
 
 def _check_mode_and_marks(run: Run, options: TagOptions) -> Run:
@@ -255,6 +255,7 @@ def _tag_open_rows(
         AskrowsError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
     """
     run, started_at = _resume_budget(run, options)
+    store = run.workspace.store
     state = RunState(run, limit=options.limit)
     state.started_at = started_at
     report = TagReport(state.result)
@@ -272,7 +273,7 @@ def _tag_open_rows(
         is_pilot_waived=options.skip_pilot,
     )
     state.result.asked = estimate.plan.rows
-    is_pilot_begun = options.pilot is not None and run.workspace.store.query(
+    is_pilot_begun = options.pilot is not None and store.query(
         pilot.has_unfinished_pilot, run.version
     )
     if not (state.result.asked or has_open_batches or is_pilot_begun):
@@ -284,7 +285,7 @@ def _tag_open_rows(
     _confirm_cost(run, options, estimate, report.mode)
     if options.skip_pilot:
         pilot.waive_required_pilot(
-            run.workspace.store,
+            store,
             run.task,
             version=run.version,
             now=run.workspace.now,
@@ -295,7 +296,7 @@ def _tag_open_rows(
     result = complete_result(state)
     if _is_run_over(result, options):
         reason = result.budget_message or "nobody is left"
-        with run.workspace.store.write() as tx:
+        with store.write() as tx:
             runs.end_run(
                 tx,
                 run_number,
@@ -362,8 +363,9 @@ def _print_tag_estimate(
         report: The report, with mode and reason.
         open_work: Descriptions of the batches and runs that were open when the command started.
     """
+    display = run.workspace.display
     for description in open_work:
-        run.workspace.display.say(f"continuing {description}")
+        display.say(f"continuing {description}")
 
     plan = estimate.sent_plan
     if plan.rows:
@@ -372,9 +374,9 @@ def _print_tag_estimate(
         plan_text = f"{rows_text}, {report.mode} mode, {cost_text}; {report.reason}"
         if not plan.requests:
             plan_text = f"{rows_text}; the answers of equal {run.task.nouns.plural} are copied"
-        run.workspace.display.say(f"{run.model.name}: {plan_text}")
+        display.say(f"{run.model.name}: {plan_text}")
     for warning in estimate.mode_estimates[report.mode].warnings:
-        run.workspace.display.warn(warning)
+        display.warn(warning)
 
     if options.again:
         return
@@ -384,7 +386,7 @@ def _print_tag_estimate(
         answered_count = table.count_by_state(tx, has_version).answered
         if answered_count:
             paid_usd = answers.cost_of_version(tx, run.task.name, run.version)
-            run.workspace.display.say(
+            display.say(
                 f"{answered_count:,} answered before, not asked again ({format_usd(paid_usd)})",
             )
 

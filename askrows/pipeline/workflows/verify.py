@@ -109,8 +109,8 @@ def verify_gemini(run: Run) -> Report:
             access=Access.CREATE,
             confirm=run.workspace.ask_person,
             is_temporary=True,
-        ) as check_ws:
-            figures = _ask_and_measure(run, check_ws)
+        ) as check_run:
+            figures = _ask_and_measure(run, check_run)
         shutil.rmtree(data)
 
     title = f"all rows answered, {format_usd(figures['cost'])} spent"
@@ -121,7 +121,7 @@ def verify_gemini(run: Run) -> Report:
     return report
 
 
-def _ask_and_measure(run: Run, check_ws: Run) -> dict[str, Any]:
+def _ask_and_measure(run: Run, check_run: Run) -> dict[str, Any]:
     """Ask 20 rows by batch and one by a live call, index all, and return the measurements.
 
     Confirms the cost first, and waits for the batch. Stores in the current workspace how late the
@@ -129,8 +129,8 @@ def _ask_and_measure(run: Run, check_ws: Run) -> dict[str, Any]:
     error of that deletion.
 
     Args:
-        ws: The current workspace.
-        check_ws: The workspace with the invented rows.
+        run: The run of the current workspace.
+        check_run: The run of the workspace with the invented rows.
 
     Returns:
         JSON members: backend, models, `list_lag` (seconds until a new batch was in the list of
@@ -141,18 +141,18 @@ def _ask_and_measure(run: Run, check_ws: Run) -> dict[str, Any]:
         RemoteError: A call failed, or a row got no valid answer.
         AskrowsError: The run was stopped.
     """
-    check_ws.announce_placeholders()
+    check_run.announce_placeholders()
     measurements = dict[str, str]()
     started_at_s = run.workspace.monotonic()
-    check_ws = sync_and_recover_task(check_ws)
-    state = RunState(check_ws, limit=CHECK_ROW_COUNT - 1, has_quality_reports=False)
+    check_run = sync_and_recover_task(check_run)
+    state = RunState(check_run, limit=CHECK_ROW_COUNT - 1, has_quality_reports=False)
 
-    cost = preflight.estimate_rows(check_ws).live_cost
+    cost = preflight.estimate_rows(check_run).live_cost
     rows_text = f"{CHECK_ROW_COUNT} invented rows, estimated {format_usd(cost)}"
-    check_ws.workspace.display.say(f"{check_ws.model.name}: {rows_text}")
-    check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
+    check_run.workspace.display.say(f"{check_run.model.name}: {rows_text}")
+    check_run.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
     outcomes = submit_rows(state, should_report_full_api=False)
-    list_lag_s = _measure_list_lag(check_ws, outcomes)
+    list_lag_s = _measure_list_lag(check_run, outcomes)
     if list_lag_s is not None:
         lag_text = f"after {list_lag_s:.1f} s" if list_lag_s else "at once"
         measurements["a new batch in the list"] = lag_text
@@ -161,7 +161,7 @@ def _ask_and_measure(run: Run, check_ws: Run) -> dict[str, Any]:
                 tx, CHECK_TASK_NAME, delay_s=list_lag_s, now=run.workspace.now()
             )
 
-    calls = RunState(check_ws, has_quality_reports=False)
+    calls = RunState(check_run, has_quality_reports=False)
     ask_open_rows(calls, Mode.LIVE)
     if calls.result.stop.error is not None:
         raise calls.result.stop.error
@@ -169,13 +169,13 @@ def _ask_and_measure(run: Run, check_ws: Run) -> dict[str, Any]:
     measurements["live"] = f"{calls.result.answered_by_calls} answered after {elapsed_s:.0f} s"
 
     drive(state)
-    errors = state.result.list_errors(check_ws.task.nouns)
+    errors = state.result.list_errors(check_run.task.nouns)
     if errors:
         raise errors[0]
     measurements["the batch"] = f"finished after {run.workspace.monotonic() - started_at_s:.0f} s"
 
-    with check_ws.workspace.store.read() as tx:
-        counts = check_ws.task.select_task_rows(tx).count_states(tx)
+    with check_run.workspace.store.read() as tx:
+        counts = check_run.task.select_task_rows(tx).count_states(tx)
         spent_usd = money.sum_spending(tx).known_usd
         sent_batches = batches.batches_in_states(tx)
     remote_names = [batch.remote_name for batch in sent_batches]
@@ -185,31 +185,31 @@ def _ask_and_measure(run: Run, check_ws: Run) -> dict[str, Any]:
             hint="run the same command again",
         )
 
-    index_report = build.build_index(check_ws.workspace, check_ws.service, check_ws.task)
+    index_report = build.build_index(check_run.workspace, check_run.service, check_run.task)
     measurements["vectors"] = (
         f"{index_report.count}, each with {run.workspace.settings.dim} numbers"
     )
     for remote_name in filter(None, remote_names):
         # If this fails, Gemini deletes the batch in two days.
         with contextlib.suppress(RemoteError):
-            check_ws.client.delete(remote_name)
+            check_run.client.delete(remote_name)
 
     return {
-        "backend": check_ws.workspace.backend,
-        "models": [check_ws.model.name, check_ws.service.embedding_model.name],
+        "backend": check_run.workspace.backend,
+        "models": [check_run.model.name, check_run.service.embedding_model.name],
         "list_lag": list_lag_s,
         "cost": round(spent_usd, 6),
         "facts": measurements,
     }
 
 
-def _measure_list_lag(check_ws: Run, batch_numbers: Iterable[int]) -> float | None:
+def _measure_list_lag(check_run: Run, batch_numbers: Iterable[int]) -> float | None:
     """Wait until the remote list has all new batches, and return how many seconds that took.
 
     Reads the list every `poll_first` seconds.
 
     Args:
-        check_ws: The workspace of this check, which has only invented rows.
+        check_run: The run of this check, which has only invented rows.
         batch_numbers: Batches that were just sent. A batch without a remote name is ignored.
 
     Returns:
@@ -218,20 +218,20 @@ def _measure_list_lag(check_ws: Run, batch_numbers: Iterable[int]) -> float | No
     Raises:
         RemoteError: A batch is not in the list after MAX_LIST_LAG_S, or the list cannot be read.
     """
-    started_at_s = check_ws.workspace.monotonic()
-    with check_ws.workspace.store.read() as tx:
+    started_at_s = check_run.workspace.monotonic()
+    with check_run.workspace.store.read() as tx:
         sent_batches = [batches.get_batch(tx, number) for number in batch_numbers]
     remote_names = {batch.remote_name for batch in sent_batches} - {None}
     if not remote_names:
         return None
 
     list_lag_s = 0.0
-    while not remote_names <= {batch.name for batch in check_ws.client.list_batches()}:
-        if check_ws.workspace.monotonic() - started_at_s > MAX_LIST_LAG_S:
+    while not remote_names <= {batch.name for batch in check_run.client.list_batches()}:
+        if check_run.workspace.monotonic() - started_at_s > MAX_LIST_LAG_S:
             raise RemoteError(
                 f"a new batch is not listed after {MAX_LIST_LAG_S:.0f} s",
                 hint="run the same command again later",
             )
-        check_ws.workspace.sleep(check_ws.workspace.settings.poll_first)
-        list_lag_s = check_ws.workspace.monotonic() - started_at_s
+        check_run.workspace.sleep(check_run.workspace.settings.poll_first)
+        list_lag_s = check_run.workspace.monotonic() - started_at_s
     return list_lag_s

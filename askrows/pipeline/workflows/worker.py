@@ -129,7 +129,8 @@ class Worker:
             InputError: The person did not confirm.
             ConfigurationError: The user of the database may not create the schema.
         """
-        with run.workspace.store.read() as tx:
+        store = run.workspace.store
+        with store.read() as tx:
             if _has_job_tables(tx):
                 return
             foreign_tables = set(schema.other_tables(tx))
@@ -138,7 +139,7 @@ class Worker:
             rights = tx.exec_driver_sql(_READ_RIGHTS).mappings().one()
 
         create_schema = f"CREATE SCHEMA {JOB_SCHEMA} AUTHORIZATION {rights['user_name']}"
-        database = run.workspace.store.display_name
+        database = store.display_name
         if not rights["has_schema"] and not rights["may_create_schema"]:
             raise ConfigurationError(
                 f"the user {rights['user_name']} may not create the tables of jobs in "
@@ -153,7 +154,7 @@ class Worker:
             )
 
         # The lock of writers keeps out other processes that start.
-        with run.workspace.store.write() as tx:
+        with store.write() as tx:
             if not _has_job_tables(tx):
                 if not rights["has_schema"]:
                     tx.exec_driver_sql(create_schema)
