@@ -299,25 +299,22 @@ class AppState:
 
     def _repeat_tagging(self) -> None:
         """Tag people who are due now and then every TAGGING_INTERVAL_S, until the page stops."""
-        while not self.stop_event.is_set():
-            wait([self.start_tagging()])
-            self.stop_event.wait(TAGGING_INTERVAL_S)
+        # After `stop` the pool takes no call.
+        with contextlib.suppress(RuntimeError):
+            while not self.stop_event.is_set():
+                wait([self.start_tagging()])
+                self.stop_event.wait(TAGGING_INTERVAL_S)
 
     def start_tagging(self, row_ids: list[str] | None = None) -> Future[None]:
         """Start to tag these people when a thread is free; return the future of the call.
 
-        After `stop` nothing is asked, and the returned future is complete.
-
         Args:
             row_ids: The people, or None for all people who are due.
+
+        Raises:
+            RuntimeError: The page stops; nothing is asked.
         """
-        try:
-            return self._tagging_pool.submit(self.tag_due_people, row_ids)
-        except RuntimeError:
-            # The pool was shut down.
-            ended_call = Future[None]()
-            ended_call.set_result(None)
-            return ended_call
+        return self._tagging_pool.submit(self.tag_due_people, row_ids)
 
     def tag_due_people(self, row_ids: list[str] | None = None) -> None:
         """Ask about these people, or all people who are due, and wait for the outcomes.
