@@ -3,7 +3,6 @@
 import gzip
 import lzma
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.acceptance.process import MAX_WAIT_S, Running
+from tests.acceptance.process import Running
 from tests.acceptance.product import IMAGES, Workspace
+from tests.scratch import wait_until
 
 HEADER = "username,bio\n"
 
@@ -178,11 +178,8 @@ def test_interrupted_import_stores_nothing(
     path = workspace.write_file("many.csv", head + "".join(map(LINE_FORMATS[verb], range(100_000))))
 
     with workspace.start_command(verb, path) as running:
-        deadline = time.monotonic() + MAX_WAIT_S
         # The signal must arrive while the file is being read.
-        while not looks_into(running, path):
-            assert time.monotonic() < deadline, running.read_output()
-            time.sleep(0.005)
+        wait_until(lambda: looks_into(running, path), running.read_output)
         running.signal(signal_number)
         ended_process = running.wait()
 

@@ -9,6 +9,7 @@ from tests.acceptance.creates import count_creates, fail_creates, living_batches
 from tests.acceptance.database import shift_recorded_times
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
+from tests.scratch import wait_until
 
 # Faults of a create call without a reply: the server creates no batch, or a batch.
 HANGING_CREATE = "hang"
@@ -55,8 +56,7 @@ def test_batch_that_is_listed_late_is_adopted(days: int, workspace: Workspace, a
     kill_in_create(workspace, api, SLOW_CREATE)
     shift_recorded_times(workspace, days=days)
     with workspace.start_command("submit", LIST_LAG=5) as running:
-        while "checking again in" not in running.read_output():
-            assert not running.is_finished(), running.read_output()
+        wait_until(lambda: "checking again in" in running.read_output(), running.read_output)
         api.advance_clock(7200)
         assert running.wait().code == 0
     assert (count_creates(api), remote_names(workspace)) == (1, living_batches(api))
@@ -70,8 +70,9 @@ def test_list_is_read_at_least_every_minute(workspace: Workspace, api: Engine) -
     shift_recorded_times(workspace, days=DAYS_AHEAD)
     for words in (("submit",), ("cancel", 1)):
         with workspace.start_command(*words, LIST_LAG=600) as running:
-            while "checking again in 60 s" not in running.read_output():
-                assert not running.is_finished(), running.read_output()
+            wait_until(
+                lambda: "checking again in 60 s" in running.read_output(), running.read_output
+            )
             running.signal(signal.SIGINT)
             assert running.wait().code == 130
     assert (workspace.batch_states(), workspace.state_counts()) == (["submitting"], {"claimed": 2})

@@ -3,20 +3,17 @@
 import base64
 import io
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from tests.acceptance.engine import HANGS, Engine
-from tests.acceptance.killing import kill_after_calls
+from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace, write_declaration
 from tests.outside.server import Outside
 
 DECISIONS = "/decisions"
-DECIDE_PATH = f"{DECISIONS}$"
 DECISION_MODEL = "gemini-decision-1"
 CLOSED_FIELDS = {"tone": 'Literal["praise", "blame", "neutral"]', "is_urgent": "bool"}
 
@@ -50,12 +47,6 @@ def write_tickets(workspace: Workspace, texts: list[str]) -> Path:
     """Write the rows of the task, with keys that count from 1."""
     lines = (f'{number},"{text}"' for number, text in enumerate(texts, 1))
     return workspace.write_file("tasks/tickets.csv", "\n".join(["id,text", *lines, ""]))
-
-
-def decision_counts(api: Engine) -> Counter[str]:
-    """Return how often each text reached the local engine whole as a decision."""
-    bodies = [request["json"] for request in api.journal() if "/decisions" in request["path"]]
-    return Counter(body["input"] for body in bodies if body is not None)
 
 
 def exported_confidences(workspace: Workspace) -> dict[str, dict[str, Any]]:
@@ -113,35 +104,6 @@ def test_next_commands_continue_by_decisions(served_tickets: Workspace) -> None:
     status = served_tickets.status()
     assert status["file_version"] == "tickets@2"
     assert status["next"].endswith("tag --task tickets --mode decide")
-
-
-@pytest.mark.parametrize(
-    "continuation",
-    [{"verb": "tag", "mode": "decide"}, {"verb": "run"}],
-    ids=["tag", "work"],
-)
-def test_killed_decisions_are_not_asked_twice(
-    tickets: Workspace, api: Engine, continuation: dict[str, str]
-) -> None:
-    """After a kill only rows whose call was in flight are asked again, whatever command follows.
-
-    Scheduled work continues by decisions, and sends no batch.
-    """
-    declare(tickets, CLOSED_FIELDS, 30)
-    api.script_fault("hang", nth=11, times=99, path=DECIDE_PATH, args=HANGS)
-    kill_after_calls(tickets, api, DECISIONS, "tag", mode="decide", call_count=13, CONCURRENCY=3)
-    api.clear_faults()
-
-    status = tickets.status()
-    assert "tag" in status["next"]
-    tickets.run_command(**continuation)
-    assert tickets.state_counts() == {"answered": 30}
-    assert {batch["mode"] for batch in tickets.batches()} == {"decide"}
-    counts = decision_counts(api)
-    assert len(counts) == 30
-    assert max(counts.values()) <= 2
-    # The three calls in flight may have been answered.
-    assert api.count_calls("POST", DECISIONS) <= 30 + 3
 
 
 @pytest.mark.alike

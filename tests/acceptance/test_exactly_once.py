@@ -9,6 +9,7 @@ import pytest
 from tests.acceptance.creates import count_creates, fail_creates, living_batches, remote_names
 from tests.acceptance.engine import MANY_TIMES, Engine
 from tests.acceptance.product import Workspace
+from tests.scratch import wait_until
 
 LIST_PATH = r"/batches\?"
 Fault = tuple[str, dict[str, Any]]
@@ -100,25 +101,6 @@ def test_unclear_create_ends_the_run_and_is_continued_later(
     assert (len(living_batches(api)), count_creates(api)) == (1, 4)
 
 
-def test_batch_that_cannot_be_looked_up_is_adopted_later(workspace: Workspace, api: Engine) -> None:
-    """If reply and list fail, the run ends with exit 4 and a later `submit` adopts the batch."""
-    workspace.import_people(2)
-    fail_creates(api, "create_lost_reply")
-    api.script_fault("status", method="GET", path=LIST_PATH, args={"code": 503}, times=MANY_TIMES)
-    submit_run = workspace.run_command("submit", RETRY_FOR=0.1, code=4)
-    assert "checking whether it was created" in submit_run.stderr
-    assert "next: finished work is stored; run the same command again later" in submit_run.stderr
-    assert workspace.batch_states() == ["submitting"]
-    assert workspace.state_counts() == {"claimed": 2}
-    assert count_creates(api) == 1
-
-    api.clear_faults()
-    workspace.run_command("poll", code=4)
-    workspace.run_command("submit")
-    assert remote_names(workspace) == living_batches(api)
-    assert count_creates(api) == 1
-
-
 @pytest.mark.promise("once")
 def test_batch_on_a_later_page_of_the_list_is_found(workspace: Workspace, api: Engine) -> None:
     """All pages of the list are read before a batch is created again."""
@@ -149,8 +131,7 @@ def test_batch_that_the_list_shows_late_is_awaited(workspace: Workspace, api: En
     fail_creates(api, "create_lost_reply")
     api.configure(list_lag_seconds=3600)
     with workspace.start_command("submit", LIST_LAG=600) as running:
-        while "checking again in" not in running.read_output():
-            assert not running.is_finished()
+        wait_until(lambda: "checking again in" in running.read_output(), running.read_output)
         workspace.write_file("late.csv", "Username,Bio\nlate,I came in meanwhile.\n")
         workspace.run_command("import", "late.csv")
         running.signal(signal.SIGINT)

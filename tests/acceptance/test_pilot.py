@@ -293,25 +293,3 @@ def test_failed_pilot_of_people_blocks_commands_of_its_model(
     workspace.run_commands("poll", "ingest")
     assert workspace.read_json("tag", skip_pilot=True, **options)["left"] == 0
     assert workspace.state_counts() == {"tagged": 28}
-
-
-def test_two_commands_at_once_share_a_pilot(workspace: Workspace, api: Engine) -> None:
-    """Two commands at once share a pilot, and later commands use its verdict."""
-    # On a busy machine a reply may be late, but it is never lost.
-    workspace.settings |= {
-        "CREATE_TIMEOUT": "60",
-        "CALL_TIMEOUT": "60",
-        "RETRY_FOR": "60",
-        "POLL_PATIENCE": "60",
-    }
-    workspace.import_people(9)
-    commands = [workspace.start_command("submit", pilot=5) for _ in "12"]
-    processes = [command.wait() for command in commands]
-    assert [process.code for process in processes] == [0, 0], processes
-    assert [len(batch["lines"]) for batch in api.creates()] == [5, 4]
-
-    workspace.import_people(3, first=50)
-    workspace.run_command("submit", pilot=5)
-    assert [len(batch["lines"]) for batch in api.creates()] == [5, 4, 3]
-    workspace.run_commands("poll", "ingest")
-    assert workspace.state_counts() == {"tagged": 12}

@@ -1,6 +1,5 @@
 """Test `batch-poll` with every final state of a batch and every failure."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from tests.acceptance.database import shift_recorded_times
 from tests.acceptance.engine import MANY_TIMES, Engine
 from tests.acceptance.process import MAX_WAIT_S
 from tests.acceptance.product import Workspace
+from tests.scratch import wait_until
 
 
 def run_poll(workspace: Workspace, *, code: int = 0, **options: Any) -> Any:
@@ -19,10 +19,8 @@ def run_poll(workspace: Workspace, *, code: int = 0, **options: Any) -> Any:
 
 def wait_for_engine(api: Engine) -> None:
     """Wait until all batches of the engine have ended, whatever it reports."""
-    deadline = time.monotonic() + MAX_WAIT_S
-    while any(batch["state"] in {"PENDING", "RUNNING"} for batch in api.batches()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    unfinished = {"PENDING", "RUNNING"}
+    wait_until(lambda: all(batch["state"] not in unfinished for batch in api.batches()))
 
 
 def test_batch_is_downloaded_after_any_final_state(workspace: Workspace, api: Engine) -> None:

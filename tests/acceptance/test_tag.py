@@ -1,14 +1,12 @@
 """Test `tag`, `preflight` and `try`: estimates, consent, budgets and limits."""
 
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.acceptance.engine import LIVE_CALL, Engine
-from tests.acceptance.process import MAX_WAIT_S
+from tests.acceptance.killing import kill_after_calls
 from tests.acceptance.product import BATCH_PRICE, Workspace
 
 CREATE_PATH = ":batchGenerateContent"
@@ -122,34 +120,12 @@ def test_budget_limits_the_number_of_tagged_people(workspace: Workspace, mode: s
     assert workspace.state_counts() == {"tagged": 12}
 
 
-@pytest.mark.alike
-def test_budget_applies_until_its_run_is_over(workspace: Workspace, api: Engine) -> None:
-    """A later `run` obeys the budget of an unfinished `tag`, and a larger budget continues."""
-    workspace.import_people(12)
-    budget = 2.5 * estimate_live_cost(workspace) * 0.5
-    assert run_tag(workspace, mode="batch", BUDGET=f"{budget:.9f}")["submitted"] == [1]
-
-    for _ in "123":
-        output = workspace.run_command("run").stdout
-    untagged_count = workspace.state_counts()["untagged"]
-    assert f"{untagged_count} not asked: BUDGET=" in output
-    assert api.count_calls("POST", CREATE_PATH) == 1
-
-    assert run_tag(workspace, mode="live", BUDGET=1)["left"] == 0
-
-
 def test_cost_of_a_killed_run_counts_for_its_budget(workspace: Workspace, api: Engine) -> None:
     """A run that was killed is not over, and its cost counts for the budget of the next."""
     workspace.import_people(8)
     api.script_fault("hang", nth=5, times=99, path=LIVE_CALL, args={"seconds": 300})
-    limits: dict[str, Any] = {"CONCURRENCY": 1, "CALL_TIMEOUT": 200, "BUDGET": 1}
-    with workspace.start_command("tag", mode="live", **limits) as running:
-        deadline = time.monotonic() + MAX_WAIT_S
-        while api.count_calls("POST", LIVE_CALL) < 5:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        running.signal(signal.SIGKILL)
-        assert running.wait().code == -signal.SIGKILL
+    limits: dict[str, Any] = {"CONCURRENCY": 1, "BUDGET": 1}
+    kill_after_calls(workspace, api, LIVE_CALL, "tag", mode="live", call_count=5, **limits)
     api.clear_faults()
 
     workspace.run_command("ingest")

@@ -9,6 +9,7 @@ from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
 from tests.acceptance.result_lines import make_line, sort_by_row
 from tests.outside.server import Outside
+from tests.scratch import wait_until
 
 KEY_OF = "expert-tags/{}"
 CREATE = ":batchGenerateContent$"
@@ -96,8 +97,7 @@ def test_unsent_or_ended_batch_is_cancelled_locally(workspace: Workspace, api: E
     assert workspace.state_counts() == {"untagged": 3}
 
     workspace.run_command("submit")
-    while api.batches()[0]["state"] != "SUCCEEDED":
-        pass
+    wait_until(lambda: api.batches()[0]["state"] == "SUCCEEDED")
     assert workspace.read_json("cancel", 2)["next"] == "askrows batch-poll"
     assert not [request for request in api.journal() if ":cancel" in request["path"]]
     workspace.run_commands("poll", "ingest")
@@ -123,8 +123,7 @@ def test_unclear_create_is_cancelled_or_abandoned(workspace: Workspace, api: Eng
     api.script_fault("status", times=3, method="POST", path=CREATE)
     workspace.run_command("submit", code=4)
     with workspace.start_command("cancel", 2, LIST_LAG=600) as running:
-        while "checking again in 60 s" not in running.read_output():
-            assert not running.is_finished()
+        wait_until(lambda: "checking again in 60 s" in running.read_output(), running.read_output)
         running.signal(signal.SIGINT)
         assert running.wait().code == 130
     assert (workspace.batch_states()[1], workspace.state_counts()) == ("submitting", {"claimed": 3})

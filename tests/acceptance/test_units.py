@@ -355,7 +355,9 @@ def make_lost_create(life: Life) -> None:
     make_open(life)
     fail_creates(life.api, "create_lost_reply")
     life.api.script_fault("status", method="GET", path=LIST_PATH, times=MANY_TIMES)
-    life.workspace.run_command("submit", RETRY_FOR=0.1, code=4)
+    error_output = life.workspace.run_command("submit", RETRY_FOR=0.1, code=4).stderr
+    assert "checking whether it was created" in error_output
+    assert "next: finished work is stored; run the same command again later" in error_output
     life.api.clear_faults()
     life.wait_for_server()
 
@@ -738,9 +740,10 @@ def test_decisions_go_on_after_a_kill(
     life = make_life("closed rows")
     life.api.script_fault("hang", nth=2, times=MANY_TIMES, path="/decisions$", args=HANGS)
     kill_after_calls(
-        life.workspace, life.api, "/decisions", "tag", mode="decide", call_count=2, CONCURRENCY=1
+        life.workspace, life.api, "/decisions", "tag", mode="decide", call_count=3, CONCURRENCY=2
     )
     life.api.clear_faults()
+    assert "tag" in life.workspace.status()["next"]
     assert effect_of(life, verb, **options) == effect
 
 
@@ -779,6 +782,11 @@ def test_pilot_beside_another_process(make_life: MakeLife) -> None:
     assert life.describe_effect(before, 0, waits=True) == (
         "0 | 2C 2U nL nG 1D | ingested, submitted | 2 tagged, 1 claimed | 2 batch"
     )
+
+    # The verdict counts for later rows as well.
+    workspace.import_people(1, first=60)
+    workspace.run_command("submit", pilot=2)
+    assert [len(create["lines"]) for create in api.creates()] == [2, 1, 1]
 
 
 def interrupt_call(life: Life, *, is_repeated: bool, reply_after_s: float) -> EndedCommand:
@@ -901,6 +909,9 @@ def test_due_row_stays_due_until_it_is_answered(make_life: MakeLife) -> None:
         runs.append("live ingested")
         effect = effect_of(life, "run", only=ASKING_UNITS.replace(",submit", ""), RETRY_FOR=0)
         assert effect == f"4 | 2 call | {', '.join(runs)} | 1 untagged | -"
+    ended = life.workspace.run_command("run", only="ask", json=True, code=4, RETRY_FOR=0)
+    assert ended.json["tasks"]["experts"]["retried"]["failed"] == 1
+    runs.append("live ingested")
     life.api.clear_faults()
 
     before = life.count_requests()

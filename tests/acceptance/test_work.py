@@ -2,12 +2,11 @@
 
 import json
 import signal
-import time
 from typing import Any
 
 from tests.acceptance.database import shift_recorded_times
 from tests.acceptance.engine import LIVE_CALL, Engine
-from tests.acceptance.process import MAX_WAIT_S
+from tests.acceptance.killing import wait_for_calls
 from tests.acceptance.product import Workspace
 
 CREATE = ":batchGenerateContent"
@@ -63,32 +62,6 @@ def test_repeated_runs_tag_and_index_everyone(workspace: Workspace, api: Engine)
     workspace.write_file("more.csv", "Username,Job Title\nperson-0000,Luthier\n")
     workspace.run_command("import", "more.csv")
     assert run_due_work(workspace)["did"] == ["1 text embedded, index built with 5 entries"]
-
-
-def test_person_added_during_an_outage_is_asked_again(workspace: Workspace, api: Engine) -> None:
-    """Each run asks about the person live and ends with exit code 4 if the call fails again."""
-    person = {"username": "ada", "bio": "Keeps bees and teaches water law."}
-    path = workspace.write_file("new.json", json.dumps(person))
-    api.script_fault(
-        "status", times=99, path=LIVE_CALL, args={"code": 503, "message": "overloaded"}
-    )
-    workspace.run_command("add", path, RETRY_FOR=0.1)
-    assert workspace.state_counts() == {"untagged": 1}
-
-    api.clear_faults()
-    api.script_fault(
-        "status", times=99, path=LIVE_CALL, args={"code": 503, "message": "overloaded"}
-    )
-    api.configure(paused=True)
-    assert run_due_work(workspace, code=4, RETRY_FOR=0.1)["retried"]["failed"] == 1
-
-    api.clear_faults()
-    api.configure(paused=False)
-    for batch in workspace.batches():
-        if batch["mode"] == "batch":
-            workspace.run_command("cancel", batch["number"], yes=True)
-    run_due_work(workspace)
-    assert workspace.state_counts() == {"tagged": 1}
 
 
 def test_answers_of_an_expired_batch_are_ingested(workspace: Workspace, api: Engine) -> None:
@@ -163,10 +136,7 @@ def test_interrupt_during_a_live_call_ends_the_run(workspace: Workspace, api: En
     calls_before = api.count_calls("POST", LIVE_CALL)
     api.script_fault("hang", times=99, path=LIVE_CALL, args={"seconds": 300})
     with workspace.start_command("work", once=True, CALL_TIMEOUT=200) as running:
-        deadline = time.monotonic() + MAX_WAIT_S
-        while api.count_calls("POST", LIVE_CALL) == calls_before:
-            assert time.monotonic() < deadline, running.read_output()
-            time.sleep(0.01)
+        wait_for_calls(api, running, LIVE_CALL, calls_before + 1)
         running.signal(signal.SIGTERM)
         assert running.wait().code == 130
     assert api.creates() == []

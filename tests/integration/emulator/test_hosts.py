@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from askrows.emulator.server import Server
 from tests.integration.emulator.caller import Caller, index_by_key, request_file
 from tests.lab import ROOT
-from tests.scratch import MAX_WAIT_S
+from tests.scratch import wait_until
 
 HOST = """
 import socket, sys
@@ -51,9 +51,7 @@ def test_a_batch_of_a_killed_host_is_answered_by_the_next(tmp_path: Path) -> Non
             with Caller(url) as caller:
                 operations = caller.get("/v1/batches?pageSize=1").get("operations")
                 name = operations[0]["name"] if operations else caller.create(request_file(9_000))
-                deadline = time.monotonic() + MAX_WAIT_S
-                while not count_answered(caller, name):
-                    assert time.monotonic() < deadline
+                wait_until(partial(count_answered, caller, name))
         finally:
             process.kill()
             process.communicate()
