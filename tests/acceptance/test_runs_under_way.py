@@ -56,6 +56,7 @@ def test_run_of_another_process_is_shown(workspace: Workspace, api: Engine) -> N
 
     # A killed run waits for a person, so it is not followed.
     watching = workspace.run_command("status", watch=True).stdout
+    assert "no run is under way" in watching
     assert "stopped for" in watching
     assert workspace.run_unchecked("status", watch=True, json=True).code == 2
 

@@ -262,8 +262,8 @@ def watch_runs(
 ) -> None:
     """Show a line about each run under way, again and again, until none is left.
 
-    Runs that wait for a person are not followed: held batches, and runs whose process is dead. A
-    live run begins its next batch within LAST_LOOKS looks.
+    If there is none, a line says so. Runs that wait for a person are not followed: held batches,
+    and runs whose process is dead. A live run begins its next batch within LAST_LOOKS looks.
 
     Args:
         ws: The workspace.
@@ -272,6 +272,7 @@ def watch_runs(
         show_lines: Shows lines in the place of the former ones.
     """
     empty_looks = 0
+    has_seen_run = False
     while empty_looks < LAST_LOOKS:
         with read_snapshot(ws, task, tasks) as snapshot:
             followed_runs = [
@@ -280,8 +281,11 @@ def watch_runs(
             lines = [describe_run(snapshot, run) for run in followed_runs]
         empty_looks = 0 if lines else empty_looks + 1
         if lines:
+            has_seen_run = True
             show_lines(lines)
         ws.sleep(WATCH_INTERVAL_S)
+    if not has_seen_run:
+        show_lines(["no run is under way"])
 
 
 def _make_status_lines(snapshot: Snapshot, document: Mapping[str, Any]) -> list[tuple[str, str]]:

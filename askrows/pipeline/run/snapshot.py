@@ -80,6 +80,8 @@ class RunProgress:
             return "held"
         if self.is_live:
             return "stopped" if self.is_killed else "asking"
+        if self.batch.state is BatchState.DOWNLOADED:
+            return "downloaded"
         return describe_remote_state(self.batch.remote_word or self.batch.state)
 
     @property
