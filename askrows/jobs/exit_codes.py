@@ -333,4 +333,7 @@ def _print_error_and_exit(
     terminal.error(message)
     if hint:
         terminal.hint(hint)
+    # A full disk at the end of the interpreter would change the exit code.
+    with contextlib.suppress(OSError):
+        flush_output()
     sys.exit(exit_code)
