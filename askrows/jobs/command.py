@@ -245,9 +245,9 @@ def add_next_step(report: Report, run: "Run") -> None:
 
     if report.next_step is None and not report.errors and not should_print_json():
         # The command may have recorded another declaration of the task.
-        current_ws = run.reload_task()
+        current_run = run.reload_task()
         report.next_step = read_next_command(
-            current_ws.workspace, current_ws.task, current_ws.tasks
+            current_run.workspace, current_run.task, current_run.tasks
         )
 
 

@@ -1,6 +1,6 @@
 """Describe in one line how background work ended.
 
-A command such as `tag` works in rounds: it sends rows, gets results, and asks failed rows again.
+A command such as `tag` sends rows, gets results, and asks failed rows again.
 Its report has the rows that are still open (`left`).
 """
 

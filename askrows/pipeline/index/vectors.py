@@ -253,7 +253,7 @@ class Embedder:
     def _run_calls(self, calls: Sequence[EmbeddingCall]) -> Iterator[CallResult]:
         """Run calls in parallel and yield their vectors, or the reason for each refused text.
 
-        Prints first which backend works and whether texts are uploaded, once per session. Results
+        Prints first which backend works and whether texts are uploaded, once per run. Results
         come in the order in which calls end. After a call has failed no other call is started; its
         exception is raised when the running calls have ended.
 

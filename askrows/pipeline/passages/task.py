@@ -109,7 +109,7 @@ class PassagesTask(Task):
 
         Args:
             shape: The tables of the database.
-            settings: The settings of the session.
+            settings: The settings of the run.
             prompt_version: The version that answers are attributed to.
             skipped_versions: Passages with concepts of these prompt versions are not asked. By
                 default this applies to all versions.

@@ -377,7 +377,7 @@ def ask_question(
     """
     draft = unwritten_task.draft or draft_question(run.workspace.store, unwritten_task)
     _print_columns(run.workspace.display, draft)
-    trial_ws, row_ids, row_count, row_report = _load_in_memory(
+    trial_run, row_ids, row_count, row_report = _load_in_memory(
         run,
         unwritten_task,
         draft,
@@ -385,10 +385,10 @@ def ask_question(
         display=run.workspace.display,
         should_list_refused=should_list_refused,
     )
-    trial_ws = choose_single_row_mode(trial_ws, mode)
-    trial_ws.announce_placeholders()
+    trial_run = choose_single_row_mode(trial_run, mode)
+    trial_run.announce_placeholders()
 
-    try_report = try_out.try_rows(trial_ws, row_ids[:size])
+    try_report = try_out.try_rows(trial_run, row_ids[:size])
     _check_any_reply_validated(try_report)
 
     return AskReport(
@@ -396,7 +396,7 @@ def ask_question(
         is_kept=False,
         rows=row_count,
         tried=try_report,
-        estimate=_estimate_all(trial_ws, row_ids, (row_count, row_report.requests), try_report),
+        estimate=_estimate_all(trial_run, row_ids, (row_count, row_report.requests), try_report),
     )
 
 
@@ -446,7 +446,7 @@ def save_question(
 
     # Otherwise refused rows are named when the task reads its rows.
     display = run.workspace.display if should_list_refused else NO_PROGRESS
-    trial_ws, row_ids, _, _ = _load_in_memory(
+    trial_run, row_ids, _, _ = _load_in_memory(
         run,
         unwritten_task,
         draft,
@@ -454,10 +454,10 @@ def save_question(
         display=display,
         should_list_refused=should_list_refused,
     )
-    trial_ws = choose_single_row_mode(trial_ws, mode)
-    planned = try_out.plan_rows(trial_ws, row_ids)
-    _check_budget(trial_ws, planned)
-    agreed_usd = try_out.confirm_cost(trial_ws, planned)
+    trial_run = choose_single_row_mode(trial_run, mode)
+    planned = try_out.plan_rows(trial_run, row_ids)
+    _check_budget(trial_run, planned)
+    agreed_usd = try_out.confirm_cost(trial_run, planned)
     write_new_file(draft.path, text, run.workspace.data)
     return saved_task, agreed_usd
 
@@ -508,10 +508,10 @@ def ask_saved(
     run = sync_and_recover_task(run)
     # Stored answers must not reduce the estimate for all rows, so its task has no name.
     unnamed_task = saved_task._replace(name="")
-    sample_ws, sample_ids, sample_count, row_report = _load_in_memory(
+    sample_run, sample_ids, sample_count, row_report = _load_in_memory(
         run, unnamed_task, cast(TaskDraft, saved_task.draft), size=max(size, MAX_SAMPLE_ROWS)
     )
-    sample_ws = choose_single_row_mode(sample_ws, mode)
+    sample_run = choose_single_row_mode(sample_run, mode)
     run = replace(choose_single_row_mode(run, mode), agreed_usd=agreed_usd)
     row_ids, row_count = run.workspace.store.query(run.user_task.read_first_askable_ids, size)
     run.announce_placeholders()
@@ -524,7 +524,7 @@ def ask_saved(
         rows=row_count,
         tried=try_report,
         estimate=_estimate_all(
-            sample_ws, sample_ids, (sample_count, row_report.requests), try_report
+            sample_run, sample_ids, (sample_count, row_report.requests), try_report
         ),
     )
 
@@ -602,8 +602,8 @@ def estimate_run(
         return trial.estimate
     named_task = unwritten_task._replace(name=name)
     draft = trial.draft._replace(path=named_task.path)
-    run_ws, row_ids, _, _ = _load_in_memory(run, named_task, draft, size=MAX_ESTIMATED_ROWS)
-    estimate = preflight.estimate_rows(run_ws, row_ids=row_ids)
+    table_run, row_ids, _, _ = _load_in_memory(run, named_task, draft, size=MAX_ESTIMATED_ROWS)
+    estimate = preflight.estimate_rows(table_run, row_ids=row_ids)
     return replace(estimate, with_key=trial.estimate.with_key)
 
 

@@ -390,8 +390,8 @@ class Workspace:
             elif again:
                 agreed_usd = run.workspace.settings.confirm_above
             sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
-            asking_ws = replace(run, sync_options=sync_options, agreed_usd=agreed_usd)
-            report = tag.tag_rows(asking_ws, options)
+            asking_run = replace(run, sync_options=sync_options, agreed_usd=agreed_usd)
+            report = tag.tag_rows(asking_run, options)
             for warning in report.result.list_warnings(run.task.nouns, strict=strict):
                 run.workspace.display.warn(warning)
             raise_first_error(

@@ -143,8 +143,8 @@ def start_or_join_command(
         """
         if command == INDEX_COMMAND and not form.get("rollback"):
             with app_state.open_to_read(task) as run:
-                priced_ws = replace(run, agreed_usd=cost)
-                priced_ws.confirm_cost(
+                priced_run = replace(run, agreed_usd=cost)
+                priced_run.confirm_cost(
                     estimate_index_cost(run.workspace, run.service, run.task),
                     unchanged_text="nothing was embedded",
                 )

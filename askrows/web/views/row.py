@@ -563,8 +563,8 @@ def mark_and_start_asking(
     if newest is not None and newest.is_running:
         return newest
 
-    with app_state.open_to_write(task) as opened_ws:
-        run = opened_ws.sync_task()
+    with app_state.open_to_write(task) as opened_run:
+        run = opened_run.sync_task()
         ingest.recover_dead_runs(run)
         # A missing key or model is reported before anything is changed.
         run.choose_model()
