@@ -496,8 +496,8 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
         which the run will make again, and what was tried: the task, the question and the work.
         """
         with app_state.open_to_write(None, display) as run:
-            trial_ws = replace(run, agreed_usd=MAX_TRIAL_USD)
-            report = ask.ask_question(trial_ws, unwritten_task, size=TRIAL_ROWS)
+            trial_run = replace(run, agreed_usd=MAX_TRIAL_USD)
+            report = ask.ask_question(trial_run, unwritten_task, size=TRIAL_ROWS)
             upload.estimate = ask.estimate_run(
                 run, unwritten_task, report, name=upload.suggested_name
             )

@@ -110,7 +110,7 @@ def render_runs(
         )
 
 
-def _list_runs(app_state: AppState, ws: Run) -> list[dict[str, Any]]:
+def _list_runs(app_state: AppState, run: Run) -> list[dict[str, Any]]:
     """Return the newest MAX_LISTED_RUNS runs of all tasks except trials, newest first.
 
     Each run is a document of `_make_run_values`, to which these members are added:
@@ -118,14 +118,14 @@ def _list_runs(app_state: AppState, ws: Run) -> list[dict[str, Any]]:
     - `progress`: the `RunProgress` of a run that is not over, else None.
     - `commonest_failure`: the most frequent reason of its failures, or "".
     """
-    with read_snapshot(ws.workspace, ws.task, ws.tasks) as snapshot:
-        progress_by_number = {run.number: run for run in snapshot.runs}
+    with read_snapshot(run.workspace, run.task, run.tasks) as snapshot:
+        progress_by_number = {progress.number: progress for progress in snapshot.runs}
         documents = []
-        for run in list_newest_runs(snapshot.tx, limit=MAX_LISTED_RUNS):
-            values = _make_run_values(app_state, run, ws.workspace.now())
+        for run_report in list_newest_runs(snapshot.tx, limit=MAX_LISTED_RUNS):
+            values = _make_run_values(app_state, run_report, run.workspace.now())
             values["progress"] = progress_by_number.get(values["number"])
-            task = ws.find_task(run.batch.task)
-            values["commonest_failure"] = run.describe_commonest_failure(snapshot.tx, task)
+            task = run.find_task(run_report.batch.task)
+            values["commonest_failure"] = run_report.describe_commonest_failure(snapshot.tx, task)
             documents.append(values)
     return documents
 
@@ -161,10 +161,10 @@ def cancel_run_or_ask_failed_rows(
     """
     error_message = ""
     try:
-        with app_state.open_to_read() as ws, ws.workspace.store.read() as tx:
-            run = read_run(tx, number)
-            run_task = ws.find_task(run.batch.task)
-            failed_ids = run.list_failed_row_ids(tx, run_task)
+        with app_state.open_to_read() as run, run.workspace.store.read() as tx:
+            run_report = read_run(tx, number)
+            run_task = run.find_task(run_report.batch.task)
+            failed_ids = run_report.list_failed_row_ids(tx, run_task)
         if form.get("act") == "retry":
             mark_and_start_asking(app_state, run_task.subject, failed_ids[:MAX_RETRIED_ROWS])
         else:
@@ -198,35 +198,35 @@ def _render_batch(
     failed rows can be asked again, for the displayed cost.
     """
     # Work is read first: if it ends while the run is read, the page loads itself again.
-    with app_state.open_to_read(task) as ws, ws.workspace.store.read() as tx:
-        run = read_run(tx, number)
-        run_task = ws.find_task(run.batch.task)
+    with app_state.open_to_read(task) as run, run.workspace.store.read() as tx:
+        run_report = read_run(tx, number)
+        run_task = run.find_task(run_report.batch.task)
         work_documents = list_displayed_work(app_state.background_work, run_task.subject)
-        document = run.describe(tx, run_task, ws.workspace.now())
-        row_ids = run.list_row_ids(tx)
+        document = run_report.describe(tx, run_task, run.workspace.now())
+        row_ids = run_report.list_row_ids(tx)
         examples = chain.from_iterable(error["examples"] for error in document["reasons"])
         example_names = [name for name, _ in examples]
         titles = run_task.select_task_rows(tx).read_titles(
             tx, [*row_ids[:MAX_NAMED_ROWS], *example_names]
         )
-        failed_ids = run.list_failed_row_ids(tx, run_task)
-        batch = {**document, **_make_run_values(app_state, run, ws.workspace.now())}
+        failed_ids = run_report.list_failed_row_ids(tx, run_task)
+        batch = {**document, **_make_run_values(app_state, run_report, run.workspace.now())}
 
     retry_ids: list[str] = []
     retry_cost = None
-    if run.batch.is_finished:
+    if run_report.batch.is_finished:
         retry_ids = failed_ids[:MAX_RETRIED_ROWS]
     if retry_ids:
-        with app_state.open_to_read(run_task.subject) as ws:
-            retry_cost = estimate_cost(ws, retry_ids)
-    with app_state.open_to_read(task) as ws:
+        with app_state.open_to_read(run_task.subject) as run:
+            retry_cost = estimate_cost(run, retry_ids)
+    with app_state.open_to_read(task) as run:
         return render_page(
             app_state,
             "batch.html",
-            ws,
+            run,
             "runs",
             batch=batch,
-            failures=run.failures,
+            failures=run_report.failures,
             subject=run_task.subject,
             run_title=task_title(run_task),
             row_ids=row_ids[:MAX_NAMED_ROWS],
@@ -239,7 +239,7 @@ def _render_batch(
         )
 
 
-def _make_run_values(app_state: AppState, run: RunReport, now: datetime) -> dict[str, Any]:
+def _make_run_values(app_state: AppState, run_report: RunReport, now: datetime) -> dict[str, Any]:
     """Return a run as JSON members, with further members for the templates.
 
     - `number`: the number of the run.
@@ -250,21 +250,23 @@ def _make_run_values(app_state: AppState, run: RunReport, now: datetime) -> dict
     - `is_over`, `can_cancel`: for the polls and the button.
     """
     cancellations = app_state.background_work.describe_newest(
-        CANCEL_WORK_KIND.format(number) for number in run.numbers
+        CANCEL_WORK_KIND.format(number) for number in run_report.numbers
     )
-    is_over = run.batch.is_finished
-    word = run.word
+    is_over = run_report.batch.is_finished
+    word = run_report.word
     if has_running(cancellations) and word != CANCELLED_WORD:
         word = "being cancelled"
-    summary = make_batch_summary(run.batch, now=now)
+    summary = make_batch_summary(run_report.batch, now=now)
     return {
         **summary.document,
-        "number": run.batch.run or run.batch.number,
+        "number": run_report.batch.run or run_report.batch.number,
         "took": summary.age_words,
-        "outcomes": run.outcomes,
-        "files": _list_files(app_state.settings.data, run),
+        "outcomes": run_report.outcomes,
+        "files": _list_files(app_state.settings.data, run_report),
         "is_over": is_over,
-        "can_cancel": run.batch.mode is Mode.BATCH and not is_over and "cancelled" not in word,
+        "can_cancel": run_report.batch.mode is Mode.BATCH
+        and not is_over
+        and "cancelled" not in word,
         "word": word,
     }
 
