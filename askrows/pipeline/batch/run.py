@@ -173,7 +173,7 @@ class Run:
             accepts_changes=self.sync_options.accepts_changes,
             reads_all_rows=self.sync_options.reads_all_rows,
         )
-        synced = replace(self.reload_task(), is_synced=True)
+        synced = replace(self.read_recorded_task(), is_synced=True)
 
         if (
             synced.task.prompt_builder.declaration.temperature is not None
@@ -184,7 +184,7 @@ class Run:
             )
         return synced
 
-    def reload_task(self) -> "Run":
+    def read_recorded_task(self) -> "Run":
         """Return a run with the task in use as the database records it now.
 
         The task's file is not loaded again. A built-in or forgotten task stays as it is.

@@ -221,8 +221,8 @@ class RunResult:
         """Return whether rows stay open because the answers miss a gate by far."""
         return self.is_hopeless and self.left > 0
 
-    def stop_calls(self, error: AskrowsError) -> None:
-        """Record the error that stops the calls, unless they are stopped already."""
+    def record_calls_error(self, error: AskrowsError) -> None:
+        """Record the error that stops the calls as the reason; an earlier reason stays."""
         if self.stop.reason is None:
             is_budget = isinstance(error, BudgetError)
             reason = StopReason.BUDGET if is_budget else StopReason.CALLS_FAILED

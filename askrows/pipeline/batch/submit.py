@@ -93,7 +93,7 @@ def submit_batches(
     # A missing key, or an engine that cannot start, is reported before anything is written.
     run.open_client()
     if not is_confirmed:
-        _confirm_plan(run, plan)
+        _print_and_confirm_plan(run, plan)
 
     # Only a token count shows which rows share a request.
     new_requests = new_plan.rows if is_confirmed else new_plan.requests
@@ -126,8 +126,12 @@ def submit_batches(
     return submission.sent
 
 
-def _confirm_plan(run: Run, plan: BatchPlan) -> None:
-    """Print a plan, and ask a person to confirm its cost."""
+def _print_and_confirm_plan(run: Run, plan: BatchPlan) -> None:
+    """Print the model and what is sent, and confirm the cost as `Run.confirm_cost` does.
+
+    Raises:
+        InputError: The cost was not confirmed; nothing was written or sent.
+    """
     announcement = "sending batches of an earlier run"
     if plan.rows:
         announcement = describe_plan(run, plan)

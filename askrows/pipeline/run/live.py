@@ -123,7 +123,7 @@ class _LiveRun:
 
         failure = self._throttle.last_failure
         if failure is not None and not self.result.answered_by_calls:
-            self.result.stop_calls(failure)
+            self.result.record_calls_error(failure)
 
     async def _make_calls(self) -> None:
         """Start calls until the run ends, then close its batches and release their locks.

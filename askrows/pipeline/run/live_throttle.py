@@ -137,7 +137,7 @@ class LiveThrottle:
                 hint="check the disk and its permissions, then run the same command again",
             )
         if isinstance(error, AskrowsError):
-            self._result.stop_calls(error)
+            self._result.record_calls_error(error)
         elif error is not None:
             self.unexpected_error = self.unexpected_error or error
         self.is_stopped = True

@@ -52,7 +52,7 @@ def choose_single_row_mode(run: Run, mode: str) -> Run:
     return choose_mode(run, Mode(mode))
 
 
-def choose_gemini_model(run: Run) -> Run | None:
+def make_gemini_estimate_run(run: Run) -> Run | None:
     """Return a run with Gemini's default model, or None if the run has no local model.
 
     The run is only for estimates of the cost of the same rows with a key.

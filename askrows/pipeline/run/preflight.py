@@ -304,7 +304,7 @@ def add_gemini_estimate(
 
     If the second estimate cannot be made, a warning is printed instead.
     """
-    gemini_run = modes.choose_gemini_model(run)
+    gemini_run = modes.make_gemini_estimate_run(run)
     if gemini_run is None:
         return estimate
     try:

@@ -109,7 +109,7 @@ def do_due_units(
         state.errors += state.result.held_errors
     state.errors += state.result.list_failed_batches(run.task.nouns)
 
-    if ASKING_UNITS & set(units) and _sync_rows(state, should_sync="fill" in units):
+    if ASKING_UNITS & set(units) and _sync_and_recover(state, should_sync="fill" in units):
         if "ask" in units:
             with _keep_error(state):
                 _ask_due_rows(state)
@@ -139,8 +139,14 @@ def _keep_error(state: RunState) -> Iterator[None]:
         state.errors.append(error)
 
 
-def _sync_rows(state: RunState, *, should_sync: bool) -> bool:
-    """Sync the rows and clear up after dead processes; return whether rows may be asked then."""
+def _sync_and_recover(state: RunState, *, should_sync: bool) -> bool:
+    """Sync the rows if asked for, and clear up after dead processes in any case.
+
+    An error is kept in the state, not raised.
+
+    Returns:
+        Whether rows may be asked: not after such an error, or after an error of the account.
+    """
     with _keep_error(state):
         if should_sync:
             state.run = state.run.sync_task()

@@ -220,7 +220,11 @@ class Worker:
             await self._run_jobs()
 
     async def _run_jobs(self) -> None:
-        """Run the worker of Procrastinate, again after a lost connection, until it stops."""
+        """Run the survey of due units and the worker of Procrastinate until this worker stops.
+
+        If Procrastinate's worker ends otherwise, for example after a lost connection, it is started
+        again after SURVEY_PAUSE_S seconds.
+        """
         survey = asyncio.create_task(self._survey())
         while not self._stopping.is_set():
             running_worker = asyncio.create_task(
@@ -432,9 +436,11 @@ class Worker:
     def _record(self, name: str, report: Report, *, task: str = "") -> None:
         """Pass on a report, or add it to the result of a worker that runs once.
 
+        A worker that runs once also marks the name as ended if the unit failed or did nothing, so
+        that the unit is not run again.
+
         Args:
-            name: What is not repeated after an error or without an effect: a task, or the lock of
-                a unit.
+            name: What is marked: a task, or the lock of a unit.
             report: The report of a unit, or of an error.
             task: The task of the unit.
         """
