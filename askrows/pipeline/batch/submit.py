@@ -118,8 +118,8 @@ def submit_batches(
     finally:
         result.sent |= submission.sent
         result.equal_rows += submission.equal_rows
-        result.sent_requests += submission.count_sent_requests()
 
+    result.sent_requests += submission.count_sent_requests()
     if outage_batch is not None:
         message = f"{describe_outage(outage_batch)}, so one batch is sent at a time"
         result.stop = RunStop(StopReason.BATCHES_FAILED, message)
@@ -347,7 +347,7 @@ class _Submission:
         )
 
     def find_stop(self, announced_requests: int, earlier_numbers: set[int]) -> RunStop:
-        """Return why rows were not sent, with their number; None if all were.
+        """Return why rows were not sent, with their number; without a reason if all were.
 
         Rows are counted only if preparing stopped at a budget or at the quota of queued tokens.
         They are counted for the budget if it stopped at both. The count is at most the number of
