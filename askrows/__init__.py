@@ -21,6 +21,7 @@ __all__ = [
     "Answers",
     "AskReport",
     "AskrowsError",
+    "DatabaseTable",
     "Preflight",
     "Quote",
     "TagReport",
@@ -37,6 +38,7 @@ _SOURCES = {
     "Answers": "pipeline.workflows.python_api",
     "AskReport": "pipeline.workflows.ask",
     "AskrowsError": "pipeline.core.errors",
+    "DatabaseTable": "pipeline.core.declaration",
     "Preflight": "pipeline.run.preflight",
     "Quote": "pipeline.core.quotes",
     "TagReport": "pipeline.run.tag_report",
@@ -49,6 +51,7 @@ _SOURCES = {
 
 if TYPE_CHECKING:
     from askrows.jobs.open_workspace import open  # noqa: A004 - as other libraries name it
+    from askrows.pipeline.core.declaration import DatabaseTable
     from askrows.pipeline.core.declaration import Declaration as Task
     from askrows.pipeline.core.errors import AskrowsError
     from askrows.pipeline.core.quotes import Quote

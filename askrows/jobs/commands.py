@@ -200,12 +200,11 @@ COMMANDS = {
         access="write",
         page_access="run",
     ),
-    "add-expert": Command(
-        function_path="import_commands:add_expert",
-        summary="Add a person from a file, and tag them at once.",
-        arguments=("expert",),
-        task="experts",
-        example="EXPERT=new.json",
+    "add": Command(
+        function_path="import_commands:add",
+        summary="Add a row or a person from a JSON file, and ask about it at once.",
+        arguments=("from",),
+        example="TASK=boats FROM=new.json",
     ),
     "demo": Command(
         function_path="demo:demo",
@@ -379,6 +378,14 @@ _FILE_OPTIONS = {
 }
 # Other names of the commands above, which no help lists.
 ALIASES = {
+    "add-expert": replace(
+        COMMANDS["add"],
+        arguments=("expert",),
+        task="experts",
+        task_option="",
+        renamed_options={"from_": "expert"},
+        example="EXPERT=new.json",
+    ),
     "import-images": replace(
         COMMANDS["import"],
         arguments=("folder",),
@@ -464,7 +471,7 @@ def format_targets(*, is_complete: bool) -> str:
 
 def _command_lines(names: Iterable[str]) -> list[str]:
     """Return a line for each command: its name, summary and example."""
-    commands = {name: COMMANDS[name] for name in names}
+    commands = {name: ALL_COMMANDS[name] for name in names}
     return [
         f"  {name:<13} {command.summary} {command.example}".rstrip()
         for name, command in commands.items()

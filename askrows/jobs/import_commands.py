@@ -1,7 +1,7 @@
 """Commands that bring in rows or tasks.
 
-- `import` reads people, passages or a folder of images.
-- `add-expert` adds one person and asks about them at once.
+- `import` reads people, passages, a folder of images, or rows of a task's table.
+- `add` adds one row or person, and asks about it at once.
 - `ask` asks about the first rows of a table.
 - `new-task` writes the file of a task.
 """
@@ -36,11 +36,9 @@ from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.tasks.task_template import ColumnChoice
-from askrows.pipeline.workflows import add_expert as add_expert_workflow
+from askrows.pipeline.workflows import add_expert, add_row, new_task_files
 from askrows.pipeline.workflows import ask as ask_workflow
-from askrows.pipeline.workflows import new_task_files
 from askrows.pipeline.workflows.row_importers import (
-    IMPORTED_TASKS,
     ImportOptions,
     check_file,
     check_readable,
@@ -53,7 +51,7 @@ def import_rows(
     experts: Annotated[Path | None, Parameter("File of people.", PATH)] = None,
     from_: Annotated[
         Path | None,
-        Parameter("File of passages, or folder of images, with TASK.", PATH),
+        Parameter("File of rows, or folder of images, of TASK.", PATH),
     ] = None,
     map_: Map = "",
     report: Annotated[
@@ -65,9 +63,9 @@ def import_rows(
     encoding: Encoding = "",
     header: Header = "",
 ) -> Report:
-    """Import people, passages (TASK=passages) or the images in a folder (TASK=images).
+    """Import people, passages, images, or the rows of a task with a DatabaseTable.
 
-    --experts names a file of people, and --from a file of passages or a folder of images. Reads CSV
+    --experts names a file of people, and --from any other file, or a folder of images. Reads CSV
     with a header, .xlsx, JSON, JSON lines and Parquet. Imports all valid rows in one transaction;
     the same file again changes nothing. Exit code 2 if the file has no valid row.
 
@@ -95,14 +93,8 @@ def import_rows(
             "there is no file to import; nothing was imported",
             hint=f"`{people_command}`, or `{other_command}`",
         )
-    if task_name not in IMPORTED_TASKS:
-        raise InputError(
-            f"task {task_name} reads its rows from the source in its file; nothing was imported",
-            hint=f"`{CommandHint('tag', task=task_name)}` reads its rows and asks about them",
-        )
-
     import_options = ImportOptions(map_, ReadOptions(sheet, encoding, header), report, dry)
-    check_file(file, task_name, import_options, settings.data)
+    check_file(file, settings, import_options)
     with open_configured_workspace("look" if dry else "create", task_name=task_name) as run:
         import_report = import_file(run, file, import_options)
         if not dry:
@@ -110,32 +102,33 @@ def import_rows(
         return import_report
 
 
-def add_expert(
+def add(
     *,
-    expert: Annotated[Path, Parameter("", STREAM)],
+    from_: Annotated[Path, Parameter("", STREAM)],
     map_: Map = "",
 ) -> Report:
-    """Add the person in a JSON file (`-` is standard input), and tag them at once.
+    """Add the row in a JSON file (`-` is standard input) to the table of TASK, and ask at once.
 
     Fields have the names that `import` knows. For a similar name, the command prints the MAP= that
-    accepts it.
+    accepts it. `add-expert` adds a person.
 
-    If Gemini fails or does not reply within 6.5 seconds, the person is stored without tags. The
+    If Gemini fails or does not reply within 6.5 seconds, the row is stored without an answer. The
     next `work`, `tag` or `batch-submit` asks again. Until then `status` shows the newest of these
     people.
     """
-    is_stdin = str(expert) == "-"
+    is_stdin = str(from_) == "-"
     if not is_stdin:
-        check_readable(expert, "stored")
-    document = sys.stdin.buffer.read() if is_stdin else expert.read_bytes()
+        check_readable(from_, "stored")
+    document = sys.stdin.buffer.read() if is_stdin else from_.read_bytes()
 
-    with open_configured_workspace("create", task_name="experts") as run:
-        report = add_expert_workflow.tag_new_person(
-            run,
-            document,
-            document_name=str(expert),
-            mapping=map_,
-        ).to_report()
+    task_name = read_settings().task
+    with open_configured_workspace("create", task_name=task_name) as run:
+        if task_name == "experts":
+            report = add_expert.tag_new_person(
+                run, document, document_name=str(from_), mapping=map_
+            ).to_report()
+        else:
+            report = add_row.add_row(run, document, document_name=str(from_), mapping=map_)
         add_next_step(report, run)
     return report
 

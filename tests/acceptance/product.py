@@ -57,6 +57,7 @@ VERBS = {
     "ingest": ("batch-ingest",),
     "cancel": ("batch-cancel",),
     "add": ("add-expert",),
+    "add_row": ("add",),
     "pilot": ("passages-pilot",),
     "backfill": ("passages-backfill",),
     "log": ("show",),

@@ -88,3 +88,14 @@ def test_orders() -> None:
         **dict.fromkeys((1005, 1010)),
         **{key: answered[key]["urgency"] for key in filled if key in answered},
     }
+
+
+def test_boats() -> None:
+    """Imported boats and the added one are answered, and the table shows what they are good for."""
+    workspace = run_readme("boats")
+    uses = {row["name"]: row["use"] for row in cells() if row["answer_version"]}
+    assert len(uses) == 7
+    assert "Heron" in uses
+    assert "Gannet" not in uses
+    query = "SELECT name, good_for FROM boats WHERE good_for IS NOT NULL"
+    assert dict(workspace.query(query)) == uses

@@ -102,6 +102,49 @@ class ReadOptions:
 DEFAULT_READ_OPTIONS = ReadOptions()
 
 
+@dataclass(frozen=True)
+class DatabaseTable:
+    """A table of the workspace's database with the rows of a task.
+
+    The table is made if it is missing. `import` and `add` write rows into it, and other programs
+    may do so, too.
+    """
+
+    name: str
+    # `str`, `int` or `float` by column; the key is one of the columns.
+    columns: Mapping[str, type]
+
+    def __post_init__(self) -> None:
+        """Check the name and the columns.
+
+        Raises:
+            InputError: The name is empty or reserved, or the columns have other types.
+        """
+        if not self.name.strip() or self.name.casefold().startswith("askrows_"):
+            raise InputError(f"DatabaseTable cannot have the name {self.name!r}")
+        columns: Any = self.columns
+        is_valid = isinstance(columns, Mapping) and {*columns.values()} <= {*TABLE_COLUMN_TYPES}
+        if not is_valid or not columns:
+            raise InputError(
+                f"DatabaseTable({self.name!r}) needs columns with the types str, int or float, "
+                f"not {columns!r:.80}",
+                hint='for example columns={"id": str, "text": str, "length_m": float}',
+            )
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kinds of the columns, by name."""
+        return {name: TABLE_COLUMN_TYPES[kind] for name, kind in self.columns.items()}
+
+
+# Kinds of a table's columns by the type that a task declares.
+TABLE_COLUMN_TYPES: Mapping[type, str] = {
+    str: "text",
+    int: "integer",
+    float: "real",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Declaration(Generic[A_co]):
     """The declaration of a task. `answer`, `items` and `prompt` are required.
@@ -112,8 +155,8 @@ class Declaration(Generic[A_co]):
 
     # The model of an answer.
     answer: type[A_co]
-    # A query if it begins with SELECT or WITH, else the path of a file next to the task's file, or
-    # a list of mappings.
+    # A query if it begins with SELECT or WITH, else the path of a file next to the task's file, a
+    # list of mappings, or a `DatabaseTable`.
     items: str | Any
     prompt: str
     # The address of the database of the query; the default is the workspace's database. `$NAME` is
@@ -213,7 +256,13 @@ class Declaration(Generic[A_co]):
         is_rows = isinstance(self.items, list | tuple) and all(
             isinstance(row, Mapping) for row in self.items
         )
-        if not isinstance(self.items, str) and not is_rows:
+        if isinstance(self.items, DatabaseTable):
+            if len(self.keys) > 1 or self.keys[0] not in self.items.columns:
+                yield InputError(
+                    f"key= must be one of the columns of DatabaseTable({self.items.name!r}), "
+                    f"not {self.key!r}"
+                )
+        elif not isinstance(self.items, str) and not is_rows:
             yield InputError(
                 "items= must be a text or a list of rows ({column: value}), "
                 f"not {self.items!r:.80}",
@@ -342,7 +391,9 @@ class Declaration(Generic[A_co]):
 
     @property
     def is_query(self) -> bool:
-        """Whether `items` is a query."""
+        """Whether the rows come from a query."""
+        if isinstance(self.items, DatabaseTable):
+            return True
         return isinstance(self.items, str) and is_query(self.items)
 
     @cached_property

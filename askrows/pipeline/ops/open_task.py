@@ -437,16 +437,15 @@ def _list_database_additions(
     if settings is None:
         return additions
 
-    names_by_kind = {"table": list_missing_task_tables(tx, settings), "view": list[str]()}
     if is_user_task_set(settings):
         from askrows.pipeline.tasks import task_registry
 
         if not has_workspace or task_registry.resolve_registered_task_name(tx, settings) is None:
-            names_by_kind["view"] = task_registry.list_planned_views(settings)
-    for kind, names in names_by_kind.items():
-        if names:
-            plural_s = "s" if len(names) > 1 else ""
-            additions.append(f"the {kind}{plural_s} {', '.join(names)}")
+            additions += task_registry.list_planned_additions(tx, settings)
+    missing_tables = list_missing_task_tables(tx, settings)
+    if missing_tables:
+        plural_s = "s" if len(missing_tables) > 1 else ""
+        additions.append(f"the table{plural_s} {', '.join(missing_tables)}")
 
     shipped_task = find_shipped_task(settings.task)
     if shipped_task is not None:

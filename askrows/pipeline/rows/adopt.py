@@ -182,7 +182,7 @@ class TableSpec:
         table = quote_name(self.name)
         for name in names:
             column_type = self.definition.c[name].type.compile(tx.dialect)
-            tx.execute(text(f"ALTER TABLE {table} ADD COLUMN {name} {column_type}"))
+            tx.execute(text(f"ALTER TABLE {table} ADD COLUMN {quote_name(name)} {column_type}"))
 
         if "id" in self.indexed_columns:
             row_id = cast(self.definition.c.id, Text)

@@ -118,10 +118,13 @@ def read_key_columns(
     inspector = _inspector(tx)
     name = _find_stored_name(tx, table)
     keys = [inspector.get_pk_constraint(name, schema)["constrained_columns"]]
+    # SQLite has an index for each unique key. SQLAlchemy lists it only on request, and misses some
+    # of the constraints, such as that of `name VARCHAR(40) UNIQUE`.
+    options = {"include_auto_indexes": True} if is_sqlite(tx) else {}
     # SQLAlchemy warns of indexes of expressions.
     with _WARNINGS_LOCK, warnings.catch_warnings(action="ignore", category=exc.SAWarning):
         keys += [key["column_names"] for key in inspector.get_unique_constraints(name, schema)]
-        indexes = inspector.get_indexes(name, schema)
+        indexes = inspector.get_indexes(name, schema, **options)
 
     for index in indexes:
         is_partial = f"{tx.dialect.name}_where" in index.get("dialect_options", {})

@@ -302,7 +302,7 @@ def report_interrupt() -> Iterator[None]:
 class MappedFile(TableFile):
     """A file whose rows are read by the columns of a layout. Each `iter` reads the file again."""
 
-    layout: ClassVar[ColumnLayout]
+    layout: ColumnLayout
 
     @report_interrupt()
     def __init__(

@@ -23,7 +23,12 @@ import jsonlines
 
 from askrows.pipeline.core.column_placeholders import find_column
 from askrows.pipeline.core.command_hint import CommandHint
-from askrows.pipeline.core.declaration import DEFAULT_READ_OPTIONS, Declaration, ReadOptions
+from askrows.pipeline.core.declaration import (
+    DEFAULT_READ_OPTIONS,
+    DatabaseTable,
+    Declaration,
+    ReadOptions,
+)
 from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, InputError
 from askrows.pipeline.core.files import hash_file, list_parquet_files, require_utf8_path
 from askrows.pipeline.core.settings import read_variable
@@ -70,6 +75,11 @@ def resolve_items(declaration: Declaration, path: Path) -> str:
     Args:
         path: The task's file, to whose folder the path of the row file is relative.
     """
+    if isinstance(declaration.items, DatabaseTable):
+        names = ", ".join(map(quote_name, declaration.items.columns))
+        key = quote_name(declaration.keys[0])
+        table = quote_name(declaration.items.name)
+        return f"SELECT {names} FROM {table} ORDER BY {key}"  # noqa: S608 - quoted names
     if declaration.is_query or declaration.items == MEMORY_ROWS:
         return str(declaration.items)
     return str((path.parent / declaration.items).resolve())
@@ -99,7 +109,11 @@ def open_source(
     """
     if declaration.is_query:
         with open_query_database(store, declaration.source, path.parent) as database:
-            return QuerySource(database, declaration.items, cursor, stored_kinds=stored_kinds)
+            query = resolve_items(declaration, path)
+            source = QuerySource(database, query, cursor, stored_kinds=stored_kinds)
+        if isinstance(declaration.items, DatabaseTable):
+            source.columns = declaration.items.kinds
+        return source
     if declaration.items == MEMORY_ROWS:
         return rows_by_task_path[path]
 

@@ -57,6 +57,8 @@ STAGED_COLUMNS = ("row", "input_hash", "is_empty", "seen", "unusable")
 # The input hash of a refused row.
 NO_HASH = ""
 IS_REFUSED = rows.c.input_hash == NO_HASH
+# The beginning of the ids of refused rows of imported files.
+FILE_REFUSAL_PREFIX = "refused-"
 _staged = Table(
     "askrows_read",
     MetaData(),
@@ -166,7 +168,9 @@ class StagedRows(NamedTuple):
                     gone_n = rows.c.n - _read_number_range(tx, task)
                     vanished = update(rows).where(_is_present(task), ~_is_staged())
                     tx.execute(vanished.values(gone_at=now, n=gone_n))
-                tx.execute(delete(rows).where(rows.c.task == task, IS_REFUSED, ~_is_staged()))
+                # The refused rows of imported files stay until their file is imported again.
+                is_of_source = IS_REFUSED & ~rows.c.row_id.startswith(FILE_REFUSAL_PREFIX)
+                tx.execute(delete(rows).where(rows.c.task == task, is_of_source, ~_is_staged()))
                 is_moved = _is_stored_row(task) & (rows.c.n != _staged.c.n)
                 tx.execute(update(rows).where(is_moved).values(n=_staged.c.n))
             if is_server and counts.new > MIN_NEW_ROWS_FOR_ANALYZE:
@@ -451,7 +455,8 @@ class FileRefusals:
         """
         self._tx = tx
         self._task = task
-        self._id_prefix = f"refused-{hashlib.sha256(path.encode()).hexdigest()[:16]}-"
+        file_hash = hashlib.sha256(path.encode()).hexdigest()[:16]
+        self._id_prefix = f"{FILE_REFUSAL_PREFIX}{file_hash}-"
         self._count = 0
         is_of_file = rows.c.row_id.startswith(self._id_prefix, autoescape=True)
         tx.execute(delete(rows).where(rows.c.task == task, IS_REFUSED, is_of_file))

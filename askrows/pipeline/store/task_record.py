@@ -39,6 +39,8 @@ class TaskRecord:
     name_template: str | None = None
     # Template of the indexed text.
     index_template: str | None = None
+    # Table of the database that has its rows and takes new ones; empty for any other source.
+    table: str = ""
     # Table, or table and column, of another program that gets the answers.
     write_to: str | None = None
     # Gates in the format of the GATES setting.

@@ -26,6 +26,7 @@ from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.declaration import (
     NAME,
     RESERVED,
+    DatabaseTable,
     Declaration,
     DeclarationError,
     load_built_in_declaration,
@@ -367,7 +368,7 @@ def _check_and_name_declaration(
         faults += _find_example_faults(declaration, path)
 
     raise_faults(faults, path)
-    if not isinstance(declaration.items, str):
+    if not isinstance(declaration.items, str | DatabaseTable):
         rows_by_task_path[path] = MemorySource(declaration.items)
         declaration = replace(declaration, items=MEMORY_ROWS)
     return replace(declaration, name=name)

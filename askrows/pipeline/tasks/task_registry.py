@@ -14,7 +14,12 @@ from pathlib import Path
 from askrows.pipeline.core.answer_fields import list_answer_fields
 from askrows.pipeline.core.column_placeholders import find_column
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
-from askrows.pipeline.core.declaration import HASH_KEY, Declaration, load_built_in_declaration
+from askrows.pipeline.core.declaration import (
+    HASH_KEY,
+    DatabaseTable,
+    Declaration,
+    load_built_in_declaration,
+)
 from askrows.pipeline.core.errors import (
     AskrowsError,
     ConfigurationError,
@@ -42,6 +47,7 @@ from askrows.pipeline.rows.source import (
 from askrows.pipeline.rows.write_to import make_answer_target
 from askrows.pipeline.store import workspace
 from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.store.schema import ensure_schema
 from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.tasks import task_faults, task_file
 from askrows.pipeline.tasks.declaration_changes import (
@@ -187,10 +193,21 @@ def _resolve_task_file(settings: Settings) -> Path:
     return path
 
 
-def list_planned_views(settings: Settings) -> list[str]:
-    """Return the names of the views that the first use of the task of TASK creates."""
-    declaration, _ = load_named_declaration(settings)
-    return list(view_names_of(declaration.table or declaration.name))
+def list_planned_additions(tx: Connection, settings: Settings) -> list[str]:
+    """Return what the first use of the task of TASK adds to the database, as phrases.
+
+    These are its views, and the table of a `DatabaseTable` or the columns that it lacks.
+    """
+    declaration, path = load_named_declaration(settings)
+    additions = [f"the views {', '.join(view_names_of(declaration.table or declaration.name))}"]
+    if isinstance(declaration.items, DatabaseTable):
+        from askrows.pipeline.rows.database_table import make_spec
+
+        record = make_record(
+            declaration, path, declaration.items.kinds, recorded_at=datetime.now(UTC)
+        )
+        additions = make_spec(record).find_missing_parts(tx) + additions
+    return additions
 
 
 def load_named_declaration(settings: Settings) -> tuple[Declaration, Path]:
@@ -205,11 +222,13 @@ def load_named_declaration(settings: Settings) -> tuple[Declaration, Path]:
 
 
 def has_own_rows(declaration: Declaration) -> bool:
-    """Return whether a task's rows come from a file, from Python or from another database.
+    """Return whether a workspace can begin with a task.
 
-    Otherwise the task queries the workspace's database.
+    Its rows come from a file, from Python, from another database, or from a table that askrows can
+    make. Otherwise the task queries the workspace's database.
     """
-    return not declaration.is_query or bool(declaration.source)
+    is_table = isinstance(declaration.items, DatabaseTable)
+    return is_table or not declaration.is_query or bool(declaration.source)
 
 
 def check_task_can_be_registered(
@@ -235,22 +254,31 @@ def check_task_can_be_registered(
     if not is_readable or load_built_in_declaration(declaration.name) is not None:
         return
 
-    with contextlib.closing(
-        Store(settings.confirm_database_url().reveal(), is_own_database=False),
-    ) as unchanged_store:
-        columns = open_source(unchanged_store, declaration, path).columns
+    if isinstance(declaration.items, DatabaseTable):
+        columns = declaration.items.kinds
+    else:
+        with contextlib.closing(
+            Store(settings.confirm_database_url().reveal(), is_own_database=False),
+        ) as unchanged_store:
+            columns = open_source(unchanged_store, declaration, path).columns
     record = make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
     check_column_names(list(columns))
     target = record.write_to
-    if not has_database and target is not None:
+    if not has_database and target is not None and not record.table:
         raise InputError(
             f"write_to={target!r}: the database {store.display_name} does not exist",
             hint=f"set {OptionHint('database_url')} to the database of that table",
         )
 
     with store.open_foreign_snapshot() as tx:
-        if tx is not None:
-            check_view_names(tx, record)
+        if tx is None:
+            return
+        check_view_names(tx, record)
+        if record.table:
+            from askrows.pipeline.rows.database_table import make_spec
+
+            make_spec(record).read_suitable_columns(tx)
+        else:
             _check_write_target(tx, record)
 
 
@@ -299,8 +327,15 @@ def register_task_if_new(store: Store, settings: Settings, *, display: Progress)
             return name
 
     declaration, path = load_named_declaration(settings)
+    now = datetime.now(UTC)
+    if isinstance(declaration.items, DatabaseTable):
+        from askrows.pipeline.rows.database_table import make_spec
+
+        table_record = make_record(declaration, path, declaration.items.kinds, recorded_at=now)
+        for line in ensure_schema(store, [make_spec(table_record).adopt]):
+            display.say(line)
     columns = open_source(store, declaration, path).columns
-    declared_record = make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
+    declared_record = make_record(declaration, path, columns, recorded_at=now)
     record = register_declaration(store, declaration, declared_record, settings, display=display)
     return record.name
 
@@ -373,6 +408,7 @@ def make_record(
         model=declaration.model,
         name_template=declaration.label,
         index_template=declaration.index,
+        table=declaration.items.name if isinstance(declaration.items, DatabaseTable) else "",
         write_to=declaration.write_to,
         gates=",".join(f"{name}={bound}" for name, bound in gates.items()),
         answer_tokens=estimate_answer_tokens(declaration.answer),

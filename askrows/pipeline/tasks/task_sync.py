@@ -192,7 +192,7 @@ def _make_cursor(
     # All rows are read again if one of these changed.
     query_id = hash_document(
         {
-            "items": declaration.items,
+            "items": resolve_items(declaration, Path(record.path)),
             "source": declaration.source,
             "asked": make_fingerprint_document(declaration),
         },

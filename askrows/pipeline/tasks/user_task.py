@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import ColumnElement, Connection, Subquery, and_, select
+from sqlalchemy import ColumnElement, Connection, Subquery, Table, and_, select
 
 from askrows.pipeline.core.answer_fields import AnswerField
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
@@ -27,7 +27,7 @@ from askrows.pipeline.rows.cells import find_unstorable_reason, to_compact_json,
 from askrows.pipeline.rows.grid import Grid
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.row_sync import find_changed_in_source
-from askrows.pipeline.rows.source import MEMORY_ROWS
+from askrows.pipeline.rows.source import MEMORY_ROWS, resolve_items
 from askrows.pipeline.rows.stored_rows import (
     HASH_COLUMN,
     KEY_COLUMN,
@@ -151,6 +151,8 @@ class UserTask(Task):
         """Return the hint that names the source of the rows and how to change it."""
         if self.record.items == MEMORY_ROWS:
             return "the rows come from Python code; pass other rows there"
+        if self.record.table:
+            return f"the rows come from the table {self.record.table}; change them there"
         if self.record.is_query:
             return (
                 f"the rows come from the query in `{self.record.path}`; "
@@ -308,8 +310,12 @@ class UserTask(Task):
         *,
         unchanged_text: str = "",  # noqa: ARG002 - never fails
     ) -> None:
-        """Delete a row, and its answers from the tables of other programs."""
+        """Delete a row, also from the table of its task, and its answers from other programs'."""
         self.remove_answers(tx, [row_id], None)
+        if self.record.table:
+            from askrows.pipeline.rows.database_table import delete_table_row
+
+            delete_table_row(tx, self.record, row_id)
         delete_row(tx, self.name, row_id)
 
     def count_kept_values(self, tx: Connection, row_ids: Sequence[str]) -> KeptValues:
@@ -596,7 +602,8 @@ class UserTask(Task):
             row_id: parse_stored_values(values) for row_id, values in stored_values.items()
         }
         with contextlib.closing(Store(self.settings.confirm_database_url().reveal())) as store:
-            record = dataclasses.replace(self.record, items=self.user_file.declaration.items)
+            items = resolve_items(self.user_file.declaration, Path(self.record.path))
+            record = dataclasses.replace(self.record, items=items)
             return find_changed_in_source(store, record, values_by_id)
 
     def sync_corrected_rows(self, tx: Connection, new_edits: Mapping[str, NewEdit]) -> None:
@@ -638,8 +645,20 @@ class UserTask(Task):
         """Return the rows to export with their answers; see `user_views`."""
         return user_views.read_export(tx, self, options)
 
+    def list_tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - of the record
+        """Return the table with the rows of the task if it takes new rows."""
+        if not self.record.table:
+            return []
+        from askrows.pipeline.rows.database_table import make_spec
+
+        return [make_spec(self.record).definition]
+
     def make_tables(self, target: Connection) -> None:
-        """Create the task's views in the target database of a move."""
+        """Create the task's table and views in the target database of a move."""
+        if self.record.table:
+            from askrows.pipeline.rows.database_table import make_spec
+
+            make_spec(self.record).adopt(target)
         make_views(target, self.record)
 
     def refresh_views(self, store: Store) -> None:

@@ -25,15 +25,12 @@ from askrows.pipeline.store import claims, workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.workflows.add_row import MAX_ANSWER_S, PATIENCE_S, explain_missing_answer
 
-# Our choice: how long a person at a terminal waits until a limit allows a call.
-PATIENCE_S = 5.0
 # Why a new person is due, as the database stores it.
 DUE_REASON = "saved, not asked yet"
 # Columns of a new person; see `make_table`.
 PERSON_COLUMNS = "username name tags score=findability_score"
-# Our choice: the call ends after this time, tagged or not. The help of the command names it.
-MAX_ANSWER_S = 6.5
 
 
 @dataclass(frozen=True)
@@ -133,26 +130,9 @@ def tag_new_person(
         run.workspace.store,
         run.task,
         saved,
-        problem=_explain_missing_tags(result),
+        problem=explain_missing_answer(result),
         took_s=duration_s,
     )
-
-
-def _explain_missing_tags(result: RunResult) -> str:
-    """Return why a call for one person gave no answer; "" if it did, or if no reason is known.
-
-    The reason is the error that stopped the calls, else the first failure, else why nothing was
-    asked.
-    """
-    # The reply may arrive just after the deadline.
-    if result.answered_by_calls:
-        return ""
-    reasons = [reason for _, reason in result.first_failures]
-    if result.stop.reason:
-        reasons.insert(0, result.stop.message)
-    if result.idle_reason:
-        reasons.append(f"not asked: {result.idle_reason}")
-    return next(filter(None, reasons), "")
 
 
 def store_person(

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from askrows.pipeline.batch.run import Run
-from askrows.pipeline.core.command_hint import OptionHint
+from askrows.pipeline.core.command_hint import CommandHint, OptionHint
+from askrows.pipeline.core.declaration import DatabaseTable
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.files import (
     check_no_address,
@@ -12,17 +13,19 @@ from askrows.pipeline.core.files import (
     unreadable_reason,
 )
 from askrows.pipeline.core.report import Report, collect_error, format_counts, make_table
+from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.experts import import_ as people
 from askrows.pipeline.images import import_ as images
 from askrows.pipeline.passages import import_ as passages
+from askrows.pipeline.rows.database_table import import_table_rows
 from askrows.pipeline.rows.row_import import FindingGroup, ImportOptions, ImportReport
+from askrows.pipeline.tasks import task_registry
 from askrows.pipeline.workspace.data_folder import lacks_workspace_files
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 __all__ = [
     "FILE_TASKS",
-    "IMPORTED_TASKS",
     "ImportOptions",
     "check_file",
     "check_readable",
@@ -34,9 +37,8 @@ __all__ = [
 FINDING_COLUMNS = "finding=kind times=count column why=reason examples"
 PEOPLE_TASK = "experts"
 IMAGES_TASK = "images"
-# Tasks with rows from a file, and with them the task with rows from a folder.
+# Shipped tasks with rows from a file.
 FILE_TASKS = (PEOPLE_TASK, "passages")
-IMPORTED_TASKS = (*FILE_TASKS, IMAGES_TASK)
 
 
 def check_readable(file: Path, participle: str) -> None:
@@ -55,19 +57,16 @@ def check_readable(file: Path, participle: str) -> None:
         raise InputError(f"{file} {reason}; nothing was {participle}", hint=make_path_hint(file))
 
 
-def check_file(
-    file: Path,
-    task_name: str,
-    options: ImportOptions,
-    data: Path,
-) -> None:
+def check_file(file: Path, settings: Settings, options: ImportOptions) -> None:
     """Check that a file or folder can be imported, before a workspace is created for it.
 
     The rows of a file are only read if there is no workspace yet.
 
     Raises:
-        InputError: It cannot be imported; nothing was imported.
+        InputError: It cannot be imported, or the task's rows come from elsewhere; nothing was
+            imported.
     """
+    task_name = settings.task
     if task_name == IMAGES_TASK:
         if options.dry or options.report is not None:
             raise InputError(
@@ -78,13 +77,26 @@ def check_file(
         images.check_folder(file)
         return
 
+    if task_name not in FILE_TASKS:
+        _check_has_table(settings)
     if not list_parquet_files(file):
         check_readable(file, "imported")
-    may_create = not options.dry and lacks_workspace_files(data)
-    if may_create and (file.is_file() or file.is_dir()):
+    may_create = not options.dry and lacks_workspace_files(settings.data)
+    if task_name in FILE_TASKS and may_create and (file.is_file() or file.is_dir()):
         file_class = people.PeopleFile if task_name == PEOPLE_TASK else passages.PassagesFile
         if next(iter(file_class(file, options)), None) is None:
             ImportReport(str(file)).require_imported_row()
+
+
+def _check_has_table(settings: Settings) -> None:
+    """Raise InputError if the rows of a user's task are in no `DatabaseTable`."""
+    declaration, _ = task_registry.load_named_declaration(settings)
+    if not isinstance(declaration.items, DatabaseTable):
+        raise InputError(
+            f"task {declaration.name} reads its rows from the source in its file; nothing was "
+            "imported",
+            hint=f"`{CommandHint('tag', task=settings.task)}` reads its rows and asks about them",
+        )
 
 
 def import_file_rows(
@@ -110,7 +122,13 @@ def import_file(run: Run, file: Path, options: ImportOptions) -> Report:
         return _import_images(run, file)
 
     nouns = run.task.nouns
-    imported = import_file_rows(run.workspace, run.workspace.settings.task, file, options)
+    record = run.task.user_file.record if run.task.user_file else None
+    if record is None:
+        imported = import_file_rows(run.workspace, run.workspace.settings.task, file, options)
+    else:
+        imported = import_table_rows(run.workspace, record, file, options)
+        if not options.dry:
+            run.sync_task()
     report = Report(imported.document, errors=collect_error(imported.require_imported_row))
     if imported.rows_in:
         counts = {

@@ -1,0 +1,141 @@
+"""Rows of a `DatabaseTable`: made or adopted, imported, added one by one, and forgotten."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.database import run_sql
+from tests.acceptance.engine import LIVE_CALL, Engine
+from tests.acceptance.product import Workspace
+
+BOATS = """
+from pydantic import BaseModel
+from askrows import DatabaseTable, Task
+
+class Answer(BaseModel):
+    summary: str
+
+task = Task(
+    answer=Answer,
+    items=DatabaseTable(
+        "boats", columns={"name": str, "built": int, "length_m": float, "text": str}
+    ),
+    key="name",
+    prompt="{text}",
+    write_to="boats.summary=summary",
+)
+"""
+CSV = """Name,Built,length m,Text,Owner
+Albatross,1978,12.5,A ketch with two masts.,Ada
+Brisk,2004,7,A small day sailer.,
+Cormorant,19x4,,A steel cutter.,Cy
+,1990,8,No name.,
+"""
+COLUMNS = "name, built, length_m, text, summary"
+
+
+@pytest.fixture(name="boats")
+def _boats(workspace: Workspace) -> Workspace:
+    """A workspace for the task of boats."""
+    workspace.task = "boats"
+    workspace.settings["YES"] = "1"
+    workspace.write_file("tasks/boats.py", BOATS)
+    workspace.write_file("boats.csv", CSV)
+    return workspace
+
+
+def read_table(workspace: Workspace, columns: str = COLUMNS) -> list[tuple[Any, ...]]:
+    """Return the rows of the table by name."""
+    query = f"SELECT {columns} FROM boats ORDER BY name"  # noqa: S608 - constant names
+    return [tuple(row) for row in run_sql(workspace, query)]
+
+
+def add(workspace: Workspace, code: int = 0, **cells: Any) -> Any:
+    """Add a row, and return the document of the report."""
+    path = workspace.write_file("new.json", json.dumps(cells))
+    return workspace.run_command("add_row", **{"from": path}, json=True, code=code).json
+
+
+def test_file_is_imported_and_asked(boats: Workspace) -> None:
+    """The table is made, faults are told, and a second import changes only what differs."""
+    report = boats.run_command("import", **{"from": "boats.csv"}, json=True).json
+    assert (report["added"], report["rejected"], report["changed"]) == (3, 1, 1)
+    assert "Owner" in str(report["notes"])
+    assert boats.state_counts() == {"open": 3, "refused": 1}
+    assert read_table(boats, "name, built, length_m") == [
+        ("Albatross", 1978, 12.5),
+        ("Brisk", 2004, 7.0),
+        ("Cormorant", None, None),
+    ]
+
+    boats.run_command("tag", mode="live")
+    assert boats.state_counts() == {"answered": 3, "refused": 1}
+    answers = {row["name"]: row["summary"] for row in boats.exported_rows() if row["summary"]}
+    assert dict(read_table(boats, "name, summary")) == answers
+
+    boats.write_file("boats.csv", CSV.replace("19x4", "1994").replace("Brisk", "Breeze"))
+    report = boats.run_command("import", **{"from": "boats.csv"}, json=True).json
+    assert (report["added"], report["updated"], report["unchanged"]) == (1, 1, 1)
+    assert "lacks 1 row of the table boats (Brisk)" in str(report["notes"])
+    assert boats.state_counts() == {"answered": 3, "open": 1, "refused": 1}
+    assert dict(read_table(boats, "name, built"))["Cormorant"] == 1994
+
+
+def test_row_is_added_and_asked_at_once(boats: Workspace, api: Engine) -> None:
+    """Wrong documents store nothing; without a reply the row is open for the next command."""
+    report = add(boats, name="Dory", text="A rowing boat.", built="1999")
+    assert report["row"] == "Dory"
+    assert read_table(boats) == [
+        ("Dory", 1999, None, "A rowing boat.", report["answer"]["summary"])
+    ]
+    assert api.count_calls("POST", LIVE_CALL) == 1
+
+    for cells, message in (
+        ({"name": "Dory"}, "has the row 'Dory' already"),
+        ({"text": "No name."}, "name: missing"),
+        ({"name": "Emu", "built": "old"}, "built: not a whole number (found 'old')"),
+    ):
+        assert message in str(add(boats, code=2, **cells)), cells
+    assert api.count_calls("POST", LIVE_CALL) == 1
+
+    # Another program adds a row, and the next command asks about it.
+    run_sql(boats, "INSERT INTO boats (name, text) VALUES ('Emu', 'A ferry.')")
+    boats.run_command("tag", mode="live")
+    assert boats.state_counts() == {"answered": 2}
+    boats.run_command("forget", "Dory")
+    assert read_table(boats, "name") == [("Emu",)]
+
+
+def test_adopted_table_keeps_its_rows(boats: Workspace) -> None:
+    """A table of another program gets the column of `write_to=` after the consent, no other."""
+    run_sql(
+        boats,
+        "CREATE TABLE boats (id INTEGER NOT NULL PRIMARY KEY, name VARCHAR(40) UNIQUE NOT NULL, "
+        "built INTEGER, length_m REAL, text TEXT, berth TEXT DEFAULT 'none')",
+    )
+    insert = "INSERT INTO boats (id, name, text, berth) VALUES (7, 'Albatross', 'A ketch.', 'A1')"
+    run_sql(boats, insert)
+    del boats.settings["YES"]
+    refusal = boats.run_command("tag", code=3, backend="local")
+    assert "the column boats.summary" in refusal.stderr
+    assert [len(row) for row in run_sql(boats, "SELECT * FROM boats")] == [6]
+
+    boats.settings["YES"] = "1"
+    boats.run_command("import", **{"from": "boats.csv"})
+    boats.run_command("tag", mode="live")
+    rows = read_table(boats, "id, name, text, berth")
+    assert rows[0] == (7, "Albatross", "A ketch with two masts.", "A1")
+    assert [row[0] for row in rows] == [7, 8, 9]
+    assert all(value for (value,) in read_table(boats, "summary"))
+
+
+def test_table_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    """A missing column is named, and nothing is written."""
+    boats = Workspace(tmp_path / "here", task="boats", settings={"YES": "1"})
+    boats.write_file("tasks/boats.py", BOATS)
+    run_sql(boats, "CREATE TABLE boats (name TEXT PRIMARY KEY, text TEXT)")
+    refusal = boats.run_command("tag", code=3)
+    assert "`built` is missing, `length_m` is missing" in refusal.stderr
+    assert read_table(boats, "name, text") == []
