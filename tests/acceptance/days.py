@@ -416,6 +416,45 @@ DAYS = (
         settings=GATES,
         task=PASSAGES,
     ),
+    # Passes of `work` submit, ingest, and submit what came meanwhile.
+    Day(
+        "worked",
+        (
+            line("import", "{home}/inputs/people.csv"),
+            line("run"),
+            line("run"),
+            line("import", "{home}/inputs/more.csv"),
+            line("run"),
+            line("run"),
+            INDEX,
+        ),
+        faults=(REFUSED,),
+        compared_parts=ANSWERS,
+    ),
+    # Rows of a table of the database come from files, and one by one.
+    Day(
+        "table",
+        (
+            line("import", **{"from": "{home}/inputs/boats.csv"}),
+            SUBMIT,
+            *COLLECT,
+            line(
+                "add_row",
+                **{"from": "{home}/inputs/boat.json"},
+                repeated_codes=SUCCESS_OR_REFUSAL,
+            ),
+            line("import", **{"from": "{home}/inputs/more-boats.csv"}),
+            SUBMIT,
+            *COLLECT,
+            line("forget", row="b-2", yes=True, repeated_codes=SUCCESS_OR_REFUSAL),
+            EXPORT,
+        ),
+        task="boats",
+        files={"tasks/boats.py": "boats.py"},
+        settings={"YES": "1"},
+        compared_parts=ANSWERS,
+        excused=FORGOTTEN,
+    ),
     # The file of the task and the file of its rows change only at the beginning of a day.
     Day(
         "own",
@@ -689,7 +728,7 @@ def write_inputs(folder: Path) -> None:
     declared task and of its rows, first as the user writes them and then with changes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    texts = _people_files() | _passage_files() | _task_files()
+    texts = _people_files() | _passage_files() | _task_files() | _table_files()
     for name, lines in texts.items():
         (folder / name).write_text("".join(lines), encoding="utf-8")
 
@@ -733,6 +772,26 @@ def _passage_files() -> dict[str, list[str]]:
         for number, trade in enumerate(TRADES[:5])
     ]
     return {"passages.jsonl": [f"{json.dumps(passage)}\n" for passage in passages]}
+
+
+def _table_files() -> dict[str, list[str]]:
+    """Return the lines of a task with a table of the database, and of files with its rows."""
+    columns = "{'name': str, 'text': str, 'length_m': float}"
+    items = f"items=DatabaseTable('boats', columns={columns})"
+    task_lines = [
+        "from pydantic import BaseModel\n\nfrom askrows import DatabaseTable, Task\n\n\n",
+        "class Answer(BaseModel):\n    use: str\n\n\n",
+        f"task = Task(answer=Answer, {items}, key='name', prompt='{{text}}',\n",
+        "    write_to='boats.use=use')\n",
+    ]
+    header = "name,text,length_m\n"
+    boats = [f"b-{number},A boat for {trade}.,{number}.5\n" for number, trade in enumerate(TRADES)]
+    return {
+        "boats.py": task_lines,
+        "boats.csv": [header, *boats[:5], ",No name.,1\n"],
+        "more-boats.csv": [header, boats[1].replace("boat", "ship"), *boats[5:8]],
+        "boat.json": [json.dumps({"name": "b-x", "text": "A raft for wine."})],
+    }
 
 
 def _task_files() -> dict[str, list[str]]:
