@@ -22,6 +22,7 @@ __all__ = [
     "AskReport",
     "AskrowsError",
     "DatabaseTable",
+    "NoAnswer",
     "Preflight",
     "Quote",
     "TagReport",
@@ -39,6 +40,7 @@ _SOURCES = {
     "AskReport": "pipeline.workflows.ask",
     "AskrowsError": "pipeline.core.errors",
     "DatabaseTable": "pipeline.core.declaration",
+    "NoAnswer": "pipeline.core.states",
     "Preflight": "pipeline.run.preflight",
     "Quote": "pipeline.core.quotes",
     "TagReport": "pipeline.run.tag_report",
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from askrows.pipeline.core.declaration import Declaration as Task
     from askrows.pipeline.core.errors import AskrowsError
     from askrows.pipeline.core.quotes import Quote
+    from askrows.pipeline.core.states import NoAnswer
     from askrows.pipeline.core.vocabulary import Vocabulary
     from askrows.pipeline.run.preflight import Preflight
     from askrows.pipeline.run.tag_report import TagReport

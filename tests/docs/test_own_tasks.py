@@ -1,10 +1,22 @@
 """The page on user tasks is complete."""
 
+import json
 import re
 from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
 
 from askrows import Task
-from tests.lab import ROOT
+from tests.lab import ROOT, Workspace
+
+BOATS = """\
+id,name,knots,text
+1,Ada,6,A teak ketch for long voyages
+2,Bee,9,A fast sloop with a steel hull
+3,Cod,4,A yawl that needs new paint
+4,Dee,5,
+"""
 
 
 def test_every_member_is_in_the_table_with_its_default() -> None:
@@ -19,3 +31,31 @@ def test_every_member_is_in_the_table_with_its_default() -> None:
         for name, value in declared
     ]
     assert matches == [(name, value.replace("'", '"')) for name, value in expected_rows]
+
+
+# The sections of the page whose examples are run, and the states of the four rows afterwards.
+EXAMPLES = {
+    "Rows that lack a value": {"answered": 3, "empty": 1},
+    "Cleaned answers": {"answered": 3, "empty": 1},
+    "Words for rows and states": {"rated": 3, "no_text": 1},
+}
+
+
+@pytest.mark.parametrize("heading", EXAMPLES)
+def test_example_of_a_member_is_run(workspace: Workspace, heading: str) -> None:
+    """The example in each section is a task that is asked."""
+    page = (ROOT / "docs" / "own-tasks.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (head,) = [block for block in blocks if "class Boat(BaseModel)" in block]
+    section = page.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    (example,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+
+    folder = Path("tasks")
+    folder.mkdir()
+    (folder / "boats.py").write_text(f"{head}\n\n{example}", encoding="utf-8")
+    (folder / "boats.csv").write_text(BOATS, encoding="utf-8")
+    workspace.ran("tag-live", TASK="boats", YES="1")
+    document = json.loads(workspace.ran("status", "--json", TASK="boats").stdout)
+    counts = document["boats"]
+    del counts["total"]
+    assert {state: count for state, count in counts.items() if count} == EXAMPLES[heading]

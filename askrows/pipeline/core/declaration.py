@@ -56,6 +56,10 @@ STATUS_MEMBERS = frozenset(
 )
 # Names that a user task cannot have.
 RESERVED = STATUS_MEMBERS.union(BUILT_IN_TASKS, ("concepts", "images", "askrows"))
+# States of rows that keep their names, and the name of the sum of all states.
+FIXED_STATES = frozenset(
+    {"open", "claimed", "parked", "stale", "unusable", "refused", "gone", "total"}
+)
 # The value of `key` for a hash of the row.
 HASH_KEY = "row"
 # PostgreSQL cuts longer names.
@@ -70,7 +74,17 @@ _TYPE_LABELS = {
     Mapping: "a mapping",
 }
 # Members that have a check of their own instead of a check of their type.
-_MEMBERS_WITHOUT_TYPE_CHECK = ("answer", "items", "key", "examples", "check", "images")
+_MEMBERS_WITHOUT_TYPE_CHECK = (
+    "answer",
+    "items",
+    "key",
+    "requires",
+    "examples",
+    "check",
+    "clean",
+    "words",
+    "images",
+)
 # Resolutions of images at the API.
 RESOLUTIONS = ("low", "medium", "high")
 THINKING_TYPES: Mapping[str, type] = {
@@ -176,6 +190,8 @@ class Declaration(Generic[A_co]):
     table: str = ""
     version: int = 1
     key: str | Sequence[str] = "id"
+    # Columns without which a row is not asked: a row is empty if one of them is blank.
+    requires: Sequence[str] = ()
     system: str = ""
     model: str | None = None
     max_output_tokens: int | None = None
@@ -187,10 +203,15 @@ class Declaration(Generic[A_co]):
     quotes_in: str | None = None
     # Called with an answer and its row. Returns the reason why the answer is wrong, or None.
     check: "Callable[[Any, Mapping[str, Any]], str | None] | None" = None
+    # Called with a valid answer and its row. Returns the answer to store, and how many values were
+    # cut.
+    clean: "Callable[[Any, Mapping[str, Any]], tuple[Any, int]] | None" = None
     # "table.column=field", or "table.column" for a row of each answer.
     write_to: str | None = None
     index: str | None = None
     label: str | None = None
+    # A row, several rows, the state of answered rows, and that of empty rows.
+    words: Sequence[str] = ()
     gates: Mapping[str, Any] | None = None
     # Columns with the path of an image.
     images: Sequence[str] = ()
@@ -224,6 +245,7 @@ class Declaration(Generic[A_co]):
             faults += declaration._find_value_faults()
             faults += declaration._find_items_faults()
             faults += declaration._find_row_faults()
+            faults += declaration._find_word_faults()
             faults += declaration._find_name_faults()
             faults += declaration._find_parameter_faults()
         if faults:
@@ -296,7 +318,7 @@ class Declaration(Generic[A_co]):
                 )
 
     def _find_row_faults(self) -> Iterator[InputError]:
-        """Yield the faults of key, check, examples and images."""
+        """Yield the faults of key, requires, check, clean, examples and images."""
         keys = [self.key] if isinstance(self.key, str) else self.key
         is_key = (
             isinstance(keys, list | tuple)
@@ -307,10 +329,12 @@ class Declaration(Generic[A_co]):
             yield InputError(f"key= must be a column or a list of columns, not {self.key!r}")
         elif len(set(keys)) < len(keys):
             yield InputError(f"key= names a column twice: {self.key!r}")
-        if self.check is not None and not callable(self.check):
-            yield InputError(
-                f"check= must be a function of an answer and its row, not {self.check!r}"
-            )
+        for name in ("check", "clean"):
+            function = getattr(self, name)
+            if function is not None and not callable(function):
+                yield InputError(
+                    f"{name}= must be a function of an answer and its row, not {function!r}"
+                )
         is_pairs = isinstance(self.examples, list | tuple) and all(
             isinstance(pair, list | tuple)
             and len(pair) == len(("row", "answer"))
@@ -321,11 +345,43 @@ class Declaration(Generic[A_co]):
             yield InputError(
                 "examples= must be a list of pairs: a row ({column: value}) and its answer"
             )
-        is_columns = isinstance(self.images, list | tuple) and all(
-            isinstance(column, str) and column for column in self.images
+        for name in ("requires", "images"):
+            columns = getattr(self, name)
+            is_columns = isinstance(columns, list | tuple) and all(
+                isinstance(column, str) and column for column in columns
+            )
+            if not is_columns:
+                yield InputError(f"{name}= must be a list of columns, not {columns!r}")
+
+    def _find_word_faults(self) -> Iterator[InputError]:
+        """Yield the faults of words."""
+        if self.words == ():
+            return
+        hint = 'for example words=("boat", "boats", "rated", "no_text")'
+        is_words = (
+            isinstance(self.words, list | tuple)
+            and len(self.words) == len(("row", "rows", "answered", "empty"))
+            and all(isinstance(word, str) and word.isprintable() for word in self.words)
+            and all(word.strip() for word in self.words)
         )
-        if not is_columns:
-            yield InputError(f"images= must be a list of columns, not {self.images!r}")
+        if not is_words:
+            yield InputError(
+                "words= must be four texts: a row, several rows, the state of answered rows, and "
+                f"that of empty rows; not {self.words!r}",
+                hint=hint,
+            )
+            return
+
+        *_, answered, empty = self.words
+        for word, other_words in ((answered, {"empty", empty}), (empty, {"answered"})):
+            if not NAME.fullmatch(word):
+                yield InputError(
+                    f"words= has the state {word!r}, but a state must begin with a letter and have "
+                    "at most 41 of a-z, 0-9 and _",
+                    hint=hint,
+                )
+            if word in FIXED_STATES | other_words:
+                yield InputError(f"words= has {word!r}, which is another state", hint=hint)
 
     def _find_name_faults(self) -> Iterator[InputError]:
         """Yield the faults of name and table, unless the task is built in."""

@@ -7,6 +7,8 @@ state. `remote_state` maps every state of the SDK, and any unknown state.
 import re
 from enum import StrEnum
 
+from askrows.pipeline.core.text import escape_invisible
+
 # The service tier of a call that requests no tier.
 STANDARD = "standard"
 # The service tier that a project may have set as its default. It is never requested.
@@ -143,6 +145,21 @@ UNSUPPORTED_REASON = "the text supports no"
 def is_unsupported(reason: str) -> bool:
     """Return whether a row is parked because its text supports no answer, which is no failure."""
     return reason.startswith(UNSUPPORTED_REASON)
+
+
+class NoAnswer(Exception):  # noqa: N818 - it is no error: a task's file raises it
+    """The text of a row supports no answer; `clean` or `check` raises it, and the row is parked.
+
+    Its text is the reason, such as "the text supports no tag".
+    """
+
+    def __init__(self, noun: str) -> None:
+        """Make the reason.
+
+        Args:
+            noun: What the text does not support, such as "tag".
+        """
+        super().__init__(f"{UNSUPPORTED_REASON} {escape_invisible(noun)}")
 
 
 # Between the reason why a row is parked and its last failure.

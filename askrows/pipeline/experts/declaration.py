@@ -8,6 +8,7 @@ refused if it is still too long, contains mark-up or is an address.
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,6 +86,15 @@ class Tags(BaseModel):
         return valid_tags
 
 
+def clean(answer: Tags, _row: Mapping[str, Any]) -> tuple[Tags, int]:
+    """Return an answer with its first `MAX_TAGS` tags, and the number of dropped tags.
+
+    The first tags are the most characteristic.
+    """
+    cut_tags = answer.tags[MAX_TAGS:]
+    return answer.model_copy(update={"tags": answer.tags[:MAX_TAGS]}), len(cut_tags)
+
+
 task = BuiltInDeclaration(
     name="expert-tags",
     # The text of a version never changes: another wording needs another version.
@@ -93,6 +103,7 @@ task = BuiltInDeclaration(
     items="SELECT id, username, job_title, bio FROM experts WHERE tags IS NULL",
     prompt="{username}\n{job_title}\n{biography}",
     system=SYSTEM,
+    clean=clean,
     write_to="experts.tags=tags",
     # Eight tags need about sixty tokens; the rest is for thoughts.
     max_output_tokens=1024,

@@ -47,8 +47,6 @@ from askrows.pipeline.tasks.task_values import (
 )
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from askrows.pipeline.experts.declaration import Tags
 
 NOTHING_CHANGED = "nothing was changed"
@@ -185,18 +183,6 @@ class PeopleTask(Task):
         """Return the builder of the prompt."""
         builder = _make_builder()
         return replace(builder, declaration=self._listed_declaration or builder.declaration)
-
-    def limit_answer(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
-        """Return an answer with its first `MAX_TAGS` tags, and the number of dropped tags.
-
-        The first tags are the most characteristic.
-        """
-        from askrows.pipeline.experts.declaration import MAX_TAGS
-
-        tags = cast("Tags", answer).tags
-        if len(tags) <= MAX_TAGS:
-            return answer, 0
-        return answer.model_copy(update={"tags": tags[:MAX_TAGS]}), len(tags) - MAX_TAGS
 
     def write_answers(
         self,

@@ -4,6 +4,9 @@ The docstrings and descriptions of the models are part of the stored fingerprint
 change of them makes a new version.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from askrows.pipeline.core.declaration import BuiltInDeclaration
@@ -88,6 +91,14 @@ class ImageAnswer(BaseModel):
         return " ".join(words)
 
 
+def clean(answer: ImageAnswer, _row: Mapping[str, Any]) -> tuple[ImageAnswer, int]:
+    """Return an answer with up to MAX_TAGS tags in each bucket, and the number of dropped tags."""
+    first_tags = {name: tags[:MAX_TAGS] for name, tags in answer.buckets}
+    buckets = answer.buckets.model_copy(update=first_tags)
+    cut_tag_count = sum(len(tags[MAX_TAGS:]) for _, tags in answer.buckets)
+    return answer.model_copy(update={"buckets": buckets}), cut_tag_count
+
+
 task = BuiltInDeclaration(
     name="images",
     answer=ImageAnswer,
@@ -100,6 +111,7 @@ task = BuiltInDeclaration(
         "You describe images. Say only what can be seen; do not guess names, places or events. "
         "Tags are short and in lower case, but for words that are read in the image."
     ),
+    clean=clean,
     label="{path}",
     index="{summary} {buckets}",
     max_output_tokens=1024,

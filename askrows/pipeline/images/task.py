@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
 
@@ -17,9 +16,6 @@ from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.tasks.task_values import RowsById, TaskNouns, TaskRow
 from askrows.pipeline.tasks.user_task import UserTask
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 NOUNS = TaskNouns(
     singular="image",
@@ -82,21 +78,6 @@ class ImagesTask(UserTask):
             seen_hash = rows[task_row.id][HASH_COLUMN]
             if task_row.input_hash == seen_hash:
                 yield task_row
-
-    def limit_answer(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
-        """Return a copy of an answer with up to MAX_TAGS tags in each list, and how many it lost.
-
-        An answer that has no buckets of tags is returned unchanged.
-        """
-        from askrows.pipeline.images.declaration import MAX_TAGS, ImageAnswer
-
-        if not isinstance(answer, ImageAnswer):
-            return answer, 0
-        first_tags = {name: tags[:MAX_TAGS] for name, tags in answer.buckets}
-        buckets = answer.buckets.model_copy(update=first_tags)
-        tag_count = sum(len(tags) for _, tags in answer.buckets)
-        left_out_tags = tag_count - sum(map(len, first_tags.values()))
-        return answer.model_copy(update={"buckets": buckets}), left_out_tags
 
     def list_tables(self, tx: Connection) -> Sequence[Table]:
         """Return the two tables that other programs read."""

@@ -234,6 +234,7 @@ def _make_stamp(tx: Connection, task: TaskRecord, preference: VersionPreference)
             list(task.columns.items()),
             bool(task.image_columns),
             has_confidences(tx, task.name),
+            list(task.words),
         )
     )
     return f"{_STAMP_PREFIX}, of the answers of a task: {hash_text(definition)}"

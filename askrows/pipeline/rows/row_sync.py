@@ -36,6 +36,7 @@ from askrows.pipeline.rows.source import RowSource, read_rows_by_id
 from askrows.pipeline.rows.stored_rows import (
     has_only_blanks,
     hash_input,
+    is_blank_cell,
     parse_stored_values,
     to_stored_value,
 )
@@ -128,8 +129,7 @@ class RowSyncReport:
 class RowSync:
     """A sync of the rows of a task with its source.
 
-    - A row is empty if all columns that are asked about are blank, or all columns that must be
-      quoted.
+    - A row is empty if all columns that are asked about are blank, or if a required column is.
     - A row is refused, and stored as a refused row, if it has no valid key, the key of an earlier
       row, or text that cannot be stored in a column that is asked about. In another column such a
       text is escaped.
@@ -366,10 +366,11 @@ class RowSync:
             return self._record_refusal(row_id)
 
         has_no_input = has_only_blanks(values, record.image_columns or record.asked_columns)
+        lacks_value = any(is_blank_cell(values.get(name)) for name in record.required_columns)
         return {
             "row_id": row_id,
             "row": json_bytes.decode(),
-            "is_empty": has_no_input or has_only_blanks(values, record.required_columns),
+            "is_empty": has_no_input or lacks_value,
             "input_hash": hash_input(values, record.asked_columns),
             "seen": None,
             "unusable": None,

@@ -8,6 +8,7 @@ import orjson
 from sqlalchemy import ColumnElement, Subquery, and_, case, func, or_, select, true
 
 from askrows.pipeline.rows.cells import MAX_INTEGER, to_compact_json
+from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.store import answers as stored_answers
 from askrows.pipeline.store.answers import PERSON
@@ -85,6 +86,10 @@ def select_task_rows(
     is_askable_again = and_(has_content, has_model_answer, ~is_corrected)
     is_refused = columns.askrows_hash == NO_HASH
     line = f"{task.line_noun} " + columns.askrows_seen + ": "
+    state_words = {}
+    if task.words:
+        *_, answered_word, empty_word = task.words
+        state_words = {RowState.ANSWERED: answered_word, RowState.EMPTY: empty_word}
     is_still_answered = is_answered & or_(has_content, is_corrected, ~has_other_input)
     return TaskRows(
         task.name,
@@ -98,6 +103,7 @@ def select_task_rows(
         is_refused=is_refused,
         is_gone=is_gone,
         row_reason=case((is_refused, line), else_="") + columns.askrows_unusable,
+        state_words=state_words,
         id_column=KEY_COLUMN,
         order_column=ROW_NUMBER_COLUMN,
         own_prompt_version=prompt_version,

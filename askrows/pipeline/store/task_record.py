@@ -41,6 +41,8 @@ class TaskRecord:
     index_template: str | None = None
     # Table of the database that has its rows and takes new ones; empty for any other source.
     table: str = ""
+    # Words for a row, for several rows, for answered rows and for empty rows; empty: the usual.
+    words: Sequence[str] = ()
     # Table, or table and column, of another program that gets the answers.
     write_to: str | None = None
     # Gates in the format of the GATES setting.
@@ -53,7 +55,7 @@ class TaskRecord:
     asked_columns: Sequence[str] = ()
     # Column that the answer quotes.
     quoted_column: str | None = None
-    # Columns that must have text: a row without text there is not asked.
+    # Columns that must have a value: a row with a blank in one of them is not asked.
     required_columns: Sequence[str] = ()
     # Columns of images.
     image_columns: Sequence[str] = ()

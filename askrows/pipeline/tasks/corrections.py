@@ -26,6 +26,7 @@ from askrows.pipeline.core.errors import (
     InputError,
     RefusedRowError,
 )
+from askrows.pipeline.core.states import NoAnswer
 from askrows.pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_similar
 from askrows.pipeline.rows.refusals import write_rows_and_list_refused
 from askrows.pipeline.store import claims, edits
@@ -711,12 +712,13 @@ def _validate_corrected_answer(
         parsed_answer = answer_validator.validate_json(
             json.dumps(values_by_field), by_alias=True, by_name=True
         )
-        limited_answer, left_out_count = task.limit_answer(parsed_answer)
+        valid_answer, reason, left_out_count = task.prepare_answer(parsed_answer, row)
+        reasons = [reason]
         if left_out_count:
+            valid_answer = None
             reasons = [f"it has {plural(left_out_count, 'value')} too many"]
-        else:
-            valid_answer, reason = task.check_answer(limited_answer, row)
-            reasons = [reason]
+    except NoAnswer as error:
+        reasons = [str(error)]
     except ValidationError as error:
         reasons = list_faults(error)
     except AskrowsError:

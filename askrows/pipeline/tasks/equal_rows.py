@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import chain
 from typing import NamedTuple
 
-from askrows.pipeline.core.states import Outcome
+from askrows.pipeline.core.states import NoAnswer, Outcome
 from askrows.pipeline.gemini import responses
 from askrows.pipeline.store import answers, claims
 from askrows.pipeline.store.claims import RowClaim
@@ -244,7 +244,15 @@ def _make_equal_outcome(
     if is_own and (stored.applied or not any(answer.model_dump().values())):
         return None
 
-    valid_answer, _ = task.check_answer(answer, row.context)
+    unsupported_reason = ""
+    try:
+        valid_answer, _, _ = task.prepare_answer(answer, row.context)
+    except NoAnswer as error:
+        # A person unparked the row, so that it is asked again.
+        if is_own:
+            return None
+        valid_answer = answer
+        unsupported_reason = str(error)
     if valid_answer is None:
         return None
 
@@ -261,5 +269,6 @@ def _make_equal_outcome(
         "ok",
         answer=valid_answer,
         reply=reply,
+        unsupported_reason=unsupported_reason,
         confidences=decode_confidences(stored.confidences),
     )

@@ -23,6 +23,7 @@ from askrows.pipeline.core.states import (
     LAST_FAILURE_INTRODUCTION,
     UNSUPPORTED_REASON,
     Mode,
+    NoAnswer,
     Outcome,
 )
 from askrows.pipeline.gemini import models, responses, usage
@@ -198,12 +199,16 @@ def validate_reply(
         raise
 
     left_out_values = 0
+    unsupported_reason = ""
     has_same_input = row is not None and claim.input_hash in {"", task.hash_input(row)}
     if answer is not None:
-        answer, left_out_values = task.limit_answer(answer)
-        answer, invalid_reason = task.check_answer(answer, row if has_same_input else None)
-        if answer is None:
-            reason = invalid_reason
+        try:
+            answer, invalid_reason, left_out_values = task.prepare_answer(
+                answer, row, has_same_input=has_same_input
+            )
+            reason = invalid_reason or reason
+        except NoAnswer as error:
+            unsupported_reason = str(error)
 
     outcome = Outcome.INVALID if answer is None else Outcome.ANSWERED
     return RequestOutcome(
@@ -212,6 +217,7 @@ def validate_reply(
         reason,
         answer,
         reply,
+        unsupported_reason=unsupported_reason,
         dropped_value_count=left_out_values,
         is_unchecked=task.needs_row and not has_same_input,
     )

@@ -397,12 +397,8 @@ class Task(ABC):
 
     @property
     def needs_row(self) -> bool:
-        """Return whether an answer can be checked only together with its row."""
+        """Return whether an answer can be checked or cleaned only together with its row."""
         return False
-
-    def limit_answer(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
-        """Return an answer cut to the values that may be stored, and the number of cut values."""
-        return answer, 0
 
     def check_answer(
         self,
@@ -418,8 +414,54 @@ class Task(ABC):
 
         Returns:
             The answer and "", or None and the reason why it is invalid.
+
+        Raises:
+            NoAnswer: The text of the row supports no answer.
         """
         return answer, ""
+
+    def clean_answer(
+        self, answer: "BaseModel", row: Mapping[str, Any] | None
+    ) -> "tuple[BaseModel, int]":
+        """Return a valid answer as it is stored, and the number of values that were cut.
+
+        Args:
+            row: The row as it is now; None if it was deleted or is not needed.
+
+        Raises:
+            NoAnswer: The text of the row supports no answer.
+        """
+        clean = self.prompt_builder.declaration.clean
+        if clean is None:
+            return answer, 0
+        return clean(answer, row or {})
+
+    def prepare_answer(
+        self,
+        answer: "BaseModel",
+        row: Mapping[str, Any] | None,
+        *,
+        has_same_input: bool = True,
+    ) -> "tuple[BaseModel | None, str, int]":
+        """Check and clean an answer that fits the answer model.
+
+        Args:
+            row: The row as it is now; None if it was deleted or is not needed.
+            has_same_input: The row has the input of the request; if not, nothing is checked
+                against it.
+
+        Returns:
+            The answer to store, "" and the number of values that were cut; or None, the reason why
+            the answer is invalid, and 0.
+
+        Raises:
+            NoAnswer: The text of the row supports no answer.
+        """
+        valid_answer, reason = self.check_answer(answer, row if has_same_input else None)
+        if valid_answer is None:
+            return None, reason, 0
+        clean_answer, cut_value_count = self.clean_answer(valid_answer, row)
+        return clean_answer, "", cut_value_count
 
     @abstractmethod
     def write_answers(

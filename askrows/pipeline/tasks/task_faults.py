@@ -128,6 +128,7 @@ def _find_missing_column_faults(
     names_by_member: dict[str, Sequence[str]] = {
         "prompt": declaration.prompt_columns,
         "key": () if declaration.has_made_key else declaration.keys,
+        "requires": declaration.requires,
         "quotes_in": tuple(filter(None, [declaration.quotes_in])),
         "index": [
             name for name in list_template_columns(declaration.index) if name not in answer_fields
@@ -202,6 +203,12 @@ def find_member_line(path: Path, member: str) -> int | None:
             if keyword.arg == member:
                 return keyword.value.lineno
     return None
+
+
+def find_function_line(function: Any) -> int | None:
+    """Return the line at which a function of a task's file begins; None if it is unknown."""
+    line: int | None = getattr(getattr(function, "__code__", None), "co_firstlineno", None)
+    return line
 
 
 def find_field_line(path: Path, field_name: str) -> int | None:

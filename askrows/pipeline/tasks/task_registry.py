@@ -394,6 +394,9 @@ def make_record(
     quoted_column = _find_quoted_column(declaration, columns)
     # A row without text is not asked if each answer must have a quotation.
     is_text_required = declaration.quotes_in is not None or requires_quote(declaration.answer)
+    required_columns = match_columns(declaration.requires, columns)
+    if quoted_column and is_text_required:
+        required_columns.append(quoted_column)
     return TaskRecord(
         name=declaration.name,
         path=str(path),
@@ -409,13 +412,14 @@ def make_record(
         name_template=declaration.label,
         index_template=declaration.index,
         table=declaration.items.name if isinstance(declaration.items, DatabaseTable) else "",
+        words=list(declaration.words),
         write_to=declaration.write_to,
         gates=",".join(f"{name}={bound}" for name, bound in gates.items()),
         answer_tokens=estimate_answer_tokens(declaration.answer),
         answer_fields=list(answer_fields),
         asked_columns=match_columns(declaration.prompt_columns, columns),
         quoted_column=quoted_column,
-        required_columns=[quoted_column] if quoted_column and is_text_required else [],
+        required_columns=required_columns,
         image_columns=match_columns(declaration.images, columns),
         needed_files=[file for file in needed_files if file],
     )

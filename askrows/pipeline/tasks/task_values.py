@@ -48,6 +48,8 @@ class RequestOutcome(NamedTuple):
     # The failure counts for nobody: a person asked for that, the account of the key failed, or the
     # whole batch got no reply.
     is_forgiven: bool = False
+    # Why the text of the row supports no answer. Then the answer is stored, but not applied.
+    unsupported_reason: str = ""
     # Values of the answer that were dropped because the field was full.
     dropped_value_count: int = 0
     # Confidences of the answer by field.

@@ -9,18 +9,20 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import ColumnElement, Connection, Subquery, Table, and_, select
 
 from askrows.pipeline.core.answer_fields import AnswerField
+from askrows.pipeline.core.answer_types import make_answer_validator
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
-from askrows.pipeline.core.declaration import Declaration
+from askrows.pipeline.core.declaration import Declaration, validate_answer
 from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.quotes import locate_quotes
 from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.core.states import NoAnswer
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.rows.answer_views import are_views_made, make_views
 from askrows.pipeline.rows.cells import find_unstorable_reason, to_compact_json, to_prompt_text
@@ -48,6 +50,7 @@ from askrows.pipeline.tasks import claiming, user_views
 from askrows.pipeline.tasks.prompt_builder import PromptBuilder
 from askrows.pipeline.tasks.row_images import RowImages
 from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_faults import find_function_line
 from askrows.pipeline.tasks.task_file import UserFile
 from askrows.pipeline.tasks.task_values import (
     ExportOptions,
@@ -441,6 +444,11 @@ class UserTask(Task):
 
     @cached_property
     def needs_row(self) -> bool:
+        """Return whether an answer is checked against the row, or `clean` gets the row."""
+        return self._checks_row or self.user_file.declaration.clean is not None
+
+    @cached_property
+    def _checks_row(self) -> bool:
         """Return whether an answer has quotations from the row, or `check` gets the row."""
         return self.user_file.declaration.check is not None or self.record.quoted_column is not None
 
@@ -459,6 +467,7 @@ class UserTask(Task):
         Raises:
             ConfigurationError: The check raised an error, or returned something other than a text
                 or None.
+            NoAnswer: The check found that the text supports no answer.
         """
         reason = find_unstorable_reason(answer)
         if reason:
@@ -476,22 +485,58 @@ class UserTask(Task):
         check = self.user_file.declaration.check
         if check is None:
             return answer, ""
-        line = getattr(getattr(check, "__code__", None), "co_firstlineno", None)
-        try:
-            check_reason = check(answer, {name: row[name] for name in self.record.columns})
-        except (Exception, SystemExit) as error:
-            raise self.user_file.make_code_error(
-                error, row[KEY_COLUMN], code="check()", line=line
-            ) from error
+        check_reason = self._run_member("check", answer, row)
         if check_reason is not None and not isinstance(check_reason, str):
             raise self.user_file.make_line_error(
-                line,
+                find_function_line(check),
                 "check() must return a text that names the fault, or None, "
                 f"but it returned {check_reason!r}",
             )
         if check_reason:
             return None, f"check: {check_reason}"
         return answer, ""
+
+    def clean_answer(
+        self, answer: "BaseModel", row: Mapping[str, Any] | None
+    ) -> "tuple[BaseModel, int]":
+        """Return an answer as `clean` of the task's file returns it, and how many values it cut.
+
+        The answer to a deleted row is not cleaned: it does not count for any row.
+
+        Raises:
+            ConfigurationError: `clean` raised an error, or returned something other than a valid
+                answer and a number.
+            NoAnswer: `clean` found that the text supports no answer.
+        """
+        clean = self.user_file.declaration.clean
+        if clean is None or row is None:
+            return answer, 0
+
+        result = self._run_member("clean", answer, row)
+        fault = _find_cleaned_fault(result, self.answer_model)
+        if fault:
+            raise self.user_file.make_line_error(
+                find_function_line(clean),
+                "clean() must return the answer to store and the number of cut values, "
+                f"but {fault}",
+            )
+        return cast("tuple[BaseModel, int]", result)
+
+    def _run_member(self, member: str, answer: "BaseModel", row: Mapping[str, Any]) -> Any:
+        """Return what the function of a member of the declaration returns for an answer.
+
+        Raises:
+            ConfigurationError: The function raised another error than NoAnswer.
+        """
+        function = getattr(self.user_file.declaration, member)
+        try:
+            return function(answer, {name: row[name] for name in self.record.columns})
+        except NoAnswer:
+            raise
+        except (Exception, SystemExit) as error:
+            raise self.user_file.make_code_error(
+                error, row[KEY_COLUMN], code=f"{member}()", line=find_function_line(function)
+            ) from error
 
     def write_answers(
         self,
@@ -515,7 +560,7 @@ class UserTask(Task):
 
         An answer is applied if all of these are true:
 
-        - Its row still exists.
+        - Its row still exists, and its text supports an answer.
         - No other program wrote a row for it into the table of `write_to=` meanwhile.
         - It is not outdated, or no earlier answer is to the row's present input.
         - It is not outdated, or the task can judge answers without their rows: it has neither
@@ -531,7 +576,7 @@ class UserTask(Task):
 
         Returns:
             The ids of the rows whose answer is applied, and of those whose answer is outdated. An
-            id can be in both.
+            id can be in both. Rows whose present text supports no answer are unwritable.
 
         Raises:
             RefusedRowError: A rule of the table of `write_to=` refuses an answer.
@@ -556,8 +601,14 @@ class UserTask(Task):
         present_hash = self.stored_rows.c[HASH_COLUMN]
         is_answered = self._make_answered_condition(prompt_version, input_hash=present_hash)
         excluded = table.filter_ids(tx, sorted(outdated), is_answered)
-        if self.needs_row:
+        if self._checks_row:
             excluded |= outdated
+        unsupported = {
+            row_id: outcome.unsupported_reason
+            for row_id, outcome in outcomes_by_id.items()
+            if outcome.unsupported_reason and row_id in stored_rows
+        }
+        excluded |= unsupported.keys()
         is_written = self._make_written_condition()
         if is_written is not None:
             has_own_answer = self._make_answered_condition(prompt_version)
@@ -577,7 +628,10 @@ class UserTask(Task):
             current_ids = [value.row_id for value in current]
             preference = self.make_version_preference(tx)
             self.answer_target.sync(tx, current_ids, preference, later_answers=current)
-        return WriteResult(applied=applied, outdated=outdated)
+        unwritable = {
+            row_id: reason for row_id, reason in unsupported.items() if row_id not in outdated
+        }
+        return WriteResult(applied=applied, outdated=outdated, unwritable=unwritable)
 
     def _make_answered_condition(
         self, version: str, *, input_hash: ColumnElement[str] | None = None
@@ -675,17 +729,38 @@ class UserTask(Task):
             make_views(tx, self.record)
 
 
+def _find_cleaned_fault(result: Any, answer_model: "type[BaseModel]") -> str:
+    """Return what is wrong with the result of `clean`, in words that follow "but"; "" if nothing.
+
+    It must be a valid answer that can be stored, and the number of cut values.
+    """
+    is_pair = isinstance(result, tuple) and len(result) == len(("answer", "count"))
+    if not is_pair or not isinstance(result[0], answer_model) or not isinstance(result[1], int):
+        return f"it returned {result!r:.200}"
+
+    answer = result[0]
+    reason = find_unstorable_reason(answer)
+    if reason:
+        return f"its answer has {reason}"
+    read = partial(make_answer_validator(answer_model).validate_json, by_alias=True, by_name=True)
+    _, reason = validate_answer(read, answer.model_dump_json(warnings=False))
+    return f"its answer is invalid: {reason}" if reason else ""
+
+
 def _make_nouns(record: TaskRecord) -> TaskNouns:
     """Return the words of a user's task."""
-    inputs_noun = f"the rows of {record.name}"
+    words = record.words or ("row", "rows", "answered", "empty")
+    singular, plural_noun, answered_word, _ = words
+    answered = answered_word.replace("_", " ")
+    inputs_noun = f"the {plural_noun} of {record.name}"
     if record.image_columns:
         inputs_noun += " and their images"
     return TaskNouns(
-        singular="row",
-        plural="rows",
-        answered="answered",
-        none_open_message="every row with content is answered, claimed or parked",
-        input_noun="row",
+        singular=singular,
+        plural=plural_noun,
+        answered=answered,
+        none_open_message=f"every {singular} with content is {answered}, claimed or parked",
+        input_noun=singular,
         inputs_noun=inputs_noun,
         ask_command=CommandHint("tag", task=record.name),
         task_option=record.name,

@@ -521,6 +521,8 @@ def _validate_row_reply(
     tried_row.outcome = request_outcome.outcome.value
     if request_outcome.answer is None:
         tried_row.reason = request_outcome.reason
+    elif request_outcome.unsupported_reason:
+        tried_row.reason = request_outcome.unsupported_reason
     else:
         tried_row.reason = ""
         tried_row.answer = request_outcome.answer.model_dump(mode="json")

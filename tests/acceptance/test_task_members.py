@@ -1,0 +1,213 @@
+"""Members of a task's declaration that change what its rows and answers are."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.product import BATCH_COMMANDS, Workspace
+from tests.acceptance.scripts import script
+from tests.outside.answers import Json, user_text
+from tests.outside.server import Outside
+
+# A kind of boat, and its tags. The model repeats them in upper case.
+BOATS = (
+    (1, "Ada", "ketch", "teak, oak, brass"),
+    (2, "Bee", "sloop", "steel"),
+    (3, "Cod", "yawl", "none"),
+    (4, "Dee", "", "glass"),
+)
+CLEAN = """
+def clean(answer, row):
+    tags = [tag.lower() for tag in answer.tags]
+    if "none" in tags:
+        raise NoAnswer("tag")
+    return answer.model_copy(update={"tags": tags[:2]}), len(tags[2:])
+"""
+
+
+@pytest.fixture(name="boats")
+def _boats(workspace: Workspace, outside_server: Outside) -> Workspace:
+    """Return a workspace whose commands use the task `boats`, with four rows."""
+    workspace.url = outside_server.url
+    workspace.task = "boats"
+    workspace.settings["YES"] = "1"
+    outside_server.answerer = repeat_tags
+    lines = (f'{number},{name},{kind},"{tags}"' for number, name, kind, tags in BOATS)
+    workspace.write_file("tasks/boats.csv", "\n".join(["id,name,kind,text", *lines, ""]))
+    return workspace
+
+
+def repeat_tags(request: Json) -> Json:
+    """Return the tags of the row's text in upper case."""
+    text = user_text(request).split("<text>", 1)[-1].split("</text>", 1)[0]
+    return {"tags": [tag.strip().upper() for tag in text.split(",")]}
+
+
+def declare(workspace: Workspace, *arguments: str, code: str = "") -> Path:
+    """Write the file of the task; `code` precedes its declaration."""
+    members = ["answer=Tags", "items='boats.csv'", "prompt='{kind} {text}'", *arguments]
+    return workspace.write_file(
+        "tasks/boats.py",
+        "from pydantic import BaseModel\n\nfrom askrows import NoAnswer, Task\n\n\n"
+        f"class Tags(BaseModel):\n    tags: list[str]\n\n{code}\n\n"
+        f"task = Task({', '.join(members)})\n",
+    )
+
+
+def read_tags(workspace: Workspace) -> dict[str, Any]:
+    """Return the exported tags of each row by key."""
+    return {row["id"]: row["tags"] for row in workspace.exported_rows()}
+
+
+def test_a_row_without_a_required_value_is_empty(boats: Workspace) -> None:
+    """A row with a blank in one of the columns is not asked, also if the member is added later."""
+    declare(boats, "requires=['kind', 'name']")
+    boats.run_commands(*BATCH_COMMANDS)
+    assert boats.state_counts() == {"answered": 3, "empty": 1}
+
+    declare(boats)
+    assert "1 row" in boats.run_command("tag", dry=True).output
+    declare(boats, "requires=['kind']")
+    boats.run_command("tag_live")
+    assert boats.state_counts() == {"answered": 3, "empty": 1}
+    assert len(boats.logged_requests()) == 3
+
+    path = declare(boats, "requires=['knd']")
+    error_output = boats.run_command("tag", code=2).stderr
+    assert f"{path}, line " in error_output
+    assert "requires= names the column 'knd', but the rows have id, name, kind" in error_output
+    declare(boats, "requires='kind'")
+    assert "requires= must be a list of columns" in boats.run_command("tag", code=2).stderr
+
+
+@pytest.mark.excused("nobody_is_answered_twice")
+def test_an_answer_is_stored_as_clean_returns_it(boats: Workspace) -> None:
+    """Cut values are counted, a row without an answer is parked at once, and edits are cleaned."""
+    declare(boats, "clean=clean", code=CLEAN)
+    tried = boats.read_json("try", row=3)
+    assert [row["reason"] for row in tried["rows"]] == ["the text supports no tag"]
+
+    boats.run_commands("submit", "poll")
+    assert "left out 1 value" in boats.run_command("ingest").stderr
+    assert read_tags(boats) == {
+        "1": ["teak", "oak"],
+        "2": ["steel"],
+        "3": None,
+        "4": ["glass"],
+    }
+    assert boats.state_counts() == {"answered": 3, "parked": 1}
+    assert boats.parked_reasons() == {"3": "the text supports no tag"}
+    assert len(boats.logged_requests()) == 4
+
+    boats.run_command("correct", row=2, set='tags=["IRON"]')
+    assert read_tags(boats)["2"] == ["iron"]
+    for tags, reason in (('["a", "b", "c"]', "1 value too many"), ('["NONE"]', "supports no tag")):
+        refusal = boats.run_command("correct", row=2, set=f"tags={tags}", code=2)
+        assert reason in refusal.stderr
+
+    # A person may ask the row again: its earlier answer is not used.
+    boats.run_command("unpark", all=True)
+    boats.run_commands("tag_live")
+    assert len(boats.logged_requests()) == 5
+    assert boats.parked_reasons() == {"3": "the text supports no tag"}
+
+    # A row with the same text is parked without a request.
+    lines = [f'{number},Eva,brig,"{tags}"' for number, tags in ((5, "none"), (6, "STEEL"))]
+    path = boats.home / "tasks/boats.csv"
+    path.write_text(path.read_text() + "\n".join([*lines, ""]))
+    boats.run_command("tag_live")
+    assert boats.state_counts() == {"answered": 4, "parked": 2}
+    assert "no contradiction found" in boats.run_command("doctor").stdout
+
+
+@pytest.mark.excused("nobody_is_answered_twice")
+def test_check_may_find_that_a_text_supports_no_answer(boats: Workspace) -> None:
+    """A row that changed meanwhile is not parked, and an error in `clean` keeps the reply."""
+    check = (
+        "\ndef check(answer, row):\n"
+        "    if row['kind'] == 'yawl':\n        raise NoAnswer('tag of a yawl')\n"
+    )
+    declare(boats, "check=check", code=check)
+    boats.write_file("tasks/boats.csv", 'id,name,kind,text\n1,Ada,yawl,"oak"\n2,Bee,yawl,"ash"\n')
+    boats.run_commands("submit", "poll")
+    boats.write_file("tasks/boats.csv", 'id,name,kind,text\n1,Ada,yawl,"oak"\n2,Bee,brig,"ash"\n')
+    boats.run_commands("submit", "ingest")
+    assert boats.parked_reasons() == {"1": "the text supports no tag of a yawl"}
+    boats.run_command("tag_live")
+    assert boats.state_counts() == {"answered": 1, "parked": 1}
+
+
+# Each case: the body of `clean`, and a part of the message.
+CLEAN_FAULTS = {
+    "error": ("return 1 / 0", "clean() failed on '1': ZeroDivisionError"),
+    "no pair": ("return answer", "but it returned Tags("),
+    "invalid": (
+        "return answer.model_copy(update={'tags': 3}), 0",
+        "its answer is invalid: tags: Input should be a valid array",
+    ),
+    "unstorable": (
+        "return answer.model_copy(update={'tags': ['\\0']}), 0",
+        "its answer has a text with NUL",
+    ),
+}
+
+
+@pytest.mark.alike
+def test_a_failing_clean_is_named_with_its_line_and_keeps_the_reply(boats: Workspace) -> None:
+    """The reply is judged by the next command, after the file was corrected."""
+    declare(boats)
+    boats.run_commands("submit", "poll")
+    for body, message in CLEAN_FAULTS.values():
+        path = declare(boats, "clean=clean", code=f"\ndef clean(answer, row):\n    {body}\n")
+        error_output = boats.run_command("ingest", code=3).stderr
+        assert f"{path}, line " in error_output
+        assert message in error_output
+        assert boats.state_counts() == {"claimed": 4}
+
+    declare(boats, "clean=clean", code=CLEAN)
+    boats.run_command("ingest")
+    assert boats.state_counts() == {"answered": 3, "parked": 1}
+    declare(boats, "clean=3")
+    error_output = boats.run_command("tag", code=2).stderr
+    assert "clean= must be a function of an answer and its row" in error_output
+
+
+def test_a_task_has_its_own_words(boats: Workspace) -> None:
+    """Words name rows and states in messages, lists, exports, filters, views and on the page."""
+    declare(
+        boats,
+        "words=('boat', 'boats', 'made_of', 'no_kind')",
+        "requires=['kind']",
+        "index='{tags}'",
+    )
+    assert "no boat is made of" in boats.run_command("index", code=2).stderr
+    boats.run_commands(*BATCH_COMMANDS, "index")
+    assert boats.state_counts() == {"made_of": 3, "no_kind": 1}
+    assert {row["state"] for row in boats.exported_rows()} == {"made_of", "no_kind"}
+    (row,) = boats.read_json("items", where="state = 'no_kind'")["rows"]
+    assert row["id"] == "4"
+    assert "every boat with content is made of" in boats.run_command("tag", dry=True).output
+
+    with boats.serve_page() as page:
+        facets = page.get("/parts/facets?task=boats").text
+        assert "4 boats" in facets
+        assert "made of" in facets
+
+    script(
+        boats,
+        """
+        assert len(list(ws.rows("boats", state="no_kind"))) == 1
+        print(1)
+        """,
+    )
+    for words, message in (
+        ("('boat', 'boats', 'made')", "words= must be four texts"),
+        ("('boat', 'boats', 'made of', 'empty')", "words= has the state 'made of'"),
+        ("('boat', 'boats', 'open', 'empty')", "words= has 'open', which is another state"),
+        ("('boat', 'boats', 'made', 'made')", "words= has 'made', which is another state"),
+    ):
+        path = declare(boats, f"words={words}")
+        error_output = boats.run_command("tag", code=2).stderr
+        assert f"{path}, line " in error_output
+        assert message in error_output
