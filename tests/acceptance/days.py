@@ -79,6 +79,11 @@ def line(
     return Command(verb, arguments, options, repeated_codes, engine or {}, off_days)
 
 
+def read_from(name: str) -> dict[str, Any]:
+    """Return the option that names an input file; `from` is a word of Python."""
+    return {"from": f"{{home}}/inputs/{name}"}
+
+
 @dataclass(frozen=True)
 class Day:
     """A sequence of commands."""
@@ -435,15 +440,15 @@ DAYS = (
     Day(
         "table",
         (
-            line("import", **{"from": "{home}/inputs/boats.csv"}),
+            line("import", **read_from("boats.csv")),
             SUBMIT,
             *COLLECT,
             line(
                 "add_row",
-                **{"from": "{home}/inputs/boat.json"},
+                **read_from("boat.json"),
                 repeated_codes=SUCCESS_OR_REFUSAL,
             ),
-            line("import", **{"from": "{home}/inputs/more-boats.csv"}),
+            line("import", **read_from("more-boats.csv")),
             SUBMIT,
             *COLLECT,
             line("forget", row="b-2", yes=True, repeated_codes=SUCCESS_OR_REFUSAL),
