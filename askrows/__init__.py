@@ -22,6 +22,7 @@ __all__ = [
     "AskReport",
     "AskrowsError",
     "DatabaseTable",
+    "Folder",
     "NoAnswer",
     "Preflight",
     "Quote",
@@ -40,6 +41,7 @@ _SOURCES = {
     "AskReport": "pipeline.workflows.ask",
     "AskrowsError": "pipeline.core.errors",
     "DatabaseTable": "pipeline.core.declaration",
+    "Folder": "pipeline.core.declaration",
     "NoAnswer": "pipeline.core.states",
     "Preflight": "pipeline.run.preflight",
     "Quote": "pipeline.core.quotes",
@@ -53,7 +55,7 @@ _SOURCES = {
 
 if TYPE_CHECKING:
     from askrows.jobs.open_workspace import open  # noqa: A004 - as other libraries name it
-    from askrows.pipeline.core.declaration import DatabaseTable
+    from askrows.pipeline.core.declaration import DatabaseTable, Folder
     from askrows.pipeline.core.declaration import Declaration as Task
     from askrows.pipeline.core.errors import AskrowsError
     from askrows.pipeline.core.quotes import Quote

@@ -1,10 +1,10 @@
 """Names that documents of users and other programs give never change with our words."""
 
 import json
+from pathlib import Path
 
 from askrows.pipeline.experts import index_entries
 from askrows.pipeline.experts import table as people
-from askrows.pipeline.images import table as images
 from askrows.pipeline.passages import table as passages
 from tests.integration.many_passages import import_passages, insert_foreign_concept
 from tests.lab import Workspace
@@ -13,10 +13,12 @@ from tests.lab import Workspace
 OTHER_VERSIONS = ("llm_v2", "haiku_v1", "gemini_batch_v1")
 
 
-def test_columns_of_other_programs_keep_their_names() -> None:
+def test_columns_of_other_programs_keep_their_names(workspace: Workspace, tmp_path: Path) -> None:
     """Other programs read and write these columns; our own tables have other words for some."""
     assert {"extractor_version", "extractor_model"} <= set(passages.COLUMNS)
-    assert {"provider", "model"} <= set(images.asset_ai.c.keys())
+    (tmp_path / "empty").mkdir()
+    workspace.ran("import-images", str(tmp_path / "empty"), code=2)
+    assert workspace.query("SELECT asset_id, provider, model, created_at FROM asset_ai") == []
     assert {"tags", "findability_score"} <= set(people.experts.c.keys())
 
 

@@ -55,7 +55,7 @@ STATUS_MEMBERS = frozenset(
     }
 )
 # Names that a user task cannot have.
-RESERVED = STATUS_MEMBERS.union(BUILT_IN_TASKS, ("concepts", "images", "askrows"))
+RESERVED = STATUS_MEMBERS.union(BUILT_IN_TASKS, ("concepts", "askrows"))
 # States of rows that keep their names, and the name of the sum of all states.
 FIXED_STATES = frozenset(
     {"open", "claimed", "parked", "stale", "unusable", "refused", "gone", "total"}
@@ -114,6 +114,33 @@ class ReadOptions:
 
 
 DEFAULT_READ_OPTIONS = ReadOptions()
+# The problem of a file that was deleted; its row is gone from the source.
+GONE_FILE = "the file is not there any more"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """The images of imported folders as the rows of a task.
+
+    A row has `id`, `path` (absolute), and `problem`: the reason why the image cannot be sent.
+    """
+
+    # The table with a row for each file. It is created, or adopted from another program.
+    table: str
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kinds of the columns of a row, by name."""
+        return dict.fromkeys(("id", "path", "problem"), "text")
+
+    @property
+    def query(self) -> str:
+        """The query of the rows. A row whose file was deleted is not among them."""
+        # The declaration checks the name of the table.
+        return (
+            f'SELECT CAST(id AS TEXT) AS id, path, problem FROM "{self.table}" '  # noqa: S608
+            f"WHERE coalesce(problem, '') <> '{GONE_FILE}' ORDER BY \"{self.table}\".id"
+        )
 
 
 @dataclass(frozen=True)
@@ -170,7 +197,7 @@ class Declaration(Generic[A_co]):
     # The model of an answer.
     answer: type[A_co]
     # A query if it begins with SELECT or WITH, else the path of a file next to the task's file, a
-    # list of mappings, or a `DatabaseTable`.
+    # list of mappings, a `DatabaseTable` or a `Folder`.
     items: str | Any
     prompt: str
     # The address of the database of the query; the default is the workspace's database. `$NAME` is
@@ -244,6 +271,7 @@ class Declaration(Generic[A_co]):
         if member_values:
             faults += declaration._find_value_faults()
             faults += declaration._find_items_faults()
+            faults += declaration._find_folder_faults()
             faults += declaration._find_row_faults()
             faults += declaration._find_word_faults()
             faults += declaration._find_name_faults()
@@ -284,7 +312,7 @@ class Declaration(Generic[A_co]):
                     f"key= must be one of the columns of DatabaseTable({self.items.name!r}), "
                     f"not {self.key!r}"
                 )
-        elif not isinstance(self.items, str) and not is_rows:
+        elif not isinstance(self.items, str | Folder) and not is_rows:
             yield InputError(
                 "items= must be a text or a list of rows ({column: value}), "
                 f"not {self.items!r:.80}",
@@ -314,6 +342,24 @@ class Declaration(Generic[A_co]):
             if getattr(self, name) and not is_file:
                 yield InputError(
                     f"{name}= needs a file, but items= is not a file",
+                    hint=f"leave out {name}=",
+                )
+
+    def _find_folder_faults(self) -> Iterator[InputError]:
+        """Yield the faults of a `Folder`: its table's name, and members that it decides about."""
+        if not isinstance(self.items, Folder):
+            return
+        table = self.items.table
+        if not NAME.fullmatch(str(table)) or table.startswith("askrows_"):
+            yield InputError(
+                f"items= has the table {table!r}, which must begin with a letter and have at most "
+                "41 of a-z, 0-9 and _, but not begin with askrows_",
+                hint="write items=Folder(table='photos')",
+            )
+        for name, default in (("key", "id"), ("source", ""), ("image_folder", None)):
+            if getattr(self, name) != default:
+                yield InputError(
+                    f"{name}= cannot be used with a Folder, whose rows have the key id",
                     hint=f"leave out {name}=",
                 )
 
@@ -448,9 +494,14 @@ class Declaration(Generic[A_co]):
     @property
     def is_query(self) -> bool:
         """Whether the rows come from a query."""
-        if isinstance(self.items, DatabaseTable):
-            return True
-        return isinstance(self.items, str) and is_query(self.items)
+        return bool(self.table_name) or (isinstance(self.items, str) and is_query(self.items))
+
+    @property
+    def table_name(self) -> str:
+        """The table of the workspace's database that has the rows and takes new ones; else ""."""
+        if isinstance(self.items, Folder):
+            return self.items.table
+        return self.items.name if isinstance(self.items, DatabaseTable) else ""
 
     @cached_property
     def prompt_columns(self) -> tuple[str, ...]:
@@ -601,19 +652,3 @@ def list_faults(error: "ValidationError") -> list[str]:
 def is_query(items: str) -> bool:
     """Return whether `items` is a query and not a path."""
     return bool(_QUERY.match(items.lstrip()))
-
-
-# ---- declarations that come with askrows
-
-_built_in_loaders: dict[str, Callable[[], Declaration]] = {}
-
-
-def register_built_in_declaration(name: str, load: Callable[[], Declaration]) -> None:
-    """Make the declaration of a task known to this process; it is loaded when it is first used."""
-    _built_in_loaders[name] = load
-
-
-def load_built_in_declaration(name: str) -> Declaration | None:
-    """Return the declaration of a registered task; None if there is none of that name."""
-    load = _built_in_loaders.get(name)
-    return None if load is None else load()

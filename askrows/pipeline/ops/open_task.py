@@ -23,17 +23,18 @@ from askrows.pipeline.core.errors import ConfigurationError, InconsistentError, 
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import BUILT_IN_TASKS, Settings
 from askrows.pipeline.gemini.service import Service
+from askrows.pipeline.rows.adopt import TaskTables
+from askrows.pipeline.rows.task_tables import make_task_tables
 from askrows.pipeline.store import schema, workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks.selection import (
     is_user_task_set,
-    list_missing_task_tables,
     list_used_shipped_tasks,
     list_used_task_names,
     select_first_used_task,
     select_people_task,
 )
-from askrows.pipeline.tasks.shipped_task import ShippedTask, find_shipped_task
+from askrows.pipeline.tasks.shipped_task import find_shipped_task
 from askrows.pipeline.workspace.data_folder import (
     check_folder_exists,
     check_no_link_leads_out,
@@ -109,9 +110,11 @@ def open_workspace(
             settings = store.query(select_first_used_task, settings)
         if access is not Access.READ:
             # A command about all tasks creates no tables of a task.
-            tables_task = None if has_workspace and is_whole_workspace else settings.task
             settings = _prepare_folder_tables_and_task(
-                settings, store, display, tables_task=tables_task
+                settings,
+                store,
+                display,
+                should_complete_tables=not (has_workspace and is_whole_workspace),
             )
         refuses_missing_tables = access is Access.READ or is_whole_workspace
         run = _make_run(
@@ -126,7 +129,7 @@ def _prepare_folder_tables_and_task(
     store: Store,
     display: Progress,
     *,
-    tables_task: str | None,
+    should_complete_tables: bool,
 ) -> Settings:
     """Make the folder and the tables, record the user task, and write the folder's marker.
 
@@ -135,7 +138,7 @@ def _prepare_folder_tables_and_task(
 
     Args:
         display: Shows progress and notes.
-        tables_task: Name of a task whose tables are completed; None for no task.
+        should_complete_tables: Create or complete the tables of the task of the settings.
 
     Returns:
         The settings with the task of the run.
@@ -146,7 +149,9 @@ def _prepare_folder_tables_and_task(
     is_new_folder = not settings.data.exists()
     make_data_folder(settings.data)
     try:
-        workspace_id = _prepare_tables(settings, store, display, task_name=tables_task)
+        workspace_id = _prepare_tables(
+            settings, store, display, should_complete_tables=should_complete_tables
+        )
     except ConfigurationError:
         # Without rights in the database, no empty folder stays.
         if is_new_folder:
@@ -199,10 +204,12 @@ def _make_run(
             settings.data, workspace_row.workspace_id, database_name=store.display_name
         )
         if refuses_missing_tables:
-            _check_no_table_is_missing(tx, settings, store, used_tasks)
+            records = workspace.list_tasks(tx)
+            used_tables = [task.load_tables() for task in used_tasks]
+            used_tables += filter(None, map(make_task_tables, records))
+            _check_no_table_is_missing(tx, settings, store, used_tables)
 
-        # The other tasks are recorded, and are among the registered tasks.
-        tasks = [task.make_task(tx, settings) for task in used_tasks if task.make_task is not None]
+        tasks = [task.make_task(tx, settings) for task in used_tasks]
         if workspace.list_tasks(tx):
             from askrows.pipeline.tasks import task_registry
 
@@ -222,14 +229,14 @@ def _prepare_tables(
     store: Store,
     display: Progress,
     *,
-    task_name: str | None,
+    should_complete_tables: bool,
 ) -> str:
-    """Create the engine's tables, and create or complete those of a shipped task.
+    """Create the engine's tables, and create or complete those of a task.
 
     A line about each change of tables is printed.
 
     Args:
-        task_name: The task whose tables are completed if it is shipped; None for no task.
+        should_complete_tables: Create or complete the tables of the task of the settings.
 
     Returns:
         The id of the workspace.
@@ -237,32 +244,51 @@ def _prepare_tables(
     Raises:
         ConfigurationError: The folder belongs to another database.
     """
-    shipped_task = find_shipped_task(task_name or "")
-    task_tables = [] if shipped_task is None else [shipped_task.load_tables()]
     with store.read() as tx:
         is_ready = schema.is_workspace(tx)
         workspace_id = workspace.get_workspace(tx).workspace_id if is_ready else None
         workspace.check_sealed_folder(settings.data, workspace_id, database_name=store.display_name)
-        is_complete = is_ready and all(tables.is_complete(tx, settings) for tables in task_tables)
+        tables = None
+        if should_complete_tables:
+            tables = _find_task_tables(tx, settings, has_workspace=is_ready)
+        is_complete = is_ready and (tables is None or tables.is_complete(tx, settings))
     if workspace_id is not None and is_complete:
         return workspace_id
 
-    adopters = [partial(tables.adopt, settings=settings) for tables in task_tables]
+    adopters = [] if tables is None else [partial(tables.adopt, settings=settings)]
     for line in schema.ensure_schema(store, adopters):
         display.say(line)
     return store.query(workspace.get_workspace).workspace_id
+
+
+def _find_task_tables(
+    tx: Connection, settings: Settings, *, has_workspace: bool
+) -> TaskTables | None:
+    """Return the tables of the task of the settings; None if it has none of its own.
+
+    The file of a user task that is not registered is run.
+    """
+    shipped_task = find_shipped_task(settings.task)
+    if shipped_task is not None:
+        return shipped_task.load_tables()
+    if not is_user_task_set(settings):
+        return None
+
+    from askrows.pipeline.tasks import task_registry
+
+    return task_registry.find_task_tables(tx, settings, has_workspace=has_workspace)
 
 
 def _check_no_table_is_missing(
     tx: Connection,
     settings: Settings,
     store: Store,
-    used_tasks: Sequence[ShippedTask],
+    used_tables: Sequence[TaskTables],
 ) -> None:
-    """Raise InconsistentError if tables or columns of the used shipped tasks are missing."""
+    """Raise InconsistentError if tables or columns of the used tasks are missing."""
     missing_parts = list[str]()
-    for task in used_tasks:
-        missing_parts += task.load_tables().find_missing_parts(tx, settings)
+    for tables in used_tables:
+        missing_parts += tables.find_missing_parts(tx, settings)
     if missing_parts:
         raise InconsistentError(
             f"{store.display_name} no longer has {' and '.join(missing_parts)}; nothing was made",
@@ -437,17 +463,20 @@ def _list_database_additions(
     if settings is None:
         return additions
 
+    tables = _find_task_tables(tx, settings, has_workspace=has_workspace)
+    names_by_kind = {"table": list[str](), "view": list[str]()}
+    if tables is not None:
+        names_by_kind["table"] = tables.list_missing_tables(tx, settings)
     if is_user_task_set(settings):
         from askrows.pipeline.tasks import task_registry
 
         if not has_workspace or task_registry.resolve_registered_task_name(tx, settings) is None:
-            additions += task_registry.list_planned_additions(tx, settings)
-    missing_tables = list_missing_task_tables(tx, settings)
-    if missing_tables:
-        plural_s = "s" if len(missing_tables) > 1 else ""
-        additions.append(f"the table{plural_s} {', '.join(missing_tables)}")
+            names_by_kind["view"] = task_registry.list_planned_views(settings)
+    for kind, names in names_by_kind.items():
+        if names:
+            plural_s = "s" if len(names) > 1 else ""
+            additions.append(f"the {kind}{plural_s} {', '.join(names)}")
 
-    shipped_task = find_shipped_task(settings.task)
-    if shipped_task is not None:
-        additions += shipped_task.load_tables().adoption_plan(tx, settings)
+    if tables is not None:
+        additions += tables.adoption_plan(tx, settings)
     return additions

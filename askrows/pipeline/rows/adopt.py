@@ -84,6 +84,11 @@ class TableSpec:
             if name not in columns
         ]
 
+    def list_additions(self, tx: Connection) -> list[str]:
+        """Return what adoption may add to the existing table, as phrases."""
+        indexes = ["an index"] if self.indexed_columns or self.marker_index else []
+        return [*self.find_missing_parts(tx), *indexes]
+
     def is_marked(self, tx: Connection) -> bool:
         """Return whether the index exists that marks the table as adopted."""
         return self.marker_index is not None and has_index(tx, self.name, self.marker_index[0])
@@ -251,7 +256,7 @@ class TaskTables:
         if TaskTables.is_complete(self, tx, settings):
             return []
         return [
-            f"{', '.join([*spec.find_missing_parts(tx), 'an index'])} to `{spec.name}`"
+            f"{', '.join(spec.list_additions(tx))} to `{spec.name}`"
             for spec in self.make_specs(tx, settings)
             if spec.read_suitable_columns(tx)
         ]
@@ -261,7 +266,8 @@ class TaskTables:
 
         The time does not depend on the number of rows.
         """
-        is_marked = self.make_specs(tx, settings)[-1].is_marked(tx)
+        last_spec = self.make_specs(tx, settings)[-1]
+        is_marked = last_spec.marker_index is None or last_spec.is_marked(tx)
         return is_marked and not self.find_missing_parts(tx, settings)
 
     def find_missing_parts(
@@ -272,6 +278,15 @@ class TaskTables:
         """Return the missing tables and columns of adopted tables, as phrases; write nothing."""
         specs = self.make_specs(tx, settings)
         return list(chain.from_iterable(spec.find_missing_parts(tx) for spec in specs))
+
+    def list_missing_tables(
+        self,
+        tx: Connection,
+        settings: Settings = DEFAULT_SETTINGS,
+    ) -> list[str]:
+        """Return the names of the tables that do not exist; write nothing."""
+        tables = self.list_definitions(tx, settings)
+        return [table.name for table in tables if not read_columns(tx, table.name)]
 
     def list_definitions(
         self,

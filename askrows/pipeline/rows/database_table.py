@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     Column,
     ColumnElement,
     Connection,
@@ -24,16 +23,13 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.types import TypeEngine
 
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.text import join_first, plural
-from askrows.pipeline.rows.adopt import TableSpec
 from askrows.pipeline.rows.cells import parse_json, parse_number, stripped_text, to_column_value
 from askrows.pipeline.rows.columns import ColumnLayout, ColumnMapping
 from askrows.pipeline.rows.reflection import (
-    ColumnNeed,
     fold_column_name,
     make_new_ids,
     read_columns,
@@ -56,9 +52,7 @@ from askrows.pipeline.rows.row_import import (
     import_rows,
 )
 from askrows.pipeline.rows.row_sync import MAX_KEY_BYTES
-from askrows.pipeline.rows.write_to import make_answer_target
 from askrows.pipeline.store.database import run_many, select_matching
-from askrows.pipeline.store.schema import NUMBER_COLUMN_TYPE
 from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
@@ -68,38 +62,11 @@ ROWS_PER_WRITE = 500
 MAX_LISTED_COLUMNS = 10
 # Keys that a note lists.
 MAX_LISTED_KEYS = 3
-_TYPES: Mapping[str, TypeEngine[Any]] = {"integer": BigInteger(), "real": NUMBER_COLUMN_TYPE}
-_NEEDS = {"integer": ColumnNeed.INTEGER, "real": ColumnNeed.NUMBER}
 _REASONS = {
     "text": "not text",
     "integer": "not a whole number",
     "real": "not a number",
 }
-
-
-def make_spec(record: TaskRecord) -> TableSpec:
-    """Return what the table of a task needs: the columns of its rows, and that of `write_to=`.
-
-    An existing table must have the columns of the rows. The column of `write_to=`, if it is in this
-    table, is added.
-    """
-    key, _ = record.key[0]
-    columns = [
-        Column(name, _TYPES.get(kind, Text()), primary_key=name == key)
-        for name, kind in record.columns.items()
-    ]
-    if record.write_to is not None:
-        target = make_answer_target(record, record.write_to)
-        if target.table_name == record.table and target.column_name not in record.columns:
-            kind = target.column_kinds.get(target.column_name, "")
-            columns.append(Column(target.column_name, _TYPES.get(kind, Text())))
-    needs = {name: _NEEDS[kind] for name, kind in record.columns.items() if kind in _NEEDS}
-    return TableSpec(
-        definition=Table(record.table, MetaData(), *columns),
-        required_columns=tuple(record.columns),
-        column_needs={key: ColumnNeed.ID} | needs,
-        adds_columns=True,
-    )
 
 
 # ---- read and write rows

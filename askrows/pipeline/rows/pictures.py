@@ -21,7 +21,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,6 +65,7 @@ _MIME_TYPES = {
     "HEIF": "image/heic",
 }
 _HEIC_HEAD = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmx]|mif1|msf1)", re.DOTALL)
+UNPRINTABLE_NAME_REASON = "its name contains a line end or another unprintable character"
 NEEDS_HEIC_REASON = "it is HEIC, which needs an extra package (pillow-heif)"
 
 # Tags of EXIF.
@@ -295,10 +295,7 @@ def make_thumbnail(path: str, sha256: str, *, side: int) -> bytes:
 
         content = file_read[0] if file_read else b""
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise FileChangedError(
-                "it changed since it was imported; "
-                f"`{CommandHint('import-images')}` reads it again",
-            )
+            raise FileChangedError("it changed since it was imported; import its folder again")
         return convert_to_sent_jpeg(content, max_side=side, quality=THUMBNAIL_QUALITY)
 
 

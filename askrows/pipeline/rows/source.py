@@ -27,6 +27,7 @@ from askrows.pipeline.core.declaration import (
     DEFAULT_READ_OPTIONS,
     DatabaseTable,
     Declaration,
+    Folder,
     ReadOptions,
 )
 from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, InputError
@@ -75,6 +76,8 @@ def resolve_items(declaration: Declaration, path: Path) -> str:
     Args:
         path: The task's file, to whose folder the path of the row file is relative.
     """
+    if isinstance(declaration.items, Folder):
+        return declaration.items.query
     if isinstance(declaration.items, DatabaseTable):
         names = ", ".join(map(quote_name, declaration.items.columns))
         key = quote_name(declaration.keys[0])
@@ -111,7 +114,7 @@ def open_source(
         with open_query_database(store, declaration.source, path.parent) as database:
             query = resolve_items(declaration, path)
             source = QuerySource(database, query, cursor, stored_kinds=stored_kinds)
-        if isinstance(declaration.items, DatabaseTable):
+        if isinstance(declaration.items, DatabaseTable | Folder):
             source.columns = declaration.items.kinds
         return source
     if declaration.items == MEMORY_ROWS:

@@ -452,6 +452,12 @@ class AnswerTarget:
                 hint="change the type of the column, or remove the trigger or rule",
             )
 
+    def delete_records(self, tx: Connection, row_id: str) -> None:
+        """Delete all records of a row, also those of other programs; cells of a column stay."""
+        if self.has_records:
+            is_of_row = cast(self.table.c[self.column_name], Text) == row_id
+            tx.execute(delete(self.table).where(is_of_row))
+
     # ---- find written answers
 
     def count_written_rows(self, tx: Connection, row_ids: Sequence[str]) -> int:

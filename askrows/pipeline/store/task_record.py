@@ -57,6 +57,8 @@ class TaskRecord:
     quoted_column: str | None = None
     # Columns that must have a value: a row with a blank in one of them is not asked.
     required_columns: Sequence[str] = ()
+    # The rows are the images of imported folders.
+    has_folder: bool = False
     # Columns of images.
     image_columns: Sequence[str] = ()
     # Paths of vocabularies, and of the SQLite file of a query with `source=`.

@@ -17,6 +17,7 @@ from askrows.pipeline.core.text import join_first
 from askrows.pipeline.rows.cells import to_compact_json
 from askrows.pipeline.rows.pictures import (
     MAX_IMAGE_BYTES,
+    UNPRINTABLE_NAME_REASON,
     PictureError,
     Stamp,
     convert_to_sent_jpeg,
@@ -30,7 +31,6 @@ from askrows.pipeline.rows.stored_rows import hash_input
 from askrows.pipeline.tasks.task_values import TaskRow
 
 SENT_TYPE = "image/jpeg"
-UNPRINTABLE_NAME_REASON = "its name contains a line end or another unprintable character"
 # After this time, another write changes the modification time on every file system.
 SETTLED_NS = 2_000_000_000
 

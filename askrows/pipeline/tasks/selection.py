@@ -11,10 +11,9 @@ from dataclasses import replace
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError, TaskNeverUsedError
 from askrows.pipeline.core.settings import BUILT_IN_TASKS, Settings
-from askrows.pipeline.rows.reflection import read_columns
 from askrows.pipeline.store import schema, workspace
 from askrows.pipeline.store.database import Connection, Store
-from askrows.pipeline.tasks.shipped_task import ShippedTask, find_shipped_task, list_shipped_tasks
+from askrows.pipeline.tasks.shipped_task import ShippedTask, list_shipped_tasks
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.data_folder import check_no_link_leads_out
 
@@ -45,15 +44,6 @@ def list_used_task_names(tx: Connection) -> list[str]:
     names = [task.name for task in list_used_shipped_tasks(tx)]
     names += [task.name for task in workspace.list_tasks(tx)]
     return list(dict.fromkeys(names))
-
-
-def list_missing_task_tables(tx: Connection, settings: Settings) -> list[str]:
-    """Return the names of the missing tables of the task of the settings, if it is shipped."""
-    task = find_shipped_task(settings.task)
-    if task is None:
-        return []
-    tables = task.load_tables().list_definitions(tx, settings)
-    return [table.name for table in tables if not read_columns(tx, table.name)]
 
 
 def select_default_task(settings: Settings, *, allow_several: bool) -> Settings:
@@ -99,12 +89,10 @@ def select_default_task(settings: Settings, *, allow_several: bool) -> Settings:
 
 def _has_people(tx: Connection, settings: Settings) -> bool:
     """Return whether the table of the people task exists and has a row."""
-    if list_missing_task_tables(tx, settings):
+    people = list_shipped_tasks()[0]
+    if people.load_tables().list_missing_tables(tx, settings):
         return False
-    make_people_task = list_shipped_tasks()[0].make_task
-    if make_people_task is None:
-        return False
-    return make_people_task(tx, settings).select_task_rows(tx).has_rows(tx)
+    return people.make_task(tx, settings).select_task_rows(tx).has_rows(tx)
 
 
 def select_first_used_task(tx: Connection, settings: Settings) -> Settings:

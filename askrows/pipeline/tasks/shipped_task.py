@@ -1,4 +1,4 @@
-"""Tasks that ship with askrows, and the registry of them.
+"""Tasks that ship with askrows as packages, and the registry of them.
 
 A program registers those of `workflows.shipped_tasks` when it starts, so that no module here names
 one.
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from askrows.pipeline.core.command_hint import HintTemplate
-from askrows.pipeline.core.declaration import Declaration, register_built_in_declaration
 
 # Programs register the tasks when they start, so nothing heavy is imported here.
 if TYPE_CHECKING:
@@ -17,9 +16,7 @@ if TYPE_CHECKING:
 
     from askrows.pipeline.core.settings import Settings
     from askrows.pipeline.rows.adopt import TaskTables
-    from askrows.pipeline.store.workspace import TaskRecord
     from askrows.pipeline.tasks.task import Task
-    from askrows.pipeline.tasks.user_task import UserTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +33,12 @@ class ShippedTask:
     # The database index that exists as soon as all tables of the task were adopted, and its table.
     adoption_index: str
     indexed_table: str
-    # Returns the task as the workspace uses it; None if it is recorded as a user's task is.
-    make_task: "Callable[[Connection, Settings], Task] | None"
+    # Returns the task as the workspace uses it.
+    make_task: "Callable[[Connection, Settings], Task]"
     load_tables: "Callable[[], TaskTables]"
     # Returns the `quality.figures.TaskMeasure` of the task; None if the figures of all tasks are
     # enough. This package knows nothing of quality.
     load_measure: "Callable[[], object] | None" = None
-    # Declaration of a task that is recorded as a user's task is, and the task that the record,
-    # the settings and the backend give.
-    load_declaration: Callable[[], Declaration] | None = None
-    make_recorded_task: "Callable[[TaskRecord, Settings, str], UserTask] | None" = None
 
     def is_used(self, tx: "Connection") -> bool:
         """Return whether a workspace uses the task: its tables are adopted, or askrows made them.
@@ -65,8 +58,6 @@ def register_shipped_tasks(tasks: Iterable[ShippedTask]) -> None:
     """Make tasks known to all workspaces of this process; the first is the default task."""
     for task in tasks:
         _registered_tasks[task.name] = task
-        if task.load_declaration is not None:
-            register_built_in_declaration(task.name, task.load_declaration)
 
 
 def list_shipped_tasks() -> tuple[ShippedTask, ...]:

@@ -158,6 +158,8 @@ class Task(ABC):
     model: str | None = None
     # Fingerprint of a user's declaration, which batches, calls and answers store.
     fingerprint: str | None = None
+    # Table of the files, if the rows are the images of imported folders.
+    folder_table: str = ""
     # Requests contain images.
     sends_images: bool = False
     # Unattended runs over all rows need a pilot that passed its gates.

@@ -29,7 +29,7 @@ from askrows.pipeline.core.declaration import (
     DatabaseTable,
     Declaration,
     DeclarationError,
-    load_built_in_declaration,
+    Folder,
     validate_answer,
 )
 from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, InputError
@@ -39,6 +39,7 @@ from askrows.pipeline.core.settings import DOTENV, Settings
 from askrows.pipeline.gemini.answer_schema import make_response_schema
 from askrows.pipeline.rows.source import MEMORY_ROWS, MemorySource, rows_by_task_path
 from askrows.pipeline.store.task_record import TaskRecord
+from askrows.pipeline.tasks import shipped
 from askrows.pipeline.tasks.declaration_changes import hash_document, make_fingerprint_document
 from askrows.pipeline.tasks.task_faults import (
     Fault,
@@ -74,8 +75,8 @@ def _make_input_error(message: str, hint: str) -> InputError:
 
 
 def _find_loaded_task(path: Path) -> Declaration | None:
-    """Return the declaration of a path that Python code handed over, or that is built in."""
-    return _handed_over_tasks.get(path) or load_built_in_declaration(parse_python_path(path))
+    """Return the declaration of a path that Python code handed over, or that is shipped."""
+    return _handed_over_tasks.get(path) or shipped.load_shipped_declaration(parse_python_path(path))
 
 
 def is_in_workspace(path: Path, data: Path) -> bool:
@@ -356,7 +357,8 @@ def _check_and_name_declaration(
         InputError: There are faults. The message lists all.
     """
     faults = list(known_faults)
-    if not declaration.name and (not NAME.fullmatch(name) or name in RESERVED):
+    is_invalid = not declaration.name and (not NAME.fullmatch(name) or name in RESERVED)
+    if is_invalid or not {name, declaration.table}.isdisjoint(shipped.TASK_NAMES):
         hint = f"{_TASK_NAME_HINT}; names of built-in tasks and of members of `status` are taken"
         faults.append(Fault(f"a task cannot be called {name!r}", hint))
 
@@ -368,7 +370,7 @@ def _check_and_name_declaration(
         faults += _find_example_faults(declaration, path)
 
     raise_faults(faults, path)
-    if not isinstance(declaration.items, str | DatabaseTable):
+    if not isinstance(declaration.items, str | DatabaseTable | Folder):
         rows_by_task_path[path] = MemorySource(declaration.items)
         declaration = replace(declaration, items=MEMORY_ROWS)
     return replace(declaration, name=name)

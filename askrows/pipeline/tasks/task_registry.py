@@ -14,12 +14,7 @@ from pathlib import Path
 from askrows.pipeline.core.answer_fields import list_answer_fields
 from askrows.pipeline.core.column_placeholders import find_column
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
-from askrows.pipeline.core.declaration import (
-    HASH_KEY,
-    DatabaseTable,
-    Declaration,
-    load_built_in_declaration,
-)
+from askrows.pipeline.core.declaration import HASH_KEY, DatabaseTable, Declaration, Folder
 from askrows.pipeline.core.errors import (
     AskrowsError,
     ConfigurationError,
@@ -32,6 +27,7 @@ from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import suggest_similar
 from askrows.pipeline.core.vocabulary import separate_vocabularies
 from askrows.pipeline.gemini.usage import estimate_answer_tokens
+from askrows.pipeline.rows.adopt import TaskTables
 from askrows.pipeline.rows.answer_views import (
     are_views_made,
     check_view_names,
@@ -44,12 +40,12 @@ from askrows.pipeline.rows.source import (
     open_source,
     resolve_items,
 )
+from askrows.pipeline.rows.task_tables import make_task_tables
 from askrows.pipeline.rows.write_to import make_answer_target
 from askrows.pipeline.store import workspace
 from askrows.pipeline.store.database import Connection, Store
-from askrows.pipeline.store.schema import ensure_schema
 from askrows.pipeline.store.task_record import TaskRecord
-from askrows.pipeline.tasks import task_faults, task_file
+from askrows.pipeline.tasks import shipped, task_faults, task_file
 from askrows.pipeline.tasks.declaration_changes import (
     check_table_prefix,
     hash_document,
@@ -57,7 +53,7 @@ from askrows.pipeline.tasks.declaration_changes import (
     merge_stored_record,
     refuse_or_record_declaration_change,
 )
-from askrows.pipeline.tasks.shipped_task import find_shipped_task, list_shipped_tasks
+from askrows.pipeline.tasks.shipped_task import list_shipped_tasks
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_faults import (
     find_column_faults,
@@ -74,7 +70,7 @@ from askrows.pipeline.tasks.user_task import UserTask
 def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[UserTask, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
-    These are user tasks, and shipped tasks that have a record in the table of tasks. In a copied
+    These are user tasks, and shipped task files. In a copied
     workspace, the path of the file `tasks/NAME.py` that came with it replaces the recorded path.
     The tasks use the backend to which the workspace is bound; before its first upload, that of the
     settings.
@@ -84,17 +80,9 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[UserTask,
     if records:
         backend = workspace.get_workspace(tx).backend or backend
     return tuple(
-        make_recorded_task(_replace_path_by_copied_file(record, settings), settings, backend)
+        UserTask(_replace_path_by_copied_file(record, settings), settings, backend)
         for record in records
     )
-
-
-def make_recorded_task(record: TaskRecord, settings: Settings, provider: str) -> UserTask:
-    """Return the task of a record: a user's task, or a shipped task of the same kind."""
-    shipped_task = find_shipped_task(record.name)
-    if shipped_task is None or shipped_task.make_recorded_task is None:
-        return UserTask(record, settings, provider)
-    return shipped_task.make_recorded_task(record, settings, provider)
 
 
 def copy_with_version_in_file(task: Task) -> Task:
@@ -181,7 +169,7 @@ def _resolve_task_file(settings: Settings) -> Path:
     """
     path = find_task_file(settings.task, settings.data)
     if path is None:
-        shipped_names = [task.name for task in list_shipped_tasks()]
+        shipped_names = [*(task.name for task in list_shipped_tasks()), *shipped.TASK_NAMES]
         names = [*shipped_names, *task_file.list_file_names(settings.data)]
         raise ConfigurationError(
             f"there is no task {settings.task!r}: tasks/{settings.task}.py is neither here nor in "
@@ -193,21 +181,10 @@ def _resolve_task_file(settings: Settings) -> Path:
     return path
 
 
-def list_planned_additions(tx: Connection, settings: Settings) -> list[str]:
-    """Return what the first use of the task of TASK adds to the database, as phrases.
-
-    These are its views, and the table of a `DatabaseTable` or the columns that it lacks.
-    """
-    declaration, path = load_named_declaration(settings)
-    additions = [f"the views {', '.join(view_names_of(declaration.table or declaration.name))}"]
-    if isinstance(declaration.items, DatabaseTable):
-        from askrows.pipeline.rows.database_table import make_spec
-
-        record = make_record(
-            declaration, path, declaration.items.kinds, recorded_at=datetime.now(UTC)
-        )
-        additions = make_spec(record).find_missing_parts(tx) + additions
-    return additions
+def list_planned_views(settings: Settings) -> list[str]:
+    """Return the names of the views that the first use of the task of TASK creates."""
+    declaration, _ = load_named_declaration(settings)
+    return list(view_names_of(declaration.table or declaration.name))
 
 
 def load_named_declaration(settings: Settings) -> tuple[Declaration, Path]:
@@ -236,9 +213,9 @@ def check_task_can_be_registered(
 ) -> None:
     """Check that a task can be registered; add nothing to the database.
 
-    The columns of its source, its views and its target table are checked. Nothing is checked for a
-    built-in task, because its tables are made first, or for a query of the workspace's database if
-    that does not exist.
+    The columns of its source, its views and its target table are checked; the target table of a
+    task with a `Folder` is not, because it is made first. Nothing is checked for a query of the
+    workspace's database if that does not exist.
 
     Args:
         declaration: The declaration of the task's file.
@@ -250,11 +227,10 @@ def check_task_can_be_registered(
     with store.open_foreign_snapshot() as tx:
         has_database = tx is not None
 
-    is_readable = has_own_rows(declaration) or has_database
-    if not is_readable or load_built_in_declaration(declaration.name) is not None:
+    if not (declaration.table_name or has_own_rows(declaration) or has_database):
         return
 
-    if isinstance(declaration.items, DatabaseTable):
+    if isinstance(declaration.items, DatabaseTable | Folder):
         columns = declaration.items.kinds
     else:
         with contextlib.closing(
@@ -263,23 +239,19 @@ def check_task_can_be_registered(
             columns = open_source(unchanged_store, declaration, path).columns
     record = make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
     check_column_names(list(columns))
-    target = record.write_to
-    if not has_database and target is not None and not record.table:
+    # The tables of rows are made first.
+    target = None if record.table else record.write_to
+    if not has_database and target is not None:
         raise InputError(
             f"write_to={target!r}: the database {store.display_name} does not exist",
             hint=f"set {OptionHint('database_url')} to the database of that table",
         )
 
     with store.open_foreign_snapshot() as tx:
-        if tx is None:
-            return
-        check_view_names(tx, record)
-        if record.table:
-            from askrows.pipeline.rows.database_table import make_spec
-
-            make_spec(record).read_suitable_columns(tx)
-        else:
-            _check_write_target(tx, record)
+        if tx is not None:
+            check_view_names(tx, record)
+            if not record.table:
+                _check_write_target(tx, record)
 
 
 def _check_write_target(tx: Connection, record: TaskRecord) -> None:
@@ -327,17 +299,31 @@ def register_task_if_new(store: Store, settings: Settings, *, display: Progress)
             return name
 
     declaration, path = load_named_declaration(settings)
-    now = datetime.now(UTC)
-    if isinstance(declaration.items, DatabaseTable):
-        from askrows.pipeline.rows.database_table import make_spec
-
-        table_record = make_record(declaration, path, declaration.items.kinds, recorded_at=now)
-        for line in ensure_schema(store, [make_spec(table_record).adopt]):
-            display.say(line)
     columns = open_source(store, declaration, path).columns
-    declared_record = make_record(declaration, path, columns, recorded_at=now)
+    declared_record = make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
     record = register_declaration(store, declaration, declared_record, settings, display=display)
     return record.name
+
+
+def find_task_tables(
+    tx: Connection, settings: Settings, *, has_workspace: bool
+) -> TaskTables | None:
+    """Return the tables of the user task of TASK; None if its source takes no new rows.
+
+    The file of a task that is not registered is run. Nothing is written.
+
+    Raises:
+        InputError, ConfigurationError: The file is invalid, or there is no such task.
+    """
+    name = resolve_registered_task_name(tx, settings) if has_workspace else None
+    record = None if name is None else workspace.get_task(tx, name)
+    if record is None:
+        declaration, path = load_named_declaration(settings)
+        if not isinstance(declaration.items, DatabaseTable | Folder):
+            return None
+        kinds = declaration.items.kinds
+        record = make_record(declaration, path, kinds, recorded_at=datetime.now(UTC))
+    return make_task_tables(record)
 
 
 def load_draft_task(task: UserTask, *, now: datetime) -> UserTask:
@@ -411,7 +397,8 @@ def make_record(
         model=declaration.model,
         name_template=declaration.label,
         index_template=declaration.index,
-        table=declaration.items.name if isinstance(declaration.items, DatabaseTable) else "",
+        table=declaration.table_name,
+        has_folder=isinstance(declaration.items, Folder),
         words=list(declaration.words),
         write_to=declaration.write_to,
         gates=",".join(f"{name}={bound}" for name, bound in gates.items()),

@@ -41,11 +41,7 @@ from askrows.pipeline.tasks.declaration_changes import (
     make_fingerprint_document,
     merge_stored_record,
 )
-from askrows.pipeline.tasks.task_registry import (
-    make_record,
-    make_recorded_task,
-    register_declaration,
-)
+from askrows.pipeline.tasks.task_registry import make_record, register_declaration
 from askrows.pipeline.tasks.task_values import RowsById
 from askrows.pipeline.tasks.user_task import UserTask
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
@@ -103,7 +99,7 @@ def sync_task(
     )
     # Image files change without a change of the source.
     if declaration.images or not is_same_source or saved_record.items_sha256 is None:
-        saved_task = make_recorded_task(saved_record, workspace.settings, task.provider)
+        saved_task = UserTask(saved_record, workspace.settings, task.provider)
         row_sync = RowSync(
             workspace.store, saved_record, now, inspect_images=_find_image_inspection(saved_task)
         )
@@ -115,7 +111,7 @@ def sync_task(
 
     with workspace.store.read() as tx:
         current_record = get_task(tx, saved_record.name) or saved_record
-        current_task = make_recorded_task(current_record, workspace.settings, task.provider)
+        current_task = UserTask(current_record, workspace.settings, task.provider)
         if current_task.fingerprint != saved_record.fingerprint:
             raise ConfigurationError(
                 f"another process used another version of {path} meanwhile; nothing was asked",

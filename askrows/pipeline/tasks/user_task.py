@@ -24,8 +24,10 @@ from askrows.pipeline.core.quotes import locate_quotes
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import NoAnswer
 from askrows.pipeline.core.text import plural
+from askrows.pipeline.rows.adopt import TaskTables
 from askrows.pipeline.rows.answer_views import are_views_made, make_views
 from askrows.pipeline.rows.cells import find_unstorable_reason, to_compact_json, to_prompt_text
+from askrows.pipeline.rows.folder_files import find_file_id, make_import_command
 from askrows.pipeline.rows.grid import Grid
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.row_sync import find_changed_in_source
@@ -39,6 +41,7 @@ from askrows.pipeline.rows.stored_rows import (
     select_task_rows,
 )
 from askrows.pipeline.rows.task_rows import TaskRows
+from askrows.pipeline.rows.task_tables import make_task_tables
 from askrows.pipeline.rows.write_to import AnswerTarget, TargetValue, make_answer_target
 from askrows.pipeline.store import answers as stored_answers
 from askrows.pipeline.store.answers import VersionCounts
@@ -83,8 +86,6 @@ class UserTask(Task):
     exported_noun = "row"
     export_options = frozenset({"answer_version", "cost", "gone"})
     index_hint = 'set index="{column}" in the task\'s file to the text that is searched'
-    # How to use images of another folder.
-    image_folder_hint: HintTemplate | str = "image_folder= in the task's file names another folder"
 
     def __init__(
         self,
@@ -121,6 +122,7 @@ class UserTask(Task):
         self.answer_tokens = record.answer_tokens
         self.model = record.model
         self.fingerprint = record.fingerprint
+        self.folder_table = record.table if record.has_folder else ""
         self.sends_images = bool(record.image_columns)
         self.gates = record.gates
         self.prompt_version = record.prompt_version
@@ -140,6 +142,10 @@ class UserTask(Task):
     @property
     def fill_hint(self) -> HintTemplate:
         """Return the hint that is shown if the source has no rows."""
+        if self.folder_table:
+            return HintTemplate(
+                "`{}` imports {}", make_import_command(self.name), self.nouns.plural
+            )
         empty_source_text = f"{self.record.items} has no row that can be asked about"
         if self.record.is_query:
             empty_source_text = "the task's query returns no rows"
@@ -150,8 +156,17 @@ class UserTask(Task):
         )
 
     @property
+    def image_folder_hint(self) -> HintTemplate | str:
+        """Return the hint that names how to use images of another folder."""
+        if self.folder_table:
+            return HintTemplate("`{}` adds a folder", make_import_command(self.name))
+        return "image_folder= in the task's file names another folder"
+
+    @property
     def source_hint(self) -> HintTemplate | str:
         """Return the hint that names the source of the rows and how to change it."""
+        if self.folder_table:
+            return self.fill_hint
         if self.record.items == MEMORY_ROWS:
             return "the rows come from Python code; pass other rows there"
         if self.record.table:
@@ -256,9 +271,13 @@ class UserTask(Task):
     def find_row_id(self, tx: Connection, name: str) -> str:
         """Return the id of the row with a key; values of several key columns are joined by commas.
 
+        A row of a `Folder` may also be named by its path.
+
         Raises:
             InputError: There is no such row.
         """
+        if self.folder_table:
+            name = find_file_id(tx, self.folder_table, name) or name
         parts = [part.strip() for part in name.split(",")]
         if len(parts) == len(self.record.key) > 1 and not name.startswith("["):
             name = self.join_key_parts(parts)
@@ -318,6 +337,8 @@ class UserTask(Task):
         if self.record.table:
             from askrows.pipeline.rows.database_table import delete_table_row
 
+            if self.record.has_folder and self.answer_target is not None:
+                self.answer_target.delete_records(tx, row_id)
             delete_table_row(tx, self.record, row_id)
         delete_row(tx, self.name, row_id)
 
@@ -386,11 +407,15 @@ class UserTask(Task):
         return super().quoted_text_name
 
     def list_image_folders(self) -> list[Path]:
-        """Return the folder that must contain all images, as a list of one path.
+        """Return the folders that must contain all images.
 
-        It is the folder that the declaration names, else that of the file with the rows. For rows
-        of a query or of Python, it is the folder of the task's file.
+        For a `Folder` these are the imported folders; without an import, images may be anywhere.
+        Otherwise it is the folder that the declaration names, else that of the file with the rows.
+        For rows of a query or of Python, it is the folder of the task's file.
         """
+        if self.folder_table:
+            return [Path(folder) for folder in self.record.image_folders or ["/"]]
+
         declaration = self.user_file.declaration
         folder = Path(self.record.path).parent
         if declaration.image_folder is not None:
@@ -413,7 +438,8 @@ class UserTask(Task):
     def make_task_rows(self, rows: RowsById) -> Iterator[TaskRow]:
         """Yield rows with their prompts, in order, without rows whose images cannot be read.
 
-        A prompt contains the images of its row.
+        A prompt contains the images of its row. A row of a `Folder` whose file changed since it was
+        inspected is left out, too; the next command asks about it.
 
         Raises:
             ConfigurationError: The task's file was changed since the task was recorded.
@@ -428,7 +454,14 @@ class UserTask(Task):
             prepared_row: TaskRow | None = task_row
             if images is not None:
                 prepared_row = images.add_images_to_prompt(task_row, rows[task_row.id])
-            if prepared_row is not None:
+            if prepared_row is None:
+                continue
+
+            # Whoever may change the database must not choose the image that is sent.
+            # Nobody knows the hash of an image without its bytes.
+            seen_hash = rows[task_row.id][HASH_COLUMN]
+            is_other_file = self.folder_table and prepared_row.input_hash != seen_hash
+            if not is_other_file:
                 yield prepared_row
 
     def read_input_texts(self, tx: Connection, row_ids: Sequence[str]) -> Mapping[str, str]:
@@ -699,20 +732,19 @@ class UserTask(Task):
         """Return the rows to export with their answers; see `user_views`."""
         return user_views.read_export(tx, self, options)
 
-    def list_tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - of the record
-        """Return the table with the rows of the task if it takes new rows."""
-        if not self.record.table:
-            return []
-        from askrows.pipeline.rows.database_table import make_spec
+    @cached_property
+    def tables(self) -> TaskTables | None:
+        """Return the tables with the rows of the task; None if its source takes no new rows."""
+        return make_task_tables(self.record)
 
-        return [make_spec(self.record).definition]
+    def list_tables(self, tx: Connection) -> Sequence[Table]:
+        """Return the tables with the rows of the task, and that of its answers if it is made."""
+        return () if self.tables is None else self.tables.list_definitions(tx)
 
     def make_tables(self, target: Connection) -> None:
-        """Create the task's table and views in the target database of a move."""
-        if self.record.table:
-            from askrows.pipeline.rows.database_table import make_spec
-
-            make_spec(self.record).adopt(target)
+        """Create the task's tables and views in the target database of a move."""
+        if self.tables is not None:
+            self.tables.adopt(target)
         make_views(target, self.record)
 
     def refresh_views(self, store: Store) -> None:
@@ -753,7 +785,9 @@ def _make_nouns(record: TaskRecord) -> TaskNouns:
     singular, plural_noun, answered_word, _ = words
     answered = answered_word.replace("_", " ")
     inputs_noun = f"the {plural_noun} of {record.name}"
-    if record.image_columns:
+    if record.has_folder:
+        inputs_noun = f"the {plural_noun}"
+    elif record.image_columns:
         inputs_noun += " and their images"
     return TaskNouns(
         singular=singular,

@@ -30,6 +30,7 @@ from askrows.pipeline.rows.source import (
 )
 from askrows.pipeline.store import workspace
 from askrows.pipeline.store.database import Store
+from askrows.pipeline.tasks import shipped
 from askrows.pipeline.tasks.task_file import (
     ROW_FILES_FOLDER,
     TASK_FILE_SUFFIX,
@@ -388,7 +389,8 @@ def _similar_name(name: str) -> str:
 
 def _is_valid_name(name: str) -> bool:
     """Return whether a user task can have this name."""
-    return bool(NAME.fullmatch(name)) and name not in RESERVED and not name.startswith("askrows_")
+    is_taken = name in RESERVED.union(shipped.TASK_NAMES) or name.startswith("askrows_")
+    return bool(NAME.fullmatch(name)) and not is_taken
 
 
 def _file_exists_error(path: object) -> InputError:

@@ -1,10 +1,15 @@
-"""Import the rows of a shipped task from a file or a folder, and report the counts and findings."""
+"""Import rows from a file or a folder, and report the counts and findings.
 
+People and passages are imported from a file, and tasks with a `Folder` from a folder of images.
+"""
+
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
-from askrows.pipeline.core.declaration import DatabaseTable
+from askrows.pipeline.core.declaration import Folder
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.files import (
     check_no_address,
@@ -16,11 +21,11 @@ from askrows.pipeline.core.report import Report, collect_error, format_counts, m
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.experts import import_ as people
-from askrows.pipeline.images import import_ as images
 from askrows.pipeline.passages import import_ as passages
+from askrows.pipeline.rows import folder_import
 from askrows.pipeline.rows.database_table import import_table_rows
 from askrows.pipeline.rows.row_import import FindingGroup, ImportOptions, ImportReport
-from askrows.pipeline.tasks import task_registry
+from askrows.pipeline.tasks.task_registry import load_named_declaration
 from askrows.pipeline.workspace.data_folder import lacks_workspace_files
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
@@ -36,7 +41,6 @@ __all__ = [
 # Columns of findings; see `make_table`.
 FINDING_COLUMNS = "finding=kind times=count column why=reason examples"
 PEOPLE_TASK = "experts"
-IMAGES_TASK = "images"
 # Shipped tasks with rows from a file.
 FILE_TASKS = (PEOPLE_TASK, "passages")
 
@@ -67,18 +71,10 @@ def check_file(file: Path, settings: Settings, options: ImportOptions) -> None:
             imported.
     """
     task_name = settings.task
-    if task_name == IMAGES_TASK:
-        if options.dry or options.report is not None:
-            raise InputError(
-                f"{OptionHint(dry=True)} and {OptionHint('report')} are for files of people and "
-                "passages; no image was imported",
-                hint="leave out the option",
-            )
-        images.check_folder(file)
+    if task_name not in FILE_TASKS and _has_folder(settings):
+        _check_folder(file, settings, options)
         return
 
-    if task_name not in FILE_TASKS:
-        _check_has_table(settings)
     if not list_parquet_files(file):
         check_readable(file, "imported")
     may_create = not options.dry and lacks_workspace_files(settings.data)
@@ -88,15 +84,27 @@ def check_file(file: Path, settings: Settings, options: ImportOptions) -> None:
             ImportReport(str(file)).require_imported_row()
 
 
-def _check_has_table(settings: Settings) -> None:
-    """Raise InputError if the rows of a user's task are in no `DatabaseTable`."""
-    declaration, _ = task_registry.load_named_declaration(settings)
-    if not isinstance(declaration.items, DatabaseTable):
+def _has_folder(settings: Settings) -> bool:
+    """Return whether a user's task has a `Folder`; raise InputError if it has no table of rows."""
+    declaration, _ = load_named_declaration(settings)
+    if not declaration.table_name:
         raise InputError(
             f"task {declaration.name} reads its rows from the source in its file; nothing was "
             "imported",
             hint=f"`{CommandHint('tag', task=settings.task)}` reads its rows and asks about them",
         )
+    return isinstance(declaration.items, Folder)
+
+
+def _check_folder(folder: Path, settings: Settings, options: ImportOptions) -> None:
+    """Raise InputError if a folder of images cannot be imported."""
+    if options.dry or options.report is not None:
+        raise InputError(
+            f"{OptionHint(dry=True)} and {OptionHint('report')} are for files of people and "
+            "passages; no image was imported",
+            hint="leave out the option",
+        )
+    folder_import.check_folder(folder, settings.task)
 
 
 def import_file_rows(
@@ -112,14 +120,14 @@ def import_file_rows(
 
 
 def import_file(run: Run, file: Path, options: ImportOptions) -> Report:
-    """Import the rows of a file, or the images of a folder, as rows of the run's task.
+    """Import the rows of a file, or the images below a folder, as rows of the run's task.
 
     Findings (rejected rows and changed values) with the same reason share a row of the table. The
     notes are left out if a real import changed nothing and has no finding, because an earlier
     import has printed them. If no row could be imported, the report has the error.
     """
-    if run.workspace.settings.task == IMAGES_TASK:
-        return _import_images(run, file)
+    if run.task.folder_table:
+        return _import_folder(run, file)
 
     nouns = run.task.nouns
     record = run.task.user_file.record if run.task.user_file else None
@@ -160,9 +168,10 @@ def _format_examples(group: FindingGroup) -> str:
     return ", ".join(examples)
 
 
-def _import_images(run: Run, folder: Path) -> Report:
+def _import_folder(run: Run, folder: Path) -> Report:
     """Import the images below a folder, and report their counts and the skipped files."""
-    imported = images.import_images(run.workspace, folder)
+    nouns = run.task.nouns
+    imported = folder_import.import_folder(run.workspace, run.user_task.record, folder)
     run.sync_task()
     counts = {
         "added": imported.added,
@@ -170,16 +179,17 @@ def _import_images(run: Run, folder: Path) -> Report:
         "moved": imported.moved,
         "unchanged": imported.unchanged,
         "broken": imported.broken,
-        "no longer in the folder and not asked about": imported.gone_files,
+        "no longer in the folder and not asked about": imported.gone,
         "unparked, to be asked again": imported.released,
     }
     report = Report(
-        imported.document,
-        f"{plural(imported.total, 'image')} imported: {format_counts(counts) or 'none'}",
-        errors=collect_error(imported.check),
+        asdict(imported),
+        f"{plural(imported.total, nouns.singular, nouns.plural)} imported: "
+        f"{format_counts(counts) or 'none'}",
+        errors=collect_error(partial(imported.check, run.task.name)),
     )
     report.notes += [
         f"note: {plural(count, 'file')} left out: {reason}"
-        for reason, count in imported.skipped_counts.items()
+        for reason, count in imported.left_out.items()
     ]
     return report

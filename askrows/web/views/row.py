@@ -22,7 +22,6 @@ from askrows.pipeline.batch.run_result import RunResult
 from askrows.pipeline.core.declaration import HASH_KEY
 from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.images import TASK as IMAGES_TASK
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.ops import forget, listed_rows
 from askrows.pipeline.passages.show import read_quoted_passage
@@ -33,6 +32,7 @@ from askrows.pipeline.run.run_units import ask_single_rows
 from askrows.pipeline.store import claims
 from askrows.pipeline.store.confidences import decode_confidences
 from askrows.pipeline.tasks import claiming, corrections
+from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workflows import try_out
 from askrows.pipeline.workspace.open_workspace import agree_to_all
 from askrows.web.answer_differences import compare_row_answers
@@ -389,7 +389,7 @@ def _row_values(
 
     return {
         **row,
-        **_make_row_heading(row, task, columns, row_title),
+        **_make_row_heading(row, run.task, columns, row_title),
         "list_address": _make_list_address(query, task),
         "checked_rows": _count_checked_rows(run, query),
         "min_labelled_rows": MIN_LABELLED_ROWS,
@@ -641,7 +641,7 @@ def _start_forgetting(
 
 def _make_row_heading(
     row: Mapping[str, Any],
-    task: str,
+    task: Task,
     columns: Sequence[tuple[str, str]],
     title: str,
 ) -> dict[str, str]:
@@ -649,7 +649,7 @@ def _make_row_heading(
 
     - A person: the full name, and the username as subtitle; only the username if the full name is
       missing.
-    - An image: the file name, no subtitle, and a picture if the image can be opened.
+    - An imported image: the file name, no subtitle, and a picture if the image can be opened.
     - Any other row: its title, and its id as subtitle if the title is a label.
 
     A subtitle or picture that is missing is "".
@@ -663,12 +663,12 @@ def _make_row_heading(
     row_id = row["row"]
     subtitle = ""
     picture = ""
-    if task == IMAGES_TASK:
+    if task.folder_table:
         title = PurePath(title).name
         if row["state"] != RowState.UNUSABLE:
             query = urlencode({"key": row_id, "side": PICTURE_PIXELS})
-            picture = f"/api/images/thumbnail?{query}"
-    elif task == PEOPLE_TASK:
+            picture = f"/api/{task.name}/thumbnail?{query}"
+    elif task.subject == PEOPLE_TASK:
         full_name = dict(columns).get("name", "")
         if full_name:
             subtitle = title

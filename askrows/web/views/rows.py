@@ -9,11 +9,10 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from starlette.responses import Response
 
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.images import TASK as IMAGES_TASK
-from askrows.pipeline.images.task import render_thumbnail
 from askrows.pipeline.ops import listed_rows
 from askrows.pipeline.passages.show import QuotedPassage, read_quoted_passage
 from askrows.pipeline.rows.facets import MAX_VALUES
+from askrows.pipeline.rows.folder_files import render_thumbnail
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.store import edits, workspace
 from askrows.pipeline.store.database import Store
@@ -23,6 +22,7 @@ from askrows.pipeline.tasks.task_values import ExportOptions
 from askrows.web import columns, conditions, corrections_form
 from askrows.web.app_state import AppState
 from askrows.web.editor_cookie import LastEditor
+from askrows.web.errors import RequestRefusedError
 from askrows.web.facets import FilterLink, build_facets, make_link
 from askrows.web.render import (
     Mark,
@@ -210,15 +210,27 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
         )
 
 
-@router.get("/api/images/thumbnail")
+@router.get("/api/{task}/thumbnail")
 def get_thumbnail(
     app_state: PageState,
+    task: str,
     key: str,
     side: Literal["160", "320", "640"] = "320",
 ) -> Response:
-    """Return a small JPEG of an image; `key` is its id, `side` its longer side in pixels."""
-    with app_state.open_to_read(IMAGES_TASK) as run:
-        thumbnail = render_thumbnail(run.workspace.store, key, side=int(side))
+    """Return a small JPEG of an image of a task whose source is a `Folder`.
+
+    Args:
+        app_state: The state of the page.
+        task: The name of the task.
+        key: The id of the image.
+        side: The longer side in pixels.
+    """
+    with app_state.open_to_read(task) as run:
+        if not run.task.folder_table:
+            raise RequestRefusedError(404, f"the rows of {task!r} are not imported images")
+        store = run.workspace.store
+        row_id = store.query(run.task.find_row_id, key)
+        thumbnail = render_thumbnail(store, run.task.folder_table, row_id, side=int(side))
     return Response(thumbnail, media_type="image/jpeg")
 
 
@@ -234,8 +246,14 @@ def _rows_values(
     task_name = task.subject
     page = _read_page(store, task, query=query)
     layout = "table"
-    if task_name in {IMAGES_TASK, PASSAGES_TASK} and query.state != RowState.REFUSED:
-        layout = task_name
+    if query.state != RowState.REFUSED:
+        if task.folder_table:
+            layout = "gallery"
+        elif task_name == PASSAGES_TASK:
+            layout = task_name
+    if layout == "gallery":
+        for row in page.rows:
+            row.update(_describe_picture(row["values"], page.answer_fields))
     if layout == PASSAGES_TASK:
         for row in page.rows:
             passage = read_quoted_passage(settings, store, task, row["id"])
@@ -283,6 +301,18 @@ def _rows_values(
     }
 
 
+def _describe_picture(values: Mapping[str, Any], answer_columns: Iterable[str]) -> dict[str, Any]:
+    """Return the first text of an answer as `caption`, and its lists as `tag_lists`."""
+    cells = [values.get(name) for name in answer_columns]
+    lists = list[Any]()
+    for cell in cells:
+        lists += cell.values() if isinstance(cell, dict) else [cell]
+    return {
+        "caption": next((cell for cell in cells if isinstance(cell, str)), ""),
+        "tag_lists": [tags for tags in lists if isinstance(tags, list)],
+    }
+
+
 class _RowsPage(NamedTuple):
     """One page of rows."""
 
@@ -319,7 +349,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
         for name in grid.list_default_names(query.row_filter)
         if name not in grid.judgements.columns
     ]
-    if task.subject == IMAGES_TASK:
+    if task.folder_table:
         shown_names.append(grid.reason_name)
     source_names: Iterable[str] = ()
     if task.user_file is not None:

@@ -9,8 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from askrows.pipeline.core.declaration import BuiltInDeclaration
-from askrows.pipeline.core.text import drop_repeats, plural
+from askrows import Folder, Task
 
 # The prompt asks for this length. A summary that is a little longer is accepted.
 MAX_REQUESTED_WORDS = 60
@@ -61,7 +60,11 @@ class Buckets(BaseModel):
 
         Repeats are compared without case; the first spelling stays.
         """
-        return drop_repeats(" ".join(tag.split())[:MAX_TAG_CHARS].rstrip() for tag in tags)
+        first_spellings: dict[str, str] = {}
+        for tag in tags:
+            short_tag = " ".join(tag.split())[:MAX_TAG_CHARS].rstrip()
+            first_spellings.setdefault(short_tag.casefold(), short_tag)
+        return [tag for tag in first_spellings.values() if tag]
 
 
 class ImageAnswer(BaseModel):
@@ -86,7 +89,7 @@ class ImageAnswer(BaseModel):
         words = summary.split()
         if not 1 <= len(words) <= MAX_ACCEPTED_WORDS:
             raise ValueError(
-                f"the summary has {plural(len(words), 'word')}, allowed: 1 to {MAX_ACCEPTED_WORDS}",
+                f"the summary has {len(words):,} words, allowed: 1 to {MAX_ACCEPTED_WORDS}"
             )
         return " ".join(words)
 
@@ -99,12 +102,10 @@ def clean(answer: ImageAnswer, _row: Mapping[str, Any]) -> tuple[ImageAnswer, in
     return answer.model_copy(update={"buckets": buckets}), cut_tag_count
 
 
-task = BuiltInDeclaration(
+task = Task(
     name="images",
     answer=ImageAnswer,
-    # An import stores this problem for files that were deleted; see `import_.GONE_FILE`.
-    items="SELECT CAST(id AS TEXT) AS id, path, problem FROM assets "
-    "WHERE coalesce(problem, '') <> 'the file is not there any more' ORDER BY assets.id",
+    items=Folder(table="assets"),
     images=["path"],
     prompt="Describe this image for a library in which it is to be found again.",
     system=(
@@ -113,6 +114,8 @@ task = BuiltInDeclaration(
     ),
     clean=clean,
     label="{path}",
+    words=("image", "images", "answered", "empty"),
     index="{summary} {buckets}",
+    write_to="asset_ai.asset_id",
     max_output_tokens=1024,
 )

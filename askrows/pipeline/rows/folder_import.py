@@ -1,10 +1,10 @@
-"""Import the images below a folder: paths, sizes and times, and problems of broken images.
+"""Import the images below a folder into the table of a task with a `Folder`.
 
 - Every regular file is read once. Links are not followed.
 - A file is an image if its name ends like an image's, even if it is broken. Other files are images
   if they begin like an image.
-- Repeating an import changes nothing. A file with other bytes is inspected again, and a moved file
-  is recognized by its hash. A broken file stays broken until its bytes change.
+- Repeating an import changes nothing. A file with other bytes and a broken file are inspected
+  again, and a moved file is recognized by its hash.
 """
 
 import hashlib
@@ -16,23 +16,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import Table, insert, or_, select, update
 
-from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
+from askrows.pipeline.core.command_hint import HintTemplate
+from askrows.pipeline.core.declaration import GONE_FILE
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.files import check_no_address, require_utf8_path
 from askrows.pipeline.core.text import INVALID_TEXT
-from askrows.pipeline.images import ASSETS, TASK
-from askrows.pipeline.images.table import assets
+from askrows.pipeline.rows.folder_files import make_file_table, make_import_command
 from askrows.pipeline.rows.pictures import (
-    NEEDS_HEIC_REASON,
+    UNPRINTABLE_NAME_REASON,
     FileChangedError,
     NoFileError,
     PictureError,
     inspect_image,
     is_printable_path,
     read_image_file,
-    register_heic_reader,
 )
 from askrows.pipeline.rows.refusals import translate_refusals
 from askrows.pipeline.rows.row_import import split_into_blocks
@@ -40,24 +39,17 @@ from askrows.pipeline.store import claims
 from askrows.pipeline.store.database import (
     PAGE_ROWS,
     Connection,
-    Store,
     split_into_pages,
     stream_rows,
 )
-from askrows.pipeline.store.workspace import list_tasks, record_event, update_task
-from askrows.pipeline.tasks.row_images import UNPRINTABLE_NAME_REASON
+from askrows.pipeline.store.task_record import TaskRecord
+from askrows.pipeline.store.workspace import get_task, record_event, update_task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 # Limits of the files that are in memory together. A last file may exceed the bytes.
 MAX_BLOCK_FILES = 200
 MAX_BLOCK_BYTES = 64 * 2**20
 LOCK = "import-images"
-FOLDER_HINT = HintTemplate(
-    "name a folder with images, as in `{}`",
-    CommandHint("import-images", folder="photos/"),
-)
-# The problem of a row without a file. The query of the declaration leaves these rows out.
-GONE_FILE = "the file is not there any more"
 IMAGE_SUFFIXES = (
     ".jpg",
     ".jpeg",
@@ -89,7 +81,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass
-class ImagesImportReport:
+class FolderImportReport:
     """Result of an import of a folder. All numbers count files."""
 
     folder: str
@@ -99,53 +91,29 @@ class ImagesImportReport:
     moved: int = 0
     unchanged: int = 0
     # Rows whose files were below the folder and were deleted.
-    gone_files: int = 0
+    gone: int = 0
     # Files that cannot be asked about; they are also counted above.
     broken: int = 0
     # Parked images that were unparked, because they have other bytes.
     released: int = 0
     # Number of skipped files by reason.
-    skipped_counts: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
         """The number of files of the folder that are in the table now."""
         return self.added + self.updated + self.moved + self.unchanged
 
-    @property
-    def document(self) -> dict[str, Any]:
-        """The report for programs."""
-        return {
-            "folder": self.folder,
-            "added": self.added,
-            "updated": self.updated,
-            "moved": self.moved,
-            "unchanged": self.unchanged,
-            "gone": self.gone_files,
-            "broken": self.broken,
-            "released": self.released,
-            "left_out": dict(self.skipped_counts),
-        }
-
-    @property
-    def changes(self) -> dict[str, int]:
-        """The numbers of changed rows by kind of change."""
-        return {
-            "added": self.added,
-            "updated": self.updated,
-            "moved": self.moved,
-            "gone": self.gone_files,
-        }
-
-    def check(self) -> None:
-        """Check that the folder has or had an image.
+    def check(self, task: str) -> None:
+        """Check that the folder has or had an image; `task` is for the hint.
 
         Raises:
             InputError: It has no image, and no row of an earlier import is below it.
         """
-        if not self.total + self.gone_files:
+        if not self.total + self.gone:
             raise InputError(
-                f"{self.folder} contains no image; nothing was imported", hint=FOLDER_HINT
+                f"{self.folder} contains no image; nothing was imported",
+                hint=_make_folder_hint(task),
             )
 
 
@@ -162,8 +130,12 @@ class _ImageFile(NamedTuple):
 _Inspection = tuple[_ImageFile, Row | None, dict[str, Any] | None]
 
 
-def check_folder(folder: Path) -> None:
-    """Check that a path is a folder whose name can be stored.
+def _make_folder_hint(task: str) -> HintTemplate:
+    return HintTemplate("name a folder with images, as in `{}`", make_import_command(task))
+
+
+def check_folder(folder: Path, task: str) -> None:
+    """Check that a path is a folder whose name can be stored; `task` is for the hint.
 
     Raises:
         InputError: It is not; nothing was imported.
@@ -171,83 +143,88 @@ def check_folder(folder: Path) -> None:
     require_utf8_path(folder)
     if not folder.is_dir():
         check_no_address(folder, "nothing was imported")
-        raise InputError(f"{folder} is not a folder; nothing was imported", hint=FOLDER_HINT)
+        raise InputError(
+            f"{folder} is not a folder; nothing was imported", hint=_make_folder_hint(task)
+        )
 
 
-def import_images(workspace: OpenWorkspace, folder: Path) -> ImagesImportReport:
+def import_folder(workspace: OpenWorkspace, record: TaskRecord, folder: Path) -> FolderImportReport:
     """Import the images below a folder, a block of files in each transaction.
 
     The folder is stored with the task, which sends only images of its stored folders. Reads all
     files and shows the progress. Rows of images are inserted or updated: a file that was moved
     keeps its row. Parked images with other bytes are unparked. Rows below the folder whose files
     were deleted are marked. An event is recorded if rows changed. Waits until no other
-    import of images runs. A folder without images is no error here: the
+    import of a folder runs. A folder without images is no error here: the
     caller calls `check` of the report, which raises it.
+
+    Args:
+        record: The task, whose source is a `Folder`.
+        folder: The folder.
 
     Raises:
         InputError: `folder` is not a folder, or its name cannot be stored.
         RefusedRowError: A rule of the table refuses a row; earlier blocks stay imported.
     """
-    check_folder(folder)
-    report = ImagesImportReport(str(folder))
+    check_folder(folder, record.name)
+    real_folder = os.path.realpath(folder)
+    table = make_file_table(record.table)
+    report = FolderImportReport(str(folder))
     skipped_counts = Counter[str]()
     blocks = split_into_blocks(
-        _find_images(folder, skipped_counts),
+        _find_images(real_folder, skipped_counts),
         max_rows=MAX_BLOCK_FILES,
         size_of=lambda file: len(file.data),
         max_block_size=MAX_BLOCK_BYTES,
     )
     with workspace.lock(LOCK), workspace.display.bar("importing", None) as bar:
-        _add_image_folder(workspace.store, os.path.realpath(folder))
+        with workspace.store.write() as tx:
+            _add_image_folder(tx, record.name, real_folder)
         for image_files in blocks:
-            rows = workspace.store.query(_find_rows, image_files)
+            rows = workspace.store.query(_find_rows, table, image_files)
             inspections = [
-                # An image whose row is up to date is not opened.
-                (file, row, None if _is_up_to_date(file, row) else _make_image_cells(file))
+                (file, row, _inspect_changed_file(file, row))
                 for file, row in zip(image_files, rows, strict=True)
             ]
-            with workspace.store.write() as tx, translate_refusals(ASSETS):
-                _write_block(tx, inspections, report)
+            with workspace.store.write() as tx, translate_refusals(table.name):
+                _write_block(tx, table, inspections, report, task=record.name)
             bar.show(report.total)
 
-        with workspace.store.write() as tx, translate_refusals(ASSETS):
-            report.gone_files = _record_gone_files(tx, os.path.realpath(folder))
-            if any(report.changes.values()):
-                counts = {**report.changes, "broken": report.broken}
-                summary = ", ".join(f"{count} {name}" for name, count in counts.items())
+        with workspace.store.write() as tx, translate_refusals(table.name):
+            report.gone = _record_gone_files(tx, table, real_folder)
+            if report.added or report.updated or report.moved or report.gone:
                 record_event(
                     tx,
                     "import",
                     report.folder,
                     old=None,
-                    new=summary,
+                    new=f"{report.added} added, {report.updated} updated, {report.moved} moved, "
+                    f"{report.gone} gone, {report.broken} broken",
                     reason="import",
                     now=workspace.now(),
                 )
-    report.skipped_counts = {reason: count for reason, count in skipped_counts.items() if count}
+    report.left_out = {reason: count for reason, count in skipped_counts.items() if count}
     return report
 
 
-def _add_image_folder(store: Store, folder: str) -> None:
-    """Store a folder with the task, unless it is stored already.
+def _add_image_folder(tx: Connection, task: str, folder: str) -> None:
+    """Store a folder with a task, unless it is stored already.
 
     Args:
         folder: Absolute path without links.
     """
-    with store.write() as tx:
-        (record,) = [task for task in list_tasks(tx) if task.name == TASK]
-        folders = record.image_folders
-        if folder not in folders:
-            update_task(tx, TASK, image_folders=[*folders, folder])
+    record = get_task(tx, task)
+    if record is not None and folder not in record.image_folders:
+        update_task(tx, task, image_folders=[*record.image_folders, folder])
 
 
-def _find_images(folder: Path, skipped_counts: Counter[str]) -> Iterator[_ImageFile]:
+def _find_images(folder: str, skipped_counts: Counter[str]) -> Iterator[_ImageFile]:
     """Yield every image below a folder with its bytes, by folders, sorted by name.
 
     Links and hidden files are skipped, and hidden folders are not entered. Skipped files, links,
     and folders that cannot be read are added to `skipped_counts` by reason.
     """
-    tree = os.walk(os.path.realpath(folder), onerror=lambda _: skipped_counts.update([UNREADABLE]))
+    tree = os.walk(folder, onerror=lambda _: skipped_counts.update([UNREADABLE]))
     for directory, folders, names in tree:
         # The name of a link may contain bytes that are not text, so no Path is made of it.
         links = [name for name in folders if os.path.islink(f"{directory}/{name}")]  # noqa: PTH114
@@ -291,7 +268,7 @@ def _read_image(path: str) -> _ImageFile | str:
     return _ImageFile(path, data, hashlib.sha256(data).hexdigest())
 
 
-def _find_rows(tx: Connection, image_files: Sequence[_ImageFile]) -> list[Row | None]:
+def _find_rows(tx: Connection, table: Table, image_files: Sequence[_ImageFile]) -> list[Row | None]:
     """Return the stored row of each file, in their order; None for a new file.
 
     It is the row with the path of the file. Otherwise the file may have been moved: then it is a
@@ -299,10 +276,10 @@ def _find_rows(tx: Connection, image_files: Sequence[_ImageFile]) -> list[Row | 
     each such row is returned for only one of them.
     """
     paths = [file.path for file in image_files]
-    row_by_path = {row["path"]: row for row in _select_rows(tx, assets.c.path, paths)}
+    row_by_path = {row["path"]: row for row in _select_rows(tx, table.c.path, paths)}
     # Several files with the same bytes can have moved together.
     moved_rows_by_hash: dict[str, list[Row]] = {}
-    for equal_row in _select_rows(tx, assets.c.hash, [file.sha256 for file in image_files]):
+    for equal_row in _select_rows(tx, table.c.hash, [file.sha256 for file in image_files]):
         if not os.path.lexists(str(equal_row["path"])):
             moved_rows_by_hash.setdefault(equal_row["hash"], []).append(equal_row)
 
@@ -321,25 +298,20 @@ def _select_rows(tx: Connection, column: Any, values: Sequence[str]) -> list[Row
     return [dict(row) for row in tx.execute(query).mappings()]
 
 
-def _is_up_to_date(file: _ImageFile, row: Row | None) -> bool:
-    """Return whether a file need not be inspected again; False without a row.
+def _inspect_changed_file(file: _ImageFile, row: Row | None) -> dict[str, Any] | None:
+    """Return the cells of a file except its path; None if its row is up to date.
 
-    The row must have the path and the hash of the file. A row with a problem (the reason why the
-    image cannot be asked about) must be inspected again if the problem may be solved: the file was
-    missing, HEIC can be read now, or the name counts as printable now.
+    A row is up to date if it has the path and the hash of the file, and its problem if there is
+    any. A problem may be solved without a change of the file, by another decoder.
     """
-    if row is None or row["path"] != file.path or row["hash"] != file.sha256:
-        return False
+    is_same = row is not None and row["path"] == file.path and row["hash"] == file.sha256
+    if row is not None and is_same and row["problem"] is None:
+        return None
 
-    problem = row["problem"]
-    if problem is None:
-        return True
-    is_solved = {
-        GONE_FILE: True,
-        NEEDS_HEIC_REASON: register_heic_reader(),
-        UNPRINTABLE_NAME_REASON: is_printable_path(file.path),
-    }
-    return not is_solved.get(problem, False)
+    cells = _make_image_cells(file)
+    if row is not None and is_same and row["problem"] == cells["problem"]:
+        return None
+    return cells
 
 
 def _make_image_cells(file: _ImageFile) -> dict[str, Any]:
@@ -371,8 +343,11 @@ def _make_image_cells(file: _ImageFile) -> dict[str, Any]:
 
 def _write_block(
     tx: Connection,
+    table: Table,
     inspections: Sequence[_Inspection],
-    report: ImagesImportReport,
+    report: FolderImportReport,
+    *,
+    task: str,
 ) -> None:
     """Insert and update the rows of images, and unpark images with other bytes.
 
@@ -390,10 +365,10 @@ def _write_block(
         if new_cells is None:
             report.unchanged += 1
         elif row is None:
-            tx.execute(insert(assets).values(path=file.path, **new_cells))
+            tx.execute(insert(table).values(path=file.path, **new_cells))
             report.added += 1
         else:
-            statement = update(assets).where(assets.c.id == row["id"])
+            statement = update(table).where(table.c.id == row["id"])
             tx.execute(statement.values(path=file.path, **new_cells))
             is_moved = row["path"] != file.path
             report.moved += is_moved
@@ -401,11 +376,11 @@ def _write_block(
             if row["hash"] != file.sha256:
                 changed_ids.append(str(row["id"]))
 
-    unclaimed_ids = set(changed_ids) - set(claims.filter_claimed(tx, TASK, changed_ids))
-    report.released += len(claims.unpark(tx, TASK, row_ids=sorted(unclaimed_ids)))
+    unclaimed_ids = set(changed_ids) - set(claims.filter_claimed(tx, task, changed_ids))
+    report.released += len(claims.unpark(tx, task, row_ids=sorted(unclaimed_ids)))
 
 
-def _record_gone_files(tx: Connection, folder: str) -> int:
+def _record_gone_files(tx: Connection, table: Table, folder: str) -> int:
     """Store the problem GONE_FILE for rows below a folder whose files were deleted.
 
     A file that exists and cannot be read counts as present.
@@ -416,13 +391,13 @@ def _record_gone_files(tx: Connection, folder: str) -> int:
     Returns:
         The number of rows that were marked now; rows that were marked before do not count.
     """
-    is_inside_folder = assets.c.path.startswith(f"{folder.rstrip('/')}/", autoescape=True)
-    is_unmarked = or_(assets.c.problem.is_(None), assets.c.problem != GONE_FILE)
-    query = select(assets.c.id, assets.c.path).where(is_inside_folder, is_unmarked)
+    is_inside_folder = table.c.path.startswith(f"{folder.rstrip('/')}/", autoescape=True)
+    is_unmarked = or_(table.c.problem.is_(None), table.c.problem != GONE_FILE)
+    query = select(table.c.id, table.c.path).where(is_inside_folder, is_unmarked)
     gone_ids = [
         row.id for row in stream_rows(tx, query, page=PAGE_ROWS) if not os.path.lexists(row.path)
     ]
     for page in split_into_pages(gone_ids):
-        statement = update(assets).where(assets.c.id.in_(page))
+        statement = update(table).where(table.c.id.in_(page))
         tx.execute(statement.values(problem=GONE_FILE))
     return len(gone_ids)
