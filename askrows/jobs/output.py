@@ -297,13 +297,15 @@ class TerminalProgress:
         self._has_rate = has_rate
         self._label = label
         self._total = total
+        self._finished_count = 0
         self._started_at = time.monotonic()
         self._next_update_at = self._started_at + SHOW_AFTER_S
 
     def show(self, finished_count: int, *, total: int | None = None, note: str = "") -> None:
         """Replace the line of a terminal, or write a line of a log.
 
-        Nothing is shown at first, and soon after the last update.
+        Nothing is shown at first, and soon after the last update. The count never goes back, for
+        example if a row is asked again.
 
         Args:
             finished_count: Finished units.
@@ -311,12 +313,13 @@ class TerminalProgress:
             note: Text after the numbers.
         """
         now = time.monotonic()
+        self._finished_count = max(self._finished_count, finished_count)
         if total is not None:
             self._total = total
         if now < self._next_update_at:
             return
 
-        progress_text = self._format_progress(finished_count, now - self._started_at, note)
+        progress_text = self._format_progress(self._finished_count, now - self._started_at, note)
         line = f"{self._label}: {progress_text}"
         if sys.stderr.isatty():
             self._next_update_at = now + REDRAW_INTERVAL_S

@@ -1,5 +1,6 @@
 """A run of any process is shown by `status` and the page, and its progress never goes back."""
 
+import re
 import signal
 from typing import Any
 
@@ -81,6 +82,26 @@ def test_progress_never_goes_back(workspace: Workspace, api: Engine) -> None:
     assert set(done_counts) <= set(range(REQUEST_COUNT + 1))
     assert workspace.state_counts(TASK) == {"answered": len(TEXTS)}
     assert api.count_calls("POST", LIVE_CALL) == REQUEST_COUNT + 3
+
+
+def test_bar_of_a_waiting_tag_counts_distinct_requests(workspace: Workspace, api: Engine) -> None:
+    """The bar of `tag` shows all its requests, and the rows they cover, from batch to batch."""
+    put_letters(workspace)
+    # The second batch is sent after the first one, so the run polls twice.
+    api.script_fault("quota_batch", nth=2)
+    api.script_fault("slow_reply", times=9, method="GET", path="/batches/", args={"seconds": 2.1})
+    ended = workspace.run_command(
+        "tag", mode="batch", wait=True, TASK=TASK, yes=True, BATCH_ROWS=2, CALL_TIMEOUT=20
+    )
+    shown_counts = [
+        int(count)
+        for count in re.findall(
+            f"{REQUEST_COUNT} requests for {len(TEXTS)} rows: (.)/{REQUEST_COUNT}, batch",
+            ended.stderr,
+        )
+    ]
+    assert len(shown_counts) >= 2, ended.stderr
+    assert shown_counts == sorted(shown_counts)
 
 
 @pytest.mark.usefixtures("api")

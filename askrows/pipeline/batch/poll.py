@@ -23,16 +23,15 @@ from askrows.pipeline.core import errors, files
 from askrows.pipeline.core.progress import ProgressBar
 from askrows.pipeline.core.states import (
     BatchState,
-    Mode,
     RemoteState,
     describe_remote_state,
     is_known_state,
     remote_state,
 )
-from askrows.pipeline.core.text import duration_in_words, plural
+from askrows.pipeline.core.text import describe_requests, duration_in_words
 from askrows.pipeline.gemini.remote import RemoteBatch
 from askrows.pipeline.gemini.retry import RetryPolicy
-from askrows.pipeline.store import batches, runs
+from askrows.pipeline.store import batches
 from askrows.pipeline.store.batches import BatchRow, is_given_up
 
 # How long a single look lets the local engine work.
@@ -107,8 +106,9 @@ def poll_batches(
     if not poll.followed:
         return
 
-    label = plural(len(poll.followed), "batch", "batches")
     # The end of a batch cannot be computed from the ended requests of other batches.
+    _, request_count, row_count = poll.count_requests()
+    label = describe_requests(request_count, row_count)
     with run.workspace.display.bar(label, None, has_rate=False) as bar:
         poll.poll_until_end(should_wait=should_wait, stops_at_first=stops_at_first, bar=bar)
     poll.update_result()
@@ -146,6 +146,7 @@ class _Poll:
         for batch in self.batches_in(BatchState.SUBMITTED):
             if batch.number not in self.followed:
                 self.followed.append(batch.number)
+        self.result.polled.update(self.followed)
 
     def _is_followed(self, number: int) -> bool:
         """Return whether a batch should be looked at again.
@@ -222,33 +223,26 @@ class _Poll:
                 note = self._try_check(batch)
                 if self.check_errors and self._is_out_of_patience():
                     return
-            self._show_progress(bar, note)
+            ended_count, request_count, _ = self.count_requests()
+            bar.show(ended_count, total=request_count, note=note)
 
-    def _show_progress(self, bar: ProgressBar, note: str) -> None:
-        """Show the ended requests of the followed batches.
+    def count_requests(self) -> tuple[int, int, int]:
+        """Return how many requests of the run ended, its distinct requests, and their rows.
 
-        Batches that an unfinished `tag` of the task sent before count, too, so that its progress
-        does not go back from poll to poll.
+        Batches that are over count, too, so the progress does not go back from poll to poll. If the
+        run does not know its requests before, they are those of the batches that it has polled.
         """
-        task_name = self.run.task.name
-        with self.run.workspace.store.read() as tx:
-            tag_run = runs.find_unfinished_run(tx, task_name)
-            task_batches = batches.batches_in_states(tx, task=task_name)
-        shown_batches = [
-            batch
-            for batch in task_batches
-            if batch.number in self.followed
-            or (
-                tag_run is not None
-                and batch.mode is Mode.BATCH
-                and batch.created_at >= tag_run.started_at
-            )
-        ]
-        done_count = sum(
-            count_ended_requests(self.run.workspace.data, batch) for batch in shown_batches
+        task_batches = self.run.workspace.store.query(
+            batches.batches_in_states, task=self.run.task.name
         )
-        total_count = sum(batch.requests for batch in shown_batches)
-        bar.show(done_count, total=total_count, note=note)
+        polled_batches = [batch for batch in task_batches if batch.number in self.result.polled]
+        polled_count = sum(batch.requests for batch in polled_batches)
+        request_count = self.result.expected.requests or polled_count
+        row_count = self.result.expected.rows or polled_count
+        ended_count = sum(
+            count_ended_requests(self.run.workspace.data, batch) for batch in polled_batches
+        )
+        return min(ended_count, request_count), request_count, row_count
 
     def _try_check(self, batch: BatchRow) -> str:
         """Look at a batch and return its state in words; record an error instead of raising it.

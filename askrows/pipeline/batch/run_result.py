@@ -95,13 +95,18 @@ class RunResult:
     # Why rows are still open.
     stop: RunStop = RunStop()
 
-    # Batches. The plan has the new rows of the newest submission, and earlier batches.
+    # Batches. The expected requests are those that the run makes or waits for, if it knows them;
+    # a request that is asked again counts once. The plan has the new rows of the newest submission,
+    # and earlier batches.
+    expected: BatchPlan = field(default_factory=BatchPlan)
     plan: BatchPlan = field(default_factory=BatchPlan)
     # The outcome of each batch that was sent, by number, and the requests that reached the API.
     sent: dict[int, SendOutcome] = field(default_factory=dict)
     sent_requests: int = 0
     # Rows that got the stored answer of an equal row before they were sent.
     equal_rows: int = 0
+    # Numbers of the batches that were polled.
+    polled: set[int] = field(default_factory=set)
     # The newest poll, by number of the batch: failed with the reason, unknown to the API with its
     # message, and of an unclear create, which the next submission resolves.
     downloaded: list[int] = field(default_factory=list)

@@ -54,6 +54,13 @@ def plural(count: int, singular: str, plural_noun: str = "") -> str:
     return f"{count:,} {noun}"
 
 
+def describe_requests(request_count: int, row_count: int) -> str:
+    """Return the number of requests, and of the rows that they cover, in words."""
+    if row_count == request_count:
+        return plural(request_count, "row")
+    return f"{plural(request_count, 'request')} for {plural(row_count, 'row')}"
+
+
 def format_probability(probability: float) -> str:
     """Return a probability with two decimals, rounded down: 0.699 is not 0.70."""
     return str(Decimal(str(probability)).quantize(Decimal("0.01"), ROUND_DOWN))

@@ -21,13 +21,13 @@ from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.progress import ProgressBar
 from askrows.pipeline.core.states import OPEN_STATES, BatchState, Mode, describe_reason
-from askrows.pipeline.core.text import format_usd, shorten
+from askrows.pipeline.core.text import describe_requests, format_usd, shorten
 from askrows.pipeline.quality import evaluate
 from askrows.pipeline.run import live
 from askrows.pipeline.run.live_progress import LiveProgress
 from askrows.pipeline.run.modes import choose_mode
 from askrows.pipeline.run.run_state import RunState
-from askrows.pipeline.store import batches, runs
+from askrows.pipeline.store import batches
 from askrows.pipeline.tasks import claiming
 
 # If the rate limits allow no call for longer than this, a due row waits for the next command.
@@ -235,12 +235,10 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
 
     # A missing key or an engine that cannot start raises before anything is written.
     run.open_client()
-    request_count = selected_count
-    if state.row_ids is None:
-        # Rows with equal inputs share a request.
-        tag_run = run.workspace.store.query(runs.find_unfinished_run, run.task.name)
-        request_count = (tag_run and tag_run.requests) or selected_count
-    with run.workspace.display.bar("asking", request_count) as bar:
+    # Rows with equal inputs share a request.
+    request_count = result.expected.requests or selected_count
+    label = f"asking {describe_requests(request_count, selected_count)}"
+    with run.workspace.display.bar(label, request_count) as bar:
         live.ask_rows(
             choose_mode(run, mode),
             selection,

@@ -25,7 +25,7 @@ from askrows.pipeline.batch.held_batches import make_hold_hint
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import BatchState, Mode, describe_remote_state, remote_state
-from askrows.pipeline.core.text import duration_in_words, plural, shorten
+from askrows.pipeline.core.text import describe_requests, duration_in_words, shorten
 from askrows.pipeline.gemini.models import MAX_BATCH_AGE, TARGET_BATCH_AGE
 from askrows.pipeline.index.builds import Builds, count_stale
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
@@ -118,9 +118,7 @@ class RunProgress:
     @property
     def size(self) -> str:
         """Return the number of requests, and of the rows that they cover, in words."""
-        if self.rows in {None, self.requests}:
-            return plural(self.requests, "row")
-        return f"{plural(self.requests, 'request')} for {plural(self.rows or 0, 'row')}"
+        return describe_requests(self.requests, self.rows or self.requests)
 
     @property
     def counts(self) -> str:

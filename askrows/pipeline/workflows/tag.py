@@ -24,6 +24,7 @@ from askrows.pipeline.batch.budget import (
 )
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult
+from askrows.pipeline.batch.submit import plan_stored_batches
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report
@@ -263,7 +264,7 @@ def _tag_open_rows(
         check_or_run_pilot(run, is_required=options.needs_pilot and run.task.needs_pilot)
 
     # A held batch waits for a person, so it does not choose the mode of other rows.
-    has_open_batches = any(not batch.is_held for batch in state.list_batches(*OPEN_STATES))
+    open_batches = [batch for batch in state.list_batches(*OPEN_STATES) if not batch.is_held]
     # Rows are marked after the confirmation, but the estimate contains them.
     asked_rows = replace(run.task.asked_rows, will_mark=bool(options.again))
     estimate = preflight.estimate_rows(
@@ -276,11 +277,16 @@ def _tag_open_rows(
     is_pilot_begun = options.pilot is not None and store.query(
         pilot.has_unfinished_pilot, run.version
     )
-    if not (state.result.asked or has_open_batches or is_pilot_begun):
+    if not (state.result.asked or open_batches or is_pilot_begun):
         complete_result(state)
         return report
 
-    report.mode, report.reason = _choose_mode(estimate, options, has_open_batches=has_open_batches)
+    report.mode, report.reason = _choose_mode(
+        estimate, options, has_open_batches=bool(open_batches)
+    )
+    state.result.expected = estimate.plan
+    if report.mode == Mode.BATCH:
+        state.result.expected += plan_stored_batches(open_batches)
     _print_tag_estimate(run, options, estimate, report, open_work)
     _confirm_cost(run, options, estimate, report.mode)
     if options.skip_pilot:
@@ -504,6 +510,7 @@ def _ask_in_chosen_mode(state: RunState, options: TagOptions, report: TagReport)
         )
         if report.pilot is not None:
             state.result.ingested += report.pilot.result.ingested
+            state.result.polled |= report.pilot.result.polled
 
     if report.mode != Mode.BATCH:
         ask_open_rows(state, Mode(report.mode))
@@ -524,6 +531,7 @@ def _collect_open_batches(state: RunState) -> None:
     """
     calls_stop = state.result.stop
     state.stop_asking()
+    state.result.expected = plan_stored_batches(state.list_batches(*OPEN_STATES))
     drive(state)
     if calls_stop.reason and not state.result.is_down:
         state.result.stop = calls_stop
