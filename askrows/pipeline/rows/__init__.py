@@ -19,7 +19,8 @@ Storing rows:
 Using rows:
 
 - `row_state` names the states, in the order of decision and in that of reports. `task_rows` has the
-  rows of a task, `TaskRows`: the condition of each state, and the counts.
+  rows of a task, `TaskRows`: the condition of each state, and the counts. `kept_counts` keeps the
+  counts of unchanged rows.
 - `grid` lists, filters and counts rows by `where_sql` and `facets`; `view_row` is one listed row
   with its columns. `answer_views` has the SQL views with answers.
 - `export` writes rows in each format, and `dataframes` converts them to pandas.

@@ -406,15 +406,19 @@ class TaskRows:
 
     def count_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> StateCounts:
         """Return the number of rows in the table that meet all conditions, by state."""
+        names_by_word = {self.name_state(state): state.value for state in RowState}
+        counts_by_word = tx.execute(self.select_counts(*conditions))
+        return StateCounts(**{names_by_word[word]: count for word, count in counts_by_word})
+
+    def select_counts(self, *conditions: ColumnElement[bool]) -> Select[Any]:
+        """Return the SELECT of state word and count of the rows that meet all conditions."""
         # Nearly all rows are counted, so one scan of the records is faster than a look-up for each.
         has_claim = self._is_in_scan(claims.IS_CLAIMED)
         state = self._make_state_expression(has_claim, self._is_in_scan(self._is_parking))
         rows = select(state.label(STATE_COLUMN)).where(*conditions)
         # The long expression is in a subquery, because GROUP BY would repeat it.
         states = rows.select_from(self.table).subquery()
-        query = select(states.c.state, func.count()).group_by(states.c.state)
-        names_by_word = {self.name_state(state): state.value for state in RowState}
-        return StateCounts(**{names_by_word[word]: count for word, count in tx.execute(query)})
+        return select(states.c.state, func.count()).group_by(states.c.state)
 
     def make_count_document(self, counts: StateCounts) -> dict[str, int]:
         """Return the counts of rows in the source for JSON: `total`, then by the task's words."""

@@ -29,6 +29,7 @@ from askrows.pipeline.core.text import describe_requests, duration_in_words, sho
 from askrows.pipeline.gemini.models import MAX_BATCH_AGE, TARGET_BATCH_AGE
 from askrows.pipeline.index.builds import Builds, count_stale
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
+from askrows.pipeline.rows.kept_counts import count_states
 from askrows.pipeline.rows.row_state import StateCounts
 from askrows.pipeline.rows.source import read_file_stamp
 from askrows.pipeline.rows.task_rows import TaskRows
@@ -213,7 +214,7 @@ class Snapshot:
     @cached_property
     def counts(self) -> StateCounts:
         """Return the number of rows in each state."""
-        return self.rows.count_states(self.tx)
+        return count_states(self.tx, self.rows, self.ws.data)
 
     @cached_property
     def marked_count(self) -> int:

@@ -307,6 +307,9 @@ workspace = Table(
     # JSON: the position of the last change of each task's rows. An index that was read at an
     # earlier position is behind.
     Column("changes", Text, nullable=False, server_default=text("'{}'")),
+    # Random. In a file, each transaction that changes a row of any table replaces it; a server has
+    # a name for each snapshot of its own.
+    Column("change_id", Text, nullable=False, server_default=text("''")),
 )
 
 _TYPES: dict[Any, Any] = {int: Integer, float: Float, bool: Boolean, datetime: UtcTime}
@@ -545,7 +548,7 @@ tasks = Table(
 )
 
 # The number of this schema. Every change of a table adds 1.
-SCHEMA_NUMBER = 4
+SCHEMA_NUMBER = 5
 # The kind of the journal's lines about tables of tasks that askrows created, not adopted.
 TABLE_CREATED_EVENT = "table"
 _SQLITE_WORKSPACE = "SELECT 1 FROM sqlite_master WHERE name = 'askrows_workspace'"

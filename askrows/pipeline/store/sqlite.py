@@ -47,6 +47,14 @@ CACHE_KIB = 16 * 1024
 CHECKPOINT_PAGES = 4000
 # Set in the `info` of the connection that switched the file to write-ahead mode.
 WAL_SWITCH_KEY = "askrows_switched_to_wal"
+# The number of changed rows at the begin of a transaction that writes, or None in one that reads,
+# in the `info` of its connection.
+CHANGES_KEY = "askrows_changes_at_begin"
+# Whether the file has a workspace, and a new id of its content.
+_SELECT_CHANGE_COLUMN = (
+    "SELECT 1 FROM pragma_table_info('askrows_workspace') WHERE name = 'change_id'"
+)
+_REPLACE_CHANGE_ID = "UPDATE askrows_workspace SET change_id = hex(randomblob(16))"
 # Kinds of SQLite errors that a query cannot cause.
 _FILE_ERROR_KINDS = {"BUSY", "LOCKED", "IOERR", "CORRUPT", "FULL", "CANTOPEN", "NOTADB"}
 
@@ -103,6 +111,7 @@ class SqliteFile:
         if self._writes:
             event.listen(engine, "connect", _switch_to_wal)
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "commit", _replace_change_id)
         event.listen(engine, "invalidate", _roll_back_interrupted)
         return engine
 
@@ -318,6 +327,7 @@ def _begin(connection: Connection) -> None:
         OperationalError: Another program wrote for the whole time, or the file has another fault.
     """
     patience_s = connection.get_execution_options().get("askrows_patience")
+    connection.info[CHANGES_KEY] = None
     if patience_s is None:
         connection.exec_driver_sql("BEGIN")
         return
@@ -333,9 +343,25 @@ def _begin(connection: Connection) -> None:
                 if is_last_try or "locked" not in str(error.orig):
                     raise
             else:
+                connection.info[CHANGES_KEY] = _count_changes(connection)
                 return
     finally:
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
+
+
+def _replace_change_id(connection: Connection) -> None:
+    """Replace the workspace's change id, in the transaction that changed rows and commits now."""
+    changes_at_begin = connection.info[CHANGES_KEY]
+    if changes_at_begin in {None, _count_changes(connection)}:
+        return
+    if connection.exec_driver_sql(_SELECT_CHANGE_COLUMN).scalar():
+        connection.exec_driver_sql(_REPLACE_CHANGE_ID)
+
+
+def _count_changes(connection: Connection) -> int:
+    """Return how many rows were changed since the connection was opened."""
+    count: int = connection.connection.driver_connection.total_changes  # type: ignore[union-attr]
+    return count
 
 
 def find_damage(tx: Connection) -> list[str]:

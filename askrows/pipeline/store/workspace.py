@@ -47,6 +47,9 @@ _SELECT_EVENTS = text(
     "SELECT at, name, old, new, why FROM askrows_events WHERE kind = :kind "
     "AND (CAST(:name AS TEXT) IS NULL OR name = CAST(:name AS TEXT)) ORDER BY id"
 ).columns(at=UtcTime)
+# Transactions have ascending numbers as long as the server runs. The snapshot names those that it
+# sees.
+_SERVER_SNAPSHOT = text("SELECT concat(pg_postmaster_start_time(), ' ', pg_current_snapshot())")
 _SELECT_TASKS = text("SELECT name, path, words FROM askrows_tasks ORDER BY name")
 
 
@@ -108,6 +111,20 @@ def get_workspace(tx: Connection) -> WorkspaceRow:
     """Return the workspace's row."""
     row = read_workspace_row(tx)
     return WorkspaceRow(row["workspace_id"], row["backend"], row["position"])
+
+
+def read_change_id(tx: Connection) -> str:
+    """Return an id of the database's content that differs after each committed change of a row.
+
+    A server's id also differs after changes of its other databases. Changes that another program
+    makes in a file are not seen.
+
+    Args:
+        tx: A snapshot of `Store.read`.
+    """
+    if tx.dialect.name == "sqlite":
+        return str(read_workspace_row(tx)["change_id"])
+    return str(tx.execute(_SERVER_SNAPSHOT).scalar_one())
 
 
 def bind_workspace(tx: Connection, backend: str, *, now: datetime) -> None:
