@@ -150,6 +150,34 @@ def test_rows_of_another_program_in_asset_ai_stay(workspace: Workspace, api: Eng
     assert run_sql(workspace, assets_query) == assets
 
 
+# The user removed the concepts, so that their passage is asked again.
+@pytest.mark.excused("nobody_is_answered_twice")
+@pytest.mark.promise("foreign", postgresql=True)
+def test_passages_are_open_again_after_a_rollback_by_sql(workspace: Workspace) -> None:
+    """Deleted concepts of askrows open their passages; concepts of another program stay."""
+    workspace.task = PASSAGES
+    lines = [
+        f'{{"id": "p{number}", "text": "Bees make honey number {number}."}}' for number in (1, 2)
+    ]
+    workspace.write_file("p.jsonl", "\n".join(lines))
+    workspace.run_command("import_passages", "p.jsonl")
+    insert = (
+        "INSERT INTO passage_concepts (passage_id, concept_name, extractor_model, "
+        "extractor_version, created_at) VALUES (:id, 'theirs', 'm', 'theirs@1', '2026-01-01')"
+    )
+    run_sql(workspace, insert, id="p2")
+    query = "SELECT * FROM passage_concepts WHERE extractor_version = 'theirs@1'"
+    records = run_sql(workspace, query)
+    options = {"skip_pilot": True, "yes": True, "wait": True, "code": "any"}
+    for _ in range(2):
+        workspace.run_command("tag", **options)
+        assert workspace.state_counts() == {"with_concepts": 2}
+        run_sql(workspace, "DELETE FROM passage_concepts WHERE extractor_version <> 'theirs@1'")
+        assert workspace.state_counts() == {"with_concepts": 1, "open": 1}
+        assert run_sql(workspace, query) == records
+    assert [request["row"] for request in workspace.logged_requests()] == ["p1", "p1"]
+
+
 PASSAGES_TABLE = (
     "CREATE TABLE passages (id INTEGER PRIMARY KEY, text TEXT)",
     "INSERT INTO passages VALUES (1, 'Bees.')",
