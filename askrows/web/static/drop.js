@@ -1,5 +1,7 @@
-"use strict";
+// @ts-check
 // Upload of a file that is dropped on a page or chosen, and the form of a new task.
+
+import { joinSentences, showNotice } from "./notices.js";
 
 const HTTP_ACCEPTED = 202;
 const HTTP_NO_CONTENT = 204;

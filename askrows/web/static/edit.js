@@ -1,4 +1,4 @@
-"use strict";
+// @ts-check
 // Forms that correct an answer: lines of lists, and quotations that are selected in the text.
 
 // Id of the quotation that a selection fills: the one that had the focus last. A refused form

@@ -1,6 +1,9 @@
-"use strict";
+// @ts-check
 // Keys of a row's page: each key presses the link or button that names it in data-key. A key that
 // is pressed while a change is being saved waits for its end, and is dropped if it was refused.
+
+import { isTyping } from "./keys.js";
+import { showNotice } from "./notices.js";
 
 let isSaving = false;
 let waitingKey = "";
