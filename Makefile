@@ -79,6 +79,7 @@ $(COMMANDS): setup
 lint: $(TOOLS) ## check format, lint, layers and types, in seconds
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/oxlint --quiet --deny-warnings
 	@$(VENV)/bin/lint-imports --cache-dir $(VENV)/lint-imports
 	@$(VENV)/bin/mypy
 

@@ -88,7 +88,7 @@ class Reader:
 def _is_complaint(console_message: Any) -> bool:
     """Return whether a console line is an error; aborted requests are not."""
     return console_message.type == "error" and not console_message.text.startswith(
-        ("htmx:afterRequest", "htmx:sendAbort")
+        "htmx: htmx:error: Failed to fetch"
     )
 
 

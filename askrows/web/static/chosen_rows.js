@@ -1,50 +1,55 @@
 // @ts-check
 // Chosen rows: a bar shows their number and the actions. Asking again shows the cost first.
 
+import { find, findAll, listen, listenToHtmx } from "./dom.js";
 import { joinSentences, showNotice } from "./notices.js";
 
+const FORM = "form[data-chooses]";
 // Errors then have the words of the page.
 const JSON_HEADERS = { "content-type": "application/json", "hx-request": "true" };
 
-export function chosenIds(form) {
-  return new FormData(form).getAll("id");
+/** @param {HTMLFormElement} form */
+function chosenIds(form) {
+  return new FormData(form).getAll("id").map(String);
 }
 
-// Choose the same rows again after their list was replaced.
-export function restoreChosenRows(chosenRowIds) {
-  const form = document.querySelector("form[data-chooses]");
-  if (!form || !chosenRowIds.length) {
-    return;
-  }
-  form.querySelectorAll("input[name=id]").forEach((checkbox) => {
-    checkbox.checked = chosenRowIds.includes(checkbox.value);
-  });
-  showChosenCount(form);
-}
-
-document.addEventListener("change", ({ target }) => {
-  const form = target.closest?.("form[data-chooses]");
+listen("change", (target) => {
+  const form = target.closest(FORM);
   if (!form) {
     return;
   }
   if ("every" in target.dataset) {
-    form.querySelectorAll("input[name=id]").forEach((checkbox) => {
+    findAll("input[name=id]", form).forEach((checkbox) => {
       checkbox.checked = target.checked;
     });
   }
   showChosenCount(form);
 });
+listenToHtmx("after:settle", () => {
+  const form = find(FORM);
+  if (form) {
+    showChosenCount(form);
+  }
+});
 
+/** @param {HTMLFormElement} form */
 function showChosenCount(form) {
   const chosenCount = chosenIds(form).length;
-  const bar = form.querySelector(".chosen");
+  const bar = find(".chosen", form);
+  if (!bar) {
+    return;
+  }
   bar.hidden = !chosenCount;
-  bar.querySelector(".num").textContent = `${chosenCount} chosen`;
+  find(".num", bar).textContent = `${chosenCount} chosen`;
+  const every = find("[data-every]", form);
+  if (every) {
+    every.checked &&= chosenCount === findAll("input[name=id]", form).length;
+  }
 }
 
-document.addEventListener("click", async ({ target }) => {
-  const action = target.dataset?.act;
-  const form = target.closest?.("form[data-chooses]");
+listen("click", async (target) => {
+  const { act: action } = target.dataset;
+  const form = target.closest(FORM);
   if (!action || !form) {
     return;
   }
@@ -72,6 +77,10 @@ document.addEventListener("click", async ({ target }) => {
   showNotice(reply.detail ? "warn" : "done", message);
 });
 
+/**
+ * @param {string} address
+ * @param {object} body
+ */
 async function postJson(address, body) {
   const response = await fetch(address, {
     method: "POST",

@@ -1,51 +1,51 @@
 // @ts-check
 // Commands: a button that started a command shows a notice and updates the page.
 
+import { find, listenToHtmx } from "./dom.js";
+import htmx from "./htmx.min.js";
 import { joinSentences, showNotice } from "./notices.js";
 
 // A page reloads this long after a command was started.
 const RELOAD_DELAY_MS = 800;
 
-document.addEventListener("htmx:afterRequest", (event) => {
-  const { elt: element, xhr, requestConfig } = event.detail;
-  const contentType = xhr.getResponseHeader("content-type") || "";
-  if (requestConfig.verb === "get" || !contentType.includes("json")) {
+listenToHtmx("after:request", ({ request, response, sourceElement, text }) => {
+  const contentType = response.headers.get("content-type") || "";
+  if (request.method === "GET" || !contentType.includes("json")) {
     return;
   }
-  const reply = JSON.parse(xhr.responseText);
-  if (xhr.status >= 400) {
+  const reply = JSON.parse(text);
+  if (response.status >= 400) {
     showNotice("warn", joinSentences(reply.detail, reply.hint));
-  } else {
-    showNotice("done", reply.said || "");
-    if (reply.page) {
-      const link = ` <a href="${reply.page}">Show</a>`;
-      document.querySelector("#told p").insertAdjacentHTML("beforeend", link);
-    }
-    updatePage(element.dataset);
+    return;
   }
+  showNotice("done", reply.said || "");
+  if (reply.page) {
+    const link = ` <a href="${reply.page}">Show</a>`;
+    find("#told p").insertAdjacentHTML("beforeend", link);
+  }
+  if (sourceElement instanceof HTMLFormElement) {
+    sourceElement.reset();
+  }
+  updatePage(sourceElement.dataset);
 });
 
 // The element that data-then names is replaced by that of the page or part in data-renews. With
 // data-reloads the page is loaded again.
+/** @param {DOMStringMap} data */
 function updatePage({ renews, then: targetId, reloads }) {
   if (renews) {
     const target = `#${targetId || "health"}`;
-    htmx.ajax("GET", renews, { target, select: target, swap: "outerHTML" });
+    htmx.ajax("GET", renews, { target, select: target, swap: "outerMorph" });
   } else if (reloads !== undefined) {
     setTimeout(() => location.reload(), RELOAD_DELAY_MS);
   }
 }
 
 // Commands take their options as JSON.
-htmx.defineExtension("json", {
-  onEvent(name, event) {
-    if (name === "htmx:configRequest") {
-      event.detail.headers["Content-Type"] = "application/json";
-    }
-    return true;
-  },
-  encodeParameters(_xhr, values) {
-    const filled = [...values].filter(([, value]) => value !== "");
-    return JSON.stringify(Object.fromEntries(filled));
-  },
+listenToHtmx("before:request", ({ request, sourceElement }) => {
+  if ("json" in sourceElement.dataset) {
+    const filled = [...request.body].filter(([, value]) => value !== "");
+    request.headers["Content-Type"] = "application/json";
+    request.body = JSON.stringify(Object.fromEntries(filled));
+  }
 });

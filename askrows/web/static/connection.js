@@ -2,6 +2,7 @@
 // Connection: a message is shown while the server does not answer, or if it was started again and
 // has another token.
 
+import { find, listenToHtmx } from "./dom.js";
 import { showNotice } from "./notices.js";
 
 // Checks whether the server answers.
@@ -13,8 +14,8 @@ const SERVER_RESTARTED_MESSAGE =
   "The page's server was started again. Open its new address in this browser. " +
   "Typed text is kept.";
 
-document.addEventListener("htmx:sendError", (event) => {
-  if (event.detail.requestConfig.verb !== "get") {
+listenToHtmx("error", (context) => {
+  if (context && context.request.method !== "GET") {
     showNotice(
       "warn",
       "The page's server did not answer. Check whether the command ran before you press again.",
@@ -22,7 +23,7 @@ document.addEventListener("htmx:sendError", (event) => {
   }
   checkServer();
 });
-document.addEventListener("htmx:responseError", checkServer);
+listenToHtmx("response:error", checkServer);
 setInterval(() => {
   if (document.visibilityState === "visible") {
     checkServer();
@@ -30,7 +31,7 @@ setInterval(() => {
 }, SERVER_CHECK_MS);
 
 async function checkServer() {
-  const away = document.getElementById("away");
+  const away = find("#away");
   const message = await connectionMessage();
   if (message === away.textContent) {
     return;

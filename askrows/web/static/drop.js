@@ -1,6 +1,7 @@
 // @ts-check
 // Upload of a file that is dropped on a page or chosen, and the form of a new task.
 
+import { find, findAll, listen, listenToHtmx } from "./dom.js";
 import { joinSentences, showNotice } from "./notices.js";
 
 const HTTP_ACCEPTED = 202;
@@ -10,18 +11,18 @@ const MAX_FILE_BYTES = 2 ** 30;
 let isUploading = false;
 
 for (const eventName of ["dragover", "dragleave", "drop"]) {
-  document.addEventListener(eventName, (event) => {
+  listen(eventName, (_target, event) => {
     if (event.dataTransfer.types.includes("Files")) {
       event.preventDefault();
       document.body.classList.toggle("over", eventName === "dragover");
     }
   });
 }
-document.addEventListener("drop", (event) => uploadFile(event.dataTransfer.files[0]));
-document.getElementById("drop")?.addEventListener("change", ({ target }) => {
+listen("drop", (_target, { dataTransfer }) => uploadFile(dataTransfer.files[0]));
+find("#drop")?.addEventListener("change", ({ target }) => {
   uploadFile(target.files[0]);
 });
-document.getElementById("sample")?.addEventListener("click", async (event) => {
+find("#sample")?.addEventListener("click", async (event) => {
   event.preventDefault();
   const response = await fetch(event.target.href);
   uploadFile(new File([await response.blob()], "reviews.csv"));
@@ -67,27 +68,26 @@ function endUpload(message) {
 }
 
 // A discarded upload leads to the page that data-then names.
-document.addEventListener("htmx:afterRequest", (event) => {
-  const { xhr, elt: element } = event.detail;
-  if (xhr.status === HTTP_NO_CONTENT && element.dataset.then) {
-    location.assign(element.dataset.then);
+listenToHtmx("after:request", ({ response, sourceElement }) => {
+  if (response.status === HTTP_NO_CONTENT && sourceElement.dataset.then) {
+    location.assign(sourceElement.dataset.then);
   }
 });
 
 // The answers of a try, and the button below them, are brought into view.
-document.addEventListener("htmx:afterSettle", () => {
-  document.getElementById("tried")?.scrollIntoView({ block: "nearest" });
+listenToHtmx("after:settle", () => {
+  find("#tried")?.scrollIntoView({ block: "nearest" });
 });
 
 // The roles are changed before their table sends them.
-document.addEventListener(
+listen(
   "change",
-  ({ target }) => {
+  (target) => {
     if ("role" in target.dataset) {
       moveKey(target);
       greyUnsentColumn(target);
     } else if (target.id === "mode") {
-      document.getElementById("price").textContent = target.selectedOptions[0].textContent.trim();
+      find("#price").textContent = target.selectedOptions[0].textContent.trim();
     }
   },
   true,
@@ -95,7 +95,7 @@ document.addEventListener(
 
 // Only one column is the key.
 function moveKey(roleSelect) {
-  for (const other of roleSelect.closest("table").querySelectorAll("[data-role]")) {
+  for (const other of findAll("[data-role]", roleSelect.closest("table"))) {
     if (other !== roleSelect && other.value === "key" && roleSelect.value === "key") {
       other.value = "unsent";
       greyUnsentColumn(other);
@@ -112,11 +112,11 @@ function greyUnsentColumn(roleSelect) {
 }
 
 // The answers of a try stay, but a changed question is tried again before all rows are asked.
-document.addEventListener("input", ({ target }) => {
-  const tried = document.getElementById("tried");
+listen("input", (target) => {
+  const tried = find("#tried");
   if (tried && target.form?.id === "question") {
-    tried.querySelector("#outdated").hidden = false;
-    tried.querySelector("fieldset").disabled = true;
-    document.getElementById("try").classList.add("first");
+    find("#outdated", tried).hidden = false;
+    find("fieldset", tried).disabled = true;
+    find("#try").classList.add("first");
   }
 });

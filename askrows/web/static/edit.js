@@ -1,12 +1,14 @@
 // @ts-check
 // Forms that correct an answer: lines of lists, and quotations that are selected in the text.
 
+import { find, findAll, listen } from "./dom.js";
+
 // Id of the quotation that a selection fills: the one that had the focus last. A refused form
 // replaces it by another element.
 let quotationId = "";
 let newLineCount = 0;
 
-document.addEventListener("click", ({ target }) => {
+listen("click", (target) => {
   if ("add" in target.dataset) {
     addLine(target.closest("[data-lines]"));
   } else if ("remove" in target.dataset) {
@@ -17,15 +19,15 @@ document.addEventListener("click", ({ target }) => {
 // Lines that the server wrote count from 0; new lines have other names.
 function addLine(lines) {
   newLineCount += 1;
-  const template = lines.querySelector(":scope > template");
+  const template = find(":scope > template", lines);
   const html = template.innerHTML.replaceAll(lines.dataset.lines, `new${newLineCount}`);
-  const list = lines.querySelector(":scope > ul");
+  const list = find(":scope > ul", lines);
   list.insertAdjacentHTML("beforeend", html);
   focusFirstInput(list.lastElementChild);
 }
 
 function removeLine(line) {
-  const addButton = line.closest("[data-lines]").querySelector(":scope > [data-add]");
+  const addButton = find(":scope > [data-add]", line.closest("[data-lines]"));
   line.remove();
   addButton.focus();
   // Input in the form: it has one line less.
@@ -33,17 +35,17 @@ function removeLine(line) {
 }
 
 function focusFirstInput(element) {
-  element.querySelector("input:not([type=hidden]), select, textarea")?.focus();
+  find("input:not([type=hidden]), select, textarea", element)?.focus();
 }
 
-document.addEventListener(
+listen(
   "toggle",
-  ({ target }) => {
+  (target) => {
     if (!target.open || !("edit" in target.dataset)) {
       return;
     }
     closeOtherForms(target);
-    if (document.activeElement === target.querySelector("summary")) {
+    if (document.activeElement === find("summary", target)) {
       focusFirstInput(target);
     }
   },
@@ -53,12 +55,12 @@ document.addEventListener(
 // A shared name would do this too, but a browser closes a form that is inserted with a refusal
 // while the form that it replaces is still open.
 function closeOtherForms(form) {
-  for (const other of document.querySelectorAll("[data-edit][open]")) {
+  for (const other of findAll("[data-edit][open]")) {
     other.open = other === form;
   }
 }
 
-document.addEventListener("focusin", ({ target }) => {
+listen("focusin", (target) => {
   if ("quotation" in target.dataset) {
     quotationId = target.id;
   } else if (target.matches("[data-edit] :not(button)")) {
@@ -71,6 +73,7 @@ document.addEventListener("selectionchange", () => {
   const text = document.getElementById("text");
   const words = selection.toString().trim();
   const isInText = text?.contains(selection.anchorNode) && text.contains(selection.focusNode);
+  /** @type {any} */
   const field = document.getElementById(quotationId);
   if (words && isInText && field?.closest("[open]")) {
     field.value = words;

@@ -1,22 +1,29 @@
 // @ts-check
 // The name of the person who corrects is asked when the first correction is saved.
 
+import { find, listen, listenToHtmx } from "./dom.js";
+
 let editorName = "";
 
-document.addEventListener("htmx:confirm", (event) => {
-  const { elt: element, issueRequest } = event.detail;
-  const isKnown = editorName || document.querySelector("#who-name[data-known]");
-  if (element.matches("[data-named]") && !isKnown) {
+listenToHtmx("config:request", (context) => {
+  const isKnown = editorName || find("#who-name[data-known]");
+  if (isNamed(context) && !isKnown) {
+    context.confirm = "name";
+  }
+});
+listenToHtmx("confirm", (context, event) => {
+  const { issueRequest, dropRequest } = event.detail;
+  if (isNamed(context)) {
     event.preventDefault();
-    askName(() => issueRequest(true));
+    askName(issueRequest, dropRequest);
   }
 });
-document.addEventListener("htmx:configRequest", (event) => {
-  if (editorName && event.detail.elt.matches("[data-named]")) {
-    event.detail.parameters.who = editorName;
+listenToHtmx("before:request", (context) => {
+  if (editorName && isNamed(context)) {
+    context.request.body.set("who", editorName);
   }
 });
-document.addEventListener("click", ({ target }) => {
+listen("click", (target) => {
   if ("rename" in target.dataset) {
     askName(() => {
       target.textContent = `Your name: ${editorName} (change)`;
@@ -24,17 +31,28 @@ document.addEventListener("click", ({ target }) => {
   }
 });
 
-function askName(continueNamed) {
-  const dialog = document.getElementById("who");
+/** @param {import("./dom.js").RequestContext} context */
+function isNamed({ sourceElement }) {
+  return sourceElement.matches("[data-named]");
+}
+
+/**
+ * @param {() => void} continueNamed
+ * @param {() => void} [continueUnnamed]
+ */
+function askName(continueNamed, continueUnnamed) {
+  const dialog = find("#who");
   dialog.returnValue = "";
-  dialog.onclose = () => {
-    const name = dialog.querySelector("input").value.trim();
+  const readName = () => {
+    const name = find("input", dialog).value.trim();
     if (dialog.returnValue && name) {
       editorName = name;
       continueNamed();
     } else {
-      document.querySelector("form.cell")?.reset();
+      find("form.cell")?.reset();
+      continueUnnamed?.();
     }
   };
+  dialog.addEventListener("close", readName, { once: true });
   dialog.showModal();
 }

@@ -1,25 +1,25 @@
 // @ts-check
 // Menus: an opened menu focuses its field, and a menu closes when the focus leaves it.
 
+import { find, findAll, listen } from "./dom.js";
 import { focusField } from "./keys.js";
 
-document.addEventListener(
+listen(
   "toggle",
-  ({ target }) => {
-    const field = target.matches("details.menu[open]")
-      ? target.querySelector("input:not([type])")
-      : null;
+  (target) => {
+    const field = target.matches("details.menu[open]") && find("input:not([type])", target);
     if (field) {
       focusField(field);
     }
   },
   true,
 );
-document.addEventListener("focusin", (event) => closeMenusExcept(event.target));
-document.addEventListener("click", (event) => closeMenusExcept(event.target));
+listen("focusin", closeMenusExcept);
+listen("click", closeMenusExcept);
 
+/** @param {Element} element */
 function closeMenusExcept(element) {
-  for (const menu of document.querySelectorAll("details.menu[open]")) {
+  for (const menu of findAll("details.menu[open]")) {
     menu.open = menu.contains(element);
   }
 }

@@ -1,14 +1,22 @@
 // @ts-check
-// Notices
+// Notices: messages at the edge of the page.
+
+import { find } from "./dom.js";
 
 // A notice of success disappears after this time.
 const NOTICE_MS = 8000;
 
+/** @type {number} */
 let noticeTimer;
 
-// Show one message at the edge of the page; "done" disappears by itself, "warn" stays.
+/**
+ * Show one message; "done" disappears by itself, "warn" stays.
+ *
+ * @param {"done" | "sending" | "warn"} kind
+ * @param {string} text
+ */
 export function showNotice(kind, text) {
-  const notice = document.getElementById("told");
+  const notice = find("#told");
   clearTimeout(noticeTimer);
   notice.replaceChildren();
   if (text) {
@@ -26,6 +34,10 @@ function createLine(className, text) {
   return paragraph;
 }
 
+/**
+ * @param {string} message
+ * @param {string} hint
+ */
 export function joinSentences(message, hint) {
   return hint ? `${message}. ${hint}` : message;
 }

@@ -1,16 +1,19 @@
 // @ts-check
-// A range is a filter.
+// A range of numbers is a filter.
 
-document.addEventListener("submit", (event) => {
-  const { column, list } = event.target.dataset;
-  if (column) {
-    event.preventDefault();
-    const limits = [...event.target.querySelectorAll("input")].map(({ value }) => value);
-    if (limits.every(Boolean)) {
-      limits.sort((first, second) => first - second);
-    }
-    const [low, high] = limits;
-    const bounds = [low && `${column} >= ${low}`, high && `${column} <= ${high}`].filter(Boolean);
-    location.assign(`${list}&only=${encodeURIComponent(bounds.join(" AND "))}`);
+import { findAll, listen } from "./dom.js";
+
+listen("submit", (target, event) => {
+  const { column, list } = target.dataset;
+  if (!column) {
+    return;
   }
+  event.preventDefault();
+  const limits = findAll("input", target).map(({ value }) => value);
+  if (limits.every(Boolean)) {
+    limits.sort((first, second) => first - second);
+  }
+  const [low, high] = limits;
+  const bounds = [low && `${column} >= ${low}`, high && `${column} <= ${high}`].filter(Boolean);
+  location.assign(`${list}&only=${encodeURIComponent(bounds.join(" AND "))}`);
 });

@@ -2,14 +2,15 @@
 // Keys of a row's page: each key presses the link or button that names it in data-key. A key that
 // is pressed while a change is being saved waits for its end, and is dropped if it was refused.
 
+import { find, listen, listenToHtmx } from "./dom.js";
 import { isTyping } from "./keys.js";
 import { showNotice } from "./notices.js";
 
 let isSaving = false;
 let waitingKey = "";
 
-document.addEventListener("keydown", (event) => {
-  const isOnControl = event.target.matches("button, a, summary") && event.key === "Enter";
+listen("keydown", (target, event) => {
+  const isOnControl = target.matches("button, a, summary") && event.key === "Enter";
   if (isTyping(event) || event.repeat || isOnControl || !findControl(event.key)) {
     return;
   }
@@ -22,10 +23,12 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+/** @param {string} key */
 function findControl(key) {
-  return document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  return find(`[data-key="${CSS.escape(key)}"]`);
 }
 
+/** @param {string} key */
 function pressKey(key) {
   const control = findControl(key);
   if (!control) {
@@ -35,18 +38,18 @@ function pressKey(key) {
   control.click();
 }
 
-document.addEventListener("htmx:beforeRequest", (event) => {
-  isSaving = isSaving || event.detail.requestConfig.verb === "post";
+listenToHtmx("before:request", ({ request }) => {
+  isSaving ||= request.method === "POST";
 });
 
-document.addEventListener("htmx:afterRequest", (event) => {
-  if (event.detail.requestConfig.verb !== "post") {
+listenToHtmx("finally:request", ({ request }) => {
+  if (request.method !== "POST") {
     return;
   }
   const key = waitingKey;
   waitingKey = "";
   isSaving = false;
-  if (key && !document.querySelector("#one [role=alert]")) {
+  if (key && !find("#one [role=alert]")) {
     pressKey(key);
   }
 });

@@ -1,68 +1,66 @@
 // @ts-check
-// A corrected row stays in its place, with its message, when the list loads itself again, even if
-// the row does not pass the filter any more.
+// Lists of rows: rows that change while their list is loaded are not in it, so it is loaded again.
+// It waits for an open cell.
 
+import { find, findAll, listen, listenToHtmx } from "./dom.js";
+import htmx from "./htmx.min.js";
 import { joinSentences } from "./notices.js";
 
-/** @type {[HTMLTableRowElement, number][]} */
-let keptRows = [];
-
-export function keepCorrectedRows({ detail }) {
-  if (detail.requestConfig.triggeringEvent?.type === "rows-changed") {
-    const rows = detail.target.querySelectorAll("tr:has(.saved)");
-    keptRows = [...rows].map((row) => [row, row.sectionRowIndex]);
-  }
-}
-
-export function putRowsBack() {
-  const body = document.querySelector("#rows tbody");
-  for (const [row, index] of keptRows) {
-    document.getElementById(row.querySelector("[data-hit]").id)?.closest("tr").remove();
-    body.insertBefore(row, body.rows[index] || null);
-    htmx.process(row);
-  }
-  keptRows = [];
-}
-
-// Lists of rows: rows that change while their list is loaded are not in it, so it is loaded again.
-
-let isListLoading = false;
+let listRequestCount = 0;
 let isListOutdated = false;
 
-export function outdateList() {
-  isListOutdated = true;
-}
-
-document.addEventListener(
+listen(
   "rows-changed",
   () => {
-    isListOutdated ||= isListLoading;
+    isListOutdated ||= listRequestCount > 0;
   },
   true,
 );
-document.addEventListener("htmx:beforeRequest", (event) => {
-  isListLoading ||= isForList(event);
+listenToHtmx("before:request", (context) => {
+  listRequestCount += isForList(context);
 });
-document.addEventListener("htmx:afterRequest", (event) => {
-  isListLoading &&= !isForList(event);
+listenToHtmx("finally:request", (context) => {
+  listRequestCount -= isForList(context);
   loadOutdatedList();
 });
+listenToHtmx("before:swap", ({ sourceEvent, target }, event) => {
+  if (target?.id !== "list") {
+    return;
+  }
+  if (find("form.cell", target)) {
+    event.preventDefault();
+    isListOutdated = true;
+  } else if (sourceEvent?.type === "rows-changed") {
+    keepCorrectedRows(event.detail.tasks[0]);
+  }
+});
+
+/** @param {import("./dom.js").RequestContext} context */
+function isForList({ request }) {
+  return Number(request.action.startsWith("/parts/rows"));
+}
 
 export function loadOutdatedList() {
-  if (isListOutdated && !isListLoading && !document.querySelector("form.cell")) {
+  if (isListOutdated && !listRequestCount && !find("form.cell")) {
     isListOutdated = false;
     setTimeout(() => htmx.trigger(document.body, "rows-changed"));
   }
 }
 
-function isForList(event) {
-  return event.detail.requestConfig.path.startsWith("/parts/rows");
+// A corrected row stays in its place, with its message, when the list loads itself again, even if
+// the row does not pass the filter any more.
+function keepCorrectedRows({ target, fragment }) {
+  const body = find("tbody", fragment);
+  for (const row of findAll("tr:has(.saved)", target)) {
+    fragment.getElementById(row.id)?.remove();
+    body.insertBefore(row.cloneNode(true), body.rows[row.sectionRowIndex] || null);
+  }
 }
 
 // A filter that was refused says why; the list stays.
-document.addEventListener("htmx:afterRequest", ({ detail: { elt: element, xhr } }) => {
-  if (element.matches(".find")) {
-    const reply = xhr.status >= 400 ? JSON.parse(xhr.responseText) : { detail: "" };
-    document.getElementById("find-message").textContent = joinSentences(reply.detail, reply.hint);
+listenToHtmx("after:request", ({ response, sourceElement, text }) => {
+  if (sourceElement.matches(".find")) {
+    const reply = response.status >= 400 ? JSON.parse(text) : { detail: "" };
+    find("#find-message").textContent = joinSentences(reply.detail, reply.hint);
   }
 });

@@ -1,10 +1,14 @@
 // @ts-check
+// An element that is wider than its place can be focused, so it scrolls by keys.
+
+import { findAll } from "./dom.js";
+
 // Label of an element that scrolls.
 const SCROLLS = "scrolls";
 
-// An element that is wider than its place can be focused, so it scrolls by keys.
+/** @param {ParentNode} root */
 export function makeWideContentScrollable(root) {
-  for (const element of root.querySelectorAll(".wide, pre")) {
+  for (const element of findAll(".wide, pre", root)) {
     const hasRole = element.hasAttribute("role") && element.getAttribute("aria-label") !== SCROLLS;
     // An alert keeps its role.
     if (hasRole) {

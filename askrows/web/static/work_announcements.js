@@ -1,21 +1,22 @@
 // @ts-check
 // Screen readers announce background work when its data-told changes, not with each update.
 
+import { find, findAll } from "./dom.js";
+
 const announcedKeys = new Set();
 
+/** @param {ParentNode} root */
 export function announceWork(root) {
   const messages = [];
-  for (const element of root.querySelectorAll("[data-told]")) {
-    const message = element.dataset.told;
-    const key = element.dataset.news + message;
+  for (const { dataset } of findAll("[data-told]", root)) {
+    const key = dataset.news + dataset.told;
     if (!announcedKeys.has(key)) {
-      messages.push([key, message]);
+      messages.push(dataset.told);
     }
+    announcedKeys.add(key);
   }
-  messages.forEach(([key]) => announcedKeys.add(key));
   // A reader reads the whole page when it opens.
   if (messages.length && root !== document) {
-    const texts = messages.map(([, message]) => message);
-    document.getElementById("heard").textContent = texts.join("; ");
+    find("#heard").textContent = messages.join("; ");
   }
 }

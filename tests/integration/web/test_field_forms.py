@@ -67,8 +67,10 @@ def test_only_the_submitted_field_changes(page: Page) -> None:
 @pytest.mark.alike
 def test_a_choice_is_corrected_in_its_cell(page: Page) -> None:
     """A cell has the choices and the state of its answer, and is refused in another state."""
-    rows = unescape(page.get("/", params={"task": "reviews"}).text)
-    [address] = re.findall(r'hx-get="(/parts/cell[^"]*key=1&field=tone)"', rows)
+    rows = page.get("/", params={"task": "reviews"}).text
+    assert 'data-field="tone"' in rows
+    assert '<tr id="row-' in rows
+    address = "/parts/cell?task=reviews&key=1&field=tone"
     form = page.get(address).text
     assert re.findall(r'<option value="(\w+)"', form) == ["praise", "blame", "mixed"]
     state = re.findall(r'name="state" value="(\w+)"', form)[0]

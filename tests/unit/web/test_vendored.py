@@ -4,7 +4,7 @@ import hashlib
 
 from askrows.web.serve import PACKAGE_FOLDER
 
-HTMX = "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717"
+HTMX = "df982506d1529a193f6073f568ec821d4ae8db761bdb0ef07bd6a3d5eace0b2e"
 
 
 def test_htmx_is_the_file_of_its_package() -> None:
