@@ -1,5 +1,7 @@
 """Rows are reviewed by keyboard, and by two people at once."""
 
+from typing import Any
+
 import pytest
 
 from tests.browser.seen import reading
@@ -29,16 +31,11 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         reader.wait_for("#heard", "Saved")
         tab.keyboard.press("u")
         reader.wait_for("#one", "Undone")
-        tab.keyboard.press("r")
-        reader.wait_for("#one", "Checked by Bea")
-        for key in ("2", "3", "4"):
-            tab.keyboard.press("j")
-            tab.wait_for_url(f"**key={key}")
+        for key in ("2", "3", "4", "5"):
             tab.keyboard.press("r")
-            reader.wait_for("#one", "Checked by Bea")
+            tab.wait_for_url(f"**key={key}&reviewed=*")
+            reader.wait_for("#one form", f"{int(key) - 1} is marked as checked")
             assert "checked=no" in tab.url
-        tab.keyboard.press("j")
-        tab.wait_for_url("**key=5")
         tab.keyboard.press("e")
         reader.until("document.activeElement.id === 'edit-stars-value'")
         tab.fill("#edit-stars-value", "4")
@@ -53,3 +50,75 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         params = {"task": "reviews", "where": "reviewed = true"}
         reviewed_rows = client.get("/api/items", params=params).json()["rows"]
         assert [row["id"] for row in reviewed_rows] == ["1", "2", "3", "4"]
+
+
+def _slow_down(tab: Any, seconds: float = 0.4) -> None:
+    """Delay each reply to a saved change."""
+
+    def delay(route: Any) -> None:
+        """Send the request on, and wait before its reply."""
+        response = route.fetch()
+        tab.wait_for_timeout(1000 * seconds)
+        route.fulfill(response=response)
+
+    tab.route("**/parts/row?*", delay)
+
+
+def test_a_key_belongs_to_the_row_that_is_shown(workspace: Workspace, api: Api) -> None:
+    """Keys wait for a slow save in their order; one act leads to the next row, once."""
+    answer_many_rows(workspace, api, 5)
+    with reading(workspace) as (reader, tab, client):
+        reader.go("/row?task=reviews&key=1")
+        tab.keyboard.press("r")
+        tab.keyboard.type("Bea")
+        tab.keyboard.press("Enter")
+        tab.wait_for_url("**key=2&reviewed=1")
+        _slow_down(tab)
+        # The keys after r are for no row that is shown.
+        for key in ("3", "r", "j", "2", "r"):
+            tab.keyboard.press(key)
+        reader.wait_for("#told", "Pressed next: r")
+        tab.wait_for_url("**key=3&reviewed=2")
+        assert "2 is marked as checked" in tab.inner_text("#one")
+        tab.keyboard.press("u")
+        tab.wait_for_url("**key=2")
+        assert "Not checked" in tab.inner_text("#one nav") or "corrected" in tab.inner_text("#one")
+        shown = client.get("/api/show", params={"task": "reviews", "row": "2"}).json()
+        in_force = [answer for answer in shown["answers"] if answer["preferred"]]
+        assert [answer["answer"]["tone"] for answer in in_force] == ["mixed"]
+        assert in_force[0]["reviewed_at"] is None
+        third = client.get("/api/show", params={"task": "reviews", "row": "3"}).json()
+        assert [answer["answer"]["tone"] for answer in third["answers"]] == ["praise"]
+        # r on a checked row leads on, and never removes the mark.
+        reader.go("/row?task=reviews&key=1")
+        tab.keyboard.press("r")
+        tab.wait_for_url("**key=2")
+        tab.locator("[data-key=k]").wait_for()
+        tab.keyboard.press("k")
+        tab.wait_for_url("**key=1")
+        assert "Checked by Bea" in tab.inner_text("#one")
+        tab.keyboard.press("u")
+        reader.wait_for("#one", "No longer marked as checked")
+
+
+def test_a_refused_save_drops_the_keys_behind_it(workspace: Workspace, api: Api) -> None:
+    """The page names the keys that were not pressed, and stays on the row."""
+    answer_many_rows(workspace, api, 5)
+    with reading(workspace) as (reader, tab, client):
+        tab.context.add_cookies([{"name": "askrows_who", "value": "Bea", "url": reader.base}])
+        reader.go("/row?task=reviews&key=1")
+        _slow_down(tab)
+        state = tab.locator("#one [name=state]").first.input_value()
+        form = {"act": "correct", "field": "tone", "value": "blame", "state": state, "who": "Ada"}
+        client.post("/parts/row", params={"task": "reviews", "key": "1"}, data=form)
+        for key in ("3", "r"):
+            tab.keyboard.press(key)
+        reader.wait_for("#told .warn", "Not pressed, because the change before was not saved: r.")
+        reader.wait_for("#one [role=alert]", "Ada")
+        assert tab.url.endswith("key=1")
+        assert (
+            client.get("/api/items", params={"task": "reviews", "where": "reviewed = true"}).json()[
+                "rows"
+            ]
+            == []
+        )

@@ -1,13 +1,20 @@
 // @ts-check
-// Keys of a row's page: each key presses the link or button that names it in data-key. A key that
-// is pressed while a change is being saved waits for its end, and is dropped if it was refused.
+// Keys of a row's page: each key presses the link or button that has it in data-key, and belongs to
+// the row that is shown when it is pressed. Keys that are pressed while a change is being saved
+// wait for its end, and are dropped if it was refused. After a key that leads to another row, keys
+// are ignored until that row is shown.
 
 import { find, listen, listenToHtmx } from "./dom.js";
 import { isTyping } from "./keys.js";
 import { showNotice } from "./notices.js";
 
+const LEADING_KEYS = ["j", "k", "r"];
+const FIRST_ERROR_STATUS = 400;
+
 let isSaving = false;
-let waitingKey = "";
+let isLeaving = false;
+/** @type {string[]} */
+let waitingKeys = [];
 
 listen("keydown", (target, event) => {
   const isOnControl = target.matches("button, a, summary") && event.key === "Enter";
@@ -15,17 +22,26 @@ listen("keydown", (target, event) => {
     return;
   }
   event.preventDefault();
+  if (isLeaving || waitingKeys.some((key) => LEADING_KEYS.includes(key))) {
+    return;
+  }
+  waitingKeys.push(event.key);
   if (isSaving) {
-    waitingKey = event.key;
-    showNotice("done", `Saving. The key ${event.key} is pressed next.`);
+    showNotice("done", `Saving. Pressed next: ${waitingKeys.join(", ")}.`);
   } else {
-    pressKey(event.key);
+    pressWaitingKeys();
   }
 });
 
 /** @param {string} key */
 function findControl(key) {
-  return find(`[data-key="${CSS.escape(key)}"]`);
+  return find(`[data-key~="${CSS.escape(key)}"]`);
+}
+
+function pressWaitingKeys() {
+  for (let key; !isSaving && !isLeaving && (key = waitingKeys.shift()); ) {
+    pressKey(key);
+  }
 }
 
 /** @param {string} key */
@@ -34,22 +50,39 @@ function pressKey(key) {
   if (!control) {
     return;
   }
+  isLeaving = control.matches("a");
   control.focus();
   control.click();
 }
 
 listenToHtmx("before:request", ({ request }) => {
-  isSaving ||= request.method === "POST";
+  if (request.method === "POST") {
+    isSaving = true;
+    isLeaving = request.body?.get("act") === "review";
+  }
 });
 
-listenToHtmx("finally:request", ({ request }) => {
+listenToHtmx("finally:request", ({ request, response }) => {
   if (request.method !== "POST") {
     return;
   }
-  const key = waitingKey;
-  waitingKey = "";
   isSaving = false;
-  if (key && !find("#one [role=alert]")) {
-    pressKey(key);
+  isLeaving = Boolean(response?.headers.get("hx-redirect"));
+  const isSaved = response?.status < FIRST_ERROR_STATUS && !find("#one [role=alert]");
+  if (isSaved) {
+    pressWaitingKeys();
+  } else if (waitingKeys.length) {
+    const dropped = `Not pressed, because the change before was not saved: ${waitingKeys.join(", ")}.`;
+    waitingKeys = [];
+    // The other scripts say first why it was refused.
+    setTimeout(() => {
+      const reason = find("#told .warn")?.textContent || "";
+      showNotice("warn", `${reason} ${dropped}`.trim());
+    });
   }
+});
+
+// A page that the browser shows again has not been left.
+window.addEventListener("pageshow", () => {
+  isLeaving = false;
 });

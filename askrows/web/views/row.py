@@ -55,7 +55,7 @@ from askrows.web.render import (
     render_page,
     to_text,
 )
-from askrows.web.row_query import RowQuery, RowQueryParameters
+from askrows.web.row_query import RowQuery
 from askrows.web.views.rows import (
     ANSWER_CHANGED_EVENT,
     PASSAGES_TASK,
@@ -78,7 +78,13 @@ ASK_WORK_KIND = "ask {} again"
 FORGET_WORK_KIND = "forget one of {}"
 
 
-class RowPageQuery(RowQuery):
+class ReviewQuery(RowQuery):
+    """Query parameters of a review: its list, and the row that was just marked as checked."""
+
+    reviewed: str = Field("", max_length=4_000)
+
+
+class RowPageQuery(ReviewQuery):
     """Query parameters of a row's page: the row, and the list from which it was opened."""
 
     key: str = Field(max_length=4_000)
@@ -103,11 +109,12 @@ def render_row_page(
 
 
 @router.get("/review", include_in_schema=False)
-def open_next_row(app_state: PageState, query: RowQueryParameters) -> RedirectResponse:
+def open_next_row(app_state: PageState, query: Annotated[ReviewQuery, Query()]) -> RedirectResponse:
     """Redirect to the first row of a list, or to the first after the row `after`.
 
     If no row is left, or enough rows are checked for the quality page, redirect to the list. The
-    address of a row has the filter, so that the row's page leads to the next row.
+    address of a row has the filter, so that the row's page leads to the next row. That page says
+    that the row `reviewed` was marked as checked.
     """
     with app_state.open_to_read(query.task) as run:
         options = query.make_list_options(within_s=SORT_TIMEOUT_S)
@@ -116,7 +123,12 @@ def open_next_row(app_state: PageState, query: RowQueryParameters) -> RedirectRe
         is_over = not page.rows or checked_rows >= MIN_LABELLED_ROWS
         address = _make_list_address(query, run.workspace.settings.task)
         if not is_over:
-            address = query.address("/row", run.workspace.settings.task, key=[page.rows[0].id])
+            address = query.address(
+                "/row",
+                run.workspace.settings.task,
+                key=[page.rows[0].id],
+                reviewed=list(filter(None, [query.reviewed])),
+            )
         return RedirectResponse(address, status_code=303)
 
 
@@ -145,7 +157,7 @@ def render_row(
 
 @router.get("/parts/position", include_in_schema=False)
 def render_place_in_list(app_state: PageState, query: RowPageParameters) -> HTMLResponse:
-    """Render the place of a row in the list from which it was opened, and links to its neighbours.
+    """Render the place of a row in the list from which it was opened, and a link to the previous.
 
     The place is such as "row 3 of 20"; the list of rows to check has none, because rows leave it. A
     part whose search takes over SORT_TIMEOUT_S is left out.
@@ -169,7 +181,6 @@ def render_place_in_list(app_state: PageState, query: RowPageParameters) -> HTML
             "rows",
             position=position,
             previous_address=previous_address,
-            next_address=query.address("/review", task, after=[row_id]),
         )
 
 
@@ -192,7 +203,8 @@ def act_on_row(
     - Anything else, or no `act`: ask the row again live, in the background.
 
     If a review or a correction is accepted, the editor's name, which the form may have in `who`, is
-    stored in a cookie. A browser without scripts gets the whole page.
+    stored in a cookie. A review then leads to the next row, and its removal there leads back. A
+    browser without scripts gets the whole page.
     """
     key = query.key
     task = query.task or app_state.settings.task
@@ -223,6 +235,11 @@ def act_on_row(
     )
     if correction is not None and correction.is_saved:
         remember_editor(response, editor)
+        if act == "review":
+            address = query.address("/review", task, after=[key], reviewed=[key])
+            response.headers["hx-redirect"] = address
+        elif "leads_back" in form:
+            response.headers["hx-redirect"] = query.address("/row", task, key=[key])
     return response
 
 
@@ -395,6 +412,8 @@ def _row_values(
         "min_labelled_rows": MIN_LABELLED_ROWS,
         "list_pairs": query.pairs,
         "row_path": query.address("/parts/row", task, key=[key]),
+        "next_address": query.address("/review", task, after=[row_id]),
+        "reviewed_row": _find_reviewed_row(run, query),
         "position_path": query.address("/parts/position", task, key=[key]),
         "task": task,
         "key": key,
@@ -437,6 +456,25 @@ def _row_values(
         "work_documents": work_documents,
         "error_message": error_message,
     }
+
+
+def _find_reviewed_row(run: Run, query: RowPageQuery) -> dict[str, str] | None:
+    """Return the row `reviewed`, to remove its mark; None if there is no mark of such a row.
+
+    It is {title, path, state}: what the page calls it, where its forms go, and the state of its
+    answer.
+    """
+    if not query.reviewed:
+        return None
+    row_id = run.workspace.store.query(run.task.find_row_id, query.reviewed)
+    history = corrections.read_history(run.workspace.store, run.task, row_id)
+    with run.workspace.store.read() as tx:
+        answer = run.task.read_preferred_answers(tx, [row_id]).get(row_id)
+        title = run.task.select_task_rows(tx).read_titles(tx, [row_id]).get(row_id, row_id)
+    if answer is None or answer.reviewed_at is None:
+        return None
+    path = query.address("/parts/row", run.workspace.settings.task, key=[row_id])
+    return {"title": title, "path": path, "state": history["state"]}
 
 
 def _list_sent_texts(request: Mapping[str, Any]) -> list[str]:
