@@ -91,6 +91,11 @@ class RowQuery(BaseModel):
         """Return the parameters that filter rows, as (name, text) pairs."""
         return [(name, text) for name, text in self.pairs if name not in DISPLAY_PARAMETERS]
 
+    @property
+    def is_draw(self) -> bool:
+        """Return whether the list is that of the rows to check, for the quality page."""
+        return self.filter_pairs == [("checked", "no")]
+
     def address(self, path: str, task: str, **replaced: Sequence[str]) -> str:
         """Return an address with the same parameters except `replaced`; () removes a parameter."""
         pairs = [("task", task)]

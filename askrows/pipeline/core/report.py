@@ -168,9 +168,19 @@ def _format_minute(time: datetime | str) -> str:
 
 
 def _format_share(share: Mapping[str, Any]) -> str:
-    """Return a share with its base and its interval, such as `85% of 20 [64%, 95%]`."""
+    """Return a share with its base and its interval, such as `85% of 20 [64%, 95%]`.
+
+    If the interval is that of fewer rows, their share is named, too: `90% of 38; drawn: 85% of 20
+    [64%, 95%]`. Without such rows, there is no interval.
+    """
     accuracy = share["accuracy"] or 0
-    return f"{accuracy:.0%} of {share['of']:,} [{share['low']:.0%}, {share['high']:.0%}]"
+    text = f"{accuracy:.0%} of {share['of']:,}"
+    drawn_count = share.get("drawn", share["of"])
+    if share["low"] is None:
+        return text
+    if drawn_count != share["of"]:
+        text += f"; drawn: {share['drawn_right'] / drawn_count:.0%} of {drawn_count:,}"
+    return f"{text} [{share['low']:.0%}, {share['high']:.0%}]"
 
 
 def _format_changes(changes: Mapping[str, Sequence[Any]]) -> str:

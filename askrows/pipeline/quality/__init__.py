@@ -9,5 +9,6 @@ version is `task@n`.
   have a module `quality` of their own.
 - `evaluate` measures a task, judges the figures, and writes the `report`.
 - `pilot` draws pilots, and decides whether all rows may be asked.
+- `drawn_rows` draws rows for people to check.
 - `right_value_accuracy` compares the answers of versions with right values.
 """

@@ -4,24 +4,26 @@
 - A right value is the value of a field that a person corrected or confirmed it.
 - A side is the answers of a version; the first version is A, the second is B.
 - Both versions are measured on the same rows.
-- Intervals are Wilson's, at 95 %. The paired comparison is the exact sign test (McNemar).
+- Intervals are Wilson's, at 95 %. Those for all rows use only the first rows of a random order, up
+  to the first that nobody checked: rows that people pick say nothing about the others.
+- The paired comparison is the exact sign test (McNemar).
 """
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.quality.drawn_rows import MIN_CHECKED_ROWS, RowDraw, draw_rows
 from askrows.pipeline.store import answers, edits
 from askrows.pipeline.store.confidences import has_decisions
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.edits import RightValues, is_right_value
 from askrows.pipeline.tasks.task import Task
 
-# Below this, a figure can have nearly any value by chance; gates need as many answers.
-MIN_LABELLED_ROWS = 20
+MIN_LABELLED_ROWS = MIN_CHECKED_ROWS
 # A difference with a greater probability under equal versions is not shown.
 MAX_CHANCE = 0.05
 # Why a labelled row is left out.
@@ -91,11 +93,27 @@ class FieldComparison:
     """How often the values of a field are right, by version or side."""
 
     name: str
-    # One share for each version.
+    # One share for each version, and that of the leading drawn rows; empty if none is drawn.
     shares: Sequence[Share]
+    drawn_shares: Sequence[Share] = ()
     # Ids of rows on which only the first, or only the second version is right.
     only_a_ids: Sequence[str] = ()
     only_b_ids: Sequence[str] = ()
+
+    def describe_share(self, index: int) -> dict[str, Any]:
+        """Return the share of a version as JSON members; see `to_field_documents`."""
+        document = self.shares[index].to_document()
+        if not self.drawn_shares:
+            return document
+        drawn_share = self.drawn_shares[index]
+        low, high = drawn_share.interval if drawn_share.of else (None, None)
+        return {
+            **document,
+            "low": low,
+            "high": high,
+            "drawn": drawn_share.of,
+            "drawn_right": drawn_share.right,
+        }
 
     @property
     def only_a_right(self) -> int:
@@ -172,13 +190,33 @@ def compare_with_right_values(
     return comparisons
 
 
+def _compare_with_intervals(
+    right_values_by_id: Mapping[str, RightValues],
+    sides: Sequence[Mapping[str, Mapping[str, Any]]],
+    leading_ids: Sequence[str],
+) -> list[FieldComparison]:
+    """Compare sides on all measured rows, and add the shares of the leading drawn rows."""
+    drawn_values = {row_id: right_values_by_id[row_id] for row_id in leading_ids}
+    drawn_shares = {
+        comparison.name: comparison.shares
+        for comparison in compare_with_right_values(drawn_values, sides)
+    }
+    no_shares = [Share(0, 0)] * len(sides)
+    return [
+        replace(comparison, drawn_shares=drawn_shares.get(comparison.name, no_shares))
+        for comparison in compare_with_right_values(right_values_by_id, sides)
+    ]
+
+
 def to_field_documents(comparisons: Sequence[FieldComparison]) -> list[dict[str, Any]]:
     """Return comparisons as JSON: a document for each field, in the same order.
 
     For one version, a document has these members:
 
     - `field`: Name of the field.
-    - `a`: The share of values of version A that are right, as an object (`Share.to_document`).
+    - `a`: The share of values of version A that are right, as an object (`Share.to_document`). If
+      rows were drawn, `low` and `high` are those of the drawn rows, of which `drawn_right` values
+      of `drawn` are right; they are null without such values.
 
     For two versions it also has:
 
@@ -192,8 +230,8 @@ def to_field_documents(comparisons: Sequence[FieldComparison]) -> list[dict[str,
         document: dict[str, Any] = {
             "field": comparison.name,
             **{
-                side: share.to_document()
-                for side, share in zip("ab", comparison.shares, strict=False)
+                side: comparison.describe_share(index)
+                for index, side in enumerate("ab"[: len(comparison.shares)])
             },
         }
         if len(comparison.shares) > 1:
@@ -251,6 +289,8 @@ class AccuracyReport:
     measured_rows: int
     versions: list[MeasuredVersion]
     fields: list[FieldComparison]
+    # The rows to check for the intervals.
+    draw: RowDraw
     # The index of the version that the task asks now; None if it is not measured.
     present_index: int | None = None
     # Labelled rows that only this version did not answer. A trial can ask them.
@@ -263,6 +303,13 @@ class AccuracyReport:
         """Return how many more labelled rows a judgement needs, after a trial of unasked rows."""
         return max(0, MIN_LABELLED_ROWS - self.measured_rows - self.unasked_rows)
 
+    def list_named_ids(self) -> list[str]:
+        """Return the ids of the rows that the report names: skipped, or right in one version."""
+        row_ids = [*self.draw.skipped_ids]
+        for comparison in self.fields:
+            row_ids += [*comparison.only_a_ids, *comparison.only_b_ids]
+        return row_ids
+
     def to_document(self) -> dict[str, Any]:
         """Return the report as JSON members."""
         return {
@@ -271,6 +318,12 @@ class AccuracyReport:
             "measured": self.measured_rows,
             "unasked": self.unasked_rows,
             "labels_needed": self.missing_labelled_rows,
+            "drawn": {
+                "leading": len(self.draw.leading_ids),
+                "checked": self.draw.checked_count,
+                "of": len(self.draw.wanted_ids),
+                "skipped": self.draw.skipped_ids,
+            },
             "versions": [asdict(version) for version in self.versions],
             "fields": to_field_documents(self.fields),
         }
@@ -330,12 +383,22 @@ def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
         measured.own_corrections = _count_own_corrections(
             right_values_by_id, sides[index], measured_ids
         )
+    draw = RowDraw((), ())
+    if sides:
+        draw = draw_rows(
+            tx,
+            task,
+            versions,
+            checked_ids=set(measured_ids),
+            excluded_ids=right_values_by_id.keys() - measured_ids,
+        )
     report = AccuracyReport(
         task.name,
         len(right_values_by_id),
         len(measured_ids) if sides else 0,
         measured_versions,
-        compare_with_right_values(right_values_by_id, sides),
+        _compare_with_intervals(right_values_by_id, sides, draw.leading_ids),
+        draw,
     )
     for index, version in enumerate(versions):
         if answers.belongs_to_version(version, task.prompt_version):

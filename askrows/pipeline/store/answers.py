@@ -680,6 +680,23 @@ def answered_ids(task: str, version: str | None = None) -> Select[Any]:
     return select(answers.c.row_id).where(is_applied(task, version)).distinct()
 
 
+def select_answered_by_all(task: str, versions: Sequence[str]) -> Select[Any]:
+    """Return a SELECT of the ids of rows that each of some versions answered, applied or not.
+
+    Args:
+        task: The task.
+        versions: Versions, or prompt versions, which mean all their models; at least one.
+    """
+    query = select(answers.c.row_id).where(_is_of_version(answers, task, versions[0])).distinct()
+    for version in versions[1:]:
+        other_answers = answers.alias()
+        answered = select(other_answers.c.row_id).where(
+            _is_of_version(other_answers, task, version)
+        )
+        query = query.where(answers.c.row_id.in_(answered))
+    return query
+
+
 def is_answered(
     task: str,
     id_column: ColumnElement[str],

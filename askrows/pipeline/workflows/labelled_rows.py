@@ -13,6 +13,7 @@ from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.quality import pilot, right_value_accuracy
+from askrows.pipeline.quality.drawn_rows import RowDraw
 from askrows.pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, AccuracyReport
 from askrows.pipeline.store import answers
 from askrows.pipeline.store.edits import RightValues
@@ -90,6 +91,9 @@ def report_accuracy(run: Run, texts: Sequence[str | None]) -> Report:
     if any(version.own_corrections for version in accuracy.versions):
         report.parts.append(CORRECTION_NOTE)
 
+    if accuracy.draw.unchecked_ids:
+        report.parts.append(_describe_draw(accuracy.draw))
+
     unasked_rows = accuracy.unasked_rows or draft_rows
     if unasked_rows:
         rows = plural(unasked_rows, f"labelled {nouns.singular}", f"labelled {nouns.plural}")
@@ -110,6 +114,17 @@ def report_accuracy(run: Run, texts: Sequence[str | None]) -> Report:
             f"{review_hint}"
         )
     return report
+
+
+def _describe_draw(draw: RowDraw) -> str:
+    """Return from which rows the intervals are, and which rows of the draw are to be checked."""
+    sentence = (
+        f"intervals are of the {len(draw.leading_ids):,} first rows of a random order that are all "
+        f"checked; {draw.checked_count} of its first {len(draw.wanted_ids)} are checked"
+    )
+    if draw.skipped_ids:
+        sentence += f", skipped: {', '.join(draw.skipped_ids)}"
+    return f"{sentence}; the view Quality of `{CommandHint('web')}` opens the others"
 
 
 def _choose_next_command(

@@ -47,9 +47,12 @@ def render_quality(
         )
         newest_report = read_newest_report(run.workspace.data, run.task.name)
         samples = _sample_values(newest_report) if newest_report else []
+        accuracy = find_version_accuracy(run.workspace.store, run.task, a, b)
+        named_ids = [sample["id"] for sample in samples]
+        if accuracy is not None:
+            named_ids += accuracy.report.list_named_ids()
         with read_snapshot(run.workspace, run.task, run.tasks) as snapshot:
-            sampled_ids = [sample["id"] for sample in samples]
-            titles = snapshot.rows.read_titles(snapshot.tx, sampled_ids)
+            titles = snapshot.rows.read_titles(snapshot.tx, named_ids)
             parked_counts = snapshot.parked_counts
         return render_page(
             app_state,
@@ -63,7 +66,7 @@ def render_quality(
             tag_report=tags.count_tags(run.workspace.store) if subject == PEOPLE_TASK else None,
             max_listed_tags=MAX_LISTED_TAGS,
             work_documents=work_documents,
-            accuracy=find_version_accuracy(run.workspace.store, run.task, a, b),
+            accuracy=accuracy,
             min_labelled_rows=MIN_LABELLED_ROWS,
             no_difference=NO_DIFFERENCE,
             compared_versions=[("a", a), ("b", b)] if a or b else [],

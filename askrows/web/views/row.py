@@ -26,7 +26,7 @@ from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.ops import forget, listed_rows
 from askrows.pipeline.passages.show import read_quoted_passage
 from askrows.pipeline.quality import pilot
-from askrows.pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS
+from askrows.pipeline.quality.drawn_rows import RowDraw
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.run.run_units import ask_single_rows
 from askrows.pipeline.store import claims
@@ -112,37 +112,54 @@ def render_row_page(
 def open_next_row(app_state: PageState, query: Annotated[ReviewQuery, Query()]) -> RedirectResponse:
     """Redirect to the first row of a list, or to the first after the row `after`.
 
-    If no row is left, or enough rows are checked for the quality page, redirect to the list. The
-    address of a row has the filter, so that the row's page leads to the next row. That page says
-    that the row `reviewed` was marked as checked.
+    If no row is left, redirect to the list. The address of a row has the filter, so that the row's
+    page leads to the next row. That page says that the row `reviewed` was marked as checked.
     """
     with app_state.open_to_read(query.task) as run:
-        options = query.make_list_options(within_s=SORT_TIMEOUT_S)
-        page = listed_rows.read_page(run.workspace.store, run.task, options)
-        checked_rows = _count_checked_rows(run, query) or 0
-        is_over = not page.rows or checked_rows >= MIN_LABELLED_ROWS
-        address = _make_list_address(query, run.workspace.settings.task)
-        if not is_over:
-            address = query.address(
-                "/row",
-                run.workspace.settings.task,
-                key=[page.rows[0].id],
-                reviewed=list(filter(None, [query.reviewed])),
-            )
+        task = run.workspace.settings.task
+        next_id = _find_next_id(run, query)
+        address = _make_list_address(query, task)
+        if next_id is not None:
+            reviewed = list(filter(None, [query.reviewed]))
+            address = query.address("/row", task, key=[next_id], reviewed=reviewed)
         return RedirectResponse(address, status_code=303)
 
 
-def _count_checked_rows(run: Run, query: RowQuery) -> int | None:
-    """Return how many checked rows the quality page counts; None if the list is of other rows."""
-    if not query.checked:
-        return None
+def _find_next_id(run: Run, query: RowQuery) -> str | None:
+    """Return the id of the first row of a list, or of the first after a row; None if none is left.
+
+    The list of unchecked rows is that of the quality page, in the order of its random draw.
+    """
+    store = run.workspace.store
+    after_id = store.query(run.task.find_row_id, query.after) if query.after else None
+    if query.is_draw:
+        return _read_draw(run).find_next(after_id)
+    options = query.make_list_options(within_s=SORT_TIMEOUT_S)._replace(after=after_id)
+    rows = listed_rows.read_page(store, run.task, options).rows
+    return rows[0].id if rows else None
+
+
+def _find_previous_id(run: Run, query: RowQuery, row_id: str) -> str | None:
+    """Return the id of the row before another in its list; None if there is none in time."""
+    if query.is_draw:
+        return _read_draw(run).find_previous(row_id)
+    options = query.make_list_options(within_s=SORT_TIMEOUT_S)
+    options = options._replace(after=row_id, is_reversed=True)
+    with suppress(InputError):
+        for row in listed_rows.read_page(run.workspace.store, run.task, options).rows:
+            return row.id
+    return None
+
+
+def _read_draw(run: Run) -> RowDraw:
+    """Return the draw of the rows that the quality page offers to check."""
     accuracy = find_version_accuracy(run.workspace.store, run.task, "", "")
-    return accuracy.report.measured_rows if accuracy else 0
+    return accuracy.report.draw if accuracy else RowDraw((), ())
 
 
 def _make_list_address(query: RowQuery, task: str) -> str:
     """Return the address of the page with a list; that of the rows to check is the quality page."""
-    if query.checked:
+    if query.is_draw:
         return f"/quality?{urlencode({'task': task})}#accuracy"
     return query.address("/", task)
 
@@ -166,13 +183,10 @@ def render_place_in_list(app_state: PageState, query: RowPageParameters) -> HTML
     with app_state.open_to_read(query.task) as run:
         task = run.workspace.settings.task
         row_id = run.workspace.store.query(run.task.find_row_id, query.key)
-        previous_address = None
-        with suppress(InputError):
-            previous_options = options._replace(after=row_id, is_reversed=True)
-            for row in listed_rows.read_page(run.workspace.store, run.task, previous_options).rows:
-                previous_address = query.address("/row", task, key=[row.id])
+        previous_id = _find_previous_id(run, query, row_id)
+        previous_address = query.address("/row", task, key=[previous_id]) if previous_id else None
         position = None
-        if not query.checked:
+        if not query.is_draw:
             position = listed_rows.find_position(run.workspace.store, run.task, row_id, options)
         return render_page(
             app_state,
@@ -408,8 +422,8 @@ def _row_values(
         **row,
         **_make_row_heading(row, run.task, columns, row_title),
         "list_address": _make_list_address(query, task),
-        "checked_rows": _count_checked_rows(run, query),
-        "min_labelled_rows": MIN_LABELLED_ROWS,
+        # How many rows of the draw are checked, if the row was opened from it.
+        "draw": _read_draw(run) if query.is_draw else None,
         "list_pairs": query.pairs,
         "row_path": query.address("/parts/row", task, key=[key]),
         "next_address": query.address("/review", task, after=[row_id]),

@@ -5,8 +5,6 @@ from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Query
 
-from askrows.pipeline.core.row_listing import RowFilter, RowListOptions
-from askrows.pipeline.ops import listed_rows
 from askrows.pipeline.quality.right_value_accuracy import (
     AccuracyReport,
     list_version_choices,
@@ -28,8 +26,6 @@ class VersionAccuracy(NamedTuple):
     # Versions with answers to labelled rows, to choose from.
     choices: Sequence[str]
     report: AccuracyReport
-    # Whether a row has an answer that nobody corrected or reviewed.
-    has_unchecked_rows: bool
 
 
 @router.get("/api/tasks/{task}/accuracy")
@@ -48,7 +44,7 @@ def get_accuracy(
 def find_version_accuracy(
     store: Store, task: Task, first_version: str, second_version: str
 ) -> VersionAccuracy | None:
-    """Return the accuracy of two versions, the versions to choose from, and if rows are unchecked.
+    """Return the accuracy of two versions, and the versions to choose from.
 
     The result is None if no version has answers. If both versions are "", the newest two with
     labelled answers are measured, or the newest version if no answer is labelled.
@@ -70,6 +66,4 @@ def find_version_accuracy(
     if not any(versions):
         versions = choices.labelled[-2:] or choices.answered[-1:]
     report = store.query(measure_versions, task, versions)
-    options = RowListOptions(1, RowFilter(is_checked=False), fields=())
-    has_unchecked_rows = bool(listed_rows.read_page(store, task, options).rows)
-    return VersionAccuracy(choices.labelled, report, has_unchecked_rows)
+    return VersionAccuracy(choices.labelled, report)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,8 +97,8 @@ def test_versions_are_compared_on_labelled_rows(compared: Workspace) -> None:
         alone = _get_accuracy(page, a="2")
 
     tone = _get_cells(part)[1]
-    assert tone[:2] == ["tone", "9 % of 22 right (3 to 28 %) alone right on 2: 21, 22"]
-    assert tone[2].startswith("91 % of 22 right (72 to 97 %) alone right on 20: 1, ")
+    assert tone[:2] == ["tone", "9 % of 22 right alone right on 2: 21, 22"]
+    assert tone[2].startswith("91 % of 22 right alone right on 20: 1, ")
     versions = [version["version"] for version in printed["versions"]]
     assert "Check right answers, too" in part
     assert OPTION.findall(part) == [
@@ -106,7 +107,7 @@ def test_versions_are_compared_on_labelled_rows(compared: Workspace) -> None:
         (versions[0], ""),
         (versions[1], " selected"),
     ]
-    assert _get_cells(alone)[1] == ["tone", "91 % of 22 right (72 to 97 %)"]
+    assert _get_cells(alone)[1] == ["tone", "91 % of 22 right"]
 
 
 @pytest.mark.full
@@ -117,7 +118,7 @@ def test_links_show_the_rows_that_differ(compared: Workspace) -> None:
     label_tones(compared, "praise", range(12, 21))
     with Page(compared) as page:
         part = _get_accuracy(page)
-        addresses = re.findall(r'<a href="([^"]*)"', part)
+        addresses = re.findall(r'<a href="([^"]*(?:first|differ)[^"]*)"', part)
         row = page.get(addresses[0]).text
         differing_rows = page.get(addresses[-1]).text
     assert addresses[0].startswith("/row?task=reviews&first=reviews%401")
@@ -129,27 +130,60 @@ def test_links_show_the_rows_that_differ(compared: Workspace) -> None:
 
 @pytest.mark.full
 @pytest.mark.alike
-def test_rows_to_check_are_opened_until_enough_are_checked(compared: Workspace) -> None:
-    """The page says how many rows to check, without corrected rows, and the review ends there."""
+def test_rows_to_check_are_drawn_at_random(compared: Workspace) -> None:
+    """Everybody gets the same draw; only its leading rows give a range, and skipped rows stay."""
     with Page(compared) as page:
-        part = _get_accuracy(page)
-        assert '<a class="b" href="/review?task=reviews&checked=no">Check 20 more rows' in part
-        assert "<select" not in part
-
-        label_tones(compared, "blame", [1, 3])
-        version = OPTION.findall(_get_accuracy(page))[0][0]
-        twice = _get_accuracy(page, a=version, b=version)
-        assert "Check 18 more rows" in twice
-        assert "<select" in twice
+        unchecked = {**TASK, "checked": "no"}
 
         def open_next(after: str = "") -> str:
             """Return the address to which the review leads."""
             return page.get("/review", params={**unchecked, "after": after}).headers["location"]
 
-        unchecked = {**TASK, "checked": "no"}
-        assert open_next() == "/row?task=reviews&checked=no&key=2"
-        assert "2 of 20 checked" in page.get("/row", params={**unchecked, "key": "2"}).text
-        assert open_next("2") == "/row?task=reviews&checked=no&key=4"
-        assert open_next("30") == "/quality?task=reviews#accuracy"
-        label_tones(compared, "blame", range(1, 21))
-        assert open_next() == "/quality?task=reviews#accuracy"
+        def read_drawn() -> dict[str, Any]:
+            """Return the draw as the command and the page report it."""
+            printed = json.loads(compared.ran("eval", JSON="1").stdout)
+            assert page.get("/api/tasks/reviews/accuracy").json() == printed
+            return dict(printed["drawn"])
+
+        def find_range(part: str) -> list[str]:
+            """Return the texts in brackets in the cells of a field."""
+            return re.findall(r"\((\d+ to \d+ %)\)", str(_get_cells(part)))
+
+        part = _get_accuracy(page)
+        assert '<a class="b" href="/review?task=reviews&checked=no">Check 20 more rows' in part
+        ids: list[str] = []
+        while (address := open_next(ids[-1] if ids else "")).startswith("/row?"):
+            assert address.startswith("/row?task=reviews&checked=no&key=")
+            ids.append(address.rpartition("=")[2])
+        assert address == "/quality?task=reviews#accuracy"
+        assert len(set(ids)) == 20
+        assert ids != sorted(ids, key=int)
+        place = page.get("/parts/position", params={**unchecked, "key": ids[3]}).text
+        assert f"key={ids[2]}" in place
+
+        # Rows that a person picked do not count, wherever they were checked.
+        picked_ids = [number for number in range(1, ROW_COUNT + 1) if str(number) not in ids]
+        label_tones(compared, "blame", picked_ids)
+        assert read_drawn() == {"leading": 0, "checked": 0, "of": 20, "skipped": []}
+        label_tones(compared, "blame", map(int, [*ids[:5], *ids[6:15]]))
+        assert read_drawn() == {"leading": 5, "checked": 14, "of": 20, "skipped": [ids[5]]}
+        part = _get_accuracy(page)
+        assert "Check 6 more rows" in part
+        assert "14 of 20 rows that were drawn at random" in part
+        assert f'checked=no&key={ids[5]}">{ids[5]}</a>.' in part
+        assert find_range(part) == []
+        row = page.get("/row", params={**unchecked, "key": ids[5]}).text
+        assert "14 of 20 checked" in row
+        assert "Back to Quality" in row
+
+        # A new review begins with the skipped row, and one that goes on does not return to it.
+        assert open_next().endswith(f"key={ids[5]}")
+        assert open_next(ids[6]).endswith(f"key={ids[15]}")
+        label_tones(compared, "blame", map(int, ids[15:]))
+        assert open_next(ids[19]) == "/quality?task=reviews#accuracy"
+        label_tones(compared, "praise", [int(ids[5])])
+        part = _get_accuracy(page)
+        assert find_range(part) == ["1 to 17 %", "83 to 99 %"]
+        assert "Check" not in part.partition("Check right answers")[0]
+        tone = json.loads(compared.ran("eval", JSON="1").stdout)["fields"][0]
+        assert (tone["b"]["drawn"], tone["b"]["drawn_right"], tone["b"]["of"]) == (30, 29, 30)
