@@ -62,7 +62,7 @@ STATE_LABELS = {
     "parked": "set aside",
     "prepared": "ready to be sent",
     "submitting": "being sent",
-    "submitted": "waiting at Gemini",
+    "submitted": "sent, waiting for the results",
     "downloaded": "answers received",
     "ingested": "done",
 }

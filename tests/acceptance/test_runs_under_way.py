@@ -46,14 +46,22 @@ def test_run_of_another_process_is_shown(workspace: Workspace, api: Engine) -> N
         line = f"live run 1, {REQUEST_COUNT} requests for {len(TEXTS)} rows, asking for"
         assert line in workspace.run_command("status").stdout
 
-        with workspace.serve_page(readonly=True) as client:
+        with workspace.serve_page() as client:
             state = " ".join(client.get("/parts/state", params={"task": TASK}).text.split())
             assert f"{REQUEST_COUNT} requests for {len(TEXTS)} rows" in state
             assert f"2 of {REQUEST_COUNT} done" in state
             assert f"2 of {REQUEST_COUNT} done" in client.get("/runs", params={"task": TASK}).text
+            # The button offers nothing while another process works.
+            assert re.search(
+                r'disabled title="Pid \d+, tag">Another process is asking rows<', state
+            )
+            assert "/parts/next" not in state
 
-        running.signal(signal.SIGKILL)
-        running.wait()
+            running.signal(signal.SIGKILL)
+            running.wait()
+            state = client.get("/parts/state", params={"task": TASK}).text
+            assert "Another process" not in state
+            assert "/parts/next" in state
 
     # A killed run waits for a person, so it is not followed.
     watching = workspace.run_command("status", watch=True).stdout

@@ -4,6 +4,7 @@ The next step is the command that the state of the task suggests. The page has a
 steps in BUTTON_LABELS. A dead run is a live run whose process was killed; its rows are asked again.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
@@ -14,17 +15,19 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import RootModel
 
+from askrows.pipeline.batch.batch_files import lock_of
 from askrows.pipeline.batch.budget import list_used_budgets
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import NoProgress
+from askrows.pipeline.core.states import BatchState
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.index.vectors import estimate_index_cost
 from askrows.pipeline.ops.next_command import choose_next_command, read_next_command
 from askrows.pipeline.quality.pilot import plan_next_pilot
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.run.preflight import estimate_rows
-from askrows.pipeline.run.snapshot import RunProgress, read_snapshot
+from askrows.pipeline.run.snapshot import RunProgress, Snapshot, read_snapshot
 from askrows.pipeline.store import workspace
 from askrows.pipeline.tasks.announcements import describe_first_upload
 from askrows.web.app_state import AppState
@@ -183,6 +186,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
                 "runs": runs,
                 "spending": snapshot.task_spending,
                 "doubtful": snapshot.doubtful_document or {"count": 0},
+                "other_process": _find_other_process(run, snapshot),
             }
         response = render_page(
             app_state,
@@ -209,6 +213,16 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
     if not rows_version.startswith(seen):
         response.headers["hx-trigger"] = ROWS_CHANGED_EVENT
     return response
+
+
+def _find_other_process(run: Run, snapshot: Snapshot) -> str:
+    """Return the other process that asks rows of the task, such as "pid 17, tag"; "" if none."""
+    for batch in snapshot.task_batches:
+        if batch.state is BatchState.ASKING and batch not in snapshot.dead_batches:
+            holder = run.workspace.locks.describe_holder(lock_of(batch.number))
+            if not holder.startswith(f"held by pid {os.getpid()},"):
+                return holder.removeprefix("held by ")
+    return ""
 
 
 def _measure_asking(work: Mapping[str, Any], runs: Sequence[RunProgress]) -> dict[str, Any]:
