@@ -8,6 +8,7 @@ import pytest
 
 from tests.acceptance.engine import LIVE_CALL, LIVE_CALL_PATH, Engine
 from tests.acceptance.killing import wait_for_calls
+from tests.acceptance.page_calls import run_job
 from tests.acceptance.product import Workspace, write_declaration
 
 TASK = "letters"
@@ -120,3 +121,18 @@ def test_counts_of_the_service_are_stored(workspace: Workspace) -> None:
     workspace.run_command("poll")
     (batch,) = workspace.batches()
     assert (batch["remote_done"], batch["remote_failed"]) == (4, 0)
+
+
+@pytest.mark.usefixtures("api")
+def test_one_press_gets_and_stores_results(workspace: Workspace) -> None:
+    """After a command that waited for a batch was killed, a single step of the page is left."""
+    put_letters(workspace)
+    workspace.run_command("submit", TASK=TASK, yes=True)
+    with workspace.serve_page() as client:
+        path = f"/api/tasks/{TASK}/next"
+        step = client.get(path).json()
+        assert step["command"] == "batch-poll"
+        work = run_job(client, path, params={"step": step["next"]})
+        assert work["state"] == "done", work
+        assert client.get(path).json()["command"] == ""
+    assert workspace.state_counts(TASK) == {"answered": len(TEXTS)}

@@ -56,6 +56,8 @@ BUTTON_LABELS = {
 }
 # Options that a button adds to its command, so the command runs until all rows are answered.
 BUTTON_OPTIONS = {"tag": {"wait": "1"}, "passages-backfill": {"wait": "1"}}
+# What a button does after its command: nobody wants results without answers.
+FOLLOWING_COMMANDS = {"batch-poll": "batch-ingest"}
 # Commands that ask by batch only.
 BATCH_COMMANDS = ("batch-submit", "passages-pilot", "passages-backfill")
 INDEX_COMMAND = "index"
@@ -113,7 +115,10 @@ def begin_next(app_state: PageState, task: str, step: str, cost: Usd = 0.0) -> J
 
     form = {name: str(option) for name, option in next_step.options.items() if name != "task"}
     form |= BUTTON_OPTIONS.get(next_step.command, {})
-    work = start_or_join_command(app_state, next_step.command, form, task, cost)
+    following = FOLLOWING_COMMANDS.get(next_step.command, "")
+    work = start_or_join_command(
+        app_state, next_step.command, form, task, cost, following=following
+    )
     return accepted_response(work, said=f"Started: {work_label(work.kind)}")
 
 
@@ -123,11 +128,14 @@ def start_or_join_command(
     form: Mapping[str, str],
     task: str,
     cost: float,
+    *,
+    following: str = "",
 ) -> BackgroundJob:
     """Start a command in a thread, or return its running work for the same task.
 
     The command may spend at most `cost` USD, as estimated before it sends. A build of the index is
-    priced in the thread first, and fails if it costs more; a rollback of the index is free.
+    priced in the thread first, and fails if it costs more; a rollback of the index is free. The
+    command `following` runs after it, without options; its document is the result then.
 
     Raises:
         RequestRefusedError: 404, the page cannot run the command, or there is no such task.
@@ -151,7 +159,10 @@ def start_or_join_command(
                     estimate_index_cost(run.workspace, run.service, run.task),
                     unchanged_text="nothing was embedded",
                 )
-        return app_state.run_command(page_command, form, task, display, cost=cost)
+        document = app_state.run_command(page_command, form, task, display, cost=cost)
+        if following:
+            document = app_state.run_command(app_state.get_command(following), {}, task, display)
+        return document
 
     return app_state.background_work.start(f"{command} {task}", run_priced_command, task=task)
 
