@@ -168,7 +168,7 @@ def test_passages_are_open_again_after_a_rollback_by_sql(workspace: Workspace) -
     run_sql(workspace, insert, id="p2")
     query = "SELECT * FROM passage_concepts WHERE extractor_version = 'theirs@1'"
     records = run_sql(workspace, query)
-    options = {"skip_pilot": True, "yes": True, "wait": True, "code": "any"}
+    options: dict[str, Any] = {"skip_pilot": True, "yes": True, "wait": True, "code": "any"}
     for _ in range(2):
         workspace.run_command("tag", **options)
         assert workspace.state_counts() == {"with_concepts": 2}
