@@ -425,11 +425,10 @@ class _BatchIngest:
                 self.task,
                 claim,
                 lines,
-                missing_outcome=self._explain_missing(claim),
                 model=model,
                 row=contexts.get(claim.row_id),
             )
-            request_outcomes.append(request_outcome)
+            request_outcomes.append(request_outcome or self._explain_missing(claim))
         return request_outcomes
 
     def _store_page(

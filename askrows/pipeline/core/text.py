@@ -127,8 +127,9 @@ def shorten(text: str, max_chars: int = MAX_LINE_CHARS) -> str:
 
 def to_single_line(text: str) -> str:
     """Return a text with each run of spaces and unprintable characters replaced by one space."""
-    characters = (character if character.isprintable() else " " for character in text)
-    return " ".join("".join(characters).split())
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(text.split())
 
 
 def split_names(text: str) -> list[str]:
@@ -184,12 +185,16 @@ def remove_markup(text: str) -> str:
     """
     import html
 
+    # Most phrases are plain words.
+    if text.isascii() and text.replace(" ", "").isalnum():
+        return " ".join(text.split())
+
     text = ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     text = _EMPHASIS.sub("", _LINK.sub(r"\1", _ELEMENT.sub(" ", text)))
-    characters = (
-        " " if char.isspace() or char < " " else char for char in INVISIBLE_LETTERS.sub("", text)
-    )
-    text = "".join(char for char in characters if char.isprintable())
+    text = INVISIBLE_LETTERS.sub("", text)
+    if not text.isprintable():
+        characters = (" " if char.isspace() or char < " " else char for char in text)
+        text = "".join(char for char in characters if char.isprintable())
     return _BULLET.sub("", " ".join(text.split()))
 
 

@@ -193,13 +193,20 @@ SPEC = TableSpec(
 row_id = cast(experts.c.id, Text)
 
 _tags_text = cast(experts.c.tags, Text)
+# The constants are part of the statement. As parameters they would be sent with each changed row.
 _tags_without_space: ColumnElement[str] = _tags_text
 for _character in JSON_WHITE_SPACE:
-    _tags_without_space = func.replace(_tags_without_space, _character, "")
-_means_no_list = or_(*map(_tags_without_space.__eq__, sorted(EMPTY_LIST_TEXTS)))
-# Tags are NULL or text that means an empty or missing list. Equalities are used instead of IN,
-# which is not possible in an UPDATE of many rows. The quick test for a string comes first.
-untagged = or_(experts.c.tags.is_(None), and_(~_tags_text.like('%"%'), _means_no_list))
+    _tags_without_space = func.replace(
+        _tags_without_space, literal_column(f"'{_character}'"), literal_column("''")
+    )
+_empty_lists: list[ColumnElement[str]] = [
+    literal_column(f"'{text}'") for text in sorted(EMPTY_LIST_TEXTS)
+]
+_means_no_list = _tags_without_space.in_(_empty_lists)
+# Tags are NULL or text that means an empty or missing list. The quick test for a string comes
+# first.
+_has_quotation_mark = _tags_text.like(literal_column("""'%"%'"""))
+untagged = or_(experts.c.tags.is_(None), and_(~_has_quotation_mark, _means_no_list))
 # Tags are not in the brackets of a list. Nearly all are, so the first test runs without trimming.
 _looks_foreign = and_(
     ~_tags_text.like("[%]"),
@@ -638,7 +645,8 @@ def write_tags(
     return {
         person_id
         for person_id, row in new_rows.items()
-        if parse_text_list(row["tags"]) == parse_text_list(tags_by_id[person_id])
+        if row["tags"] == tags_by_id[person_id]
+        or parse_text_list(row["tags"]) == parse_text_list(tags_by_id[person_id])
     }
 
 

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import orjson
 from sqlalchemy import Connection, Table, delete, exc
 
 from askrows.pipeline.core.declaration import Declaration
@@ -233,9 +234,8 @@ class PeopleTask(Task):
         for row_id in rows.keys() - other_person_ids:
             tags = cast("Tags", outcomes_by_id[row_id].answer).tags
             if tags:
-                tags_by_id[row_id] = to_compact_json(
-                    tag_merges.apply_rules(tags, merge_rules) if merge_rules else tags,
-                )
+                merged_tags = tag_merges.apply_rules(tags, merge_rules) if merge_rules else tags
+                tags_by_id[row_id] = orjson.dumps(merged_tags).decode()
 
         tagged_ids = [
             row_id

@@ -368,8 +368,8 @@ def _convert_children(value: Any, node: Mapping[str, Any], *, is_reply: bool) ->
     if isinstance(value, list):
         item_node = node.get("items", {})
         items = [_convert_value(child, item_node, is_reply=is_reply) for child in value]
-        formats = list_text_formats(item_node)
-        if is_reply and formats and formats <= QUOTE_FORMATS:
+        formats = list_text_formats(item_node) if is_reply and "" in items else ()
+        if formats and formats <= QUOTE_FORMATS:
             return [item for item in items if item != ""]
         return items
 

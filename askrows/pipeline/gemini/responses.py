@@ -74,15 +74,21 @@ ACCOUNT_ERROR_PATTERN = re.compile(
 FILE_ERROR_PATTERN = re.compile(r"\b(?:files?|ur[il]s?)\b", re.IGNORECASE)
 # An excerpt is long enough to recognise a line and short enough for a table.
 MAX_EXCERPT_CHARS = 200
-# Names of the token counts in a reply, in lower case and without "_". The second name is that of a
-# decision (types of google-genai 3.3.0); which of them arrives is not documented.
-TOKEN_COUNT_NAMES = {
-    "prompt": ("prompttokencount", "totalinputtokens"),
-    "answer": ("candidatestokencount", "totaloutputtokens"),
-    "thoughts": ("thoughtstokencount", "totalthoughttokens"),
-    "cached": ("cachedcontenttokencount", "totalcachedtokens"),
-    "tool prompt": ("tooluseprompttokencount", "totaltoolusetokens"),
-    "total": ("totaltokencount", "totaltokens"),
+# Names of the token counts in a reply, in lower case and without "_". The second name of a kind is
+# that of a decision (types of google-genai 3.3.0); which of them arrives is not documented.
+TOKEN_COUNT_KINDS = {
+    "prompttokencount": "prompt",
+    "totalinputtokens": "prompt",
+    "candidatestokencount": "answer",
+    "totaloutputtokens": "answer",
+    "thoughtstokencount": "thoughts",
+    "totalthoughttokens": "thoughts",
+    "cachedcontenttokencount": "cached",
+    "totalcachedtokens": "cached",
+    "tooluseprompttokencount": "tool prompt",
+    "totaltoolusetokens": "tool prompt",
+    "totaltokencount": "total",
+    "totaltokens": "total",
 }
 # Digits of the largest whole number that surely fits 64 bits.
 MAX_INTEGER_CHARS = 18
@@ -262,14 +268,16 @@ def parse_answer(
 
     try:
         document = _STRICT_DECODER.decode(reply.text)
-        _check_texts(document)
+        # Only an escape, or the text itself, can contain these characters.
+        if "\\u" in reply.text or INVALID_TEXT.search(reply.text):
+            _check_texts(document)
         declared_document = decode_reply(document, answer_model)
 
-        # 3 and 3.0 are equal in Python, so the documents are compared as JSON. An unchanged
-        # document is validated from the original text, which preserves its decimals.
-        declared_text = json.dumps(declared_document)
-        if declared_text == json.dumps(document):
-            declared_text = reply.text
+        # An unchanged document is validated from the original text, which preserves its decimals.
+        # 3 and 3.0 are equal in Python, but their representations differ.
+        declared_text = reply.text
+        if repr(declared_document) != repr(document):
+            declared_text = json.dumps(declared_document)
         validator = make_answer_validator(answer_model)
         return validator.validate_json(declared_text, strict=True), "ok"
     except ValidationError as error:
@@ -431,12 +439,14 @@ def read_usage(metadata: Mapping[str, Any]) -> Usage:
     0, because the other counts are doubtful, too.
     """
     members = {name.replace("_", "").lower(): count for name, count in metadata.items()}
-    counts: dict[str, int] = {}
-    for kind, names in TOKEN_COUNT_NAMES.items():
-        values = [members.get(name) for name in names]
-        if any(str(value).startswith("-") for value in values):
+    counts = dict.fromkeys(TOKEN_COUNT_KINDS.values(), 0)
+    for name, value in members.items():
+        kind = TOKEN_COUNT_KINDS.get(name)
+        if kind is None:
+            continue
+        if str(value).startswith("-"):
             return NO_USAGE
-        counts[kind] = max(parse_count(value, below=MAX_TOKEN_COUNT) for value in values)
+        counts[kind] = max(counts[kind], parse_count(value, below=MAX_TOKEN_COUNT))
 
     input_count = counts["prompt"] + counts["tool prompt"]
     uncounted_output = counts["total"] - input_count - counts["thoughts"]
@@ -451,10 +461,12 @@ def _find_tier(metadata: Mapping[str, Any]) -> str:
     flex or priority is the standard tier.
     """
     tier_name = excerpt_or_empty(metadata.get("serviceTier") or metadata.get("trafficType")).lower()
+    if not tier_name:
+        return ""
     for tier in (Mode.FLEX.tier, PRIORITY):
         if tier in tier_name:
             return tier
-    return STANDARD if tier_name else ""
+    return STANDARD
 
 
 def parse_count(value: Any, *, below: int) -> int:

@@ -48,6 +48,7 @@ from askrows.pipeline.store.database import (
     change_matching,
     count_rows,
     has_row,
+    insert_through_driver,
     run_many,
     select_matching,
     stream_rows,
@@ -132,11 +133,15 @@ class VersionCounts(NamedTuple):
 
 def insert_answers_and_attempts(
     tx: Connection,
-    answer_rows: Sequence[Mapping[str, Any]],
+    answer_rows: Sequence[dict[str, Any]],
     attempt_rows: Sequence[Mapping[str, Any]],
 ) -> None:
     """Insert rows into the tables of answers and of attempts, given by column name."""
-    run_many(tx, insert(answers), answer_rows)
+    time_type = UtcTime()
+    stored_rows = [
+        row | {"at": time_type.process_bind_param(row["at"], tx.dialect)} for row in answer_rows
+    ]
+    insert_through_driver(tx, answers, stored_rows)
     run_many(tx, insert(attempts), attempt_rows)
 
 

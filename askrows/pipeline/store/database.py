@@ -123,7 +123,8 @@ def select_matching(
         values: The list. None means all rows of the SELECT, which are read with constant memory.
     """
     if values is None:
-        yield from stream_rows(tx, query, page=PAGE_ROWS)
+        for rows in stream_rows(tx, query, page=PAGE_ROWS).partitions():
+            yield from rows
         return
 
     for page in split_into_pages(values):
@@ -616,6 +617,22 @@ def run_many(
     """
     # If there are no parameters, SQLAlchemy would run the statement once.
     return tx.execute(statement, rows).rowcount if rows else 0
+
+
+def insert_through_driver(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows by the driver alone; SQLAlchemy would look at each value of each row.
+
+    Args:
+        rows: Values that the driver can store, by column; all rows have the same columns.
+    """
+    if not rows:
+        return
+
+    placeholder = ":{}" if tx.dialect.name == "sqlite" else "%({})s"
+    columns = ", ".join(rows[0])
+    values = ", ".join(map(placeholder.format, rows[0]))
+    # These are names of our own tables.
+    tx.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) VALUES ({values})", rows)  # noqa: S608
 
 
 def insert_new(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:

@@ -116,10 +116,9 @@ def choose_reply_outcome(
     claim: RowClaim,
     lines: Iterable[bytes],
     *,
-    missing_outcome: RequestOutcome,
     model: Model,
     row: Any,
-) -> RequestOutcome:
+) -> RequestOutcome | None:
     """Validate the result lines of one request, in file order; return the outcome that counts.
 
     A valid answer wins over failures, else the first failure counts. If valid answers differ, the
@@ -127,9 +126,11 @@ def choose_reply_outcome(
 
     Args:
         claim: The row that was asked, and the hash of its input.
-        missing_outcome: Returned if there is no line.
         model: The model that was asked.
         row: Values of the row by column, if the task needs them to validate an answer.
+
+    Returns:
+        None if there is no line.
 
     Raises:
         ConfigurationError: A validator or `check` in the user's task file failed.
@@ -152,7 +153,7 @@ def choose_reply_outcome(
             answer = request_outcome
         elif request_outcome.answer != answer.answer:
             return answer._replace(outcome=Outcome.INVALID, reason=DIFFERENT_ANSWERS, answer=None)
-    return answer or failure or missing_outcome
+    return answer or failure
 
 
 def validate_reply(
