@@ -38,6 +38,7 @@ from askrows.pipeline.gemini.result_file import ResultFile
 from askrows.pipeline.index.builds import describe_index_state
 from askrows.pipeline.index.indexed_tasks import find_indexed_task
 from askrows.pipeline.rows import export
+from askrows.pipeline.rows.facets import MAX_VALUES
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.stored_rows import CHANGED_AT_COLUMN
 from askrows.pipeline.store import again, answers, batches, claims, journal, request_history
@@ -95,10 +96,12 @@ def count_rows(
     row_filter: RowFilter = NO_FILTER,
     *,
     within_s: float | None = SORT_TIMEOUT_S,
+    max_members: int = MAX_VALUES,
 ) -> RowCounts:
     """Return the number of rows of the task, by state, version and values of fields.
 
     Args:
+        max_members: The most members of lists that are counted.
         within_s: Leave out versions and fields if counting them takes more seconds. If this
             is None, there is no limit.
 
@@ -106,7 +109,8 @@ def count_rows(
         InputError: The filter is invalid.
     """
     with store.read() as tx:
-        return task.make_grid(tx).count_rows(tx, row_filter, within_s=within_s)
+        grid = task.make_grid(tx)
+        return grid.count_rows(tx, row_filter, within_s=within_s, max_members=max_members)
 
 
 def write_rows(

@@ -19,6 +19,7 @@ from askrows.pipeline.core.row_listing import (
     FieldCount,
 )
 from askrows.pipeline.rows.reflection import quote_name, quote_text
+from askrows.pipeline.rows.where_sql import fold_value
 
 # Values of a cell that are listed. Longer values are sentences, which are not listed.
 MAX_VALUES = 12
@@ -50,24 +51,29 @@ def is_countable(rows_by_json: Mapping[str | None, int]) -> bool:
     )
 
 
-def list_value_counts(name: str, rows_by_json: Mapping[str | None, int]) -> list[FieldCount]:
+def list_value_counts(
+    name: str, rows_by_json: Mapping[str | None, int], *, max_members: int = MAX_VALUES
+) -> list[FieldCount]:
     """Return the counts of the 12 commonest values of a cell, the commonest first.
 
     The members of a list are counted instead of the list. Values of None and "" are not counted.
-    Equally common values are ordered by their texts. If all listed values are numbers, they ascend.
-    Members of lists with more than 30 characters are left out. If a cell has more than 12 different
-    numbers, they are counted in at most 12 ranges of equal width, in ascending order.
+    Values that a condition does not distinguish, such as `Lid` and `lid`, count as one, with the
+    commonest spelling. Equally common values are ordered by their texts. If all listed values are
+    numbers, they ascend. Members of lists with more than 30 characters are left out. If a cell has
+    more than 12 different numbers, they are counted in at most 12 ranges of equal width, in
+    ascending order.
 
     Args:
         name: Name of the cell in WHERE=. Each count has a condition with this name, such as
             `tone = 'warm'`, that selects the rows with the value.
         rows_by_json: As in `is_countable`.
+        max_members: The most members of lists; they have no other limit.
 
     Returns:
         An empty list if a value is an object, or if the cell has no lists and either more than 12
         different texts or a text of more than 30 characters.
     """
-    row_counts = Counter[tuple[type, Any]]()
+    spellings_by_key: dict[str, Counter[Any]] = {}
     has_lists = False
     for text, row_count in rows_by_json.items():
         value = orjson.loads(text or "null")
@@ -75,13 +81,21 @@ def list_value_counts(name: str, rows_by_json: Mapping[str | None, int]) -> list
         if isinstance(value, list):
             has_lists = True
             members = value
-        for member in members:
-            if isinstance(member, list | dict):
-                return []
-            # 1 equals True.
-            row_counts[type(member), member] += row_count
-    for empty_value in (None, ""):
-        row_counts.pop((type(empty_value), empty_value), None)
+        if any(isinstance(member, list | dict) for member in members):
+            return []
+        # A row with equal members counts once.
+        members_by_key = {
+            fold_value(to_display_value(member)): member
+            for member in members
+            if member not in {None, ""}
+        }
+        for key, member in members_by_key.items():
+            spellings_by_key.setdefault(key, Counter())[member] += row_count
+    # 1 equals True.
+    row_counts = Counter[tuple[type, Any]]()
+    for spellings in spellings_by_key.values():
+        [(spelling, _)] = list_commonest(spellings.items(), 1)
+        row_counts[type(spelling), spelling] = spellings.total()
 
     rows_by_number = _count_numbers(row_counts)
     are_numbers = rows_by_number.total() == row_counts.total()
@@ -96,7 +110,7 @@ def list_value_counts(name: str, rows_by_json: Mapping[str | None, int]) -> list
     has_long_values = len(short_values) < len(row_counts)
     if not has_lists and (has_long_values or len(row_counts) > MAX_VALUES):
         return []
-    listed_values = list_commonest(short_values, MAX_VALUES)
+    listed_values = list_commonest(short_values, max_members if has_lists else MAX_VALUES)
     if are_numbers:
         listed_values.sort(key=lambda pair: float(pair[0]))
     return [

@@ -49,6 +49,7 @@ from askrows.pipeline.core.row_listing import (
 )
 from askrows.pipeline.core.where_parser import parse_where
 from askrows.pipeline.rows.facets import (
+    MAX_VALUES,
     format_any_equality,
     is_countable,
     list_commonest,
@@ -495,6 +496,7 @@ class Grid:
         row_filter: RowFilter,
         *,
         within_s: float | None = None,
+        max_members: int = MAX_VALUES,
     ) -> RowCounts:
         """Return how many rows a filter matches: in total, by state, and by facets.
 
@@ -505,6 +507,7 @@ class Grid:
           are added to the total and to the states.
         - Versions are None, and values are empty, if counting them takes longer than `within_s`
           seconds.
+        - A facet of lists has the `max_members` commonest members.
 
         Raises:
             InputError: The filter is invalid; see `_make_conditions`.
@@ -532,7 +535,10 @@ class Grid:
             # Rows without an answer.
             del version_counts[None]
             versions = dict(list_commonest(version_counts.items(), _MAX_VERSIONS))
-        fields = {name: list_value_counts(name, counter) for name, counter in counters.items()}
+        fields = {
+            name: list_value_counts(name, counter, max_members=max_members)
+            for name, counter in counters.items()
+        }
         return RowCounts(
             sum(states.values()),
             states,

@@ -160,7 +160,7 @@ def register_functions(connection: sqlite3.Connection) -> None:
     def is_number(value: Any) -> bool:
         return match_number(str(value)) is not None
 
-    connection.create_function("askrows_fold", 1, _fold_value, deterministic=True)
+    connection.create_function("askrows_fold", 1, fold_value, deterministic=True)
     connection.create_function("askrows_member", -1, _read_member, deterministic=True)
     connection.create_function("askrows_is_number", 1, is_number, deterministic=True)
 
@@ -177,7 +177,7 @@ def make_number_expression(tx: Connection, text: ColumnElement[Any]) -> ColumnEl
     return cast(case((compiler.matches_number(text), text)), number_type)
 
 
-def _fold_value(value: Scalar) -> str:
+def fold_value(value: Scalar) -> str:
     """Return a value as text without differences of case and of compatibility forms.
 
     A number is written as PostgreSQL writes it.
@@ -276,7 +276,7 @@ class _Compiler:
         ]
 
         if texts:
-            literals = [literal(_fold_value(text)) for text in texts]
+            literals = [literal(fold_value(text)) for text in texts]
             yield self._compare(comparison, self.fold_text(values.text), literals)
         if numbers:
             number = case((self.matches_number(values.text), cast(values.text, Numeric)))
@@ -357,7 +357,7 @@ class _Compiler:
     def fold_text(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
         """Return a text without differences of case and of Unicode forms, compared by code points.
 
-        It is the expression of what `_fold_value` returns. PostgreSQL changes the letters that the
+        It is the expression of what `fold_value` returns. PostgreSQL changes the letters that the
         database's locale knows.
         """
         if not self.is_server:
@@ -429,7 +429,7 @@ def contains_word(tx: Connection, text: ColumnElement[Any], word: str) -> Column
     # Lower case is faster than folding, and is enough for a word of ASCII letters.
     if word.isascii():
         return compiler.contains(func.lower(text), word.lower())
-    return compiler.contains(compiler.fold_text(text), _fold_value(word))
+    return compiler.contains(compiler.fold_text(text), fold_value(word))
 
 
 def has_word_in_values(

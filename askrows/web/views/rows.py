@@ -11,7 +11,6 @@ from starlette.responses import Response
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.ops import listed_rows
 from askrows.pipeline.passages.show import QuotedPassage, read_quoted_passage
-from askrows.pipeline.rows.facets import MAX_VALUES
 from askrows.pipeline.rows.folder_files import render_thumbnail
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.store import edits, workspace
@@ -52,6 +51,8 @@ EXPORT_MEDIA_TYPES = {
 }
 # Formats that the page offers, with their labels; the first has the button.
 EXPORT_LABELS = {"csv": "CSV", "xlsx": "Excel (.xlsx)", "jsonl": "JSON, a line for each row"}
+# Members of lists, such as tags, that a facet has.
+MAX_MEMBERS = 1_000
 # Time limits for counting values, which are loaded after the rows, and for sorting by a column
 # without an index: a page waits for the rows.
 COUNT_TIMEOUT_S = 3.0
@@ -193,7 +194,11 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
     with app_state.open_to_read(query.task) as run:
         task = run.workspace.settings.task
         counts = listed_rows.count_rows(
-            run.workspace.store, run.task, query.row_filter, within_s=COUNT_TIMEOUT_S
+            run.workspace.store,
+            run.task,
+            query.row_filter,
+            within_s=COUNT_TIMEOUT_S,
+            max_members=MAX_MEMBERS,
         )
         return render_page(
             app_state,
@@ -202,7 +207,7 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
             "rows",
             total=counts.total,
             gone=counts.gone,
-            max_values=MAX_VALUES,
+            max_values=MAX_MEMBERS,
             facets=build_facets(counts, query, task),
             is_counted=counts.versions is not None,
             labels=COLUMN_LABELS,

@@ -21,6 +21,9 @@ from askrows.web.render import PageState, render_page
 from askrows.web.views.command_api import INDEX_EVENT
 
 router = APIRouter()
+# Hits that the page shows first, and adds with each press; the most that it shows.
+PAGE_HITS = 20
+MAX_HITS = 1_000
 # Tags listed for each hit, and as filters of the whole result.
 MAX_TAGS = 12
 
@@ -32,7 +35,7 @@ class SearchParameters(BaseModel):
     # The search query, or in `like` the name of a row to find similar rows of.
     q: str = ""
     like: str = ""
-    k: int = Field(20, ge=1, le=100)
+    k: int = Field(PAGE_HITS, ge=1, le=MAX_HITS)
     rank: RankMode = RankMode.HYBRID
     tag: list[str] = []
     where: str = ""
@@ -71,6 +74,12 @@ class SearchParameters(BaseModel):
         tag_pairs = [("tag", active_tag) for active_tag in tags if active_tag]
         return "/search?" + urlencode([("task", task), *parameters.items(), *tag_pairs])
 
+    def make_address_with_more_hits(self, task: str) -> str:
+        """Return the address of this search in a task, with PAGE_HITS hits more."""
+        parameters = self.model_dump(exclude_defaults=True)
+        parameters |= {"task": task, "k": self.k + PAGE_HITS}
+        return f"/search?{urlencode(parameters, doseq=True)}"
+
     @property
     def has_filters(self) -> bool:
         """Return whether the result is filtered, or ranked in another way than the default."""
@@ -93,6 +102,7 @@ def render_search(
         "query": query,
         "ranks": list(RankMode),
         "max_tags": MAX_TAGS,
+        "max_hits": MAX_HITS,
         "frequent_tags": [],
         "is_words_only": False,
         "index_event": INDEX_EVENT,
