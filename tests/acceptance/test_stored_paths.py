@@ -261,7 +261,7 @@ def test_image_outside_the_imported_folders_is_not_sent(workspace: Workspace) ->
     assert workspace.state_counts() == {"claimed": 1, "unusable": 1}
     (reason,) = [row["reason"] for row in workspace.exported_rows() if row["state"] == "unusable"]
     assert f"it is outside {workspace.home}/photos; " in reason
-    assert "import-images photos/` adds a folder" in reason
+    assert "import --task images --from photos/` adds a folder" in reason
 
     workspace.run_command("import_images", "private")
     workspace.run_command("submit")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -59,3 +60,26 @@ def test_example_of_a_member_is_run(workspace: Workspace, heading: str) -> None:
     counts = document["boats"]
     del counts["total"]
     assert {state: count for state, count in counts.items() if count} == EXAMPLES[heading]
+
+
+def test_example_of_a_folder_is_run(workspace: Workspace, tmp_path: Path) -> None:
+    """The example about folders lists the sample photos in its table, and asks about them."""
+    page = (ROOT / "docs" / "own-tasks.md").read_text(encoding="utf-8")
+    section = page.partition("## Folders of images\n")[2].partition("\n## ")[0]
+    (example,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    Path("tasks").mkdir()
+    Path("tasks/photos.py").write_text(example, encoding="utf-8")
+    shutil.copytree(ROOT / "askrows" / "sample" / "photos", tmp_path / "album")
+
+    workspace.ran("import", "--from", str(tmp_path / "album"), TASK="photos", YES="1")
+    workspace.ran("tag-live", TASK="photos", YES="1")
+    paths = workspace.query(
+        "SELECT path FROM photos JOIN photo_captions ON photo_id = photos.id WHERE caption <> ''"
+    )
+    assert {Path(path).name for (path,) in paths} == {
+        "evening.jpg",
+        "field.png",
+        "moon.png",
+        "opening-hours.png",
+        "tower.webp",
+    }
