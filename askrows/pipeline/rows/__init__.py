@@ -12,7 +12,8 @@ Reading a source:
 Storing rows:
 
 - `row_sync` syncs the stored rows with their source; `row_import` imports a file, and
-  `folder_import` the images of a folder. `stored_rows` stores, parses and hashes the values of rows.
+  `folder_import` the images of a folder. `stored_rows` stores, parses and hashes the values of
+  rows.
 - `task_tables` has the tables of a task, which `adopt` makes or adopts: `folder_files` is the table
   of an imported folder, and `database_table` that of other rows. `reflection` reads the columns of
   other programs' tables, and `refusals` the rules that stop a change. `write_to` writes answers

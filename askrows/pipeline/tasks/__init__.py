@@ -4,7 +4,8 @@ Declarations:
 
 - `task` is the base class of all tasks, and `user_task` a task of a user's file; `user_views` has
   its lists, exports and index. `shipped` has the task files that come with askrows, and
-  `shipped_task` registers packages of tasks. `task_values` has the types that tasks exchange with other packages.
+  `shipped_task` registers packages of tasks. `task_values` has the types that tasks exchange with
+  other packages.
 - `task_file` finds and loads task files, `task_faults` says what is wrong in them, and
   `task_template` writes new ones.
 - `task_registry` records tasks in the database. `declaration_changes` decides which edits need a
