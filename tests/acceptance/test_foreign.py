@@ -168,9 +168,8 @@ def test_passages_are_open_again_after_a_rollback_by_sql(workspace: Workspace) -
     run_sql(workspace, insert, id="p2")
     query = "SELECT * FROM passage_concepts WHERE extractor_version = 'theirs@1'"
     records = run_sql(workspace, query)
-    options: dict[str, Any] = {"skip_pilot": True, "yes": True, "wait": True, "code": "any"}
     for _ in range(2):
-        workspace.run_command("tag", **options)
+        workspace.run_command("tag", skip_pilot=True, yes=True, wait=True, code="any")
         assert workspace.state_counts() == {"with_concepts": 2}
         run_sql(workspace, "DELETE FROM passage_concepts WHERE extractor_version <> 'theirs@1'")
         assert workspace.state_counts() == {"with_concepts": 1, "open": 1}

@@ -8,7 +8,6 @@ import pytest
 from tests.acceptance.database import read_schema, run_sql
 from tests.acceptance.product import (
     BATCH_COMMANDS,
-    MODEL,
     ON_POSTGRESQL,
     Workspace,
     write_declaration,
@@ -190,25 +189,6 @@ def test_a_record_without_texts_is_rolled_back(
 
     notes_workspace.run_command("rollback", "notes@1")
     assert run_sql(notes_workspace, query) == []
-
-
-def test_rows_that_only_another_program_answered_are_named(notes_workspace: Workspace) -> None:
-    """`tag`, `index` and `status` count and name rows with a record of another program alone."""
-    create_orders(notes_workspace, "a", "b", "c")
-    columns = "order_id INTEGER, provider TEXT, model TEXT, v TEXT, created_at TEXT"
-    run_sql(notes_workspace, f"CREATE TABLE order_ai ({columns})")
-    insert = "INSERT INTO order_ai VALUES (2, 'gemini', :model, 'theirs', '2026-01-01')"
-    run_sql(notes_workspace, insert, model=MODEL)
-    declare(notes_workspace, "order_ai.order_id", 'index="{t}"')
-
-    message = "1 row answered only by another program in order_ai (2)"
-    assert message in notes_workspace.run_command("tag", mode="live").stderr
-    assert message in notes_workspace.run_command("index").stderr
-    assert message in notes_workspace.run_command("status").stdout
-
-    run_sql(notes_workspace, "DELETE FROM order_ai WHERE v = 'theirs'")
-    assert message not in notes_workspace.run_command("tag", mode="live").stderr
-    assert "foreign_records" not in notes_workspace.status()
 
 
 def test_removed_answers_leave_the_column(notes_workspace: Workspace) -> None:

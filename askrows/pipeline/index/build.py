@@ -46,7 +46,6 @@ from askrows.pipeline.store import journal
 from askrows.pipeline.store.database import Connection, split_into_pages
 from askrows.pipeline.store.locks import Lock
 from askrows.pipeline.store.workspace import add_build, get_workspace
-from askrows.pipeline.tasks.announcements import announce_foreign_records
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
@@ -161,7 +160,6 @@ def build_index(
         InconsistentError: The database is an older copy, or the verification failed.
         RemoteError: An embedding call failed; vectors of finished calls are kept.
     """
-    announce_foreign_records(workspace, task)
     return _IndexBuilder(workspace, service, task, worse_ok=worse_ok).build()
 
 

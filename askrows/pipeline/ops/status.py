@@ -34,7 +34,7 @@ OPTIONAL_MEMBERS = (
     "twins",
     "stale",
     "doubtful",
-    "foreign_records",
+    "unusable_values",
     "task_file",
     "source_changed",
     "file_version",
@@ -86,7 +86,7 @@ def make_status_document(snapshot: Snapshot) -> dict[str, Any]:
         "gone": snapshot.counts.gone,
         "stale": _describe_stale(snapshot),
         "doubtful": snapshot.doubtful_document,
-        "foreign_records": task.describe_foreign_records(tx),
+        "unusable_values": task.describe_unusable_values(tx),
         "spent": snapshot.spent,
         "backend": workspace_row.backend or snapshot.ws.backend,
         "bound": workspace_row.backend is not None,
@@ -451,7 +451,7 @@ ROW_LINES: tuple[MemberLine, ...] = (
     ("source", "source_changed", "{} changed since it was read".format),
     ("stale", "stale", _format_stale),
     ("doubtful", "doubtful", _format_doubtful),
-    ("foreign", "foreign_records", str),
+    ("unusable", "unusable_values", str),
     ("due", "due", _format_due),
 )
 OTHER_LINES: tuple[MemberLine, ...] = (("failed", "failures", _format_failures),)

@@ -217,7 +217,8 @@ def _check_can_roll_back(
     It cannot in these cases:
 
     - A batch of the version is not over.
-    - The version consists of corrections by people.
+    - The version consists of corrections by people, or of values that another program wrote where
+      `write_to=` writes.
     - The version is "": answers without a version belong to another program.
 
     An empty list of versions raises nothing.
@@ -238,10 +239,11 @@ def _check_can_roll_back(
             f"`{CommandHint('batch-cancel', batch=batch.number)}` cancels it",
         )
 
-    if answers.PERSON in prompt_versions or any(not version.strip() for version in prompt_versions):
+    kept_versions = {answers.PERSON, answers.OTHER, ""}
+    if kept_versions.intersection(version.strip() for version in prompt_versions):
         raise InputError(
-            "corrections by people, and rows without a version, are not a model's version; "
-            "nothing was changed",
+            "corrections by people, values of other programs, and rows without a version are not a "
+            "model's version; nothing was changed",
             hint=(
                 f"`{CommandHint('versions')}` lists the versions, "
                 f"`{CommandHint('correct', row='…', undo='…')}` undoes a correction"

@@ -77,7 +77,7 @@ ANSWERED_AT = "answered_at"
 JSON = "json"
 
 # The number of the code that makes the views from a definition. Every change of their SQL adds 1.
-MAKER_NUMBER = 10
+MAKER_NUMBER = 11
 # Origin of these views, in their stamps.
 _STAMP_PREFIX = "askrows"
 # Hexadecimal digits of the hash at the end of a cut name.
@@ -139,7 +139,10 @@ def _make_view_query(
             )
         for name in name_number_columns(task):
             columns[name] = rows.c[PLACE_COLUMN]
-        state = select_task_rows(task, rows, task.prompt_version).state_expression
+        task_rows = select_task_rows(
+            task, rows, task.prompt_version, has_other_values=task.write_to is not None
+        )
+        state = task_rows.state_expression
         (state_name,) = name_added_columns(columns, (STATE_COLUMN,), "row_").values()
         columns[state_name] = case((row_key.is_(None), RowState.GONE.value), else_=state)
 
@@ -233,6 +236,7 @@ def _make_stamp(tx: Connection, task: TaskRecord, preference: VersionPreference)
             # The order of the columns is that of the view.
             list(task.columns.items()),
             bool(task.image_columns),
+            task.write_to is not None,
             has_confidences(tx, task.name),
             list(task.words),
         )

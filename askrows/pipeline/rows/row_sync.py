@@ -42,7 +42,7 @@ from askrows.pipeline.rows.stored_rows import (
 )
 from askrows.pipeline.store import claims, journal, workspace
 from askrows.pipeline.store import rows as stored_rows
-from askrows.pipeline.store.database import Store, select_matching, split_into_pages
+from askrows.pipeline.store.database import Connection, Store, select_matching, split_into_pages
 from askrows.pipeline.store.locks import Locks
 from askrows.pipeline.store.task_record import TaskRecord
 
@@ -146,6 +146,8 @@ class RowSync:
     inspect_images: InspectImages | None = None
     # Called for each refused row.
     on_refused: Callable[[Finding], None] | None = None
+    # Called in the transaction that stores the rows, after that.
+    on_stored: Callable[[Connection], None] | None = None
     report: RowSyncReport = field(default_factory=RowSyncReport, init=False)
 
     def run(self, source: Any, display: Progress) -> RowSyncReport:
@@ -193,6 +195,8 @@ class RowSync:
                     changed_parked_rows = select_matching(tx, changed_ids, row_id, parked_ids)
                     claims.unpark(tx, task_name, row_ids=[row[0] for row in changed_parked_rows])
                     claims.forgive_attempts(tx, task_name, changed_ids)
+                if self.on_stored is not None:
+                    self.on_stored(tx)
 
         self.report.counts = counts
         return self.report

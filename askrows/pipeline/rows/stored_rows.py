@@ -11,7 +11,7 @@ from askrows.pipeline.rows.cells import MAX_INTEGER, to_compact_json
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.store import answers as stored_answers
-from askrows.pipeline.store.answers import PERSON
+from askrows.pipeline.store.answers import OTHER, PERSON
 from askrows.pipeline.store.rows import NO_HASH
 from askrows.pipeline.store.schema import rows as rows_table
 from askrows.pipeline.store.task_record import TaskRecord
@@ -51,18 +51,19 @@ def select_task_rows(
     rows: Subquery,
     prompt_version: str,
     *,
-    is_written: ColumnElement[bool] | None = None,
+    has_other_values: bool = False,
 ) -> TaskRows:
     """Return the stored rows of a task as a table with states, sorted as in the source.
 
-    A row is stale, answered, open, empty, unusable (its image), refused or gone from its source.
-    It is answered if a person, or a model under the prompt version, gave an answer that was
-    applied. An answered row that changed and has no content any more is not answered.
+    A row is stale, answered, open, empty, unusable, refused or gone from its source. It is answered
+    if a person, another program, or a model under the prompt version gave an answer that was
+    applied. An answered row that changed and has no content any more is not answered. A row is
+    unusable because of its image, or because another program wrote a value that is no answer.
 
     Args:
         rows: The subquery of the task's rows; see `make_rows_subquery`.
         prompt_version: The prompt version in use.
-        is_written: Another condition that a row is answered, by another program.
+        has_other_values: Other programs may have answered rows, in the table of `write_to=`.
     """
     columns = rows.c
     has_images = bool(task.image_columns)
@@ -75,8 +76,13 @@ def select_task_rows(
     is_corrected = stored_answers.is_answered(task.name, row_id, PERSON)
     has_model_answer = stored_answers.is_answered(task.name, row_id, prompt_version)
     is_answered = has_model_answer | is_corrected
-    if is_written is not None:
-        is_answered |= is_written
+    unusable_reason: ColumnElement[Any] = columns.askrows_unusable
+    shown_reason = unusable_reason
+    if has_other_values:
+        is_answered |= stored_answers.is_answered(task.name, row_id, OTHER)
+        other_reason = stored_answers.select_unusable_reason(task.name, row_id)
+        unusable_reason = func.coalesce(unusable_reason, other_reason)
+        shown_reason = case((~is_answered, unusable_reason), else_=shown_reason)
     asked_hash = stored_answers.newest_model_answer(task.name, row_id, prompt_version, "input_hash")
     has_other_input = func.coalesce(asked_hash, columns.askrows_hash) != columns.askrows_hash
     if not has_images:
@@ -95,14 +101,14 @@ def select_task_rows(
         task.name,
         rows,
         is_answered=is_still_answered,
-        is_open=has_content & ~is_answered,
+        is_open=has_content & ~is_answered & unusable_reason.is_(None),
         is_empty=columns.askrows_empty,
-        is_unusable=columns.askrows_unusable.is_not(None) if has_images else None,
+        is_unusable=unusable_reason.is_not(None) if has_images or has_other_values else None,
         is_askable_again=is_askable_again,
         has_other_input=has_other_input,
         is_refused=is_refused,
         is_gone=is_gone,
-        row_reason=case((is_refused, line), else_="") + columns.askrows_unusable,
+        row_reason=case((is_refused, line), else_="") + shown_reason,
         state_words=state_words,
         id_column=KEY_COLUMN,
         order_column=ROW_NUMBER_COLUMN,

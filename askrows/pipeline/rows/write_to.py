@@ -4,13 +4,15 @@
   same key. Only a cell that is NULL, or that shows an answer of askrows, is changed.
 - `table.column`: the table gets a record for each row id, provider and model, with all fields of
   the preferred answer. Only records that show an answer of askrows are changed.
+- Other values are of another program. They are stored as answers of the version OTHER, and as long
+  as one is stored for a row, nothing is written for this row.
 
 Keys are compared by their bytes, even if the table's own comparison ignores case or zeros.
 """
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -21,6 +23,7 @@ from sqlalchemy import (
     Connection,
     Insert,
     Integer,
+    Subquery,
     TableClause,
     Text,
     Update,
@@ -35,8 +38,8 @@ from sqlalchemy import (
     literal,
     literal_column,
     null,
+    or_,
     select,
-    true,
     tuple_,
     update,
 )
@@ -53,7 +56,13 @@ from askrows.pipeline.rows.reflection import (
     read_key_columns,
 )
 from askrows.pipeline.rows.refusals import translate_refusals
-from askrows.pipeline.store.answers import PERSON, VersionPreference, is_applied
+from askrows.pipeline.store.answers import (
+    FORGOTTEN_ANSWER,
+    OTHER,
+    PERSON,
+    VersionPreference,
+    find_ids_with_other_values,
+)
 from askrows.pipeline.store.database import (
     describe_error,
     has_row,
@@ -85,11 +94,31 @@ class TargetValue(NamedTuple):
     answer_json: str
     # When the answer was given, with a time zone.
     answered_at: datetime
+    # The answer counts for its row; it does not if it is a correction that was undone.
+    is_applied: bool = True
 
     @property
     def model(self) -> str:
         """Return the model that gave the answer, or "" for an answer of a person."""
         return self.version.partition("/")[2]
+
+
+class OtherValue(NamedTuple):
+    """What a row of another program's table shows, and what is stored of that."""
+
+    row_id: str
+    # The stored row: the hash of its input, and its values as JSON.
+    input_hash: str
+    row_json: str
+    # The stored value of another program: its id and JSON, and why it is no answer. All are None if
+    # none is stored.
+    answer_id: int | None
+    answer_json: str | None
+    unusable: str | None
+    # The cell is NULL, or the record is missing.
+    is_empty: bool
+    # The cells by field of the answer.
+    cells: Mapping[str, Any]
 
 
 # The values of the key columns of a row in another program's table, as texts.
@@ -131,6 +160,11 @@ class AnswerTarget:
             return (self.column_name, "provider", "model")
         key_column, _ = self.task.key[0]
         return (key_column,)
+
+    @property
+    def shown_fields(self) -> list[str]:
+        """Return the fields of the answer that the table shows."""
+        return [name for name, _ in self.task.fields if self.field in {None, name}]
 
     @cached_property
     def column_kinds(self) -> dict[str, str]:
@@ -236,7 +270,6 @@ class AnswerTarget:
         *,
         later_answers: Sequence[TargetValue] = (),
         removed_version: str | None = None,
-        overwrite: bool = False,
     ) -> None:
         """Write, replace or remove answers, so that the table shows the preferred answer of rows.
 
@@ -248,7 +281,8 @@ class AnswerTarget:
           answers are all removed is deleted. A record that another program deleted is inserted
           again.
         - Cells that show neither NULL nor a stored answer are left alone, because another program
-          or a person wrote them. The same holds for records.
+          or a person wrote them. The same holds for records, and for all of a row with a stored
+          value of another program.
 
         Args:
             tx: The caller's transaction, which must be rolled back after an error.
@@ -257,40 +291,45 @@ class AnswerTarget:
             later_answers: Answers that the caller stores later in this transaction.
             removed_version: Treat the stored answers of this version as deleted. "" means the
                 answers of all versions, None means no answers.
-            overwrite: Replace any values.
 
         Raises:
             RefusedRowError: A rule of the table refuses a value, or the cell of an existing row is
                 still NULL although the answer has a value.
         """
-        stored_answers = self._read_answers(tx, row_ids)
-        remaining_answers = stored_answers
+        other_ids = find_ids_with_other_values(tx, self.task.name, sorted(row_ids))
+        stored_answers = self._read_answers(tx, set(row_ids) - other_ids)
+        remaining_answers = [answer for answer in stored_answers if answer.is_applied]
         if removed_version is not None:
             remaining_answers = [
                 answer
-                for answer in stored_answers
+                for answer in remaining_answers
                 if removed_version and answer.version != removed_version
             ]
+        remaining_answers += [answer for answer in later_answers if answer.row_id not in other_ids]
         former_answers = self._group_by_target_row(stored_answers)
-        new_answers = self._group_by_target_row([*remaining_answers, *later_answers])
+        new_answers = self._group_by_target_row(remaining_answers)
         keys = former_answers.keys() | new_answers.keys()
-        if overwrite:
-            keys |= {self._make_key(row_id, PERSON) for row_id in row_ids}
 
         for page_keys in split_into_pages(sorted(keys)):
             preferred_answers = {
                 key: _select_preferred(new_answers.get(key, ()), preference) for key in page_keys
             }
             with translate_refusals(self.label, hint="change the value, or the rules of the table"):
-                self._write_answers(tx, preferred_answers, former_answers, overwrite=overwrite)
+                self._write_answers(tx, preferred_answers, former_answers)
             self._check_written(tx, preferred_answers)
 
     def _read_answers(self, tx: Connection, row_ids: Collection[str]) -> list[TargetValue]:
-        """Return the stored answers that the table can show, oldest first for each row."""
+        """Return askrows' answers that the table can show, oldest first for each row.
+
+        Corrections that were undone are among them, because the table may still show one.
+        """
         columns = answers_table.c
+        names = ("row_id", "version", "answer", "at", "applied")
         query = (
-            select(columns.row_id, columns.version, columns.answer, columns.at)
-            .where(is_applied(self.task.name), ~columns.outdated)
+            select(*(columns[name] for name in names))
+            .where(columns.task == self.task.name, columns.answer != FORGOTTEN_ANSWER)
+            .where(columns.version != OTHER, ~columns.outdated)
+            .where(or_(columns.applied, columns.version == PERSON))
             .order_by(columns.id)
         )
         rows = select_matching(tx, query, columns.row_id, sorted(row_ids))
@@ -337,8 +376,6 @@ class AnswerTarget:
         tx: Connection,
         preferred_answers: Mapping[_Key, TargetValue | None],
         former_answers: Mapping[_Key, Sequence[TargetValue]],
-        *,
-        overwrite: bool,
     ) -> None:
         """Write the preferred answers into the rows of the table with their keys, and no others.
 
@@ -352,7 +389,6 @@ class AnswerTarget:
             tx: The caller's transaction.
             preferred_answers: What each row of the table is to show, by its key.
             former_answers: What it may show from earlier writes, by its key.
-            overwrite: Also update or delete a row that shows anything else.
         """
         inserts: list[dict[str, Any]] = []
         changes: list[dict[str, Any]] = []
@@ -361,9 +397,6 @@ class AnswerTarget:
             former_cells = [self._make_cells(former) for former in former_answers.get(key, ())]
             if not self.has_records:
                 former_cells.append(self._make_cells(None))
-            if overwrite:
-                former_cells = [{}]
-
             new_cells = self._make_cells(answer)
             row = _number_values("key", key) | _number_values("text", key)
             row |= _number_values("new", new_cells.values())
@@ -383,9 +416,7 @@ class AnswerTarget:
         key_values = _make_parameters("key", self.key_names)
         new_values = _make_parameters("new", self.column_kinds)
         has_key = self._has_key(tx, key_values, _make_parameters("text", self.key_names))
-        is_former: ColumnElement[bool] = true()
-        if not overwrite:
-            is_former = self._shows_former(tx)
+        is_former = self._shows_former(tx)
         run_many(tx, update(self.table).where(has_key, is_former).values(new_values), changes)
         run_many(tx, delete(self.table).where(has_key, is_former), removals)
         inserted_values = _make_parameters("inserted", self.key_names) | new_values
@@ -472,17 +503,100 @@ class AnswerTarget:
         query = select(key_text).where(is_written)
         return len({row[0] for row in select_matching(tx, query, key_text, row_ids)})
 
-    def has_written_row(self, row_id: ColumnElement[Any], model: str) -> ColumnElement[bool]:
-        """Return the condition that there is a record of this provider for a row id and a model.
+    def read_other_values(
+        self,
+        tx: Connection,
+        rows: Subquery,
+        model: str,
+        row_ids: Sequence[str] | None,
+    ) -> Iterator[OtherValue]:
+        """Yield what the table shows for rows, and stored values that it does not show any more.
+
+        Answers that askrows wrote are among them. Of records, only those of this provider and the
+        model are read.
 
         Args:
-            row_id: Expression for the row id.
-            model: Value of the column `model`.
+            rows: The task's rows; see `stored_rows.make_rows_subquery`.
+            model: Value of the column `model` of records.
+            row_ids: Only these rows; None means all rows, which are read with constant memory.
         """
-        table = self.table
-        is_own_row = (table.c.provider == self.provider) & (table.c.model == model)
-        written_ids = select(cast(table.c[self.column_name], Text)).where(is_own_row)
-        return cast(row_id, Text).in_(written_ids)
+        table = self.table.c
+        key_cell = table[self.key_names[0]]
+        row_id = rows.c.askrows_key
+        is_of_row = collate(cast(key_cell, Text), _byte_collation(tx)) == row_id
+        if is_sqlite(tx):
+            # SQLite uses an index only if the key itself is compared.
+            is_of_row &= key_cell == row_id
+        if self.has_records:
+            is_of_row &= (table.provider == self.provider) & (table.model == model)
+        stored = answers_table.c
+        is_stored = and_(
+            stored.task == self.task.name, stored.version == OTHER, stored.row_id == row_id
+        )
+        target_cell = table[self.column_name]
+        names = self.shown_fields
+        cells = [table[self.column_name if self.field else name] for name in names]
+        query = (
+            select(
+                row_id,
+                rows.c.askrows_hash,
+                rows.c.askrows_values,
+                stored.id,
+                stored.answer,
+                stored.unusable,
+                target_cell.is_(None),
+                *cells,
+            )
+            .select_from(rows.outerjoin(self.table, is_of_row).outerjoin(answers_table, is_stored))
+            .where(or_(target_cell.is_not(None), stored.id.is_not(None)))
+        )
+        for row in select_matching(tx, query, row_id, row_ids):
+            cell_count = len(names)
+            shown_cells = dict(zip(names, row[-cell_count:], strict=True))
+            yield OtherValue._make((*row[:-cell_count], shown_cells))
+
+    def read_own_answers(
+        self, tx: Connection, row_ids: Sequence[str], model: str
+    ) -> dict[str, list[TargetValue]]:
+        """Return the answers of askrows that the table may show, by row id.
+
+        Args:
+            model: Value of the column `model` of records.
+        """
+        answers = [answer for answer in self._read_answers(tx, row_ids) if answer.is_applied]
+        answers_by_key = self._group_by_target_row(answers)
+        return {row_id: answers_by_key.get(self._make_key(row_id, model), []) for row_id in row_ids}
+
+    def is_own_value(
+        self,
+        tx: Connection,
+        value: Mapping[str, Any],
+        own_answers: Sequence[TargetValue],
+        model: str,
+    ) -> bool:
+        """Return whether a row of the table shows one of askrows' answers to it.
+
+        Args:
+            value: What it shows, by field of the answer.
+            own_answers: See `read_own_answers`.
+            model: Value of the column `model` of records.
+        """
+        for answer in own_answers:
+            own_value = json.loads(answer.answer_json)
+            if all(value.get(name) == own_value.get(name) for name in self.shown_fields):
+                return True
+        # The column may store an answer otherwise: shorter, or rounded.
+        return any(self._shows_answer(tx, answer, model) for answer in own_answers)
+
+    def _shows_answer(self, tx: Connection, answer: TargetValue, model: str) -> bool:
+        """Return whether a row of the table shows an answer as the table would store it."""
+        key = self._make_key(answer.row_id, model)
+        parameters = _number_values("key", key) | _number_values("text", key)
+        parameters |= _number_values("old", self._make_cells(answer).values())
+        key_values = _make_parameters("key", self.key_names)
+        has_key = self._has_key(tx, key_values, _make_parameters("text", self.key_names))
+        query = select(literal(1)).select_from(self.table).where(has_key, self._shows_former(tx))
+        return tx.execute(query, parameters).first() is not None
 
 
 def _number_values(prefix: str, values: Iterable[Any]) -> dict[str, Any]:

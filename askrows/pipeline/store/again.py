@@ -20,7 +20,7 @@ from sqlalchemy import (
     select,
 )
 
-from askrows.pipeline.store.answers import PERSON, newest_model_answer_id
+from askrows.pipeline.store.answers import is_of_model, newest_model_answer_id
 from askrows.pipeline.store.claims import forgive_attempts
 from askrows.pipeline.store.database import insert_into, select_matching
 from askrows.pipeline.store.schema import again, answers
@@ -31,7 +31,7 @@ HAS_NEWER_ANSWER = (
     .where(
         answers.c.task == again.c.task,
         answers.c.row_id == again.c.row_id,
-        answers.c.version != PERSON,
+        is_of_model(answers.c.version),
         answers.c.id > again.c.answer_id,
     )
     .correlate(again)

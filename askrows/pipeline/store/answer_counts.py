@@ -24,11 +24,11 @@ from sqlalchemy import (
 
 from askrows.pipeline.core.states import Outcome
 from askrows.pipeline.store.answers import (
-    PERSON,
     add_usage,
     answered_ids,
     has_version,
     is_answered,
+    is_of_model,
     select_usage,
 )
 from askrows.pipeline.store.claims import CLAIMED
@@ -198,7 +198,7 @@ def count_replies(tx: Connection, task: str, version: str | None) -> ReplyCounts
             .add_columns(func.count(), outcome_column.label("how"))
             .where(
                 table.c.task == task,
-                table.c.version != PERSON,
+                is_of_model(table.c.version),
                 has_version(table.c.version, version),
             )
             .group_by("how")

@@ -48,6 +48,7 @@ from askrows.pipeline.store.database import (
     change_matching,
     count_rows,
     has_row,
+    insert_new,
     insert_through_driver,
     run_many,
     select_matching,
@@ -77,10 +78,15 @@ MAX_LOST_CALLS = 10
 COST_DIGITS = 9
 # The version of corrections, which people enter. It outranks the version of every model.
 PERSON = "person"
+# The version of values that another program wrote where `write_to=` writes. Every other version
+# outranks it.
+OTHER = "other"
 # The JSON that replaces the answer to a forgotten row.
 FORGOTTEN_ANSWER = "null"
 # After the ranks of all versions that began, which are 0 and below.
 _NEVER_BEGUN_RANK = 1
+# The columns of an answer that no reply gave.
+_NO_REPLY = {"model_version": "", "response_id": "", "tokens_in": 0, "tokens_out": 0, "cost": 0.0}
 _USAGE_COLUMNS = ("tokens_in", "tokens_out", "cost")
 # Each opening for writing lists versions, so both statements are constants.
 _VERSION_STARTS = f"""
@@ -291,6 +297,7 @@ class VersionPreference:
     2. Answers of `versions`, in their order.
     3. Answers of `prompt_version`.
     4. Answers of the version that began last.
+    5. Values of other programs.
 
     The newest answer of a version comes before its other answers. All models of `prompt_version`
     are equal.
@@ -338,8 +345,9 @@ class VersionPreference:
     def sort_columns(self, answer_table: FromClause) -> list[ColumnElement[Any]]:
         """Return the ORDER BY columns that put the preferred answer of a row first.
 
-        There are four ranks: corrections by people, then the preferred `versions` in their order,
-        then the current `prompt_version`, then all other versions. Within a rank, the version
+        There are five ranks: corrections by people, then the preferred `versions` in their order,
+        then the current `prompt_version`, then all other versions of models, then values of other
+        programs. Within a rank, the version
         that was begun last comes first, and versions that were never begun come last. But all
         models of the current prompt version are equal. Then the newest answer (with the highest id)
         comes first.
@@ -354,7 +362,12 @@ class VersionPreference:
         ]
 
         order: list[ColumnElement[Any]] = [
-            case((version == PERSON, 0), *ranks, else_=len(ranks) + 1),
+            case(
+                (version == PERSON, 0),
+                *ranks,
+                (version == OTHER, len(ranks) + 2),
+                else_=len(ranks) + 1,
+            ),
         ]
         if self.start_ranks:
             order.append(case(self.start_ranks, value=version, else_=_NEVER_BEGUN_RANK))
@@ -369,7 +382,7 @@ class VersionPreference:
                 for index, prompt_version in enumerate(prompt_versions)
                 if belongs_to_version(version, prompt_version)
             ),
-            len(prompt_versions),
+            len(prompt_versions) + (version == OTHER),
         )
         return version != PERSON, version_index, self.start_ranks.get(version, _NEVER_BEGUN_RANK)
 
@@ -737,7 +750,9 @@ def newest_model_answer(
     return (
         select(answers.c[column])
         .where(
-            is_applied(task, version), answers.c.row_id == id_column, answers.c.version != PERSON
+            is_applied(task, version),
+            answers.c.row_id == id_column,
+            is_of_model(answers.c.version),
         )
         .correlate_except(answers)
         .order_by(answers.c.id.desc())
@@ -748,8 +763,53 @@ def newest_model_answer(
 
 def newest_model_answer_id(tx: Connection) -> int:
     """Return the highest id of a model's answer of any task; 0 without answers."""
-    query = select(answers.c.id).where(answers.c.version != PERSON)
+    query = select(answers.c.id).where(is_of_model(answers.c.version))
     return tx.execute(query.order_by(answers.c.id.desc()).limit(1)).scalar() or 0
+
+
+def is_of_model(version: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return the SQL condition that a version is a model's: no correction, no other program's."""
+    return version.not_in((PERSON, OTHER))
+
+
+def select_unusable_reason(task: str, id_column: ColumnElement[str]) -> ScalarSelect[Any]:
+    """Return a scalar subquery: why the value of another program is no answer to a row, or NULL.
+
+    Args:
+        id_column: The column with the row's id in the outer query.
+    """
+    query = select(answers.c.unusable).where(
+        _is_of_version(answers, task, OTHER), answers.c.row_id == id_column
+    )
+    return query.correlate_except(answers).limit(1).scalar_subquery()
+
+
+def find_ids_with_other_values(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
+    """Return the ids of those rows that have a stored value of another program, usable or not."""
+    query = select(answers.c.row_id).where(_is_of_version(answers, task, OTHER))
+    return {row[0] for row in select_matching(tx, query, answers.c.row_id, row_ids)}
+
+
+def replace_other_values(
+    tx: Connection,
+    task: str,
+    removed_ids: Sequence[int],
+    values: Sequence[Mapping[str, Any]],
+    *,
+    now: datetime,
+) -> None:
+    """Delete stored values of other programs by their answer ids, then insert new ones.
+
+    Args:
+        values: The columns `row_id`, `input_hash`, `answer` and `unusable` of each new value. A
+            value is applied if `unusable` is None.
+    """
+    change_matching(tx, delete(answers), answers.c.id, removed_ids)
+    shared_columns = {"task": task, "version": OTHER, "at": now, **_NO_REPLY}
+    records = [
+        {**shared_columns, **value, "applied": value["unusable"] is None} for value in values
+    ]
+    insert_new(tx, answers, records)
 
 
 def has_version(column: ColumnElement[str], version: str | None) -> ColumnElement[bool]:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, update
 
 from askrows.pipeline.store.answer_counts import count_replies
-from askrows.pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, has_version
+from askrows.pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, has_version, is_of_model
 from askrows.pipeline.store.confidences import FieldConfidence, make_confidence_columns
 from askrows.pipeline.store.database import change_matching, run_many, select_matching
 from askrows.pipeline.store.schema import answers
@@ -314,13 +314,13 @@ def read_version_answers(
 def find_versions_of_rows(tx: Connection, task: str, row_ids: list[str]) -> set[str]:
     """Return the versions that answered at least one of some rows; forgotten answers do not count.
 
-    Corrections are no answers of a version.
+    Corrections and values of other programs are no answers of a version.
     """
     query = (
         select(answers.c.version)
         .where(
             answers.c.task == task,
-            answers.c.version != PERSON,
+            is_of_model(answers.c.version),
             answers.c.answer != FORGOTTEN_ANSWER,
         )
         .distinct()

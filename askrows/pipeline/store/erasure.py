@@ -17,7 +17,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, delete, select,
 
 from askrows.pipeline.core.states import BatchState
 from askrows.pipeline.store import claims, journal, tag_merges
-from askrows.pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, delete_version
+from askrows.pipeline.store.answers import FORGOTTEN_ANSWER, delete_version, is_of_model
 from askrows.pipeline.store.database import has_row
 from askrows.pipeline.store.journal import ERASED_TEXT
 from askrows.pipeline.store.schema import (
@@ -132,9 +132,9 @@ def erase_row(
 ) -> None:
     """Erase the stored answers of a row, and given texts in other records.
 
-    Claims, marks and corrections are deleted. Attempts and answers stay as records of costs,
-    without content and under another row id. The row in
-    `askrows_rows` or in the task's table stays. On SQLite the deleted content is overwritten.
+    Claims, marks, corrections and values of other programs are deleted. Attempts and answers stay
+    as records of costs, without content and under another row id. The row in `askrows_rows` or in
+    the task's table stays. On SQLite the deleted content is overwritten.
     Journals nothing. Runs in the caller's transaction.
 
     Args:
@@ -160,8 +160,8 @@ def erase_row(
             "response_id": "",
         },
     }
-    is_correction = (answers.c.task == task) & (answers.c.version == PERSON)
-    tx.execute(delete(answers).where(is_correction, answers.c.row_id == row_id))
+    has_no_cost = (answers.c.task == task) & ~is_of_model(answers.c.version)
+    tx.execute(delete(answers).where(has_no_cost, answers.c.row_id == row_id))
     for table, values in erased_values.items():
         is_of_row = (table.c.task == task) & (table.c.row_id == row_id)
         tx.execute(update(table).where(is_of_row).values(row_id=new_id, **values))

@@ -19,7 +19,7 @@ from sqlalchemy import (
 from askrows.pipeline.core.states import ENDED_STATES, OPEN_STATES, Outcome
 from askrows.pipeline.store.answers import (
     FORGOTTEN_ANSWER,
-    PERSON,
+    is_of_model,
     select_version_starts,
 )
 from askrows.pipeline.store.claims import IS_CLAIMED
@@ -44,7 +44,7 @@ def has_any_request(tx: Connection) -> bool:
     """Return whether the database has a version, a model's answer or a batch that is not over."""
     queries = (
         select(select_version_starts().subquery().c.task),
-        select(answers.c.id).where(answers.c.version != PERSON),
+        select(answers.c.id).where(is_of_model(answers.c.version)),
         select(batches.c.number).where(batches.c.state.not_in(list(ENDED_STATES))),
     )
     return any(has_row(tx, query) for query in queries)

@@ -491,11 +491,22 @@ answers = Table(
     # Who reviewed the answer, and when.
     *_columns("reviewed_by?"),
     Column("reviewed_at", UtcTime),
+    # Why the value of another program (version `other`) is no answer.
+    *_columns("unusable?"),
     # JSON of the confidence of each field (see `store.confidences`).
     *_columns("confidences?"),
     # The least probability in it.
     Column("least_confidence", Float),
     Index("askrows_answers_of_row", "task", "row_id"),
+    # A row has one value of another program, also if two processes store it.
+    Index(
+        "askrows_other_answers",
+        "task",
+        "row_id",
+        unique=True,
+        sqlite_where=text("version = 'other'"),
+        postgresql_where=text("version = 'other'"),
+    ),
     # Without it, each list and each count of doubtful rows would read all answers.
     Index(
         "askrows_answers_by_confidence",

@@ -60,13 +60,6 @@ def announce_placeholders(workspace: OpenWorkspace, service: Service, task: Task
         workspace.display.say(PLACEHOLDER_NOTE)
 
 
-def announce_foreign_records(workspace: OpenWorkspace, task: Task) -> None:
-    """Warn of rows that only another program answered, if there are any."""
-    message = workspace.store.query(task.describe_foreign_records)
-    if message:
-        workspace.display.warn(message)
-
-
 def describe_first_upload(workspace: OpenWorkspace, task: Task) -> str:
     """Return the notice that the next request uploads rows or images for the first time, or "".
 

@@ -329,11 +329,8 @@ class Task(ABC):
         """
         return KeptValues()
 
-    def describe_foreign_records(self, tx: Connection) -> str:  # noqa: ARG002 - optional
-        """Return how many rows only another program answered, and the first of them; "" for none.
-
-        Their answers are in the table of `write_to=` alone, not in exports and the index.
-        """
+    def describe_unusable_values(self, tx: Connection) -> str:  # noqa: ARG002 - optional
+        """Return how many rows have a value of another program that is no answer; "" for none."""
         return ""
 
     # ---- prompts

@@ -6,7 +6,7 @@ use, or before a newer table is stored, has rows in memory.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +97,16 @@ def sync_task(
         accepts_changes=accepts_changes,
         display=workspace.display,
     )
-    # Image files change without a change of the source.
-    if declaration.images or not is_same_source or saved_record.items_sha256 is None:
-        saved_task = UserTask(saved_record, workspace.settings, task.provider)
+    saved_task = UserTask(saved_record, workspace.settings, task.provider)
+    # Image files, and the table of `write_to=`, change without a change of the source.
+    must_read = declaration.images or saved_task.answer_target is not None
+    if must_read or not is_same_source or saved_record.items_sha256 is None:
         row_sync = RowSync(
-            workspace.store, saved_record, now, inspect_images=_find_image_inspection(saved_task)
+            workspace.store,
+            saved_record,
+            now,
+            inspect_images=_find_image_inspection(saved_task),
+            on_stored=partial(saved_task.sync_other_values, now=now),
         )
         sync_source(row_sync, source, workspace.locks, workspace.display)
     elif isinstance(source, FileSource) and source.stamp != saved_record.items_stamp:
@@ -117,11 +122,14 @@ def sync_task(
                 f"another process used another version of {path} meanwhile; nothing was asked",
                 hint="run the same command again",
             )
+        unusable_values = current_task.describe_unusable_values(tx)
         # The count reads all rows.
         row_count = 0
         if not task.asked_rows.has_changed:
             table = current_task.select_task_rows(tx)
             row_count = table.count_rows(tx, table.is_changed)
+    if unusable_values:
+        workspace.display.warn(f"{saved_record.name}: {unusable_values}")
     if row_count:
         workspace.display.say(
             f"{saved_record.name}: {plural(row_count, 'row')} changed after the answer; "

@@ -6,6 +6,7 @@ loading the file. Prompts and checks come from the file.
 
 import contextlib
 import dataclasses
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -13,12 +14,12 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import ColumnElement, Connection, Subquery, Table, and_, select
+from sqlalchemy import ColumnElement, Connection, Subquery, Table, select
 
 from askrows.pipeline.core.answer_fields import AnswerField
 from askrows.pipeline.core.answer_types import make_answer_validator
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
-from askrows.pipeline.core.declaration import Declaration, validate_answer
+from askrows.pipeline.core.declaration import Declaration, list_faults, validate_answer
 from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.quotes import locate_quotes
 from askrows.pipeline.core.settings import Settings
@@ -26,7 +27,12 @@ from askrows.pipeline.core.states import NoAnswer
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.rows.adopt import TaskTables
 from askrows.pipeline.rows.answer_views import are_views_made, make_views
-from askrows.pipeline.rows.cells import find_unstorable_reason, to_compact_json, to_prompt_text
+from askrows.pipeline.rows.cells import (
+    find_unstorable_reason,
+    to_answer_value,
+    to_compact_json,
+    to_prompt_text,
+)
 from askrows.pipeline.rows.folder_files import find_file_id, make_import_command
 from askrows.pipeline.rows.grid import Grid
 from askrows.pipeline.rows.row_state import RowState
@@ -42,13 +48,13 @@ from askrows.pipeline.rows.stored_rows import (
 )
 from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.rows.task_tables import make_task_tables
-from askrows.pipeline.rows.write_to import AnswerTarget, TargetValue, make_answer_target
+from askrows.pipeline.rows.write_to import AnswerTarget, OtherValue, TargetValue, make_answer_target
 from askrows.pipeline.store import answers as stored_answers
-from askrows.pipeline.store.answers import VersionCounts
-from askrows.pipeline.store.database import Store, select_matching
+from askrows.pipeline.store.answers import OTHER, VersionCounts
+from askrows.pipeline.store.database import Store, select_matching, split_into_pages
 from askrows.pipeline.store.edits import NewEdit
 from askrows.pipeline.store.rows import delete_row
-from askrows.pipeline.store.workspace import TaskRecord
+from askrows.pipeline.store.workspace import TaskRecord, record_row_change
 from askrows.pipeline.tasks import claiming, user_views
 from askrows.pipeline.tasks.prompt_builder import PromptBuilder
 from askrows.pipeline.tasks.row_images import RowImages
@@ -72,8 +78,10 @@ if TYPE_CHECKING:
 
 # Fewer characters of a hash are not taken for its beginning.
 MIN_HASH_CHARS = 4
-# Rows of another program's answers that a message names.
-MAX_FOREIGN_NAMES = 3
+# Rows with a value of another program that is no answer, which a message names.
+MAX_UNUSABLE_NAMES = 3
+# The JSON of a value of another program that is no answer.
+NO_ANSWER = "{}"
 # A whole number of a key column of 64 bits, as a person types it.
 _WHOLE_NUMBER = re.compile(r"-?\d{1,19}")
 
@@ -188,8 +196,7 @@ class UserTask(Task):
     def select_task_rows(self, tx: Connection) -> TaskRows:  # noqa: ARG002 - the record is enough
         """Return the stored rows with their states; see `stored_rows.select_task_rows`.
 
-        With `write_to=`, a row that was written into another program's table for the backend and
-        the model of this task counts as answered, too.
+        With `write_to=`, a row with a value of another program is answered or unusable, too.
         """
         return self._task_rows
 
@@ -199,20 +206,13 @@ class UserTask(Task):
             self.record,
             self.stored_rows,
             self.parked_version,
-            is_written=self._make_written_condition(),
+            has_other_values=self.answer_target is not None,
         )
         return dataclasses.replace(
             table,
             name_columns=self.row_columns if self.record.name_template else (),
             format_name=lambda row: user_views.name_row(self.record, self.unpack_row(row)),
         )
-
-    def _make_written_condition(self) -> ColumnElement[bool] | None:
-        """Return the condition that another program's table has a record for this task's model."""
-        if self.answer_target is None or not self.answer_target.has_records:
-            return None
-        model = self.model or self.settings.for_backend(self.provider).model
-        return self.answer_target.has_written_row(self.stored_rows.c.askrows_key, model)
 
     def make_grid(self, tx: Connection) -> Grid:
         """Return the grid that lists rows and searches all their columns."""
@@ -351,30 +351,27 @@ class UserTask(Task):
         written_count = self.answer_target.count_written_rows(tx, unanswered_ids)
         return KeptValues(self.answer_target.label if written_count else "", written_count)
 
-    def describe_foreign_records(self, tx: Connection) -> str:
-        """Return how many rows only another program answered, and the first of them; "" for none.
+    def describe_unusable_values(self, tx: Connection) -> str:
+        """Return how many rows have a value of another program that is no answer; "" for none.
 
-        These are answered rows without any stored answer.
+        The first of them are named with the reasons.
         """
-        if self.answer_target is None or not self.answer_target.has_records:
+        if self.answer_target is None:
             return ""
         table = self.select_task_rows(tx)
-        is_foreign = and_(
-            table.has_state(RowState.ANSWERED),
-            ~stored_answers.is_answered(self.name, table.row_id),
-        )
-        count = table.count_rows(tx, is_foreign)
+        reason = stored_answers.select_unusable_reason(self.name, table.row_id)
+        is_unusable = table.has_state(RowState.UNUSABLE) & reason.is_not(None)
+        count = table.count_rows(tx, is_unusable)
         if not count:
             return ""
 
-        first_ids = tx.execute(table.select_rows(is_foreign).limit(MAX_FOREIGN_NAMES)).scalars()
-        names = ", ".join(table.read_names(tx, list(first_ids)).values())
-        if count > MAX_FOREIGN_NAMES:
-            names += ", …"
-        return (
-            f"{plural(count, 'row')} answered only by another program in "
-            f"{self.answer_target.label} ({names}); exports and the index lack the answers"
-        )
+        query = table.select_rows(is_unusable).add_columns(reason).limit(MAX_UNUSABLE_NAMES)
+        reasons = dict(map(tuple, tx.execute(query)))
+        names = table.read_names(tx, list(reasons))
+        examples = [f"{names[row_id]}: {text}" for row_id, text in reasons.items()]
+        if count > MAX_UNUSABLE_NAMES:
+            examples.append("…")
+        return f"{plural(count, 'row')} with a value that is no answer ({'; '.join(examples)})"
 
     # ---- prompts
 
@@ -594,7 +591,7 @@ class UserTask(Task):
         An answer is applied if all of these are true:
 
         - Its row still exists, and its text supports an answer.
-        - No other program wrote a row for it into the table of `write_to=` meanwhile.
+        - No other program wrote a value where `write_to=` writes, or the row had an answer before.
         - It is not outdated, or no earlier answer is to the row's present input.
         - It is not outdated, or the task can judge answers without their rows: it has neither
           quotations nor a `check`. If only the query of the task makes it outdated, it is applied
@@ -642,10 +639,11 @@ class UserTask(Task):
             if outcome.unsupported_reason and row_id in stored_rows
         }
         excluded |= unsupported.keys()
-        is_written = self._make_written_condition()
-        if is_written is not None:
+        if self.answer_target is not None:
+            self.sync_other_values(tx, now=now, row_ids=list(stored_rows))
+            has_other_value = self._make_answered_condition(OTHER)
             has_own_answer = self._make_answered_condition(prompt_version)
-            excluded |= table.filter_ids(tx, list(stored_rows), is_written, ~has_own_answer)
+            excluded |= table.filter_ids(tx, list(stored_rows), has_other_value, ~has_own_answer)
         applied = stored_rows.keys() - excluded
 
         if self.answer_target is not None:
@@ -696,15 +694,112 @@ class UserTask(Task):
     def sync_corrected_rows(self, tx: Connection, new_edits: Mapping[str, NewEdit]) -> None:
         """Write the answers of corrected rows to the table or column that `write_to=` names.
 
-        These are the preferred answers of the rows now. Values that another program wrote there are
-        replaced. Nothing is written without `write_to=`. Runs in the caller's transaction.
+        These are the preferred answers of the rows now. Values that another program wrote there
+        stay. Nothing is written without `write_to=`. Runs in the caller's transaction.
 
         Args:
             new_edits: The stored edits by row id.
         """
         if self.answer_target is not None:
             preference = self.make_version_preference(tx)
-            self.answer_target.sync(tx, new_edits.keys(), preference, overwrite=True)
+            self.answer_target.sync(tx, new_edits.keys(), preference)
+
+    # ---- values of other programs
+
+    def sync_other_values(
+        self, tx: Connection, *, now: datetime, row_ids: Sequence[str] | None = None
+    ) -> None:
+        """Store what another program wrote where `write_to=` writes, as answers of version OTHER.
+
+        A value that is no answer is stored with the reason. Stored values follow the table: a
+        changed value is replaced, and a removed one is deleted. Answers that askrows wrote are not
+        stored again. Runs in the caller's transaction.
+
+        Args:
+            now: The time of the new values.
+            row_ids: Only these rows; None means all rows.
+
+        Raises:
+            ConfigurationError: Code of the task's file failed.
+        """
+        target = self.answer_target
+        if target is None:
+            return
+        model = self.model or self.settings.for_backend(self.provider).model
+        values = target.read_other_values(tx, self.stored_rows, model, row_ids)
+        for page in split_into_pages(values):
+            unstored_ids = [value.row_id for value in page if value.answer_id is None]
+            own_answers = target.read_own_answers(tx, unstored_ids, model)
+            new_values = list[dict[str, Any]]()
+            removed_ids = list[int]()
+            for value in page:
+                answer_json, reason = self._judge_other_value(value)
+                if (answer_json, reason) == (value.answer_json, value.unusable):
+                    continue
+                if value.answer_id is not None:
+                    removed_ids.append(value.answer_id)
+                elif target.is_own_value(
+                    tx, json.loads(answer_json), own_answers[value.row_id], model
+                ):
+                    continue
+                if not value.is_empty:
+                    new_value = {"row_id": value.row_id, "input_hash": value.input_hash}
+                    new_values.append({**new_value, "answer": answer_json, "unusable": reason})
+
+            stored_answers.replace_other_values(tx, self.name, removed_ids, new_values, now=now)
+            if removed_ids or new_values:
+                record_row_change(tx, self.name)
+
+    def _judge_other_value(self, value: OtherValue) -> tuple[str, str | None]:
+        """Return a value of another program as an answer in JSON, and why it is none, if so.
+
+        Raises:
+            ConfigurationError: Code of the task's file failed.
+        """
+        from pydantic import ValidationError
+
+        if value.is_empty or self.answer_target is None:
+            return NO_ANSWER, None
+        kinds = dict(self.record.fields)
+        fields = {name: to_answer_value(kinds[name], cell) for name, cell in value.cells.items()}
+        answer: BaseModel | None = None
+        try:
+            validator = make_answer_validator(self._other_answer_model)
+            answer = validator.validate_json(json.dumps(fields), by_alias=True, by_name=True)
+        except ValidationError as error:
+            reason = list_faults(error)[0]
+        except (Exception, SystemExit) as error:
+            raise self.user_file.make_code_error(error, value.row_id) from error
+        if isinstance(answer, self.answer_model):
+            row: Mapping[str, Any] | None = None
+            if self.needs_row:
+                row = self.unpack_row({KEY_COLUMN: value.row_id, VALUES_COLUMN: value.row_json})
+            try:
+                answer, reason, _ = self.prepare_answer(answer, row)
+            except NoAnswer as error:
+                answer = None
+                reason = str(error)
+        if answer is None:
+            return NO_ANSWER, f"{self.answer_target.label}: {reason}"
+        return answer.model_dump_json(), None
+
+    @cached_property
+    def _other_answer_model(self) -> "type[BaseModel]":
+        """Return the model of values of another program.
+
+        If the table does not show all required fields, it has only the fields that are shown.
+        """
+        from pydantic import create_model
+
+        fields = self.answer_model.model_fields
+        shown_fields: dict[str, Any] = {}
+        if self.answer_target is not None:
+            names = self.answer_target.shown_fields
+            shown_fields = {name: (fields[name].annotation, fields[name]) for name in names}
+        if all(name in shown_fields or not fields[name].is_required() for name in fields):
+            return self.answer_model
+        config = self.answer_model.model_config
+        return create_model(self.answer_model.__name__, __config__=config, **shown_fields)
 
     def remove_answers(
         self,

@@ -42,7 +42,6 @@ from askrows.pipeline.run.run_units import ask_open_rows, submit_rows, sync_and_
 from askrows.pipeline.run.tag_report import TagReport
 from askrows.pipeline.store import answers, runs
 from askrows.pipeline.tasks import claiming
-from askrows.pipeline.tasks.announcements import announce_foreign_records
 from askrows.pipeline.tasks.task_values import AskedRows
 
 MODES = ("auto", "batch", "flex", "live", "decide")
@@ -125,7 +124,6 @@ def tag_rows(run: Run, options: TagOptions) -> TagReport:
     run = run.copy_with_asked_rows(AskedRows(has_changed=options.refresh))
     run = sync_and_recover_task(run)
     run.announce_placeholders()
-    announce_foreign_records(run.workspace, run.task)
     if options.mode == "auto" and run.workspace.store.query(modes.is_decide_run_open, run.task):
         run.workspace.display.say("continuing with decisions, as the run began")
         options = replace(options, mode=Mode.DECIDE.value)
@@ -184,7 +182,6 @@ def estimate_rows(run: Run, options: TagOptions) -> preflight.Preflight:
             `select_rows`.
     """
     run = run.copy_with_asked_rows(AskedRows(has_changed=options.refresh)).sync_task()
-    announce_foreign_records(run.workspace, run.task)
     run = select_rows(run, options)
     ingest.recover_dead_runs(run)
     # A dry run ends with the errors of the real run.
