@@ -1,10 +1,12 @@
 """Members of a task's declaration that change what its rows and answers are."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.acceptance.database import run_sql
 from tests.acceptance.product import BATCH_COMMANDS, Workspace
 from tests.acceptance.scripts import script
 from tests.outside.answers import Json, user_text
@@ -211,3 +213,190 @@ def test_a_task_has_its_own_words(boats: Workspace) -> None:
         error_output = boats.run_command("tag", code=2).stderr
         assert f"{path}, line " in error_output
         assert message in error_output
+
+
+SCORE = '''
+def score(row, answer) -> float:
+    """Return the length of the name, and two more for each tag."""
+    return len(row["name"]) + 2.0 * len(answer["tags"] if answer else ())
+
+
+def describe(row, answer):
+    return f"{row['name']} made of {' and '.join(answer['tags'])}".lower()
+'''
+DERIVED = ("derive={'score': score}", "index=describe")
+
+
+def read_scores(workspace: Workspace, *ids: str) -> list[float]:
+    """Return the exported scores of rows in the order of the source."""
+    return [row["score"] for row in workspace.exported_rows() if row["id"] in (ids or "1234")]
+
+
+# A rollback deletes the answers of a version, and its rows are asked again.
+@pytest.mark.excused("nobody_is_answered_twice")
+def test_a_derived_value_follows_its_row_and_answer(boats: Workspace) -> None:
+    """It is a column of every row, and is written with what changes the row or its answer."""
+    declare(boats, *DERIVED, code=SCORE)
+    boats.run_commands("submit", "poll")
+    assert read_scores(boats) == [3, 3, 3, 3]
+    boats.run_command("ingest")
+    assert read_scores(boats) == [9, 5, 5, 5]
+
+    listed = boats.read_json("items", where="score > 3", sort="-score", fields="name,score")
+    assert [row["name"] for row in listed["rows"]] == ["Ada", "Dee", "Cod", "Bee"]
+    assert "score" in boats.run_command("items").stdout
+    assert "score: 9" in boats.run_command("show", "1").stdout
+    assert run_sql(boats, "SELECT score FROM boats_answered ORDER BY id")[0][0] == 9
+    with boats.serve_page() as page:
+        assert "score" in page.get("/parts/rows?task=boats").text
+
+    boats.run_command("correct", row=2, set='tags=["a", "b", "c"]')
+    assert read_scores(boats, "2") == [9]
+    path = boats.home / "tasks/boats.csv"
+    path.write_text(path.read_text().replace("Cod", "Codfish"))
+    boats.run_command("submit")
+    assert read_scores(boats, "3") == [9]
+
+    # A value is made anew of all rows when the file changed.
+    declare(boats, *DERIVED, code=SCORE.replace("2.0", "10.0"))
+    boats.run_command("tag")
+    assert read_scores(boats) == [33, 33, 17, 13]
+    boats.run_command("rollback", "boats@1")
+    assert read_scores(boats) == [3, 33, 7, 3]
+    boats.run_command("tag_live")
+    assert read_scores(boats) == [33, 33, 17, 13]
+    assert "no contradiction found" in boats.run_command("doctor").stdout
+
+
+@pytest.mark.alike
+def test_a_derived_value_is_that_of_the_preferred_version(
+    boats: Workspace, outside_server: Outside
+) -> None:
+    """It changes with the answers of another version, and with PREFER_VERSIONS."""
+    declare(boats, *DERIVED, code=SCORE)
+    boats.run_command("tag_live")
+    outside_server.answerer = lambda _request: {"tags": ["a", "b", "c", "d"]}
+    declare(boats, *DERIVED, "version=2", code=SCORE)
+    boats.run_command("tag_live")
+    assert read_scores(boats) == [11, 11, 11, 11]
+    boats.run_command("tag_live", PREFER_VERSIONS="boats@1")
+    assert read_scores(boats) == [9, 5, 5, 5]
+
+
+def test_an_index_is_made_by_a_function_and_has_the_declared_metadata(boats: Workspace) -> None:
+    """Its text is made when the answer is stored, so that other commands need no file."""
+    metadata = "metadata={'Name': 'name', 'tags': 'tags', 'score': 'score', 'key': 'id'}"
+    path = declare(boats, *DERIVED, metadata, code=SCORE)
+    boats.run_commands(*BATCH_COMMANDS, "index")
+    (entry,) = boats.read_json("search", "glass", k=1)
+    assert entry["text"] == "dee made of glass"
+    assert boats.search("steel", k=1, where="score = 5 AND \"Name\" = 'Bee'") == ["2"]
+    (metadata_path,) = boats.data.glob("index/tasks/boats/current/metadata.json")
+    first_entry = json.loads(metadata_path.read_text())[0]
+    assert list(first_entry) == ["id", "label", "text", "answer", "Name", "tags", "score", "key"]
+    assert first_entry["tags"] == ["TEAK", "OAK", "BRASS"]
+
+    declare(boats, *DERIVED, metadata, code=SCORE.replace("made of", "is of"))
+    boats.run_commands("tag", "index")
+    (entry,) = boats.read_json("search", "glass", k=1)
+    assert entry["text"] == "dee is of glass"
+    path.unlink()
+    assert "dee is of glass" in boats.run_command("search", "glass").stdout
+    boats.run_command("show", "1")
+
+
+def test_a_derived_value_is_written_to_a_column_of_another_program(boats: Workspace) -> None:
+    """The column has the value of every row, and is empty after the row was forgotten."""
+    run_sql(boats, "CREATE TABLE ships (id VARCHAR(9) PRIMARY KEY, text TEXT, score REAL)")
+    for number, text in ((1, "oak"), (2, ""), (3, "ash")):
+        insert = "INSERT INTO ships (id, text) VALUES (:id, :text)"
+        run_sql(boats, insert, id=str(number), text=text)
+    code = "\ndef score(row, answer) -> float:\n    return 5.0 if answer else 1.0\n"
+    arguments = ["items='SELECT id, text FROM ships ORDER BY id'", "derive={'ships.score': score}"]
+    path = declare(boats, *arguments, code=code)
+    path.write_text(path.read_text().replace("items='boats.csv', prompt='{kind} ", "prompt='"))
+    boats.run_commands("submit", "poll")
+    assert run_sql(boats, "SELECT score FROM ships ORDER BY id") == [(1.0,), (1.0,), (1.0,)]
+    boats.run_command("ingest")
+    assert run_sql(boats, "SELECT score FROM ships ORDER BY id") == [(5.0,), (1.0,), (5.0,)]
+    boats.run_command("forget", "3")
+    assert run_sql(boats, "SELECT score FROM ships ORDER BY id") == [(5.0,), (1.0,), (None,)]
+
+    path.write_text(path.read_text().replace("ships.score", "ships.rating"))
+    error_output = boats.run_command("tag", code=2).stderr
+    assert "derive='ships.rating': the database refuses to write there" in error_output
+
+
+# Each case: the body of a function of `derive`, and a part of the message.
+DERIVE_FAULTS = {
+    "error": ("return row['knd']", "score() failed on '1': KeyError: 'knd'"),
+    "list": ("return [1]", "score() returned [1], but its kind is real, for '1'"),
+    "unstorable": ("return float('nan')", "score() returned a number that is NaN"),
+}
+DECLARATION_FAULTS = {
+    "derive={'tags': score}": "derive= has 'tags', which is a column or a field",
+    "derive={'a b': score}": "derive= has the name 'a b'",
+    "derive={'score': 3}": "derive= must map 'score' to a function of a row and its answer",
+    "derive=score": "derive= must be a mapping",
+    "index=3": "index= must be a text or a function",
+    "index=describe, metadata={'text': 'name'}": "is a member of each entry",
+    "index=describe, metadata={'Name': 'nam'}": "metadata= names the column 'nam'",
+}
+
+
+@pytest.mark.alike
+def test_a_wrong_function_is_named_with_its_line_and_row(boats: Workspace) -> None:
+    """Nothing is changed then."""
+    for body, message in DERIVE_FAULTS.values():
+        code = f"\ndef score(row, answer) -> float:\n    {body}\n"
+        path = declare(boats, "derive={'score': score}", code=code)
+        error_output = boats.run_command("tag", code=3).stderr
+        assert f"{path}, line " in error_output
+        assert message in error_output
+        assert "nothing was changed" in error_output
+    for members, message in DECLARATION_FAULTS.items():
+        path = declare(boats, members, code=SCORE)
+        error_output = boats.run_command("tag", code=2).stderr
+        assert f"{path}, line " in error_output
+        assert message in error_output
+
+
+@pytest.mark.alike
+def test_python_declares_a_task_with_functions(workspace: Workspace) -> None:
+    """Functions of a script without a task's file are run, too, and their values are stored."""
+    rows, scores, parked = script(
+        workspace,
+        """
+        def clean(answer, row):
+            if row["id"] == 2:
+                raise askrows.NoAnswer("verdict")
+            return answer.model_copy(update={"stars": 5}), 0
+
+
+        def declare(points):
+            return declared(
+                clean=clean,
+                derive={"score": lambda row, answer: points if answer else 0},
+                requires=["note"],
+                words=("note", "notes", "judged", "blank"),
+                index=lambda row, answer: f"{row['text']} {answer['stars']}",
+                metadata={"Note": "note"},
+            )
+
+
+        notes = [{**row, "note": "" if row["id"] == 3 else "n"} for row in rows(3)]
+        task = declare(7)
+        ws.tag(task, "live", items=notes)
+        listed = ws.rows(task, where="score >= 0", fields="id,score,state").to_dicts()
+        ws.tag(declare(9), "live", items=notes)
+        scores = [row["score"] for row in ws.rows(task, fields="score").to_dicts()]
+        print(json.dumps([listed, scores, ws.parked(task).to_dicts()], default=str))
+        """,
+    )
+    assert [(row["score"], row["state"]) for row in rows] == [
+        (7, "judged"),
+        (0, "parked"),
+        (0, "blank"),
+    ]
+    assert scores == [9, 0, 0]
+    assert [row["reason"] for row in parked] == ["the text supports no verdict"]

@@ -39,6 +39,8 @@ EXAMPLES = {
     "Rows that lack a value": {"answered": 3, "empty": 1},
     "Cleaned answers": {"answered": 3, "empty": 1},
     "Words for rows and states": {"rated": 3, "no_text": 1},
+    "Derived values": {"answered": 3, "empty": 1},
+    "The index": {"answered": 3, "empty": 1},
 }
 
 

@@ -60,6 +60,8 @@ RESERVED = STATUS_MEMBERS.union(BUILT_IN_TASKS, ("concepts", "askrows"))
 FIXED_STATES = frozenset(
     {"open", "claimed", "parked", "stale", "unusable", "refused", "gone", "total"}
 )
+# Members of each entry of an index, beside its `id`.
+ENTRY_MEMBERS = frozenset({"label", "text", "answer"})
 # The value of `key` for a hash of the row.
 HASH_KEY = "row"
 # PostgreSQL cuts longer names.
@@ -82,6 +84,7 @@ _MEMBERS_WITHOUT_TYPE_CHECK = (
     "examples",
     "check",
     "clean",
+    "index",
     "words",
     "images",
 )
@@ -235,7 +238,13 @@ class Declaration(Generic[A_co]):
     clean: "Callable[[Any, Mapping[str, Any]], tuple[Any, int]] | None" = None
     # "table.column=field", or "table.column" for a row of each answer.
     write_to: str | None = None
-    index: str | None = None
+    # Functions of a row and its answer (or None). Each makes a value of every row. They have the
+    # names of the values, or the "table.column" that gets the values, too.
+    derive: Mapping[str, Callable[[Any, Any], Any]] | None = None
+    # A template of the text that is searched, or a function of a row and its answer.
+    index: str | Callable[[Any, Any], Any] | None = None
+    # Members of an entry's metadata, each with the column or the field that it shows.
+    metadata: Mapping[str, str] | None = None
     label: str | None = None
     # A row, several rows, the state of answered rows, and that of empty rows.
     words: Sequence[str] = ()
@@ -274,6 +283,7 @@ class Declaration(Generic[A_co]):
             faults += declaration._find_folder_faults()
             faults += declaration._find_row_faults()
             faults += declaration._find_word_faults()
+            faults += declaration._find_function_faults()
             faults += declaration._find_name_faults()
             faults += declaration._find_parameter_faults()
         if faults:
@@ -429,6 +439,30 @@ class Declaration(Generic[A_co]):
             if word in FIXED_STATES | other_words:
                 yield InputError(f"words= has {word!r}, which is another state", hint=hint)
 
+    def _find_function_faults(self) -> Iterator[InputError]:
+        """Yield the faults of derive, index and metadata."""
+        for place, function in (self.derive or {}).items():
+            name = str(place).rpartition(".")[2]
+            if not NAME.fullmatch(name):
+                yield InputError(
+                    f"derive= has the name {name!r}, which must begin with a letter and have at "
+                    "most 41 of a-z, 0-9 and _"
+                )
+            if not callable(function):
+                yield InputError(
+                    f"derive= must map {place!r} to a function of a row and its answer, not "
+                    f"{function!r}"
+                )
+        if self.index is not None and not isinstance(self.index, str) and not callable(self.index):
+            yield InputError(
+                f"index= must be a text or a function of a row and its answer, not {self.index!r}"
+            )
+        for member, name in (self.metadata or {}).items():
+            if {type(member), type(name)} != {str}:
+                yield InputError(f"metadata= must map names to columns, not {member!r} to {name!r}")
+            if member in ENTRY_MEMBERS:
+                yield InputError(f"metadata={{{member!r}: …}} is a member of each entry")
+
     def _find_name_faults(self) -> Iterator[InputError]:
         """Yield the faults of name and table, unless the task is built in."""
         if self._is_built_in:
@@ -502,6 +536,16 @@ class Declaration(Generic[A_co]):
         if isinstance(self.items, Folder):
             return self.items.table
         return self.items.name if isinstance(self.items, DatabaseTable) else ""
+
+    @property
+    def derived_places(self) -> dict[str, str]:
+        """The places of derived values as declared, by the name of the value."""
+        return {place.rpartition(".")[2]: place for place in self.derive or ()}
+
+    @property
+    def index_template(self) -> str | None:
+        """The template of the text that is searched; None if there is none."""
+        return self.index if isinstance(self.index, str) else None
 
     @cached_property
     def prompt_columns(self) -> tuple[str, ...]:

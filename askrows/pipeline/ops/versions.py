@@ -289,6 +289,7 @@ def _delete_version(
         counts.version,
         now=now,
     )
+    task.update_derived(tx, answered_ids)
     if row_count:
         workspace.record_row_change(tx, task.name)
     return {

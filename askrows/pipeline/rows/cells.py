@@ -504,7 +504,7 @@ def find_unstorable_reason(answer: "BaseModel") -> str:
     """
     try:
         for _, value in iterate_names_and_values(answer.model_dump(mode="json")):
-            reason = _find_scalar_fault(value)
+            reason = find_scalar_fault(value)
             if reason:
                 return reason
     except (ValueError, RecursionError):
@@ -512,7 +512,7 @@ def find_unstorable_reason(answer: "BaseModel") -> str:
     return ""
 
 
-def _find_scalar_fault(value: Any) -> str:
+def find_scalar_fault(value: Any) -> str:
     """Return why a text or number cannot be stored in both databases; "" if it can.
 
     All other values give "": members of lists and objects are not checked here.

@@ -146,7 +146,7 @@ class RowSync:
     inspect_images: InspectImages | None = None
     # Called for each refused row.
     on_refused: Callable[[Finding], None] | None = None
-    # Called in the transaction that stores the rows, after that.
+    # Completes what follows from the stored rows, in the transaction that stores them.
     on_stored: Callable[[Connection], None] | None = None
     report: RowSyncReport = field(default_factory=RowSyncReport, init=False)
 

@@ -25,18 +25,29 @@ VALUES_COLUMN = "askrows_values"
 UNUSABLE_COLUMN = "askrows_unusable"
 CHANGED_AT_COLUMN = "askrows_changed_at"
 IMAGE_STATE_COLUMN = "askrows_seen"
+INDEX_TEXT_COLUMN = "askrows_index_text"
+_NO_VALUES = "{}"
+# The values of a row as JSON: derived values, then those of its source.
+_ALL_VALUES = case(
+    (func.coalesce(rows_table.c.derived, _NO_VALUES) == _NO_VALUES, rows_table.c.row),
+    (rows_table.c.row == _NO_VALUES, rows_table.c.derived),
+    else_=func.substr(rows_table.c.derived, 1, func.length(rows_table.c.derived) - 1)
+    + ","
+    + func.substr(rows_table.c.row, 2),
+)
 _COLUMN_BY_NAME = {
     KEY_COLUMN: rows_table.c.row_id,
     ROW_NUMBER_COLUMN: rows_table.c.n,
     # NULL for a gone row.
     PLACE_COLUMN: case((rows_table.c.n > 0, rows_table.c.n)),
-    VALUES_COLUMN: rows_table.c.row,
+    VALUES_COLUMN: _ALL_VALUES,
     HASH_COLUMN: rows_table.c.input_hash,
     "askrows_empty": rows_table.c.is_empty,
     "askrows_gone_at": rows_table.c.gone_at,
     CHANGED_AT_COLUMN: rows_table.c.changed_at,
     UNUSABLE_COLUMN: rows_table.c.unusable,
     IMAGE_STATE_COLUMN: rows_table.c.seen,
+    INDEX_TEXT_COLUMN: rows_table.c.index_text,
 }
 
 

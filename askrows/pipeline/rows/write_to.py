@@ -13,7 +13,7 @@ Keys are compared by their bytes, even if the table's own comparison ignores cas
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -139,6 +139,8 @@ class AnswerTarget:
     field: str | None
     # Value of the column `provider` of records, which marks the records of this workspace.
     provider: str = ""
+    # The member of the declaration that names the target, for messages.
+    member: str = "write_to"
 
     @property
     def has_records(self) -> bool:
@@ -218,7 +220,7 @@ class AnswerTarget:
         except exc.DBAPIError as error:
             raise self._error(
                 f"the database refuses to write there: {describe_error(error)}",
-                "change the table or write_to=, or grant the rights SELECT and UPDATE on the "
+                f"change the table or {self.member}=, or grant the rights SELECT and UPDATE on the "
                 "column and SELECT on the key (for records also INSERT), then run the same "
                 "command again",
             ) from error
@@ -254,11 +256,10 @@ class AnswerTarget:
                     "give the column a type such as double precision",
                 )
 
-    def _error(
-        self, reason: str, hint: str = "name a table of your own in write_to="
-    ) -> InputError:
-        """Return the error for a `write_to=` that cannot be used."""
-        return InputError(f"write_to={self.task.write_to!r}: {reason}", hint=hint)
+    def _error(self, reason: str, hint: str = "") -> InputError:
+        """Return the error for a target that cannot be used."""
+        hint = hint or f"name a table of your own in {self.member}="
+        return InputError(f"{self.member}={self.task.write_to!r}: {reason}", hint=hint)
 
     # ---- write answers
 
@@ -316,7 +317,35 @@ class AnswerTarget:
             }
             with translate_refusals(self.label, hint="change the value, or the rules of the table"):
                 self._write_answers(tx, preferred_answers, former_answers)
-            self._check_written(tx, preferred_answers)
+            written_cells = {
+                key: self._make_cells(answer) for key, answer in preferred_answers.items()
+            }
+            self._check_written(tx, written_cells)
+
+    def write_values(self, tx: Connection, values_by_id: Mapping[str, Any]) -> None:
+        """Write a value of each row into its column, whatever the cell has.
+
+        Raises:
+            RefusedRowError: A rule of the table refuses a value, or discards it.
+        """
+        cells_by_key: dict[_Key, dict[str, Any]] = {
+            (row_id,): {
+                self.column_name: to_column_value(self.column_kinds[self.column_name], value)
+            }
+            for row_id, value in values_by_id.items()
+        }
+        changes = [
+            _number_values("key", key)
+            | _number_values("text", key)
+            | _number_values("new", cells.values())
+            for key, cells in cells_by_key.items()
+        ]
+        key_values = _make_parameters("key", self.key_names)
+        new_values = _make_parameters("new", self.column_kinds)
+        has_key = self._has_key(tx, key_values, _make_parameters("text", self.key_names))
+        with translate_refusals(self.label, hint="change the value, or the rules of the table"):
+            run_many(tx, update(self.table).where(has_key).values(new_values), changes)
+        self._check_written(tx, cells_by_key)
 
     def _read_answers(self, tx: Connection, row_ids: Collection[str]) -> list[TargetValue]:
         """Return askrows' answers that the table can show, oldest first for each row.
@@ -466,13 +495,13 @@ class AnswerTarget:
         return and_(*conditions)
 
     def _check_written(
-        self, tx: Connection, preferred_answers: Mapping[_Key, TargetValue | None]
+        self, tx: Connection, cells_by_key: Mapping[_Key, Mapping[str, Any]]
     ) -> None:
         """Raise RefusedRowError if a written row is empty: a trigger can undo a write silently."""
         written_keys = [
             key
-            for key, answer in preferred_answers.items()
-            if any(value is not None for value in self._make_cells(answer).values())
+            for key, cells in cells_by_key.items()
+            if any(value is not None for value in cells.values())
         ]
         keys = [self.table.c[name] for name in self.key_names]
         is_empty = and_(*(self.table.c[name].is_(None) for name in self.column_kinds))
@@ -657,6 +686,17 @@ def make_answer_target(
         field=match["field"],
         provider=provider,
     )
+
+
+def make_derived_targets(record: TaskRecord) -> dict[str, AnswerTarget]:
+    """Return the columns of other programs that get derived values, by the name of the value."""
+    targets = {}
+    for name, place in record.derived.items():
+        if place != name:
+            value_record = replace(record, fields=((name, record.columns[name]),), write_to=place)
+            target = make_answer_target(value_record, f"{place}={name}")
+            targets[name] = replace(target, member="derive")
+    return targets
 
 
 def _select_preferred(

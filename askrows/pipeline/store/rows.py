@@ -28,6 +28,7 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    bindparam,
     case,
     delete,
     func,
@@ -277,6 +278,7 @@ class StagedRows(NamedTuple):
         new_time = literal(now, rows.c.changed_at.type)
         values = {name: new_row[name] for name in STAGED_COLUMNS}
         values["gone_at"] = None
+        values["derived"] = None
         values["changed_at"] = case((has_new_hash, new_time), else_=rows.c.changed_at)
         return statement.on_conflict_do_update(index_elements=["task", "row_id"], set_=values)
 
@@ -414,6 +416,24 @@ def upsert_rows(tx: Connection, task: str, stored: Mapping[str, tuple[str, str]]
         for n, (row_id, (input_hash, cells)) in enumerate(stored.items(), start=last_n + 1)
     ]
     run_many(tx, statement, records)
+
+
+def list_underived_ids(tx: Connection, task: str) -> list[str]:
+    """Return the ids of the rows of a task whose derived values are not computed yet."""
+    is_due = (rows.c.task == task) & rows.c.derived.is_(None) & ~IS_REFUSED
+    return list(tx.execute(select(rows.c.row_id).where(is_due)).scalars())
+
+
+def clear_derived(tx: Connection, task: str) -> None:
+    """Delete the derived values of all rows of a task."""
+    has_derived = (rows.c.task == task) & rows.c.derived.is_not(None)
+    tx.execute(update(rows).where(has_derived).values(derived=None, index_text=None))
+
+
+def save_derived(tx: Connection, task: str, records: Sequence[Mapping[str, Any]]) -> None:
+    """Store derived values of rows: `id`, `derived` (JSON) and `index_text`."""
+    is_row = (rows.c.task == task) & (rows.c.row_id == bindparam("id"))
+    run_many(tx, update(rows).where(is_row), records)
 
 
 def delete_row(tx: Connection, task: str, row_id: str) -> None:

@@ -456,6 +456,9 @@ rows = Table(
     # For images: JSON of their inspection, and why they cannot be asked about. For a refused row:
     # its line, and why it was refused.
     *_columns("seen? unusable?"),
+    # JSON of the values that functions of the task's file derive, and the text that is searched;
+    # both are NULL until they are computed.
+    *_columns("derived? index_text?"),
     Index("askrows_rows_in_order", "task", "n"),
     Index("askrows_rows_of_input", "task", "input_hash"),
 )

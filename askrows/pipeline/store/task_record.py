@@ -23,7 +23,7 @@ class TaskRecord:
     items: str
     # (name, type) pairs of the key columns.
     key: tuple[tuple[str, str], ...]
-    # The type of each column of the source, by name.
+    # The type of each column of the source, and of each derived value, by name.
     columns: Mapping[str, str]
     # (name, type) pairs of the answer's fields.
     fields: tuple[tuple[str, str], ...]
@@ -41,6 +41,14 @@ class TaskRecord:
     index_template: str | None = None
     # Table of the database that has its rows and takes new ones; empty for any other source.
     table: str = ""
+    # The indexed text is the result of a function of the file.
+    has_index_function: bool = False
+    # The column or field of each member of an entry's metadata; empty: the whole row.
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    # The name, or "table.column" of another program, of each derived value, by name.
+    derived: Mapping[str, str] = field(default_factory=dict)
+    # The SHA-256 of the file, or a random text; empty if no function makes a stored value.
+    functions_id: str = ""
     # Words for a row, for several rows, for answered rows and for empty rows; empty: the usual.
     words: Sequence[str] = ()
     # Table, or table and column, of another program that gets the answers.
@@ -92,6 +100,11 @@ class TaskRecord:
         """Return the document as it is stored."""
         document = {**asdict(self), "at": self.at.isoformat()}
         return json.dumps(document, ensure_ascii=False)
+
+    @property
+    def source_columns(self) -> dict[str, str]:
+        """Return the type of each column of the source, by name."""
+        return {name: kind for name, kind in self.columns.items() if name not in self.derived}
 
     @property
     def is_query(self) -> bool:

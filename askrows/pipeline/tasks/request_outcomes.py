@@ -283,6 +283,7 @@ def write_outcomes(
         for request_outcome in failed
     ]
     answers.insert_answers_and_attempts(tx, answer_rows, attempt_rows)
+    task.update_derived(tx, sorted(write_result.applied))
 
     parked_reasons = _find_reasons_to_park(tx, task, failed, provenance=provenance)
     write_result.parked = {**parked_reasons, **write_result.unwritable}

@@ -518,6 +518,12 @@ class Task(ABC):
         The caller's transaction must be rolled back after an error.
         """
 
+    def update_derived(self, tx: Connection, row_ids: Sequence[str] | None = None) -> None:  # noqa: B027
+        """Compute derived values of rows anew; None: of rows that have none. Most tasks have none.
+
+        Called after the rows or their answers changed, in the same transaction.
+        """
+
     # ---- exports, and tables besides those of all tasks
 
     @abstractmethod

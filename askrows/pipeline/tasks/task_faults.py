@@ -26,6 +26,8 @@ from askrows.pipeline.rows.row_sync import KEY_KINDS
 # The class whose call in a file declares the task, and its version without `version=`.
 TASK_CLASS = "Task"
 DEFAULT_VERSION = 1
+# Kinds of columns by the name of the type of their values.
+KINDS_BY_TYPE = {"int": "integer", "float": "real", "bool": "boolean"}
 # How to mend a member that names a missing column.
 MISSING_COLUMN_HINTS = {
     "prompt": "name one of these columns; other braces may stay, binary columns are left out",
@@ -34,6 +36,7 @@ MISSING_COLUMN_HINTS = {
         'only a new task can have another key=, such as "row"'
     ),
     "index": "each name in braces must be a column or a field of the answer",
+    "metadata": "name a column or a field of the answer",
 }
 
 
@@ -100,8 +103,11 @@ def _find_prompt_faults(
     image, or it is unclear which text column quotations are from. Missing columns are found
     elsewhere.
     """
-    for member in ("prompt", "index", "label"):
-        template = getattr(declaration, member)
+    for member, template in (
+        ("prompt", declaration.prompt),
+        ("index", declaration.index_template),
+        ("label", declaration.label),
+    ):
         for column, placeholder in invalid_placeholders(template, columns).items():
             message = f"has {{{column}}}, but a name in braces may have only letters, digits and _"
             yield member, message, f"write {{{placeholder}}} for the column {column!r}"
@@ -125,15 +131,27 @@ def _find_missing_column_faults(
     """Yield (member, message, hint) for each named column that is missing or cannot be a key."""
     listed_columns = join_first(list(columns), MAX_LISTED_COLUMNS)
     answer_fields = declaration.answer.model_fields
+    derived_names = declaration.derived_places
+    for name in derived_names:
+        if name in answer_fields or find_column(name, columns):
+            yield "derive", f"has {name!r}, which is a column or a field", "choose another name"
+    made_names = {*answer_fields, *derived_names}
     names_by_member: dict[str, Sequence[str]] = {
         "prompt": declaration.prompt_columns,
         "key": () if declaration.has_made_key else declaration.keys,
         "requires": declaration.requires,
         "quotes_in": tuple(filter(None, [declaration.quotes_in])),
         "index": [
-            name for name in list_template_columns(declaration.index) if name not in answer_fields
+            name
+            for name in list_template_columns(declaration.index_template)
+            if name not in made_names
         ],
-        "label": list_template_columns(declaration.label),
+        "metadata": [
+            name for name in (declaration.metadata or {}).values() if name not in made_names
+        ],
+        "label": [
+            name for name in list_template_columns(declaration.label) if name not in derived_names
+        ],
         "images": declaration.images,
         "cursor": tuple(filter(None, [declaration.cursor])),
     }
@@ -209,6 +227,13 @@ def find_function_line(function: Any) -> int | None:
     """Return the line at which a function of a task's file begins; None if it is unknown."""
     line: int | None = getattr(getattr(function, "__code__", None), "co_firstlineno", None)
     return line
+
+
+def find_result_kind(function: Any) -> str:
+    """Return the kind of a function's results by its annotation; "text" without one."""
+    annotation = getattr(function, "__annotations__", {}).get("return")
+    type_name = str(getattr(annotation, "__name__", annotation)).partition(" | ")[0]
+    return KINDS_BY_TYPE.get(type_name, "text")
 
 
 def find_field_line(path: Path, field_name: str) -> int | None:

@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 from askrows.pipeline.core import trust
 from askrows.pipeline.core.answer_types import make_answer_validator
@@ -37,6 +38,7 @@ from askrows.pipeline.core.files import make_path_hint
 from askrows.pipeline.core.quotes import has_quotes
 from askrows.pipeline.core.settings import DOTENV, Settings
 from askrows.pipeline.gemini.answer_schema import make_response_schema
+from askrows.pipeline.rows.cells import find_scalar_fault
 from askrows.pipeline.rows.source import MEMORY_ROWS, MemorySource, rows_by_task_path
 from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.tasks import shipped
@@ -46,6 +48,7 @@ from askrows.pipeline.tasks.task_faults import (
     describe_syntax_error,
     find_error_line,
     find_field_line,
+    find_function_line,
     find_member_line,
     format_location,
     raise_faults,
@@ -60,6 +63,14 @@ LINE_END = "\n"
 _PYTHON_PATH_PREFIX = "<Python: "
 _PYTHON_PATH_SUFFIX = ">"
 _TASK_NAME_HINT = "set name='…': a letter, then at most 40 characters of a-z, 0-9 and _"
+
+# The types of the values of a column that a function makes, by its kind.
+TYPES_OF_KIND: dict[str, tuple[type, ...]] = {
+    "text": (str, int, float),
+    "integer": (int,),
+    "real": (int, float),
+    "boolean": (bool,),
+}
 
 # The content of each file as it was run last, and its declaration, by path.
 _loaded_files: dict[Path, tuple[bytes, Declaration]] = {}
@@ -271,6 +282,19 @@ def hand_over_task(
         declaration = replace(declaration, items=MEMORY_ROWS)
     _handed_over_tasks[path] = declaration
     return path
+
+
+def identify_functions(declaration: Declaration, path: Path) -> str:
+    """Return a text that differs if the functions that make stored values may have changed.
+
+    It is the hash of the task's file. Without a file, it differs for each call. It is empty if the
+    task has no such function.
+    """
+    if not declaration.derive and not callable(declaration.index):
+        return ""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return uuid4().hex
 
 
 def forget_loaded_files() -> None:
@@ -605,10 +629,55 @@ class UserFile:
         error_line = find_error_line(error, Path(self.record.path)) or line
         return self.make_line_error(error_line, message)
 
-    def make_line_error(self, line: int | None, message: str) -> ConfigurationError:
-        """Return the error about a line of the task's file; the reply is kept."""
+    def make_line_error(
+        self,
+        line: int | None,
+        message: str,
+        *,
+        unchanged: str = "no attempt was charged, and the reply is kept",
+    ) -> ConfigurationError:
+        """Return the error about a line of the task's file; `unchanged` ends its message."""
         location = format_location(Path(self.record.path), line)
         return ConfigurationError(
-            f"{location}: {message}; no attempt was charged, and the reply is kept",
+            f"{location}: {message}; {unchanged}",
             hint="correct the file, then run the same command again",
         )
+
+    def derive_value(
+        self,
+        function: Any,
+        *,
+        kind: str,
+        row_id: str,
+        row: Mapping[str, Any],
+        answer: Mapping[str, Any] | None,
+    ) -> Any:
+        """Return the value that a function of the file derives from a row and its answer.
+
+        Args:
+            kind: The kind of the column that shows the value.
+
+        Raises:
+            ConfigurationError: The function failed, or its value is not of the kind or cannot be
+                stored.
+        """
+        line = find_function_line(function)
+        name = getattr(function, "__name__", "a function")
+        try:
+            value = function(row, answer)
+        except (Exception, SystemExit) as error:
+            line = find_error_line(error, Path(self.record.path)) or line
+            raise self.make_line_error(
+                line,
+                f"{name}() failed on {row_id!r}: {type(error).__name__}: {error}",
+                unchanged="nothing was changed",
+            ) from error
+
+        fault = find_scalar_fault(value)
+        if value is not None and not isinstance(value, TYPES_OF_KIND[kind]):
+            fault = f"{value!r:.200}, but its kind is {kind}"
+        if fault:
+            raise self.make_line_error(
+                line, f"{name}() returned {fault}, for {row_id!r}", unchanged="nothing was changed"
+            )
+        return value

@@ -41,8 +41,8 @@ from askrows.pipeline.rows.source import (
     resolve_items,
 )
 from askrows.pipeline.rows.task_tables import make_task_tables
-from askrows.pipeline.rows.write_to import make_answer_target
-from askrows.pipeline.store import workspace
+from askrows.pipeline.rows.write_to import make_answer_target, make_derived_targets
+from askrows.pipeline.store import rows, workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.tasks import shipped, task_faults, task_file
@@ -57,6 +57,7 @@ from askrows.pipeline.tasks.shipped_task import list_shipped_tasks
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_faults import (
     find_column_faults,
+    find_result_kind,
     find_text_columns,
     match_columns,
     raise_faults,
@@ -255,13 +256,15 @@ def check_task_can_be_registered(
 
 
 def _check_write_target(tx: Connection, record: TaskRecord) -> None:
-    """Check the table or column that `write_to=` names.
+    """Check the tables and columns that `write_to=` and `derive=` name.
 
     Raises:
         InputError: The target cannot be written to.
     """
     if record.write_to is not None:
         target = make_answer_target(record, record.write_to)
+        target.check(tx)
+    for target in make_derived_targets(record).values():
         target.check(tx)
 
 
@@ -342,7 +345,7 @@ def load_draft_task(task: UserTask, *, now: datetime) -> UserTask:
     declaration = load_declaration(path, task.settings, is_recorded=True)
     key_columns = tuple(name for name, _ in record.key)
     draft = replace(declaration, name=record.name, key=key_columns)
-    draft_record = make_record(draft, path, record.columns, recorded_at=now)
+    draft_record = make_record(draft, path, record.source_columns, recorded_at=now)
     draft_record = replace(draft_record, prefix=record.prefix)
     # The file may declare another name and key.
     return UserTask(draft_record, task.settings, declaration=draft)
@@ -374,6 +377,13 @@ def make_record(
     raise_faults(list(find_column_faults(declaration, path, columns)), path)
     answer_fields = list_answer_fields(declaration.answer)
     gates = declaration.gates or {}
+    derived_places = declaration.derived_places
+    derived_kinds = {
+        name: find_result_kind(function)
+        for name, function in zip(derived_places, (declaration.derive or {}).values(), strict=True)
+    }
+    all_columns = {**columns, **derived_kinds}
+    metadata = declaration.metadata or {}
     _, vocabularies = separate_vocabularies(declaration.answer.model_json_schema())
     needed_files = [vocabulary["path"] for vocabulary in vocabularies.values()]
     needed_files.append(find_source_database(declaration.source, path.parent))
@@ -389,16 +399,22 @@ def make_record(
         prefix=declaration.table or declaration.name,
         items=resolve_items(declaration, path),
         key=_list_key_columns(declaration, columns),
-        columns=columns,
+        columns=all_columns,
         fields=tuple((field.name, field.column_kind) for field in answer_fields),
         version=declaration.version,
         fingerprint=hash_document(make_fingerprint_document(declaration)),
         at=recorded_at,
         model=declaration.model,
         name_template=declaration.label,
-        index_template=declaration.index,
+        index_template=declaration.index_template,
         table=declaration.table_name,
         has_folder=isinstance(declaration.items, Folder),
+        has_index_function=callable(declaration.index),
+        metadata=dict(
+            zip(metadata, match_columns(list(metadata.values()), all_columns), strict=True)
+        ),
+        derived=derived_places,
+        functions_id=task_file.identify_functions(declaration, path),
         words=list(declaration.words),
         write_to=declaration.write_to,
         gates=",".join(f"{name}={bound}" for name, bound in gates.items()),
@@ -501,10 +517,18 @@ def register_declaration(
             now=merged_record.at,
         )
         saved_record = workspace.get_task(tx, merged_record.name) or merged_record
+        if stored_record is not None and stored_record.functions_id != merged_record.functions_id:
+            _derive_again(tx, UserTask(saved_record, settings, declaration=declaration))
 
     for line in lines:
         display.say(line)
     return saved_record
+
+
+def _derive_again(tx: Connection, task: UserTask) -> None:
+    """Compute the derived values of all rows of a task anew."""
+    rows.clear_derived(tx, task.name)
+    task.update_derived(tx)
 
 
 def _is_same_record(stored_record: TaskRecord, merged_record: TaskRecord) -> bool:
@@ -518,6 +542,8 @@ def _has_index_change(stored_record: TaskRecord, merged_record: TaskRecord) -> b
     return (
         stored_record.index_template != merged_record.index_template
         or stored_record.name_template != merged_record.name_template
+        or stored_record.metadata != merged_record.metadata
+        or stored_record.functions_id != merged_record.functions_id
     )
 
 
@@ -570,6 +596,7 @@ def _apply_preferred_versions(store: Store, name: str, settings: Settings) -> No
         if record is not None and versions not in {None, record.preferred_versions}:
             workspace.update_task(tx, name, preferred_versions=versions)
             workspace.record_row_change(tx, name)
-            record = workspace.get_task(tx, name)
+            record = workspace.get_task(tx, name) or record
+            _derive_again(tx, UserTask(record, settings))
         if record is not None:
             make_views(tx, record)

@@ -106,7 +106,7 @@ def sync_task(
             saved_record,
             now,
             inspect_images=_find_image_inspection(saved_task),
-            on_stored=partial(saved_task.sync_other_values, now=now),
+            on_stored=partial(saved_task.complete_stored_rows, now=now),
         )
         sync_source(row_sync, source, workspace.locks, workspace.display)
     elif isinstance(source, FileSource) and source.stamp != saved_record.items_stamp:

@@ -48,12 +48,18 @@ from askrows.pipeline.rows.stored_rows import (
 )
 from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.rows.task_tables import make_task_tables
-from askrows.pipeline.rows.write_to import AnswerTarget, OtherValue, TargetValue, make_answer_target
+from askrows.pipeline.rows.write_to import (
+    AnswerTarget,
+    OtherValue,
+    TargetValue,
+    make_answer_target,
+    make_derived_targets,
+)
 from askrows.pipeline.store import answers as stored_answers
+from askrows.pipeline.store import rows as row_store
 from askrows.pipeline.store.answers import OTHER, VersionCounts
 from askrows.pipeline.store.database import Store, select_matching, split_into_pages
 from askrows.pipeline.store.edits import NewEdit
-from askrows.pipeline.store.rows import delete_row
 from askrows.pipeline.store.workspace import TaskRecord, record_row_change
 from askrows.pipeline.tasks import claiming, user_views
 from askrows.pipeline.tasks.prompt_builder import PromptBuilder
@@ -144,8 +150,8 @@ class UserTask(Task):
         target_name = write_to or record.write_to
         if target_name is not None:
             self.answer_target = make_answer_target(record, target_name, provider)
-        if record.index_template:
-            self.index = user_views.make_index(self, record, record.index_template)
+        if record.index_template or record.has_index_function:
+            self.index = user_views.make_index(self, record)
 
     @property
     def fill_hint(self) -> HintTemplate:
@@ -334,13 +340,15 @@ class UserTask(Task):
     ) -> None:
         """Delete a row, also from the table of its task, and its answers from other programs'."""
         self.remove_answers(tx, [row_id], None)
+        for target in make_derived_targets(self.record).values():
+            target.write_values(tx, {row_id: None})
         if self.record.table:
             from askrows.pipeline.rows.database_table import delete_table_row
 
             if self.record.has_folder and self.answer_target is not None:
                 self.answer_target.delete_records(tx, row_id)
             delete_table_row(tx, self.record, row_id)
-        delete_row(tx, self.name, row_id)
+        row_store.delete_row(tx, self.name, row_id)
 
     def count_kept_values(self, tx: Connection, row_ids: Sequence[str]) -> KeptValues:
         """Return how many rows without an answer have a value in the target of `write_to=`."""
@@ -560,7 +568,7 @@ class UserTask(Task):
         """
         function = getattr(self.user_file.declaration, member)
         try:
-            return function(answer, {name: row[name] for name in self.record.columns})
+            return function(answer, {name: row[name] for name in self.record.source_columns})
         except NoAnswer:
             raise
         except (Exception, SystemExit) as error:
@@ -703,8 +711,22 @@ class UserTask(Task):
         if self.answer_target is not None:
             preference = self.make_version_preference(tx)
             self.answer_target.sync(tx, new_edits.keys(), preference)
+        self.update_derived(tx, list(new_edits))
 
     # ---- values of other programs
+
+    def complete_stored_rows(self, tx: Connection, *, now: datetime) -> None:
+        """Store what follows from rows that were just stored: other values, and derived values.
+
+        Args:
+            now: The time of new values of other programs.
+
+        Raises:
+            ConfigurationError: Code of the task's file failed.
+            RefusedRowError: Another program's table refuses a derived value.
+        """
+        self.sync_other_values(tx, now=now)
+        self.update_derived(tx)
 
     def sync_other_values(
         self, tx: Connection, *, now: datetime, row_ids: Sequence[str] | None = None
@@ -732,6 +754,7 @@ class UserTask(Task):
             own_answers = target.read_own_answers(tx, unstored_ids, model)
             new_values = list[dict[str, Any]]()
             removed_ids = list[int]()
+            changed_row_ids = list[str]()
             for value in page:
                 answer_json, reason = self._judge_other_value(value)
                 if (answer_json, reason) == (value.answer_json, value.unusable):
@@ -742,13 +765,15 @@ class UserTask(Task):
                     tx, json.loads(answer_json), own_answers[value.row_id], model
                 ):
                     continue
+                changed_row_ids.append(value.row_id)
                 if not value.is_empty:
                     new_value = {"row_id": value.row_id, "input_hash": value.input_hash}
                     new_values.append({**new_value, "answer": answer_json, "unusable": reason})
 
             stored_answers.replace_other_values(tx, self.name, removed_ids, new_values, now=now)
-            if removed_ids or new_values:
+            if changed_row_ids:
                 record_row_change(tx, self.name)
+                self.update_derived(tx, changed_row_ids)
 
     def _judge_other_value(self, value: OtherValue) -> tuple[str, str | None]:
         """Return a value of another program as an answer in JSON, and why it is none, if so.
@@ -800,6 +825,62 @@ class UserTask(Task):
             return self.answer_model
         config = self.answer_model.model_config
         return create_model(self.answer_model.__name__, __config__=config, **shown_fields)
+
+    # ---- derived values
+
+    def update_derived(self, tx: Connection, row_ids: Sequence[str] | None = None) -> None:
+        """Compute the derived values and the indexed texts of rows anew, and store them.
+
+        They are also written to the columns of other programs that `derive=` names.
+
+        Args:
+            row_ids: The rows; None: those whose values are not computed yet.
+
+        Raises:
+            ConfigurationError: A function failed, or its value cannot be stored.
+            RefusedRowError: Another program's table refuses a value.
+        """
+        if not self.record.functions_id:
+            return
+        if row_ids is None:
+            row_ids = row_store.list_underived_ids(tx, self.name)
+        targets = make_derived_targets(self.record)
+        for page_ids in split_into_pages(row_ids):
+            rows = self.read_rows(tx, page_ids)
+            answers = self.read_current_answers(tx, page_ids)
+            values_by_id = dict[str, dict[str, Any]]()
+            records = list[dict[str, Any]]()
+            for row_id, row in rows.items():
+                values, index_text = self._derive_values(row, answers[row_id] or None)
+                values_by_id[row_id] = values
+                document = to_compact_json(values)
+                records.append({"id": row_id, "derived": document, "index_text": index_text})
+            row_store.save_derived(tx, self.name, records)
+            for name, target in targets.items():
+                target_values = {row_id: values[name] for row_id, values in values_by_id.items()}
+                target.write_values(tx, target_values)
+
+    def _derive_values(
+        self, row: Mapping[str, Any], answer: Mapping[str, Any] | None
+    ) -> tuple[dict[str, Any], Any]:
+        """Return the derived values of a row by name, and its indexed text.
+
+        The text is None without an answer, and if no function makes it.
+        """
+        declaration = self.user_file.declaration
+        source_values = {name: row[name] for name in self.record.source_columns}
+        derive = partial(
+            self.user_file.derive_value, row_id=row[KEY_COLUMN], row=source_values, answer=answer
+        )
+        functions = declaration.derive or {}
+        values = {
+            name: derive(functions[place], kind=self.record.columns[name])
+            for name, place in self.record.derived.items()
+        }
+        index_text = None
+        if answer is not None and callable(declaration.index):
+            index_text = derive(declaration.index, kind="text")
+        return values, index_text
 
     def remove_answers(
         self,

@@ -39,6 +39,7 @@ from askrows.pipeline.rows.grid import Grid, make_grid
 from askrows.pipeline.rows.stored_rows import (
     CHANGED_AT_COLUMN,
     HASH_COLUMN,
+    INDEX_TEXT_COLUMN,
     KEY_COLUMN,
     PLACE_COLUMN,
     ROW_NUMBER_COLUMN,
@@ -64,7 +65,14 @@ from askrows.pipeline.tasks.task_values import ExportOptions, ExportRows
 
 # Sorts before all numbers when negated; replaces missing numbers.
 MISSING_NUMBER = 9e307
-_CELL_NAMES = (KEY_COLUMN, PLACE_COLUMN, VALUES_COLUMN, HASH_COLUMN, CHANGED_AT_COLUMN)
+_CELL_NAMES = (
+    KEY_COLUMN,
+    PLACE_COLUMN,
+    VALUES_COLUMN,
+    HASH_COLUMN,
+    CHANGED_AT_COLUMN,
+    INDEX_TEXT_COLUMN,
+)
 # Columns with the tokens and the cost of an answer, with their kinds.
 _COST_KINDS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}
 # Characters of the text that a hit contains.
@@ -127,6 +135,7 @@ class TaskGridBuilder:
                 *(name for name, _ in self._record.key),
                 *self._record.image_columns,
                 *self._record.asked_columns,
+                *self._record.derived,
                 *self._fields,
             ],
         )
@@ -334,8 +343,10 @@ def read_export(tx: Connection, task: Task, options: ExportOptions) -> ExportRow
 # ---- index
 
 
-def make_index(task: Task, record: TaskRecord, template: str) -> IndexedTask:
-    """Return how the rows of a recorded task are indexed, with texts made from a template."""
+def make_index(task: Task, record: TaskRecord) -> IndexedTask:
+    """Return how the rows of a recorded task are indexed."""
+    key_names = [name for name, _ in record.key]
+    key = next((member for member, name in record.metadata.items() if [name] == key_names), "id")
     return IndexedTask(
         task=task.name,
         folder=f"tasks/{task.name}",
@@ -343,16 +354,17 @@ def make_index(task: Task, record: TaskRecord, template: str) -> IndexedTask:
         columns={name: name for name in ("rank", "key", "label", "text")},
         ranking=ENTRY_RANKING,
         count_entries=partial(_count_index_entries, task),
-        read_entries=partial(_read_index_entries, task, record, template),
+        read_entries=partial(_read_index_entries, task, record),
+        key=key,
         tags_of=_list_tags,
-        hit_fields=_make_hit_fields,
+        hit_fields=partial(_make_hit_fields, key),
     )
 
 
-def _make_hit_fields(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members of a hit, from the metadata of its entry."""
+def _make_hit_fields(key: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of a hit, from the metadata of its entry, whose member `key` names it."""
     return {
-        "key": metadata["id"],
+        "key": str(metadata[key]),
         "label": metadata["label"],
         "text": metadata["text"][:MAX_HIT_TEXT_CHARS],
         "answer": metadata["answer"],
@@ -381,19 +393,18 @@ def _count_index_entries(task: Task, tx: Connection) -> int:
 def _read_index_entries(
     task: Task,
     record: TaskRecord,
-    template: str,
     tx: Connection,
     among: Sequence[str] | None = None,
 ) -> Iterator[Entry]:
     """Yield the index entries of the rows in the source that have an answer, by ascending id.
 
-    An entry has the preferred answer. Its metadata are id, label, text, the fields of the answer
-    and the columns of the row.
+    An entry has the preferred answer. Its metadata are id, label, text, the fields of the answer,
+    and the columns of the row or the members that `metadata=` names.
 
     Args:
-        template: Template of the text; its names are columns, or fields of the answer.
         among: Only rows of these ids. All rows if omitted.
     """
+    template = record.index_template or ""
     columns_by_name = {
         name: find_column(name, record.columns) for name in list_template_columns(template)
     }
@@ -401,7 +412,10 @@ def _read_index_entries(
         values = task.unpack_row({KEY_COLUMN: row.id, VALUES_COLUMN: row.cells[VALUES_COLUMN]})
         row_name = name_row(record, values)
         # The name replaces an empty text.
-        text = _fill_entry_text(template, columns_by_name, values, row.fields) or row_name
+        entry_text = row.cells[INDEX_TEXT_COLUMN]
+        if not record.has_index_function:
+            entry_text = _fill_entry_text(template, columns_by_name, values, row.fields)
+        text = entry_text or row_name
         fields = {name: row.fields.get(name) for name, _ in record.fields}
         # WHERE= of a search can name any column.
         columns = {name: values[name] for name in record.columns}
@@ -412,12 +426,19 @@ def _read_index_entries(
             "answer": fields,
             "row": columns,
         }
+        facts: list[Any] = [row_name, fields, columns]
+        if record.metadata:
+            del metadata["row"]
+            shown_values = {**fields, **columns}
+            members = {member: shown_values[name] for member, name in record.metadata.items()}
+            metadata |= members
+            facts.append(members)
         searched_texts = {
             "text": text,
             "label": row_name,
             "answer": "\n".join(iterate_texts(fields)),
         }
-        yield Entry(row.id, text, metadata, [row_name, fields, columns], searched_texts)
+        yield Entry(row.id, text, metadata, facts, searched_texts)
 
 
 def _fill_entry_text(
