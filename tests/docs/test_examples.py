@@ -91,11 +91,26 @@ def test_orders() -> None:
 
 
 def test_boats() -> None:
-    """Imported boats and the added one are answered, and the table shows what they are good for."""
+    """The harbour's words stay and count; imported and added boats are answered, all are scored."""
     workspace = run_readme("boats")
-    uses = {row["name"]: row["use"] for row in cells() if row["answer_version"]}
-    assert len(uses) == 7
-    assert "Heron" in uses
-    assert "Gannet" not in uses
-    query = "SELECT name, good_for FROM boats WHERE good_for IS NOT NULL"
-    assert dict(workspace.query(query)) == uses
+    rows = {row["name"]: row for row in cells()}
+    states = {name: row["state"] for name, row in rows.items()}
+    assert states.pop("Gannet") == "no_text"
+    assert set(states) > {"Albatross", "Brisk", "Heron"}
+    assert set(states.values()) == {"described"}
+    assert rows["Brisk"]["answer_version"] == "other"
+
+    query = "SELECT name, good_for, score FROM boats"
+    if workspace.on_postgresql:
+        table = workspace.query(query)
+    else:
+        with closing(sqlite3.connect("harbour.db")) as database:
+            table = list(database.execute(query))
+    uses = {name: use for name, use, _ in table}
+    assert uses.pop("Gannet") is None
+    assert uses["Brisk"] == "racing on Sundays"
+    assert uses == {name: rows[name]["use"] for name in uses}
+    scores = {name: float(row["score"]) for name, row in rows.items()}
+    assert {name: value for name, _, value in table} == pytest.approx(scores)
+    assert scores["Gannet"] == 15
+    assert scores["Albatross"] == 100

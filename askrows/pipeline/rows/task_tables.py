@@ -23,7 +23,7 @@ from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.rows.adopt import TableSpec, TaskTables
 from askrows.pipeline.rows.folder_files import make_file_table
 from askrows.pipeline.rows.reflection import TYPES_BY_KIND, ColumnNeed, read_columns
-from askrows.pipeline.rows.write_to import AnswerTarget, make_answer_target
+from askrows.pipeline.rows.write_to import AnswerTarget, make_answer_target, make_derived_targets
 from askrows.pipeline.store.schema import NUMBER_COLUMN_TYPE, BigId, UtcTime
 from askrows.pipeline.store.task_record import TaskRecord
 
@@ -101,25 +101,30 @@ def _make_specs(
 
 
 def _make_row_spec(record: TaskRecord) -> TableSpec:
-    """Return what the table of a task needs: the columns of its rows, and that of `write_to=`.
+    """Return what the table of a task needs: the columns of its rows, and those that askrows fills.
 
-    An existing table must have the columns of the rows. The column of `write_to=`, if it is in this
-    table, is added.
+    An existing table must have the columns of the rows. Those of `write_to=` and `derive=`, if they
+    are in this table, are added.
     """
     key, _ = record.key[0]
+    kinds = dict(record.source_columns)
+    targets = list(make_derived_targets(record).values())
+    if record.write_to is not None:
+        targets.append(make_answer_target(record, record.write_to))
+    for target in targets:
+        if target.table_name == record.table and not target.has_records:
+            kinds.setdefault(target.column_name, target.column_kinds[target.column_name])
+
     columns = [
         Column(name, _ROW_TYPES.get(kind, Text()), primary_key=name == key)
-        for name, kind in record.columns.items()
+        for name, kind in kinds.items()
     ]
-    if record.write_to is not None:
-        target = make_answer_target(record, record.write_to)
-        if target.table_name == record.table and target.column_name not in record.columns:
-            kind = target.column_kinds.get(target.column_name, "")
-            columns.append(Column(target.column_name, _ROW_TYPES.get(kind, Text())))
-    needs = {name: _ROW_NEEDS[kind] for name, kind in record.columns.items() if kind in _ROW_NEEDS}
+    needs = {
+        name: _ROW_NEEDS[kind] for name, kind in record.source_columns.items() if kind in _ROW_NEEDS
+    }
     return TableSpec(
         definition=Table(record.table, MetaData(), *columns),
-        required_columns=tuple(record.columns),
+        required_columns=tuple(record.source_columns),
         column_needs={key: ColumnNeed.ID} | needs,
         adds_columns=True,
     )
