@@ -29,7 +29,7 @@ from askrows.pipeline.gemini.control_requests import ControlRequest, make_contro
 from askrows.pipeline.gemini.models import MAX_FILE_BYTES
 from askrows.pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, sum_usage
 from askrows.pipeline.store.claims import RowClaim
-from askrows.pipeline.store.database import Connection, split_into_pages
+from askrows.pipeline.store.database import Connection, Store, split_into_pages
 from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.equal_rows import EarlierRequests, find_earlier_requests
 from askrows.pipeline.tasks.request_builder import PlannedRequest, RequestBuilder
@@ -322,6 +322,17 @@ class Selection:
     excluded_ids: Collection[str] = ()
     # Only these row ids. A trial asks about them even if they are not open.
     row_ids: Sequence[str] | None = None
+
+    def count_rows(self, store: Store, task: Task) -> int:
+        """Return the number of selected rows that are claimable, at most the limit.
+
+        Excluded ids are not subtracted.
+        """
+        if self.row_ids is None:
+            row_count = store.query(claiming.count_claimable, task)
+        else:
+            row_count = len(store.query(claiming.filter_claimable_ids, task, self.row_ids))
+        return row_count if self.limit is None else min(row_count, self.limit)
 
 
 def plan_batches(

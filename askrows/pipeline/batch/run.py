@@ -3,6 +3,7 @@
 import math
 import threading
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from askrows.pipeline.core.errors import AskrowsError, InputError
@@ -95,7 +96,7 @@ class Run:
         """
         return self.client
 
-    @property
+    @cached_property
     def model(self) -> Model:
         """Return the model that answers.
 
@@ -272,10 +273,6 @@ class Run:
         self.service.close()
         self.workspace.locks.close()
         self.workspace.store.close()
-
-    def announce_backend(self) -> None:
-        """Print, once per service, which backend works; see `announcements.announce_backend`."""
-        announcements.announce_backend(self.workspace, self.service, self.task)
 
     def announce_placeholders(self) -> None:
         """Print which backend works and that its answers are placeholders, if they are."""

@@ -5,7 +5,7 @@ live batch whose answers are not stored. A batch is held if its replies belong t
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -146,20 +146,11 @@ def read_run(tx: Connection, number: int) -> RunReport:
         InputError: There is no batch of this number.
     """
     batch = batches.get_batch(tx, number)
-    task_runs = _group_by_run(batches.batches_in_states(tx, task=batch.task))
-    return make_run(tx, task_runs.get(batch.run or number, [batch]))
+    task_runs = batches.group_runs(batches.batches_in_states(tx, task=batch.task))
+    return make_run(tx, next((parts for parts in task_runs if batch in parts), [batch]))
 
 
 def list_newest_runs(tx: Connection, *, limit: int) -> list[RunReport]:
     """Return the newest runs of all tasks except trials, the newest first."""
-    runs = _group_by_run(batches.batches_in_states(tx))
-    return [make_run(tx, parts) for parts in list(runs.values())[: -limit - 1 : -1]]
-
-
-def _group_by_run(batch_rows: Iterable[BatchRow]) -> dict[int, list[BatchRow]]:
-    """Return the batches of each run by the run's number, without trials."""
-    parts_by_number: dict[int, list[BatchRow]] = {}
-    for batch in batch_rows:
-        if batch.mode.claims_rows:
-            parts_by_number.setdefault(batch.run or batch.number, []).append(batch)
-    return parts_by_number
+    runs = batches.group_runs(batches.batches_in_states(tx))
+    return [make_run(tx, parts) for parts in runs[: -limit - 1 : -1]]

@@ -82,7 +82,7 @@ def submit_batches(
         running = batches.batches_in_states(tx, BatchState.SUBMITTED, task=run.task.name)
     result.stop = RunStop()
     # Requests, tokens and cost of the new rows are not counted if they are confirmed.
-    new_plan = BatchPlan(_count_new_rows(run.workspace.store, run.task, selection))
+    new_plan = BatchPlan(selection.count_rows(run.workspace.store, run.task))
     if new_plan.rows and not is_confirmed:
         with run.workspace.display.bar("counting tokens", new_plan.rows) as bar:
             new_plan = batch_plan.plan_batches(run, selection, bar=bar)
@@ -179,19 +179,6 @@ def describe_plan(run: Run, plan: BatchPlan) -> str:
     return f"{plan.describe_rows(run.task.nouns)}; {batch_count}, {cost_text}"
 
 
-def _count_new_rows(store: Store, task: Task, selection: Selection) -> int:
-    """Return the number of selected rows that are claimable, at most `selection.limit`.
-
-    Excluded ids are not subtracted.
-    """
-    with store.read() as tx:
-        if selection.row_ids is None:
-            open_rows = claiming.count_claimable(tx, task)
-        else:
-            open_rows = len(claiming.filter_claimable_ids(tx, task, selection.row_ids))
-    return open_rows if selection.limit is None else min(open_rows, selection.limit)
-
-
 def _count_unsent_rows(store: Store, task: Task, selection: Selection) -> int:
     """Return the rows in prepared batches plus the selected claimable rows.
 
@@ -200,7 +187,7 @@ def _count_unsent_rows(store: Store, task: Task, selection: Selection) -> int:
     prepared = store.query(batches.batches_in_states, BatchState.PREPARED, task=task.name)
     unsent_count = sum(batch.requests for batch in prepared)
     if selection.limit != 0:
-        unsent_count += _count_new_rows(store, task, replace(selection, limit=None))
+        unsent_count += replace(selection, limit=None).count_rows(store, task)
     return unsent_count
 
 

@@ -22,9 +22,9 @@ from askrows.pipeline.batch.batch_plan import Selection
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
 from askrows.pipeline.core import errors
+from askrows.pipeline.core.progress import ProgressBar
 from askrows.pipeline.run.live_batches import INTERRUPTED_WRITE_TIMEOUT_S, LiveBatches
 from askrows.pipeline.run.live_calls import LiveCalls, PendingCall
-from askrows.pipeline.run.live_progress import OnProgress
 from askrows.pipeline.run.live_throttle import CHECK_INTERVAL_S, LiveThrottle
 
 # Time for running calls to end after the first Ctrl-C.
@@ -35,8 +35,7 @@ def ask_rows(
     run: Run,
     selection: Selection,
     result: RunResult,
-    *,
-    on_progress: OnProgress = lambda _: None,
+    bar: ProgressBar,
 ) -> None:
     """Ask about the selected open rows in live batches; ingest each batch when it is complete.
 
@@ -49,13 +48,13 @@ def ask_rows(
         run: The run, with mode and limits: live, flex or decide, or a trial.
         selection: The rows to ask about.
         result: Gets the counts and costs of the calls.
-        on_progress: Called after each reply and once a second.
+        bar: Shows the replies, after each reply and once a second.
 
     Raises:
         ConfigurationError: There is no usable key, or the engine cannot start; no row was claimed.
     """
     batches = LiveBatches(run, selection, result)
-    _LiveRun(batches, on_progress).run_to_end()
+    _LiveRun(batches, bar).run_to_end()
 
 
 @contextlib.contextmanager
@@ -86,17 +85,17 @@ def _handling_signals(handle: Callable[[], None]) -> Iterator[None]:
 class _LiveRun:
     """A run of live calls in an event loop; all database access happens in threads."""
 
-    def __init__(self, batches: LiveBatches, on_progress: OnProgress) -> None:
+    def __init__(self, batches: LiveBatches, bar: ProgressBar) -> None:
         """Prepare a run; nothing is read or sent yet.
 
         Args:
             batches: The batches of the run, with its run and result.
-            on_progress: Called after each reply and once a second.
+            bar: Shows the replies, after each reply and once a second.
         """
         self.result = batches.result
         self._progress = batches.progress
         self._run = batches.run
-        self._on_progress = on_progress
+        self._bar = bar
         self._batches = batches
         self._throttle = LiveThrottle(self._run, self.result, self._progress)
         self._calls = LiveCalls(self._run, self._throttle, self.result)
@@ -206,7 +205,7 @@ class _LiveRun:
         """Start a coroutine as a task and do not wait for it; an error of it stops the run.
 
         The task is in `running` until it ends. When the coroutine ends, batches that are complete
-        are closed, and `on_progress` is called.
+        are closed, and the progress is shown.
         """
 
         async def guard() -> None:
@@ -216,7 +215,7 @@ class _LiveRun:
             except Exception as error:  # noqa: BLE001 - raised when the running calls have ended
                 self._throttle.stop(error)
             finally:
-                self._on_progress(self._progress)
+                self._show_progress()
 
         def discard(task: asyncio.Task[None]) -> None:
             running.discard(task)
@@ -307,7 +306,7 @@ class _LiveRun:
 
         Also counts the calls of other processes for the rate limits. Runs until it is cancelled.
         Errors of the sync are ignored. The run's stop event interrupts the run. Sets
-        `service_failure` of the progress, and calls `on_progress`.
+        `service_failure` of the progress, and shows it.
         """
         while True:
             await asyncio.sleep(CHECK_INTERVAL_S)
@@ -319,7 +318,11 @@ class _LiveRun:
                 self._interrupt()
             failure = self._throttle.last_failure
             self._progress.service_failure = failure.message if failure else ""
-            self._on_progress(self._progress)
+            self._show_progress()
+
+    def _show_progress(self) -> None:
+        """Show the number of replies in the bar, with a note about the calls."""
+        self._bar.show(self._progress.replies, note=self._progress.describe(self.result))
 
     async def _count_other_calls(self) -> None:
         """Count for the rate limiter the calls of other runs in this minute and day."""

@@ -1,7 +1,15 @@
 """The progress of live calls."""
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
+
+from askrows.pipeline.batch.run_result import RunResult
+from askrows.pipeline.core.states import describe_reason
+from askrows.pipeline.core.text import format_usd, shorten
+
+# A shorter wait for the API is normal and not shown.
+MIN_SHOWN_WAIT_S = 5.0
+MAX_SHOWN_REASON_CHARS = 90
 
 
 @dataclass
@@ -19,5 +27,29 @@ class LiveProgress:
     # Replies that arrived and rows that were given up, without those that are asked again.
     replies: int = 0
 
+    def describe(self, result: RunResult) -> str:
+        """Return a note about the calls.
 
-OnProgress = Callable[[LiveProgress], None]
+        It has, in this order:
+
+        - the number of calls at the same time
+        - a failure of Gemini
+        - how long the next call must wait, from MIN_SHOWN_WAIT_S; a wait without a known end is
+          left out
+        - the number of failures and the newest reason
+        - the cost, except 0
+
+        Reasons are cut to MAX_SHOWN_REASON_CHARS.
+        """
+        notes = [f"{self.max_parallel_calls} at once"]
+        if self.service_failure:
+            failure = self.service_failure.removeprefix("Gemini failed on the request to ")
+            notes.append(f"Gemini fails ({shorten(failure, MAX_SHOWN_REASON_CHARS)})")
+        if MIN_SHOWN_WAIT_S <= self.pause_s < math.inf:
+            notes.append(f"waits {self.pause_s:.0f} s for the API")
+        if result.failed:
+            failure = shorten(describe_reason(self.newest_failure), MAX_SHOWN_REASON_CHARS)
+            notes.append(f"{result.failed.total()} failed ({failure})")
+        if result.calls_cost:
+            notes.append(format_usd(result.calls_cost))
+        return ", ".join(notes)

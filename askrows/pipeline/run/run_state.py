@@ -10,7 +10,6 @@ from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import BatchState
 from askrows.pipeline.quality import evaluate, pilot
 from askrows.pipeline.store import batches, claims, runs
-from askrows.pipeline.tasks import claiming
 
 if TYPE_CHECKING:
     from askrows.pipeline.index.build import IndexReport
@@ -104,12 +103,7 @@ class RunState:
 
         Open rows are not empty, claimed, answered or parked. The limit is not applied.
         """
-        run = self.run
-        if self.row_ids is not None:
-            return len(
-                run.workspace.store.query(claiming.filter_claimable_ids, run.task, self.row_ids)
-            )
-        return run.workspace.store.query(claiming.count_claimable, run.task)
+        return Selection(row_ids=self.row_ids).count_rows(self.run.workspace.store, self.run.task)
 
     def stop_asking(self) -> None:
         """Prepare no new row from now on; waiting batches are still sent and collected."""

@@ -6,9 +6,8 @@ units of one workspace at the same time, and die at any moment.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 from askrows.pipeline.batch import ingest, poll, submit
 from askrows.pipeline.batch.batch_plan import Selection
@@ -16,15 +15,13 @@ from askrows.pipeline.batch.budget import BudgetError
 from askrows.pipeline.batch.held_batches import HeldBatchError
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
-from askrows.pipeline.batch.send import SendOutcome
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError
-from askrows.pipeline.core.progress import ProgressBar
-from askrows.pipeline.core.states import OPEN_STATES, BatchState, Mode, describe_reason
-from askrows.pipeline.core.text import describe_requests, format_usd, shorten
+from askrows.pipeline.core.progress import NoProgress
+from askrows.pipeline.core.states import OPEN_STATES, BatchState, Mode
+from askrows.pipeline.core.text import describe_requests
 from askrows.pipeline.quality import evaluate
 from askrows.pipeline.run import live
-from askrows.pipeline.run.live_progress import LiveProgress
 from askrows.pipeline.run.modes import choose_mode
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.store import batches
@@ -32,48 +29,48 @@ from askrows.pipeline.tasks import claiming
 
 # If the rate limits allow no call for longer than this, a due row waits for the next command.
 RATE_LIMIT_TIMEOUT_S = 60.0
-# A shorter wait for the API is normal and not shown.
-MIN_SHOWN_WAIT_S = 5.0
-MAX_SHOWN_REASON_CHARS = 90
 
 
-def sync_and_recover_task(
-    run: Run,
-    *,
-    may_be_empty: bool = False,
-    should_sync: bool = True,
-) -> Run:
+def sync_and_recover_task(run: Run) -> Run:
     """Sync a task's rows with their source, and clear up after dead and outdated work.
 
-    Replies of live runs whose process died are ingested. Prepared batches are given up, which opens
-    their rows again, if the declaration changed since, if the model does not accept their thinking
-    level, or if Gemini refuses their model and another is set. It sends nothing.
-
-    Args:
-        run: The run.
-        may_be_empty: Accept a task without any row. A task with open batches is accepted anyway.
-        should_sync: Sync the rows of a user task with their source.
+    See `recover_task`.
 
     Returns:
         The synced run.
 
     Raises:
-        InputError: The rows of a user task cannot be read, or the task has no rows.
+        InputError: The rows of a user task cannot be read, or the task has neither a row nor an
+            open batch.
         ConfigurationError: The declaration changed under its version, or GATES is invalid.
         AskrowsError: The replies of a dead live run could not be ingested.
     """
-    if should_sync:
-        run = run.sync_task()
-    # Invalid gates are refused before anything is spent.
-    evaluate.read_effective_gates(run.task, run.workspace.settings, tasks=run.tasks)
-    ingest.recover_dead_runs(run)
-    submit.abandon_outdated_batches(run)
+    run = run.sync_task()
+    recover_task(run)
     open_batches = run.workspace.store.query(
         batches.batches_in_states, *OPEN_STATES, task=run.task.name
     )
-    if not (may_be_empty or open_batches):
+    if not open_batches:
         run.check_has_rows()
     return run
+
+
+def recover_task(run: Run) -> None:
+    """Clear up after dead and outdated work of a task; send nothing.
+
+    Replies of live runs whose process died are ingested. Prepared batches are given up, which opens
+    their rows again, if the declaration changed since, if the model does not accept their thinking
+    level, or if Gemini refuses their model and another is set.
+
+    Raises:
+        ConfigurationError: GATES is invalid.
+        AskrowsError: The replies of a dead live run could not be ingested.
+    """
+    # Invalid gates are refused before anything is spent.
+    if run.task.gates or run.workspace.settings.gates:
+        evaluate.read_effective_gates(run.task, run.workspace.settings, tasks=run.tasks)
+    ingest.recover_dead_runs(run)
+    submit.abandon_outdated_batches(run)
 
 
 def submit_rows(
@@ -82,7 +79,7 @@ def submit_rows(
     is_confirmed: bool = True,
     should_report_full_api: bool = True,
     batch_number: int | None = None,
-) -> Mapping[int, SendOutcome]:
+) -> None:
     """Send prepared batches, and prepare and send open rows within budgets and limits.
 
     The result gets the new batches, and the reason if rows are not sent. A used-up budget raises
@@ -95,9 +92,6 @@ def submit_rows(
         should_report_full_api: If the API has no room for another batch, and a batch of this task
             waits at the API already, return with the reason in the result instead of raising.
         batch_number: Send only this prepared batch; new batches are sent anyway.
-
-    Returns:
-        The outcome of each batch that was sent now, by number.
 
     Raises:
         RemoteError: The API refused a batch, or it is unclear whether it created the batch.
@@ -121,9 +115,8 @@ def submit_rows(
         )
     except BudgetError as error:
         state.result.stop = RunStop(StopReason.BUDGET, error=error)
-        return {}
-    state.has_sent = bool(outcomes)
-    return outcomes
+    else:
+        state.has_sent = bool(outcomes)
 
 
 def poll_batches(state: RunState, *, wait: bool, batch_number: int | None = None) -> None:
@@ -218,9 +211,7 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
     run = state.run
     result = state.result
     selection = state.select_remaining()
-    selected_count = state.count_claimable()
-    if selection.limit is not None:
-        selected_count = min(selected_count, selection.limit)
+    selected_count = selection.count_rows(run.workspace.store, run.task)
     result.has_calls = True
     if not selected_count:
         run.check_has_rows()
@@ -239,12 +230,7 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
     request_count = result.expected.requests or selected_count
     label = f"asking {describe_requests(request_count, selected_count)}"
     with run.workspace.display.bar(label, request_count) as bar:
-        live.ask_rows(
-            choose_mode(run, mode),
-            selection,
-            result,
-            on_progress=partial(_show_progress, bar, result),
-        )
+        live.ask_rows(choose_mode(run, mode), selection, result, bar)
     finished_count = result.answered_by_calls + result.failed.total()
     unfinished_count = max(0, selected_count - finished_count)
     result.unasked = min(unfinished_count, state.count_claimable())
@@ -305,34 +291,6 @@ def ask_single_rows(
         deadline_s=deadline_s,
         stops_without_connection=True,
     )
-    live.ask_rows(single_run, Selection(row_ids=row_ids), result)
+    live.ask_rows(single_run, Selection(row_ids=row_ids), result, NoProgress())
     if result.is_interrupted:
         raise KeyboardInterrupt
-
-
-def _show_progress(bar: ProgressBar, result: RunResult, progress: LiveProgress) -> None:
-    """Show the number of replies in a progress bar, with a note about the calls.
-
-    The note has, in this order:
-
-    - the number of calls at the same time
-    - a failure of Gemini
-    - how long the next call must wait, from MIN_SHOWN_WAIT_S; a wait without a known end is left
-      out
-    - the number of failures and the newest reason
-    - the cost, except 0
-
-    Reasons are cut to MAX_SHOWN_REASON_CHARS.
-    """
-    notes = [f"{progress.max_parallel_calls} at once"]
-    if progress.service_failure:
-        failure = progress.service_failure.removeprefix("Gemini failed on the request to ")
-        notes.append(f"Gemini fails ({shorten(failure, MAX_SHOWN_REASON_CHARS)})")
-    if MIN_SHOWN_WAIT_S <= progress.pause_s < math.inf:
-        notes.append(f"waits {progress.pause_s:.0f} s for the API")
-    if result.failed:
-        failure = shorten(describe_reason(progress.newest_failure), MAX_SHOWN_REASON_CHARS)
-        notes.append(f"{result.failed.total()} failed ({failure})")
-    if result.calls_cost:
-        notes.append(format_usd(result.calls_cost))
-    bar.show(progress.replies, note=", ".join(notes))

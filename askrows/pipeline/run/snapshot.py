@@ -312,17 +312,18 @@ class Snapshot:
         A `tag` knows how many requests it will make, unless two processes share it. Otherwise those
         of its batches count.
         """
-        done_counts = Counter[int]()
-        for batch in self.batches:
-            done_counts[batch.run or batch.number] += batch_files.count_ended_requests(
-                self.ws.data, batch
-            )
         killed_numbers = {batch.run or batch.number for batch in self.dead_batches}
         now = self.ws.now()
         open_runs = []
-        open_batches = [run for run in batches.combine_runs(self.batches) if not run.is_finished]
-        live_run_counts = Counter(run.task for run in open_batches if run.run is not None)
-        for run in open_batches:
+        open_parts = [
+            parts
+            for parts in batches.group_runs(self.batches)
+            if not all(part.is_finished for part in parts)
+        ]
+        live_run_counts = Counter(parts[0].task for parts in open_parts if parts[0].run is not None)
+        for parts in open_parts:
+            run = batches.combine_run(parts)
+            done_count = sum(batch_files.count_ended_requests(self.ws.data, part) for part in parts)
             tag_run = None
             if run.run is not None and live_run_counts[run.task] == 1:
                 tag_run = runs.find_unfinished_run(self.tx, run.task)
@@ -330,7 +331,7 @@ class Snapshot:
             progress = RunProgress(
                 batch=run,
                 requests=request_count,
-                done=min(done_counts[run.number], request_count),
+                done=min(done_count, request_count),
                 rows=None if tag_run is None else tag_run.rows,
                 is_killed=run.number in killed_numbers,
                 waits_since=None if self.ws.backend == "local" else _find_wait_start(run, now=now),

@@ -19,6 +19,7 @@ from askrows.pipeline.batch.batch_plan import Selection
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunStop, StopReason
 from askrows.pipeline.core.errors import AccountError, AskrowsError
+from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.report import Report, warn_of_errors
 from askrows.pipeline.core.states import OPEN_STATES, BatchState, Mode
 from askrows.pipeline.core.text import plural
@@ -151,7 +152,7 @@ def _sync_and_recover(state: RunState, *, should_sync: bool) -> bool:
         if should_sync:
             state.run = state.run.sync_task()
             state.result.version = state.run.version
-        run_units.sync_and_recover_task(state.run, may_be_empty=True, should_sync=False)
+        run_units.recover_task(state.run)
         return not any(isinstance(error, AccountError) for error in state.errors)
     return False
 
@@ -174,7 +175,7 @@ def _ask_due_rows(state: RunState) -> None:
         result.has_calls = True
         run_units.ask_single_rows(run, result, due_ids)
     elif store.query(is_decide_run_open, run.task):
-        live.ask_rows(choose_mode(run, Mode.DECIDE), Selection(), result)
+        live.ask_rows(choose_mode(run, Mode.DECIDE), Selection(), result, NoProgress())
         if result.is_interrupted:
             raise KeyboardInterrupt
         if result.budget_message:

@@ -13,9 +13,10 @@ ends a batch also writes its counts and costs.
 """
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -208,25 +209,25 @@ def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
     are returned as they are. Trials, which claim no rows, are left out.
     The order is that of the input.
     """
-    combined: dict[int, BatchRow] = {}
+    return [combine_run(parts) for parts in group_runs(batch_rows)]
+
+
+def group_runs(batch_rows: Iterable[BatchRow]) -> list[list[BatchRow]]:
+    """Return the batches of each live run, and each other batch alone, without trials."""
+    parts_by_number: dict[int, list[BatchRow]] = {}
     for batch in batch_rows:
-        if not batch.mode.claims_rows:
-            continue
-        number = batch.run or batch.number
-        if number in combined:
-            combined[number] = _add_batch_figures(combined[number], batch)
-        else:
-            combined[number] = batch
-    return list(combined.values())
+        if batch.mode.claims_rows:
+            parts_by_number.setdefault(batch.run or batch.number, []).append(batch)
+    return list(parts_by_number.values())
 
 
-def combine_run(parts: Sequence[BatchRow]) -> BatchRow:
+def combine_run(parts: Iterable[BatchRow]) -> BatchRow:
     """Return all batches of a live run combined into one batch, or the only batch.
 
     Args:
         parts: At least one batch; a trial is the only one.
     """
-    return next(iter(combine_runs(parts)), parts[0])
+    return reduce(_add_batch_figures, parts)
 
 
 def _add_batch_figures(run: BatchRow, batch: BatchRow) -> BatchRow:

@@ -457,9 +457,9 @@ def save_question(
     trial_run = choose_single_row_mode(trial_run, mode)
     planned = try_out.plan_rows(trial_run, row_ids)
     _check_budget(trial_run, planned)
-    agreed_usd = try_out.confirm_cost(trial_run, planned)
+    try_out.confirm_cost(trial_run, planned)
     write_new_file(draft.path, text, run.workspace.data)
-    return saved_task, agreed_usd
+    return saved_task, planned.cost
 
 
 def _check_budget(run: Run, planned: try_out.PlannedRows) -> None:

@@ -331,7 +331,7 @@ def move_batch(
         AskrowsError: A step was stopped; the same command continues.
     """
     run = cancel.open_task_of_batch(run, number)
-    run = sync_and_recover_task(run, may_be_empty=True, should_sync=False)
+    run_units.recover_task(run)
     run = _choose_budget(run, budget_usd)
     store = run.workspace.store
     batch = store.query(batches.get_batch, number)

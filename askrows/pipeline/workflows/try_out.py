@@ -34,7 +34,6 @@ from askrows.pipeline.quality.right_value_accuracy import (
     to_field_documents,
 )
 from askrows.pipeline.run import live, preflight
-from askrows.pipeline.run.live_progress import LiveProgress
 from askrows.pipeline.run.modes import choose_single_row_mode
 from askrows.pipeline.store import answers, request_history
 from askrows.pipeline.store.claims import RowClaim
@@ -330,8 +329,8 @@ def plan_rows(run: Run, row_ids: Sequence[str]) -> PlannedRows:
     return PlannedRows(builder.sent_answer_form, planned_requests, tried_rows, cost)
 
 
-def confirm_cost(run: Run, planned: PlannedRows) -> float:
-    """Print the rows and the estimate of planned calls, and return the cost in USD.
+def confirm_cost(run: Run, planned: PlannedRows) -> None:
+    """Print the rows and the estimate of planned calls, and confirm the cost.
 
     A person must confirm a cost above CONFIRM_ABOVE, and any cost if the model's price is unknown.
 
@@ -344,7 +343,6 @@ def confirm_cost(run: Run, planned: PlannedRows) -> float:
         f"{run.model.name}: {count_text}, estimated {format_usd(planned.cost)}"
     )
     run.confirm_cost(planned.cost, unchanged_text="nothing was asked")
-    return planned.cost
 
 
 def try_rows(run: Run, row_ids: Sequence[str]) -> TryReport:
@@ -422,18 +420,9 @@ def ask_and_store(run: Run, row_ids: Sequence[str]) -> TryReport:
 
 def _ask_live(run: Run, row_ids: Sequence[str], result: RunResult) -> None:
     """Ask about some rows by live calls, with a progress bar."""
+    trying_run = replace(run, stops_without_connection=True)
     with run.workspace.display.bar("asking", len(row_ids)) as bar:
-
-        def show_replies(progress: LiveProgress) -> None:
-            note = "Gemini fails and is asked again" if progress.service_failure else ""
-            bar.show(progress.replies, note=note)
-
-        live.ask_rows(
-            replace(run, stops_without_connection=True),
-            Selection(row_ids=row_ids),
-            result,
-            on_progress=show_replies,
-        )
+        live.ask_rows(trying_run, Selection(row_ids=row_ids), result, bar)
 
 
 def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:

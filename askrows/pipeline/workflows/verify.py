@@ -151,8 +151,8 @@ def _ask_and_measure(run: Run, check_run: Run) -> dict[str, Any]:
     rows_text = f"{CHECK_ROW_COUNT} invented rows, estimated {format_usd(cost)}"
     check_run.workspace.display.say(f"{check_run.model.name}: {rows_text}")
     check_run.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
-    outcomes = submit_rows(state, should_report_full_api=False)
-    list_lag_s = _measure_list_lag(check_run, outcomes)
+    submit_rows(state, should_report_full_api=False)
+    list_lag_s = _measure_list_lag(check_run, state.result.sent)
     if list_lag_s is not None:
         lag_text = f"after {list_lag_s:.1f} s" if list_lag_s else "at once"
         measurements["a new batch in the list"] = lag_text
