@@ -82,7 +82,7 @@ def check_or_run_pilot(
             return None
 
     report = run_pilot(run, size=min(size, limit or size), seed=None, is_confirmed=is_confirmed)
-    raise_first_error(report.result.gate_errors, run.workspace.display)
+    raise_first_error(report.gate_errors, run.workspace.display)
     return report
 
 
@@ -137,8 +137,8 @@ def run_pilot(
             seed=seed,
             now=run.workspace.now(),
         )
-    result = _ask_sample(run, row_ids, is_confirmed=is_confirmed)
-    result.asked = len(row_ids)
+    report = TagReport(run.version, asked=len(row_ids), drawn_pilot=pilot_row)
+    _ask_sample(run, row_ids, report, is_confirmed=is_confirmed)
 
     sample_text = f"{len(row_ids)} {run.task.nouns.plural}"
     note = f"Pilot {pilot_row.number}: {sample_text}, seed {pilot_row.seed}."
@@ -152,12 +152,12 @@ def run_pilot(
             hint=f"{parked_hint}; then run the same command again",
         )
 
-    result.quality_reports[run.version] = quality
+    report.quality_reports[run.version] = quality
     has_answers = _end_pilot(run, pilot_row, quality)
     # The gates need a minimum of answers to fail.
     if quality.passed and not has_answers:
         raise GateError(f"the pilot got no valid answer about its {sample_text}", hint=parked_hint)
-    return TagReport(result, drawn_pilot=pilot_row)
+    return report
 
 
 def _end_pilot(run: Run, pilot_row: runs.PilotRow, quality: QualityReport) -> bool:
@@ -176,23 +176,26 @@ def _end_pilot(run: Run, pilot_row: runs.PilotRow, quality: QualityReport) -> bo
     return has_answers
 
 
-def _ask_sample(run: Run, row_ids: Sequence[str], *, is_confirmed: bool) -> RunResult:
-    """Send and ingest batches until a sample's rows are answered or parked; return the result.
+def _ask_sample(run: Run, row_ids: Sequence[str], result: RunResult, *, is_confirmed: bool) -> None:
+    """Send and ingest batches until a sample's rows are answered or parked.
 
     Waits for batches, and for rows that another process claimed. No quality report is written.
 
     Args:
+        run: The run.
+        row_ids: The rows of the sample.
+        result: Gets the figures.
         is_confirmed: A person confirmed the cost before; otherwise the person is asked.
 
     Raises:
         AskrowsError: A poll or a batch failed, or rows of the sample are open and a budget or the
             API has no room.
     """
-    state = RunState(run, row_ids=row_ids, has_quality_reports=False)
+    state = RunState(run, row_ids=row_ids, has_quality_reports=False, result=result)
     submit_rows(state, is_confirmed=is_confirmed)
     drive(state)
 
-    result = complete_result(state)
+    complete_result(state)
     # If every batch failed at the API but no row is open, all rows were parked: no error.
     errors = list[Failure]()
     if result.left or result.is_poll_stopped or not result.is_down:
@@ -205,4 +208,3 @@ def _ask_sample(run: Run, row_ids: Sequence[str], *, is_confirmed: bool) -> RunR
         errors.append(result.stop.reason.error_type(message, hint=hint))
     if errors:
         raise errors[0]
-    return result

@@ -33,6 +33,7 @@ class RunState:
         limit: int | None = None,
         row_ids: Sequence[str] | None = None,
         has_quality_reports: bool = True,
+        result: RunResult | None = None,
     ) -> None:
         """Read the current state of the task: its newest batch and its parked rows.
 
@@ -41,10 +42,11 @@ class RunState:
             limit: How many new requests may be made, or None for all.
             row_ids: Ask only rows with these ids, or None for all.
             has_quality_reports: Write quality reports.
+            result: The result that the units fill; None for a new one.
         """
         self.run = run
         self.row_ids = row_ids
-        self.result = RunResult(run.version)
+        self.result = result or RunResult(run.version)
         self.has_quality_reports = has_quality_reports
         # Versions with answers since their last quality report; the keys are ordered.
         self.unreported_versions = dict[str, None]()

@@ -25,10 +25,9 @@ REASON_COLUMNS = "batch outcome count reason examples"
 
 
 @dataclass(repr=False)
-class TagReport:
-    """The result of `tag` or a pilot, as it is reported."""
+class TagReport(RunResult):
+    """The result of `tag` or a pilot, with its mode, as it is reported."""
 
-    result: RunResult
     # Batch, flex, live or decide; empty if no row was open.
     mode: str = ""
     # Why that mode was chosen.
@@ -40,45 +39,18 @@ class TagReport:
 
     def __repr__(self) -> str:
         """Return one line with the counts of rows and the cost."""
-        result = self.result
         return (
-            f"<tagged with {result.version}: {result.answered:,} answered, {result.parked:,} "
-            f"parked, {result.left:,} open; ${result.spent:.4f}>"
+            f"<tagged with {self.version}: {self.answered:,} answered, {self.parked:,} "
+            f"parked, {self.left:,} open; ${self.spent:.4f}>"
         )
-
-    @property
-    def left(self) -> int:
-        """Return how many rows are still open."""
-        return self.result.left
-
-    @property
-    def under_way(self) -> int:
-        """Return how many rows are in open batches."""
-        return self.result.under_way
-
-    @property
-    def answered(self) -> int:
-        """Return how many rows got an answer."""
-        return self.result.answered
-
-    @property
-    def parked(self) -> int:
-        """Return how many rows were parked."""
-        return self.result.parked
-
-    @property
-    def spent(self) -> float:
-        """Return the known cost in USD, of the run that was continued, too."""
-        return self.result.spent
 
     @property
     def reported_cost(self) -> float | None:
         """Return the cost of the batches and the calls, or None if the result has neither."""
-        result = self.result
-        if not result.ingested and not result.has_calls:
+        if not self.ingested and not self.has_calls:
             return None
-        batches_cost = sum(summary.batch.cost or 0.0 for summary in result.ingested)
-        return batches_cost + result.calls_cost
+        batches_cost = sum(summary.batch.cost or 0.0 for summary in self.ingested)
+        return batches_cost + self.calls_cost
 
     def to_report(self, run: Run, *, strict: bool = False) -> Report:
         """Return the report of `tag`, or of a pilot: rows by outcome, cost, and failed requests.
@@ -88,35 +60,34 @@ class TagReport:
             strict: A failed gate is an error.
         """
         nouns = run.task.nouns
-        result = self.result
         report = Report(
             {**self.document(), "placeholder": run.workspace.has_placeholder_answers},
             self._title(nouns),
-            warnings=result.list_warnings(nouns, strict=strict),
-            errors=result.list_errors(nouns, strict=strict),
+            warnings=self.list_warnings(nouns, strict=strict),
+            errors=self.list_errors(nouns, strict=strict),
         )
         if self.drawn_pilot is not None:
             report.title = self.pilot_line
         elif not self.mode:
             report.title = f"nothing to tag: {nouns.none_open_message}"
-        if result.budget_message:
-            report.warnings.append(result.budget_message)
+        if self.budget_message:
+            report.warnings.append(self.budget_message)
         if self.pilot is not None:
             report.notes.append(self.pilot.pilot_line)
-        report.parts += make_failure_tables(result.ingested)
-        if result.failed:
+        report.parts += make_failure_tables(self.ingested)
+        if self.failed:
             failures = [
                 f"{count:,} {describe_reason(reason)}"
-                for reason, count in result.failed.most_common()
+                for reason, count in self.failed.most_common()
             ]
             report.parts.append(f"without an answer: {', '.join(failures)}")
-        if result.other_models:
-            models = ", ".join(sorted(result.other_models))
-            asked_model = result.version.partition("/")[2]
+        if self.other_models:
+            models = ", ".join(sorted(self.other_models))
+            asked_model = self.version.partition("/")[2]
             report.warnings.append(
                 f"asked {asked_model}, answered by {models}, which sets the price"
             )
-        for row_name, reason in result.first_failures:
+        for row_name, reason in self.first_failures:
             report.warnings.append(f"{row_name}: {describe_reason(reason)}")
         return report
 
@@ -129,29 +100,27 @@ class TagReport:
 
     def _title(self, nouns: TaskNouns) -> str:
         """Return the rows by outcome, and the cost of the command or of the run it continues."""
-        result = self.result
-        figures = {"lost": result.lost_usd, "calls": result.calls, "cost": self.reported_cost}
+        figures = {"lost": self.lost_usd, "calls": self.calls, "cost": self.reported_cost}
         if self.reported_cost is None:
-            figures["cost"] = result.spent
-        rows = nouns.singular if result.under_way == 1 else nouns.plural
+            figures["cost"] = self.spent
+        rows = nouns.singular if self.under_way == 1 else nouns.plural
         counts = {
-            nouns.answered: result.answered,
-            "parked": result.parked,
-            f"{rows} in unfinished batches": result.under_way,
-            f"waiting for the answers of equal {nouns.plural}": result.waiting,
-            "waiting until Gemini accepts more tokens": result.no_room,
-            "still open": result.left,
+            nouns.answered: self.answered,
+            "parked": self.parked,
+            f"{rows} in unfinished batches": self.under_way,
+            f"waiting for the answers of equal {nouns.plural}": self.waiting,
+            "waiting until Gemini accepts more tokens": self.no_room,
+            "still open": self.left,
         }
         cost = format_figures(figures, "calls spent=cost perhaps_lost=lost")
         return f"{format_counts(counts) or 'no row answered'}; {cost}"
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON members; a pilot's report has fewer, with its quality."""
-        result = self.result
-        quality = result.newest_quality
+        quality = self.newest_quality
         answer_members = {
             "ingested": {
-                str(summary.batch.number): summary.answered_rows for summary in result.ingested
+                str(summary.batch.number): summary.answered_rows for summary in self.ingested
             },
             "passed": None if quality is None else quality.passed,
             "report": None if quality is None else str(quality.path),
@@ -160,51 +129,50 @@ class TagReport:
             return {
                 "pilot": self.drawn_pilot.number,
                 "version": self.drawn_pilot.version,
-                "drawn": result.asked,
+                "drawn": self.asked,
                 "seed": self.drawn_pilot.seed,
                 **answer_members,
                 "quality": None if quality is None else quality.document,
             }
 
         return {
-            "version": result.version,
+            "version": self.version,
             "mode": self.mode,
             "reason": self.reason,
-            "asked": result.asked,
-            "answered": result.answered,
-            "submitted": result.created_batches,
-            "left": result.left,
-            "no_room": result.no_room,
-            "under_way": result.under_way,
-            "parked": result.parked,
-            "held_back": "" if result.has_stopped_calls else result.stop.message,
-            "out_of_money": result.budget_message,
-            "is_over": not result.left and not result.under_way,
-            "is_down": result.is_down,
+            "asked": self.asked,
+            "answered": self.answered,
+            "submitted": self.created_batches,
+            "left": self.left,
+            "no_room": self.no_room,
+            "under_way": self.under_way,
+            "parked": self.parked,
+            "held_back": "" if self.has_stopped_calls else self.stop.message,
+            "out_of_money": self.budget_message,
+            "is_over": not self.left and not self.under_way,
+            "is_down": self.is_down,
             "cost": self.reported_cost,
-            "spent": result.spent,
+            "spent": self.spent,
             "pilot": None if self.pilot is None else self.pilot.document(),
-            "failed": {str(number): reason for number, reason in result.failed_batches.items()},
-            "held": {str(error.number): error.reason for error in result.held_errors},
-            "live": self._calls_document() if result.has_calls else None,
+            "failed": {str(number): reason for number, reason in self.failed_batches.items()},
+            "held": {str(error.number): error.reason for error in self.held_errors},
+            "live": self._calls_document() if self.has_calls else None,
             **answer_members,
         }
 
     def _calls_document(self) -> dict[str, Any]:
         """Return the calls as JSON members."""
-        result = self.result
         return {
-            "answered": result.answered_by_calls,
-            "failed": result.failed,
-            "calls": result.calls,
-            "cost": result.calls_cost,
-            "run": result.first_calls_batch,
-            "interrupted": result.is_interrupted,
-            "left": result.unasked,
+            "answered": self.answered_by_calls,
+            "failed": self.failed,
+            "calls": self.calls,
+            "cost": self.calls_cost,
+            "run": self.first_calls_batch,
+            "interrupted": self.is_interrupted,
+            "left": self.unasked,
             "samples": [
-                {"username": name, "reason": reason} for name, reason in result.first_failures
+                {"username": name, "reason": reason} for name, reason in self.first_failures
             ],
-            "stopped": result.calls_error.message if result.calls_error else None,
+            "stopped": self.calls_error.message if self.calls_error else None,
         }
 
 

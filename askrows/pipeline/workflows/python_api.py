@@ -392,10 +392,10 @@ class Workspace:
             sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
             asking_run = replace(run, sync_options=sync_options, agreed_usd=agreed_usd)
             report = tag.tag_rows(asking_run, options)
-            for warning in report.result.list_warnings(run.task.nouns, strict=strict):
+            for warning in report.list_warnings(run.task.nouns, strict=strict):
                 run.workspace.display.warn(warning)
             raise_first_error(
-                report.result.list_errors(run.task.nouns, strict=strict), run.workspace.display
+                report.list_errors(run.task.nouns, strict=strict), run.workspace.display
             )
             return report
 

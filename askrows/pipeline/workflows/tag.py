@@ -254,9 +254,9 @@ def _tag_open_rows(
     """
     run, started_at = _choose_budget_and_start(run, options)
     store = run.workspace.store
-    state = RunState(run, limit=options.limit)
+    report = TagReport(run.version)
+    state = RunState(run, limit=options.limit, result=report)
     state.started_at = started_at
-    report = TagReport(state.result)
     if options.pilot is None and not options.skip_pilot:
         check_or_run_pilot(run, is_required=options.needs_pilot and run.task.needs_pilot)
 
@@ -270,20 +270,20 @@ def _tag_open_rows(
         deadline_s=options.deadline_s,
         is_pilot_waived=options.skip_pilot,
     )
-    state.result.asked = estimate.plan.rows
+    report.asked = estimate.plan.rows
     is_pilot_begun = options.pilot is not None and store.query(
         pilot.has_unfinished_pilot, run.version
     )
-    if not (state.result.asked or open_batches or is_pilot_begun):
+    if not (report.asked or open_batches or is_pilot_begun):
         complete_result(state)
         return report
 
     report.mode, report.reason = _choose_mode(
         estimate, options, has_open_batches=bool(open_batches)
     )
-    state.result.expected = estimate.plan
+    report.expected = estimate.plan
     if report.mode == Mode.BATCH:
-        state.result.expected += plan_stored_batches(open_batches)
+        report.expected += plan_stored_batches(open_batches)
     _print_tag_estimate(run, options, estimate, report, open_work)
     _confirm_cost(run, options, estimate, report.mode)
     if options.skip_pilot:
@@ -296,9 +296,9 @@ def _tag_open_rows(
     run_number = _begin_or_continue_run(run, options, estimate.plan, started_at=started_at)
 
     _ask_in_chosen_mode(state, options, report)
-    result = complete_result(state)
-    if _is_run_over(result, options):
-        reason = result.budget_message or "nobody is left"
+    complete_result(state)
+    if _is_run_over(report, options):
+        reason = report.budget_message or "nobody is left"
         with store.write() as tx:
             runs.end_run(
                 tx,
@@ -506,8 +506,8 @@ def _ask_in_chosen_mode(state: RunState, options: TagOptions, report: TagReport)
             limit=options.limit,
         )
         if report.pilot is not None:
-            state.result.ingested += report.pilot.result.ingested
-            state.result.polled |= report.pilot.result.polled
+            report.ingested += report.pilot.ingested
+            report.polled |= report.pilot.polled
 
     if report.mode != Mode.BATCH:
         ask_open_rows(state, Mode(report.mode))
