@@ -152,7 +152,6 @@ def test_rows_of_another_program_in_asset_ai_stay(workspace: Workspace, api: Eng
 
 # The user removed the concepts, so that their passage is asked again.
 @pytest.mark.excused("nobody_is_answered_twice")
-@pytest.mark.promise("foreign", postgresql=True)
 def test_passages_are_open_again_after_a_rollback_by_sql(workspace: Workspace) -> None:
     """Deleted concepts of askrows open their passages; concepts of another program stay."""
     workspace.task = PASSAGES

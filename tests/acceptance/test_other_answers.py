@@ -134,7 +134,6 @@ def test_no_command_changes_a_cell_of_another_program(orders: Workspace) -> None
     assert read_cells(orders) == {**OTHER_CELLS, 1: "good", 4: "good", 6: "good"}
 
 
-@pytest.mark.promise("foreign", postgresql=True)
 def test_cells_that_another_program_changes_during_a_batch_stay(
     orders: Workspace, outside_server: Outside
 ) -> None:
@@ -157,7 +156,6 @@ def test_cells_that_another_program_changes_during_a_batch_stay(
     check_other_cells(orders, cells)
 
 
-@pytest.mark.promise("foreign", postgresql=True)
 def test_valid_cells_of_another_program_are_answers(
     orders: Workspace, outside_server: Outside
 ) -> None:
@@ -217,7 +215,6 @@ def test_invalid_cell_of_another_program_is_unusable(
     check_other_cells(orders)
 
 
-@pytest.mark.promise("foreign", postgresql=True)
 def test_answers_follow_the_cells_of_another_program(
     orders: Workspace, outside_server: Outside
 ) -> None:
@@ -301,7 +298,6 @@ def test_cells_of_any_type_are_read(orders: Workspace, outside_server: Outside, 
     assert (cells[0] is None, cells[1] is None) == (False, True)
 
 
-@pytest.mark.promise("foreign", postgresql=True)
 def test_records_of_another_program_are_answers(orders: Workspace, outside_server: Outside) -> None:
     """A record with the provider and the model of the task is an answer, and stays as it is."""
     columns = "order_id INTEGER, provider TEXT, model TEXT, v TEXT, created_at TEXT"
@@ -353,7 +349,6 @@ def _copies(orders: Workspace, tmp_path: Path) -> Copies:
 
 
 @pytest.mark.parametrize("verb", ["tag", "ingest"])
-@pytest.mark.promise("foreign", postgresql=True)
 def test_a_killed_command_leaves_no_half(orders: Workspace, copies: Copies, verb: str) -> None:
     """After a kill at any commit, the same commands store each cell once and change none."""
     orders.run_command("tag", where="id = 0", mode="live")
@@ -386,7 +381,6 @@ def test_a_killed_command_leaves_no_half(orders: Workspace, copies: Copies, verb
             assert counts["other"] == (5 if verb == "ingest" else 4), (number, side)
 
 
-@pytest.mark.promise("foreign", postgresql=True)
 def test_two_processes_store_a_cell_once(orders: Workspace, copies: Copies) -> None:
     """A command that reads the cells while another one is stopped stores none of them twice."""
     run_sql(orders, "UPDATE orders SET v = NULL")

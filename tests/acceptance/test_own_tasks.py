@@ -554,7 +554,6 @@ def test_value_that_the_table_refuses_is_parked_until_it_can_be_written(
 
 
 @pytest.mark.alike
-@pytest.mark.promise("foreign")
 def test_cell_of_another_program_is_not_overwritten(
     notes: Workspace, outside_server: Outside
 ) -> None:

@@ -538,9 +538,10 @@ class Declaration(Generic[A_co]):
         return self.items.name if isinstance(self.items, DatabaseTable) else ""
 
     @property
-    def derived_places(self) -> dict[str, str]:
-        """The places of derived values as declared, by the name of the value."""
-        return {place.rpartition(".")[2]: place for place in self.derive or ()}
+    def derived_functions(self) -> dict[str, Callable[[Any, Any], Any]]:
+        """The functions that make derived values, by the name of the value."""
+        functions = self.derive or {}
+        return {place.rpartition(".")[2]: function for place, function in functions.items()}
 
     @property
     def index_template(self) -> str | None:

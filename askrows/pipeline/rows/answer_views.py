@@ -128,9 +128,9 @@ def _make_view_query(
         rows = make_rows_subquery(task.name)
         row_key = rows.c[KEY_COLUMN]
         query = query.select_from(answers.outerjoin(rows, row_key == answers.c.row_id))
-        source_names = [name for name in task.columns if name not in dict(task.key)]
+        source_names = [name for name in task.shown_columns if name not in dict(task.key)]
         for source_name, name in name_added_columns(columns, source_names, "source_").items():
-            kind = task.columns[source_name]
+            kind = task.shown_columns[source_name]
             columns[name] = source_column_expression(
                 tx,
                 rows.c[VALUES_COLUMN],
@@ -186,7 +186,7 @@ def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnEl
         columns[field_names[field]] = literal_column(cell)
 
     names = name_added_columns(
-        [*task.columns, *columns], (VERSION_COLUMN, ANSWERED_AT), ANSWER_PREFIX
+        [*task.shown_columns, *columns], (VERSION_COLUMN, ANSWERED_AT), ANSWER_PREFIX
     )
     columns[names[VERSION_COLUMN]] = answers.c.version
     columns[names[ANSWERED_AT]] = answers.c.at
@@ -234,7 +234,7 @@ def _make_stamp(tx: Connection, task: TaskRecord, preference: VersionPreference)
             task.key,
             task.fields,
             # The order of the columns is that of the view.
-            list(task.columns.items()),
+            list(task.shown_columns.items()),
             bool(task.image_columns),
             task.write_to is not None,
             has_confidences(tx, task.name),

@@ -78,9 +78,9 @@ def read_table_rows(
     """Return the rows of the table that have one of these keys, by key as text."""
     table = _reflect_table(tx, record)
     key = _get_key_text(table, record)
-    query = select(key.label("askrows_key"), *(table.c[name] for name in record.source_columns))
+    query = select(key.label("askrows_key"), *(table.c[name] for name in record.columns))
     rows = select_matching(tx, query, key, keys)
-    return {row[0]: dict(zip(record.source_columns, row[1:], strict=True)) for row in rows}
+    return {row[0]: dict(zip(record.columns, row[1:], strict=True)) for row in rows}
 
 
 def insert_table_rows(
@@ -93,7 +93,7 @@ def insert_table_rows(
     """
     table = _reflect_table(tx, record)
     id_column = read_columns(tx, record.table).get("id")
-    if id_column is not None and "id" not in record.source_columns:
+    if id_column is not None and "id" not in record.columns:
         ids = make_new_ids(tx, record.table, id_column, len(rows))
         if ids is not None:
             rows = [{"id": new_id, **row} for new_id, row in zip(ids, rows, strict=True)]
@@ -128,8 +128,8 @@ def delete_table_row(tx: Connection, record: TaskRecord, key: str) -> None:
 def _reflect_table(tx: Connection, record: TaskRecord) -> Table:
     """Return the table with its columns as they are in the database."""
     types = {name: column["type"] for name, column in read_columns(tx, record.table).items()}
-    columns = [Column(name, types[fold_column_name(tx, name)]) for name in record.source_columns]
-    if "id" in types and "id" not in record.source_columns:
+    columns = [Column(name, types[fold_column_name(tx, name)]) for name in record.columns]
+    if "id" in types and "id" not in record.columns:
         columns.append(Column("id", types["id"]))
     return Table(record.table, MetaData(), *columns)
 
@@ -150,8 +150,8 @@ def make_layout(record: TaskRecord) -> ColumnLayout:
     key, _ = record.key[0]
     return ColumnLayout(
         key,
-        {name: name for name in record.source_columns},
-        f"give a file with the columns {', '.join(record.source_columns)}",
+        {name: name for name in record.columns},
+        f"give a file with the columns {', '.join(record.columns)}",
     )
 
 
@@ -191,7 +191,7 @@ def check_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Finding:
 
     findings = list[Finding]()
     values = {key_column: _convert_cell(key_cell, key_kind)}
-    for name, kind in record.source_columns.items():
+    for name, kind in record.columns.items():
         if name == key_column or name not in row.values:
             continue
         cell = row.values[name]
@@ -202,9 +202,7 @@ def check_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Finding:
             findings.append(
                 Finding(row.line_number, name, reason, excerpt, FindingKind.CHANGED, key)
             )
-    extra_cells = {
-        name: cell for name, cell in row.values.items() if name not in record.source_columns
-    }
+    extra_cells = {name: cell for name, cell in row.values.items() if name not in record.columns}
     return SoundRow(key, values, row.line_number, tuple(findings), extra_cells)
 
 
@@ -235,7 +233,7 @@ def read_document_row(
     """
     source_name = "standard input" if document_name == "-" else document_name
     layout = make_layout(record)
-    hint = f"write a JSON object with the keys {', '.join(record.source_columns)}"
+    hint = f"write a JSON object with the keys {', '.join(record.columns)}"
     try:
         document = parse_json(data.decode("utf-8-sig", "surrogateescape"))
     except ValueError as error:

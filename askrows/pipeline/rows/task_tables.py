@@ -107,7 +107,7 @@ def _make_row_spec(record: TaskRecord) -> TableSpec:
     are in this table, are added.
     """
     key, _ = record.key[0]
-    kinds = dict(record.source_columns)
+    kinds = dict(record.columns)
     targets = list(make_derived_targets(record).values())
     if record.write_to is not None:
         targets.append(make_answer_target(record, record.write_to))
@@ -119,12 +119,10 @@ def _make_row_spec(record: TaskRecord) -> TableSpec:
         Column(name, _ROW_TYPES.get(kind, Text()), primary_key=name == key)
         for name, kind in kinds.items()
     ]
-    needs = {
-        name: _ROW_NEEDS[kind] for name, kind in record.source_columns.items() if kind in _ROW_NEEDS
-    }
+    needs = {name: _ROW_NEEDS[kind] for name, kind in record.columns.items() if kind in _ROW_NEEDS}
     return TableSpec(
         definition=Table(record.table, MetaData(), *columns),
-        required_columns=tuple(record.source_columns),
+        required_columns=tuple(record.columns),
         column_needs={key: ColumnNeed.ID} | needs,
         adds_columns=True,
     )

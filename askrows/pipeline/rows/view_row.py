@@ -102,7 +102,7 @@ def name_number_columns(task: TaskRecord) -> Iterable[str]:
     """Return the name of the column with the places of rows; none if columns name the rows."""
     if not task.has_made_key:
         return ()
-    source_names = [*task.columns, *dict(task.key)]
+    source_names = [*task.shown_columns, *dict(task.key)]
     return name_added_columns(source_names, (ROW_NUMBER,), "row_").values()
 
 
@@ -112,7 +112,7 @@ def name_answer_columns(task: TaskRecord) -> dict[str, str]:
     A field that has the name of a column of the source, of the key, of the row's place or of a
     judgement is `answer_NAME`.
     """
-    row_names = [*task.columns, *dict(task.key), *name_number_columns(task)]
+    row_names = [*task.shown_columns, *dict(task.key), *name_number_columns(task)]
     taken_names = [*row_names, *JUDGEMENT_NAMES]
     return name_added_columns(taken_names, dict(task.fields), ANSWER_PREFIX)
 

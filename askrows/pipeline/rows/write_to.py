@@ -691,11 +691,10 @@ def make_answer_target(
 def make_derived_targets(record: TaskRecord) -> dict[str, AnswerTarget]:
     """Return the columns of other programs that get derived values, by the name of the value."""
     targets = {}
-    for name, place in record.derived.items():
-        if place != name:
-            value_record = replace(record, fields=((name, record.columns[name]),), write_to=place)
-            target = make_answer_target(value_record, f"{place}={name}")
-            targets[name] = replace(target, member="derive")
+    for name, place in record.derived_targets.items():
+        value_record = replace(record, fields=((name, record.derived[name]),), write_to=place)
+        target = make_answer_target(value_record, f"{place}={name}")
+        targets[name] = replace(target, member="derive")
     return targets
 
 

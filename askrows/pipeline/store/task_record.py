@@ -23,7 +23,7 @@ class TaskRecord:
     items: str
     # (name, type) pairs of the key columns.
     key: tuple[tuple[str, str], ...]
-    # The type of each column of the source, and of each derived value, by name.
+    # The type of each column of the source, by name.
     columns: Mapping[str, str]
     # (name, type) pairs of the answer's fields.
     fields: tuple[tuple[str, str], ...]
@@ -45,8 +45,9 @@ class TaskRecord:
     has_index_function: bool = False
     # The column or field of each member of an entry's metadata; empty: the whole row.
     metadata: Mapping[str, str] = field(default_factory=dict)
-    # The name, or "table.column" of another program, of each derived value, by name.
+    # The type of each derived value by name, and the columns of other programs that get some.
     derived: Mapping[str, str] = field(default_factory=dict)
+    derived_targets: Mapping[str, str] = field(default_factory=dict)
     # The SHA-256 of the file, or a random text; empty if no function makes a stored value.
     functions_id: str = ""
     # Words for a row, for several rows, for answered rows and for empty rows; empty: the usual.
@@ -102,9 +103,9 @@ class TaskRecord:
         return json.dumps(document, ensure_ascii=False)
 
     @property
-    def source_columns(self) -> dict[str, str]:
-        """Return the type of each column of the source, by name."""
-        return {name: kind for name, kind in self.columns.items() if name not in self.derived}
+    def shown_columns(self) -> dict[str, str]:
+        """Return the type of each column of the source and of each derived value, by name."""
+        return {**self.columns, **self.derived}
 
     @property
     def is_query(self) -> bool:

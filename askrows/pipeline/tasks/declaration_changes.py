@@ -116,7 +116,7 @@ def merge_stored_record(
         return declared_record
 
     columns = {
-        name: merge_kinds(stored_record.source_columns.get(name), kind) or kind
+        name: merge_kinds(stored_record.columns.get(name), kind) or kind
         for name, kind in declared_record.columns.items()
     }
     field_names = dict(declared_record.fields).keys()

@@ -131,7 +131,7 @@ def _find_missing_column_faults(
     """Yield (member, message, hint) for each named column that is missing or cannot be a key."""
     listed_columns = join_first(list(columns), MAX_LISTED_COLUMNS)
     answer_fields = declaration.answer.model_fields
-    derived_names = declaration.derived_places
+    derived_names = declaration.derived_functions
     for name in derived_names:
         if name in answer_fields or find_column(name, columns):
             yield "derive", f"has {name!r}, which is a column or a field", "choose another name"

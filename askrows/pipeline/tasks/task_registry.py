@@ -345,7 +345,7 @@ def load_draft_task(task: UserTask, *, now: datetime) -> UserTask:
     declaration = load_declaration(path, task.settings, is_recorded=True)
     key_columns = tuple(name for name, _ in record.key)
     draft = replace(declaration, name=record.name, key=key_columns)
-    draft_record = make_record(draft, path, record.source_columns, recorded_at=now)
+    draft_record = make_record(draft, path, record.columns, recorded_at=now)
     draft_record = replace(draft_record, prefix=record.prefix)
     # The file may declare another name and key.
     return UserTask(draft_record, task.settings, declaration=draft)
@@ -377,13 +377,9 @@ def make_record(
     raise_faults(list(find_column_faults(declaration, path, columns)), path)
     answer_fields = list_answer_fields(declaration.answer)
     gates = declaration.gates or {}
-    derived_places = declaration.derived_places
-    derived_kinds = {
-        name: find_result_kind(function)
-        for name, function in zip(derived_places, (declaration.derive or {}).values(), strict=True)
-    }
-    all_columns = {**columns, **derived_kinds}
+    functions = declaration.derived_functions
     metadata = declaration.metadata or {}
+    shown_names = match_columns(list(metadata.values()), columns)
     _, vocabularies = separate_vocabularies(declaration.answer.model_json_schema())
     needed_files = [vocabulary["path"] for vocabulary in vocabularies.values()]
     needed_files.append(find_source_database(declaration.source, path.parent))
@@ -399,7 +395,7 @@ def make_record(
         prefix=declaration.table or declaration.name,
         items=resolve_items(declaration, path),
         key=_list_key_columns(declaration, columns),
-        columns=all_columns,
+        columns=columns,
         fields=tuple((field.name, field.column_kind) for field in answer_fields),
         version=declaration.version,
         fingerprint=hash_document(make_fingerprint_document(declaration)),
@@ -410,10 +406,11 @@ def make_record(
         table=declaration.table_name,
         has_folder=isinstance(declaration.items, Folder),
         has_index_function=callable(declaration.index),
-        metadata=dict(
-            zip(metadata, match_columns(list(metadata.values()), all_columns), strict=True)
-        ),
-        derived=derived_places,
+        metadata=dict(zip(metadata, shown_names, strict=True)),
+        derived={name: find_result_kind(function) for name, function in functions.items()},
+        derived_targets={
+            place.rpartition(".")[2]: place for place in declaration.derive or () if "." in place
+        },
         functions_id=task_file.identify_functions(declaration, path),
         words=list(declaration.words),
         write_to=declaration.write_to,

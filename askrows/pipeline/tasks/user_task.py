@@ -251,7 +251,7 @@ class UserTask(Task):
     def unpack_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored row with its values by column; missing values are None."""
         return {
-            **dict.fromkeys(self.record.columns),
+            **dict.fromkeys(self.record.shown_columns),
             **row,
             **parse_stored_values(row[VALUES_COLUMN]),
         }
@@ -568,7 +568,7 @@ class UserTask(Task):
         """
         function = getattr(self.user_file.declaration, member)
         try:
-            return function(answer, {name: row[name] for name in self.record.source_columns})
+            return function(answer, {name: row[name] for name in self.record.columns})
         except NoAnswer:
             raise
         except (Exception, SystemExit) as error:
@@ -868,14 +868,13 @@ class UserTask(Task):
         The text is None without an answer, and if no function makes it.
         """
         declaration = self.user_file.declaration
-        source_values = {name: row[name] for name in self.record.source_columns}
+        source_values = {name: row[name] for name in self.record.columns}
         derive = partial(
             self.user_file.derive_value, row_id=row[KEY_COLUMN], row=source_values, answer=answer
         )
-        functions = declaration.derive or {}
+        functions = declaration.derived_functions
         values = {
-            name: derive(functions[place], kind=self.record.columns[name])
-            for name, place in self.record.derived.items()
+            name: derive(functions[name], kind=kind) for name, kind in self.record.derived.items()
         }
         index_text = None
         if answer is not None and callable(declaration.index):

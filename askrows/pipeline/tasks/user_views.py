@@ -116,8 +116,10 @@ class TaskGridBuilder:
         self._table = task.select_task_rows(tx)
         self._values = self._table.table.c[VALUES_COLUMN]
         # A key that is a hash of the row is no column of the source.
-        self._own_keys = [name for name, _ in self._record.key if name not in self._record.columns]
-        sources = [*self._record.columns, *self._own_keys]
+        self._own_keys = [
+            name for name, _ in self._record.key if name not in self._record.shown_columns
+        ]
+        sources = [*self._record.shown_columns, *self._own_keys]
         # Names of the fields by the names of their columns.
         self._fields = {name: field for field, name in name_answer_columns(self._record).items()}
         answer_parts = (VERSION_COLUMN, ANSWERED_AT, *_COST_KINDS)
@@ -157,7 +159,7 @@ class TaskGridBuilder:
                 **{name: answers_table.c[name] for name in _COST_KINDS},
             },
             read_values=_read_source_values,
-            source_names=[*self._record.columns, *self._own_keys],
+            source_names=[*self._record.shown_columns, *self._own_keys],
             default_names=list(default_names),
             cost_names=[self._answer_names[part] for part in _COST_KINDS],
             # The values contain the key, unless it is a hash.
@@ -165,7 +167,7 @@ class TaskGridBuilder:
             searched_documents=(self._values, answers_table.c.answer),
             facets=[
                 *(name for name, field in self._fields.items() if field not in uncounted_fields),
-                *(name for name in self._record.columns if name not in default_names),
+                *(name for name in self._record.shown_columns if name not in default_names),
             ],
         )
 
@@ -182,7 +184,7 @@ class TaskGridBuilder:
                 JsonCell(self._values, (name,)),
                 self._make_source_sort_keys(name, kind),
             )
-            for name, kind in self._record.columns.items()
+            for name, kind in self._record.shown_columns.items()
         }
         columns |= dict.fromkeys(self._own_keys, ViewColumn(_read_key))
         rows = self._table.table.c
@@ -406,7 +408,7 @@ def _read_index_entries(
     """
     template = record.index_template or ""
     columns_by_name = {
-        name: find_column(name, record.columns) for name in list_template_columns(template)
+        name: find_column(name, record.shown_columns) for name in list_template_columns(template)
     }
     for row in task.make_grid(tx).read_rows(tx, has_answer=True, row_ids=among):
         values = task.unpack_row({KEY_COLUMN: row.id, VALUES_COLUMN: row.cells[VALUES_COLUMN]})
@@ -418,7 +420,7 @@ def _read_index_entries(
         text = entry_text or row_name
         fields = {name: row.fields.get(name) for name, _ in record.fields}
         # WHERE= of a search can name any column.
-        columns = {name: values[name] for name in record.columns}
+        columns = {name: values[name] for name in record.shown_columns}
         metadata = {
             "id": row.id,
             "label": row_name,

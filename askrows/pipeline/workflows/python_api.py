@@ -865,7 +865,7 @@ class Answers(RowCollection, Generic[A_co]):
                 for key, answer_version, answer_text, answered_at in page:
                     row = dict[str, Any]()
                     if record and key in rows:
-                        row = {name: rows[key][name] for name in record.columns}
+                        row = {name: rows[key][name] for name in record.shown_columns}
                     answer = _parse_answer(task, key, answer_version, answer_text)
                     yield AnsweredRow(key, answer, answer_version, answered_at, row, key_columns)
                 last_key = page[-1][0]

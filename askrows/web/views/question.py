@@ -117,7 +117,7 @@ def _make_draft(user_file: UserFile) -> tuple[Path, ReadOptions, QuestionForm]:
     if user_file.record.is_query or not table.is_file():
         raise InputError("the rows of this task are not in a file")
     read_options = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
-    return table, read_options, make_question_form(declaration, user_file.record.source_columns)
+    return table, read_options, make_question_form(declaration, user_file.record.columns)
 
 
 def _require_file(task: Task) -> UserFile:
