@@ -72,6 +72,7 @@ def test_file_is_imported_and_asked(boats: Workspace) -> None:
 
     boats.run_command("tag", mode="live")
     assert boats.state_counts() == {"answered": 3, "refused": 1}
+    assert [row["state"] for row in boats.exported_rows()] == [*["answered"] * 3, "refused"]
     answers = {row["name"]: row["summary"] for row in boats.exported_rows() if row["summary"]}
     assert dict(read_table(boats, "name, summary")) == answers
 

@@ -174,10 +174,18 @@ class StagedRows(NamedTuple):
                 tx.execute(delete(rows).where(rows.c.task == task, is_of_source, ~_is_staged()))
                 is_moved = _is_stored_row(task) & (rows.c.n != _staged.c.n)
                 tx.execute(update(rows).where(is_moved).values(n=_staged.c.n))
+                self._move_file_refusals_to_the_end(tx, task)
             if is_server and counts.new > MIN_NEW_ROWS_FOR_ANALYZE:
                 tx.exec_driver_sql(f"ANALYZE {rows.name}")
             rewritten_count = written_count - counts.new + counts.gone
             yield tx, counts._replace(rewritten=rewritten_count)
+
+    def _move_file_refusals_to_the_end(self, tx: Connection, task: str) -> None:
+        """Number the refused rows of imported files after all staged rows, in their order."""
+        staged_count = tx.execute(select(func.max(_staged.c.n))).scalar() or 0
+        is_file_refusal = IS_REFUSED & rows.c.row_id.startswith(FILE_REFUSAL_PREFIX)
+        is_among_rows = (rows.c.task == task) & is_file_refusal & (rows.c.n <= staged_count)
+        tx.execute(update(rows).where(is_among_rows).values(n=rows.c.n + staged_count))
 
     def count_changes(self, task: str) -> SyncCounts:
         """Return the counts that a sync of a task with these rows would have; write nothing."""
