@@ -70,6 +70,10 @@ _UNSPACED_SCRIPT = re.compile(
     "\U00020000-\U0003ffff]+)",
 )
 
+# Greek to Phonetic Extensions, Tifinagh to Ethiopic, Yi to Meetei, Hebrew and Arabic forms.
+_OTHER_SCRIPT = re.compile("[\u0370-\u1cff\u2d30-\u2ddf\ua000-\uabff\ufb1d-\ufdff\ufe70-\ufefc]")
+SCRIPTS = ("latin", "cyrillic", "unspaced", "other")
+
 
 def extract_terms(text: str) -> list[str]:
     """Return the terms of a text in order, with repetitions."""
@@ -195,6 +199,19 @@ def is_unspaced(text: str) -> bool:
 def has_unspaced(text: str) -> bool:
     """Return whether a text contains a character of a script that has no spaces."""
     return _UNSPACED_SCRIPT.search(text) is not None
+
+
+def find_script(text: str) -> str:
+    """Return the script of a text, one of SCRIPTS.
+
+    It is `unspaced` if the text has a character of a script without spaces, else `cyrillic` if it
+    has a Cyrillic letter, else `other` if it has a letter of another script that is not Latin.
+    """
+    if has_unspaced(text):
+        return "unspaced"
+    if _CYRILLIC.search(text):
+        return "cyrillic"
+    return "other" if _OTHER_SCRIPT.search(text) else "latin"
 
 
 def fold_text(text: str) -> str:

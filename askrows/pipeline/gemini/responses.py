@@ -94,6 +94,8 @@ TOKEN_COUNT_KINDS = {
 MAX_INTEGER_CHARS = 18
 # A larger number is not a plausible count. The sum of two smaller numbers fits an INTEGER column.
 MAX_TOKEN_COUNT = 2**30
+# A whole number, also as a fraction.
+_COUNT = re.compile(r"([0-9]{1,10})(?:\.0+)?")
 
 # It reads only as much of a value as it prints, however large or deep the value is.
 _SHORT_REPR = reprlib.Repr()
@@ -438,10 +440,9 @@ def read_usage(metadata: Mapping[str, Any]) -> Usage:
     other count are output, because output is the dearest. If a count is negative, all counts are
     0, because the other counts are doubtful, too.
     """
-    members = {name.replace("_", "").lower(): count for name, count in metadata.items()}
     counts = dict.fromkeys(TOKEN_COUNT_KINDS.values(), 0)
-    for name, value in members.items():
-        kind = TOKEN_COUNT_KINDS.get(name)
+    for name, value in metadata.items():
+        kind = TOKEN_COUNT_KINDS.get(name.replace("_", "").lower())
         if kind is None:
             continue
         if str(value).startswith("-"):
@@ -461,12 +462,10 @@ def _find_tier(metadata: Mapping[str, Any]) -> str:
     flex or priority is the standard tier.
     """
     tier_name = excerpt_or_empty(metadata.get("serviceTier") or metadata.get("trafficType")).lower()
-    if not tier_name:
-        return ""
     for tier in (Mode.FLEX.tier, PRIORITY):
         if tier in tier_name:
             return tier
-    return STANDARD
+    return STANDARD if tier_name else ""
 
 
 def parse_count(value: Any, *, below: int) -> int:
@@ -481,7 +480,7 @@ def parse_count(value: Any, *, below: int) -> int:
     if not isinstance(value, int | float | str):
         return 0
 
-    match = re.fullmatch(r"([0-9]{1,10})(?:\.0+)?", str(value))
+    match = _COUNT.fullmatch(str(value))
     if match and int(match[1]) < below:
         return int(match[1])
     return 0

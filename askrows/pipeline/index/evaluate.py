@@ -261,7 +261,7 @@ def measure_search(
                 weak_count += all(hit.is_weak for hit in hits[:WEAK_DEPTH])
 
             weak_share = None
-            if index.manifest.floor is not None:
+            if index.manifest.floors:
                 weak_share = weak_count / len(texts)
             values = compute_measures(judged_queries, grades, rankings)
             rows.append(

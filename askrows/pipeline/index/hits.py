@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from askrows.pipeline.core.report import Listing, Paragraph, Part, Table
 from askrows.pipeline.core.text import format_object, shorten, to_single_line
-from askrows.pipeline.core.tokenizer import extract_terms_cached, find_term_spans, has_unspaced
+from askrows.pipeline.core.tokenizer import extract_terms_cached, find_script, find_term_spans
 from askrows.pipeline.index.build_reader import Index
 from askrows.pipeline.index.manifest import Floor
 from askrows.pipeline.index.query import SearchQuery
@@ -125,6 +125,7 @@ class _HitDescriber:
         *,
         score: float,
         similarity: float | None,
+        is_next_weak: bool,
     ) -> Hit:
         """Return a row of the build as a hit with its metadata and whether it is weak or untagged.
 
@@ -136,12 +137,13 @@ class _HitDescriber:
             row: Row number in the build.
             score: The number by which the hits are sorted.
             similarity: Cosine of entry and query, or None if entries were ranked by words only.
+            is_next_weak: The hit below this one is weak, or there is none.
         """
         metadata = self.index.read_metadata(row)
         terms_by_tag = {
             tag: set(extract_terms_cached(tag)) for tag in self.indexed_task.tags_of(metadata)
         }
-        is_weak = self._is_weak(row, similarity, terms_by_tag)
+        is_weak = self._is_weak(row, similarity, terms_by_tag) and is_next_weak
         hit = Hit(
             rank,
             similarity,
@@ -225,7 +227,8 @@ def make_hits(
 
     Whether a hit is weak depends on its similarity and its word score. The word score is computed
     for this even if the entries were ranked by vectors only. In it, a repeated word of the query
-    counts once, so that repetition does not make a weak hit strong.
+    counts once, and a single character does not count, so that neither makes a weak hit strong. A
+    hit is not weak if a hit below it is not.
 
     Args:
         index: The build in which the entries were ranked.
@@ -236,7 +239,7 @@ def make_hits(
             get no reasons, snippets and tags.
     """
     rows = ranked.rows.tolist()
-    distinct_terms = list(dict.fromkeys(query.terms or ()))
+    distinct_terms = [term for term in dict.fromkeys(query.terms or ()) if len(term) > 1]
     has_repeated_terms = len(distinct_terms) < len(query.terms or ())
     if ranked.word_scores is None or has_repeated_terms:
         word_scores = index.score_words(distinct_terms)
@@ -250,15 +253,12 @@ def make_hits(
             for row, similarity in zip(rows, ranked.similarities.tolist(), strict=True)
         ]
 
-    floor = index.manifest.floor
-    if has_unspaced(query.text):
-        floor = index.manifest.unspaced_floor
     spelled_terms = query.words_by_term or ()
     describer = _HitDescriber(
         index,
         indexed_task,
         query,
-        floor,
+        index.manifest.floors.get(find_script(query.text)),
         query_idf=index.total_idf(distinct_terms),
         word_scores=word_scores,
         idf_by_term={term: index.idf(term) for term in spelled_terms},
@@ -270,15 +270,17 @@ def make_hits(
         similarities,
         strict=True,
     )
-    return [
-        describer.describe_entry(
+    hits = list[Hit]()
+    for rank, (row, score, similarity) in reversed([*enumerate(scored_rows, start=1)]):
+        hit = describer.describe_entry(
             rank,
             row,
             score=score,
             similarity=similarity,
+            is_next_weak=not hits or bool(hits[-1].is_weak),
         )
-        for rank, (row, score, similarity) in enumerate(scored_rows, start=1)
-    ]
+        hits.append(hit)
+    return hits[::-1]
 
 
 def find_best_snippet(

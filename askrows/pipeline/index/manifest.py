@@ -39,7 +39,7 @@ MANIFEST_FILE = "manifest.json"
 PART_FILES = (INDEX_FILE, METADATA_FILE, ENTRIES_FILE)
 
 # Grows with every change of the members.
-FORMAT = 2
+FORMAT = 3
 # A short query needs at most this share of its total IDF to reach the floor of words.
 # Tried on 278 queries, see docs/search.md.
 MAX_WORD_FLOOR_SHARE = 0.9
@@ -118,10 +118,9 @@ class Manifest:
     sizes: dict[str, int]
     # Version of the tokenizer under "terms", and `Ranking.as_json`.
     words: dict[str, Any]
-    # None if the build was made without vectors of meaningless queries.
-    floor: Floor | None = None
-    # The floor for queries in scripts without spaces, such as Han and kana.
-    unspaced_floor: Floor | None = None
+    # The floor for queries of each of `tokenizer.SCRIPTS`. Empty if the build was made without
+    # vectors of meaningless queries.
+    floors: dict[str, Floor] = field(default_factory=dict)
     # Left-out entries by entry id.
     refused: dict[str, RefusedText] = field(default_factory=dict)
     format: int = FORMAT
@@ -140,9 +139,9 @@ class Manifest:
                 another type.
         """
         document = json.loads(content)
-        for name in ("floor", "unspaced_floor"):
-            if document.get(name) is not None:
-                document[name] = _parse_floor(document[name])
+        document["floors"] = {
+            script: _parse_floor(floor) for script, floor in document["floors"].items()
+        }
         document["built_at"] = datetime.fromisoformat(document["built_at"])
         document["refused"] = {
             entry_id: RefusedText(**refused_text)

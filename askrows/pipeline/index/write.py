@@ -306,8 +306,10 @@ def write_build(
 
     with Index(directory, build_manifest) as index:
         staged.seal(
-            floor=learn_floor(index, meaningless_vectors, is_unspaced=False),
-            unspaced_floor=learn_floor(index, meaningless_vectors, is_unspaced=True),
+            floors={
+                script: learn_floor(index, meaningless_vectors, script=script)
+                for script in tokenizer.SCRIPTS
+            },
         )
     return staged
 
@@ -328,11 +330,11 @@ def load_meaningless_queries() -> tuple[str, ...]:
     return tuple(line for line in lines if not line.startswith("#"))
 
 
-def learn_floor(index: Index, query_vectors: Vectors, *, is_unspaced: bool) -> Floor:
+def learn_floor(index: Index, query_vectors: Vectors, *, script: str) -> Floor:
     """Return a floor of a build: the scores below which a hit is weak.
 
-    Queries in scripts without spaces have a floor of their own, because the vectors of a script
-    that few entries have are near to each other, whatever they mean.
+    Each script has a floor of its own, because the vectors of a script that few entries have are
+    near to each other, whatever they mean.
 
     The floor is learned from meaningless queries (nonsense), whose best hits show which scores mean
     nothing in this build. For each of them the best cosine and the best word score (BM25) are
@@ -357,10 +359,10 @@ def learn_floor(index: Index, query_vectors: Vectors, *, is_unspaced: bool) -> F
     Args:
         index: The open build.
         query_vectors: Vectors of `load_meaningless_queries`, (queries, dim), in its order.
-        is_unspaced: Learn from the queries in scripts without spaces, else from the others.
+        script: Learn from the queries of this script, one of `tokenizer.SCRIPTS`.
     """
     all_queries = load_meaningless_queries()
-    is_learned = [tokenizer.has_unspaced(query) == is_unspaced for query in all_queries]
+    is_learned = [tokenizer.find_script(query) == script for query in all_queries]
     best_cosines = index.faiss.search(query_vectors[is_learned], 1)[0].ravel()
     best_word_scores = []
     alone_scores = []

@@ -172,13 +172,13 @@ def test_earlier_texts_of_a_person_are_gone_too(
     ran(indexed_workspace, "forget", "zq-77", "--yes")
     assert files_with_traces(indexed_workspace.data) == []
 
-    # The cache keeps the 86 vectors of nonsense texts.
+    # The cache keeps the vectors of nonsense texts.
     with (
         indexed_workspace.open() as ws,
         open_vector_cache(ws.workspace, ws.service).open_snapshot() as tx,
     ):
         assert tx is not None
-        assert tx.exec_driver_sql("SELECT count(*) FROM askrows_vectors").scalar() == 5 + 86
+        assert tx.exec_driver_sql("SELECT count(*) FROM askrows_vectors").scalar() == 5 + 276
 
 
 def test_notes_about_others_lose_the_name(indexed_workspace: Workspace) -> None:

@@ -158,8 +158,8 @@ def test_unreadable_manifest_is_refused(tmp_path: Path, spoiled: bytes) -> None:
         {"format": 1},
         {"built_at": "yesterday"},
         {"refused": {"7": "no"}},
-        {"floor": {"cosine": 0, "words": 1, "alone": 1}},
-        {"floor": {"cosine": "x", "words": 1, "alone": 1}},
+        {"floors": {"latin": {"cosine": 0, "words": 1, "alone": 1}}},
+        {"floors": {"latin": {"cosine": "x", "words": 1, "alone": 1}}},
         {"unknown": 1},
     ],
 )
