@@ -70,9 +70,15 @@ _UNSPACED_SCRIPT = re.compile(
     "\U00020000-\U0003ffff]+)",
 )
 
-# Greek to Phonetic Extensions, Tifinagh to Ethiopic, Yi to Meetei, Hebrew and Arabic forms.
-_OTHER_SCRIPT = re.compile("[\u0370-\u1cff\u2d30-\u2ddf\ua000-\uabff\ufb1d-\ufdff\ufe70-\ufefc]")
-SCRIPTS = ("latin", "cyrillic", "unspaced", "other")
+_SCRIPT_PATTERNS = {
+    "unspaced": _UNSPACED_SCRIPT,
+    "cyrillic": _CYRILLIC,
+    # Greek to Phonetic Extensions, Tifinagh to Ethiopic, Yi to Meetei, Hebrew and Arabic forms.
+    "other": re.compile(
+        "[\u0370-\u1cff\u2d30-\u2ddf\ua000-\uabff\ufb1d-\ufdff\ufe70-\ufefc]",
+    ),
+}
+SCRIPTS = ("latin", *_SCRIPT_PATTERNS)
 
 
 def extract_terms(text: str) -> list[str]:
@@ -196,22 +202,16 @@ def is_unspaced(text: str) -> bool:
     return _UNSPACED_SCRIPT.match(text) is not None
 
 
-def has_unspaced(text: str) -> bool:
-    """Return whether a text contains a character of a script that has no spaces."""
-    return _UNSPACED_SCRIPT.search(text) is not None
-
-
 def find_script(text: str) -> str:
     """Return the script of a text, one of SCRIPTS.
 
     It is `unspaced` if the text has a character of a script without spaces, else `cyrillic` if it
     has a Cyrillic letter, else `other` if it has a letter of another script that is not Latin.
     """
-    if has_unspaced(text):
-        return "unspaced"
-    if _CYRILLIC.search(text):
-        return "cyrillic"
-    return "other" if _OTHER_SCRIPT.search(text) else "latin"
+    matching_scripts = (
+        script for script, pattern in _SCRIPT_PATTERNS.items() if pattern.search(text)
+    )
+    return next(matching_scripts, "latin")
 
 
 def fold_text(text: str) -> str:

@@ -270,9 +270,7 @@ def parse_answer(
 
     try:
         document = _STRICT_DECODER.decode(reply.text)
-        # Only an escape, or the text itself, can contain these characters.
-        if "\\u" in reply.text or INVALID_TEXT.search(reply.text):
-            _check_texts(document)
+        _check_texts(document)
         declared_document = decode_reply(document, answer_model)
 
         # An unchanged document is validated from the original text, which preserves its decimals.

@@ -121,23 +121,18 @@ def _rank_by_both(
         mask,
     )
     best = _fuse_scores(index, scores_by_row, vector, depth, mask)
-    best_rows = best.rows[:FEEDBACK_ENTRIES].tolist()
-    best_vectors = [index.faiss.reconstruct(row) for row in best_rows if row < len(index)]
-    if best_vectors:
-        near_vector = vector + FEEDBACK_SHARE * np.mean(best_vectors, axis=0)
+    best_rows = best.rows[best.rows < len(index)][:FEEDBACK_ENTRIES]
+    if len(best_rows):
+        mean_vector = index.faiss.reconstruct_batch(best_rows).mean(axis=0)
+        near_vector = vector + FEEDBACK_SHARE * mean_vector
         best = _fuse_scores(index, scores_by_row, near_vector, depth, mask)
 
     rows = best.rows[:k]
-    similarities = [
-        index.faiss.reconstruct(row) @ vector if row < len(index) else np.nan
-        for row in rows.tolist()
-    ]
-    return RankedEntries(
-        rows,
-        best.scores[:k],
-        cast(Scores, best.word_scores)[:k],
-        np.array(similarities, np.float32),
-    )
+    has_vector = rows < len(index)
+    similarities = np.full(len(rows), np.nan, np.float32)
+    similarities[has_vector] = index.faiss.reconstruct_batch(rows[has_vector]) @ vector
+    word_scores = cast(Scores, best.word_scores)
+    return RankedEntries(rows, best.scores[:k], word_scores[:k], similarities)
 
 
 def _fuse_scores(

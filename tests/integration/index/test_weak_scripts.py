@@ -1,5 +1,7 @@
 """Weak hits by script: entries in five languages, and questions with and without an answer."""
 
+# ruff: noqa: RUF001 - the texts are in many alphabets
+
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
