@@ -78,7 +78,7 @@ class TypedField:
     prefix: str
     name: str = ""
     kind: str = "text"
-    # One choice per line.
+    # One choice per line, or with commas.
     choices: str = ""
     # Lowest and highest number, such as `1-5`.
     bounds: str = ""
@@ -278,9 +278,16 @@ def _make_field(typed_field: TypedField) -> FieldDraft:
     if field.kind not in KIND_LABELS:
         raise InputError(f"{field.kind!r} is not a kind of field")
     if field.kind == CHOICES_KIND:
-        choices = [line.strip() for line in typed_field.choices.splitlines() if line.strip()]
-        return field._replace(choices=tuple(choices))
+        return field._replace(choices=_parse_choices(typed_field.choices))
     return field
+
+
+def _parse_choices(text: str) -> tuple[str, ...]:
+    """Return the choices in a text, one on each line, or on a single line with commas."""
+    lines = list(filter(None, map(str.strip, text.splitlines())))
+    if len(lines) == 1:
+        lines = list(filter(None, map(str.strip, lines[0].split(","))))
+    return tuple(lines)
 
 
 def parse_column_roles(roles: Mapping[str, str]) -> ColumnChoice:

@@ -23,6 +23,7 @@ from askrows.pipeline.rows.row_import import ImportReport
 from askrows.pipeline.rows.row_sync import RowSyncReport
 from askrows.pipeline.run.preflight import Preflight
 from askrows.pipeline.tasks.task_template import TableGuess
+from askrows.pipeline.workflows.column_guesses import NearKey
 from askrows.pipeline.workflows.new_task_files import UnwrittenTask
 from askrows.pipeline.workspace.data_folder import check_no_link_leads_out
 from askrows.web.background_work import BackgroundJob
@@ -79,6 +80,10 @@ class Upload:
     typed_question: QuestionForm = field(default_factory=QuestionForm, repr=False)
     tried_question: QuestionForm | None = field(default=None, repr=False)
     trial_work: BackgroundJob | None = field(default=None, repr=False)
+    # The file is read with the header that was proposed, because its first line is none.
+    is_header_proposed: bool = False
+    # A column that names nearly all rows.
+    near_key: NearKey | None = None
     # Columns of a file for a new task.
     columns: tuple[str, ...] = ()
     # The estimates of the modes in which all rows can be asked.

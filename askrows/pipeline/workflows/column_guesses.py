@@ -11,6 +11,7 @@ A finding is a row that could not be read, with its fault.
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import islice
 from statistics import fmean
@@ -42,6 +43,8 @@ MAX_SAMPLE_ROWS = 1_000
 MAX_KEY_CHARS = 100
 MAX_COLUMNS_SHOWN = 12
 MAX_KEY_FAULTS_SHOWN = 3
+# Our choice: a column that names all rows but this share is nearly a key.
+MAX_UNNAMED_SHARE = 0.1
 # Names of columns that can be keys if no column has the usual name of a key.
 _FALLBACK_KEY_NAMES = (
     "name",
@@ -423,6 +426,37 @@ def _choose_key(names: Iterable[str], rows: Iterable[SourceRow | Finding]) -> tu
 
     reason = "; ".join(faults[:MAX_KEY_FAULTS_SHOWN]) or "no column is different in every row"
     return HASH_KEY, f"key: a hash of each row, because {reason}"
+
+
+class NearKey(NamedTuple):
+    """A column with the name of a key that does not name a few rows."""
+
+    column: str
+    # Rows without a value, and rows whose value an earlier row has.
+    blank_rows: int
+    repeated_rows: int
+
+
+def find_near_key(
+    columns: Mapping[str, str], rows: Iterable[SourceRow | Finding]
+) -> NearKey | None:
+    """Return the first column with the name of a key that a few rows keep from being one.
+
+    Args:
+        columns: Kinds of the columns, by name.
+        rows: All rows; they are read for each checked column.
+    """
+    candidates = _list_key_candidates(columns)
+    usual_names = _find_columns_named(candidates, KNOWN_COLUMN_NAMES["key"])
+    for name in dict.fromkeys([*usual_names, *filter(_KEY_SUFFIX.search, candidates)]):
+        cells = (row.values.get(name) for row in rows if isinstance(row, SourceRow))
+        keys = Counter(to_prompt_text(cell).strip() for cell in cells)
+        row_count = keys.total()
+        blank_rows = keys.pop("", 0)
+        repeated_rows = keys.total() - len(keys)
+        if 0 < blank_rows + repeated_rows <= MAX_UNNAMED_SHARE * row_count:
+            return NearKey(name, blank_rows, repeated_rows)
+    return None
 
 
 def _find_key_fault(name: str, rows: Iterable[SourceRow | Finding]) -> str:

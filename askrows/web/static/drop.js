@@ -2,7 +2,7 @@
 // Upload of a file that is dropped on a page or chosen, and the form of a new task.
 
 import { find, findAll, listen, listenToHtmx } from "./dom.js";
-import { joinSentences, showNotice } from "./notices.js";
+import { createLine, joinSentences, showNotice } from "./notices.js";
 
 const HTTP_ACCEPTED = 202;
 const HTTP_NO_CONTENT = 204;
@@ -74,8 +74,40 @@ listenToHtmx("after:request", ({ response, sourceElement }) => {
   }
 });
 
+// Typed choices are shown as chips: those of several lines, or with commas on a single line.
+listen("input", showChoices);
+showAllChoices();
+
+function showAllChoices() {
+  findAll(".choices textarea").forEach((field) => showChoices(field));
+}
+
+/** @param {any} field */
+function showChoices(field) {
+  const choices = field.closest(".choices");
+  const output = choices && find("output", choices);
+  if (!output) {
+    return;
+  }
+  const lines = splitText(field.value, "\n");
+  const words = lines.length === 1 ? splitText(lines[0], ",") : lines;
+  output.replaceChildren(...words.map((word) => createLine("chip", word)));
+}
+
+/**
+ * @param {string} text
+ * @param {string} separator
+ */
+function splitText(text, separator) {
+  return text
+    .split(separator)
+    .map((part) => part.trim())
+    .filter(Boolean);
+}
+
 // The answers of a try, and the button below them, are brought into view.
 listenToHtmx("after:settle", () => {
+  showAllChoices();
   find("#tried")?.scrollIntoView({ block: "nearest" });
 });
 

@@ -27,7 +27,11 @@ export function showNotice(kind, text) {
   }
 }
 
-function createLine(className, text) {
+/**
+ * @param {string} className
+ * @param {string} text
+ */
+export function createLine(className, text) {
   const paragraph = document.createElement("p");
   paragraph.className = className;
   paragraph.textContent = text;

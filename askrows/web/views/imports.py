@@ -29,6 +29,7 @@ from askrows.pipeline.ops.open_task import (
     open_workspace,
 )
 from askrows.pipeline.rows.columns import fold_name
+from askrows.pipeline.rows.headers import HeaderError
 from askrows.pipeline.rows.row_findings import SourceRow
 from askrows.pipeline.rows.row_import import ImportOptions, ImportReport
 from askrows.pipeline.rows.source import FileSource
@@ -41,6 +42,7 @@ from askrows.pipeline.workflows import (
     row_importers,
     table_replacement,
 )
+from askrows.pipeline.workflows.column_guesses import find_near_key
 from askrows.pipeline.workspace.opening import Access
 from askrows.web.app_state import PEOPLE_TASK, AppState
 from askrows.web.background_work import BackgroundJob
@@ -282,10 +284,13 @@ def act_on_import(app_state: PageState, number: int, form: FormFields) -> HTMLRe
     typed = upload.typed_question
     typed.messages.clear()
     error_message = ""
+    pressed = "import"
     try:
         if "question" in form:
+            pressed = "try"
             _start_trial(app_state, upload, typed)
         elif "keep" in form:
+            pressed = "keep"
             upload.suggested_name = to_name(form["keep"]).lower()
             _start_task_creation(
                 app_state, upload, upload.suggested_name, mode=form.get("mode", "")
@@ -298,7 +303,7 @@ def act_on_import(app_state: PageState, number: int, form: FormFields) -> HTMLRe
         error_message = place_message(typed, error)
     except AskrowsError as error:
         error_message = to_line(error)
-    return _render_upload(app_state, number, error_message=error_message)
+    return _render_upload(app_state, number, error_message=error_message, pressed=pressed)
 
 
 def _restart_reading(app_state: AppState, upload: Upload, form: Mapping[str, str]) -> None:
@@ -316,6 +321,10 @@ def _restart_reading(app_state: AppState, upload: Upload, form: Mapping[str, str
     )
     upload.preview = None
     upload.table_guess = None
+    upload.is_header_proposed = False
+    upload.near_key = None
+    # Another line has other columns.
+    upload.typed_question.roles = {}
     start_reading_upload(app_state, upload)
 
 
@@ -345,6 +354,7 @@ def start_reading_upload(app_state: AppState, upload: Upload) -> None:
     def fill_upload(display: BackgroundJob) -> None:
         """Set what the next page shows about the uploaded file, as members of `upload`.
 
+        - If the first line is not the header, read with the proposed header.
         - For a new task (NEW_TASK), guess the columns and their roles, and find unreadable rows.
         - For an existing task, run its import without changes (dry), and keep the preview. If the
           file does not fit the task, it becomes a new task.
@@ -352,20 +362,12 @@ def start_reading_upload(app_state: AppState, upload: Upload) -> None:
         Then the first rows are read. If only the task's own import can read the file, there are no
         first rows. An error of the first step fails the background work.
         """
-        if upload.task == NEW_TASK:
-            _guess_columns(app_state, upload)
-        else:
-            try:
-                _dry_run_import(app_state, upload, display)
-            except InputError:
-                if upload.mapping or upload.read_options.given_options:
-                    raise
-                _guess_columns(app_state, upload)
-                if not upload.row_count:
-                    upload.table_guess = None
-                    raise
-                upload.mismatched_task = upload.task
-                upload.task = NEW_TASK
+        try:
+            _read_upload(app_state, upload, display)
+        except HeaderError as error:
+            upload.read_options = replace(upload.read_options, header=error.header)
+            upload.is_header_proposed = True
+            _read_upload(app_state, upload, display)
 
         # Some files can be read by an import only; these have no first rows.
         with suppress(AskrowsError):
@@ -374,6 +376,32 @@ def start_reading_upload(app_state: AppState, upload: Upload) -> None:
             upload.first_rows = list(islice(readable_rows, MAX_PREVIEW_ROWS))
 
     _start_step(app_state, upload, "read", fill_upload)
+
+
+def _read_upload(app_state: AppState, upload: Upload, display: BackgroundJob) -> None:
+    """Guess the columns of a new task, or run a dry import; an unfit file is one of a new task.
+
+    Raises:
+        HeaderError: The first line is not the header, and no other line was chosen.
+        AskrowsError: The file cannot be read or imported.
+    """
+    if upload.task == NEW_TASK:
+        _guess_columns(app_state, upload)
+        return
+    try:
+        _dry_run_import(app_state, upload, display)
+    except HeaderError:
+        raise
+    except InputError:
+        has_options = upload.read_options.given_options and not upload.is_header_proposed
+        if upload.mapping or has_options:
+            raise
+        _guess_columns(app_state, upload)
+        if not upload.row_count:
+            upload.table_guess = None
+            raise
+        upload.mismatched_task = upload.task
+        upload.task = NEW_TASK
 
 
 def _dry_run_import(app_state: AppState, upload: Upload, display: BackgroundJob) -> None:
@@ -395,6 +423,8 @@ def _dry_run_import(app_state: AppState, upload: Upload, display: BackgroundJob)
 def _guess_columns(app_state: AppState, upload: Upload) -> None:
     """Guess the columns of a new task and their roles, count its rows, find unreadable rows.
 
+    A column that is nearly a key names the rows.
+
     Raises:
         AskrowsError: The file cannot be read, or has no rows.
     """
@@ -404,8 +434,13 @@ def _guess_columns(app_state: AppState, upload: Upload) -> None:
         )
     upload.table_guess = draft.guess
     upload.columns = tuple(draft.source.columns)
+    key = draft.guess.key
+    if key == HASH_KEY:
+        upload.near_key = find_near_key(draft.source.columns, draft.source)
+    if upload.near_key is not None:
+        key = upload.near_key.column
     roles = upload.typed_question.roles or assign_roles(
-        upload.columns, key=draft.guess.key, sent=draft.guess.sent
+        upload.columns, key=key, sent=draft.guess.sent
     )
     # The table of a draft may have other columns than its task.
     upload.typed_question.roles = {
@@ -607,15 +642,23 @@ def _start_asking(
     upload.asked_task = task
 
 
-def _render_upload(app_state: AppState, number: int, *, error_message: str = "") -> HTMLResponse:
+def _render_upload(
+    app_state: AppState, number: int, *, error_message: str = "", pressed: str = ""
+) -> HTMLResponse:
     """Render the state of an upload; after a run was started, the browser opens its task.
+
+    An error is beside the button of its step, which is `pressed`, or else the latest step.
 
     Raises:
         RequestRefusedError: 404, the upload is gone.
     """
     upload = app_state.uploads.get(number)
     with app_state.open_to_read(upload.task if app_state.has_task(upload.task) else None) as run:
-        values = {**_make_upload_variables(upload, run.task), "error_message": error_message}
+        values = {
+            **_make_upload_variables(upload, run.task),
+            "error_message": error_message,
+            "pressed": pressed or upload.step,
+        }
         response = render_page(app_state, "parts/import.html", run, **values)
     # Checked last: a part that was rendered when the work had ended does not load itself again.
     if upload.asked_task:
@@ -681,6 +724,11 @@ def _make_upload_variables(upload: Upload, task: Task) -> dict[str, Any]:
             column["name"]: column["label"] for column in preview.columns if column["name"]
         },
         "max_trial_usd": MAX_TRIAL_USD,
+        # Columns that are sent come first, with their places in the file.
+        "ordered_columns": sorted(
+            enumerate(upload.columns),
+            key=lambda pair: upload.typed_question.roles.get(pair[1]) == UNSENT_ROLE,
+        ),
         "is_people": {
             LAYOUT.columns_by_known_name.get(fold_name(column)) for column in upload.columns
         }
@@ -697,4 +745,5 @@ def _make_upload_variables(upload: Upload, task: Task) -> dict[str, Any]:
         "finding_labels": FINDING_LABELS,
         "is_busy": document["state"] in BUSY_STATES,
         "error_message": "",
+        "pressed": upload.step,
     }

@@ -33,13 +33,13 @@ def test_no_file_is_dropped_for_a_user_task(workspace: Workspace) -> None:
 
 
 def test_proposed_line_of_the_header_is_preset(page: Page) -> None:
-    """The form of a file with a title has the line of its header, and reads the file with it."""
+    """A file with a title is read with the line of its header, which the form has."""
     document = drop_file(page, b"Letters,,2026\nid,pier,text\n1,N,a\n2,S,b\n", task="new")
-    assert document["state"] == "unreadable"
+    assert document["state"] == "ready"
     form = page.get("/parts/import", params={"number": document["number"]}).text
     assert 'name="header" value="2"' in form
-    press_button(page, document["number"], task="new", header="2")
-    assert wait_for_import(page, document["number"])["state"] == "ready"
+    press_button(page, document["number"], task="new", header="9")
+    assert wait_for_import(page, document["number"])["state"] == "unreadable"
 
 
 def test_a_dropped_file_is_stored_whole_or_not_at_all(

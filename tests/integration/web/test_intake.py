@@ -53,6 +53,47 @@ def test_rows_that_are_not_asked_are_counted_in_words(page: Page) -> None:
     assert "The question was not tried as it is now" in html
 
 
+def test_a_failed_try_is_beside_its_button(page: Page, api: Api) -> None:
+    """The message of Gemini is below the button that was pressed, not above the table."""
+    api.script_fault("status", times=9, args={"code": 403})
+    html = try_question(page, drop_reviews(page), **TONE, **KEY_TEXT)
+    assert html.count('role="alert"') == 1
+    assert 'role="alert"' in html.partition('id="try"')[2]
+
+
+def test_choices_have_lines_or_commas(page: Page) -> None:
+    """A single line has commas; in several lines a comma belongs to its choice."""
+    for text, schema in (
+        ("praise, blame,", ["praise", "blame"]),
+        ("yes, fully\r\nno\r\n", ["yes, fully", "no"]),
+    ):
+        number = drop_reviews(page)
+        try_question(page, number, **TONE | {"field0.choices": text}, **KEY_TEXT)
+        task = page.desk.uploads.get(number).tried_task
+        assert task is not None
+        assert list(task.fields[0].choices) == schema
+
+
+def test_a_title_and_a_row_without_a_name_are_proposed(page: Page) -> None:
+    """The table below a title is read at once, and its nearly unique column names the rows."""
+    lines = [f"C-{number},It boils in {number} minutes.\n" for number in range(12)]
+    lines[7] = ",It does not boil at all any more.\n"
+    content = "Complaints of the quarter,\n\nCase no.,text\n" + "".join(lines)
+    number = drop_file(page, content, "new", "cases.csv")["number"]
+    html = unescape(page.get("/parts/import", params={"number": number}).text)
+    assert list_roles(html) == {"role.0": "key", "role.1": "text"}
+    counts = " ".join(html.partition('id="row-counts"')[2].partition("</span>\n    ")[0].split())
+    assert "Case no.: 1 row has none" in counts
+    assert 'line 3 is the header · <a href="#header-line">change</a>' in counts
+    assert re.search(r'id="header-line" name="header" value="3"', html)
+    # Another line can be chosen.
+    html = press_button(page, number, task="new", header="4")
+    page.settle()
+    html = unescape(page.get("/parts/import", params={"number": number}).text)
+    assert '<span dir="auto">C-0' in html
+    assert "is the header" not in html
+
+
 def test_a_question_without_usable_answers_says_why(page: Page, api: Api) -> None:
     """The reason and what to change are told before the run is offered."""
     api.script_fault("answer_text", times=9, args={"text": '{"tone": "fair"}'})
@@ -106,7 +147,8 @@ def test_a_refusal_is_beside_its_control(
     assert list_roles(html) == KEY_TEXT | {
         name: role for name, role in changes.items() if name.startswith("role.")
     }
-    assert "The question was not tried" in press_button(page, number, keep="reviews")
+    html = press_button(page, number, keep="reviews")
+    assert "The question was not tried" in html.partition('id="try"')[2]
 
 
 def test_the_price_is_the_estimate_of_the_run(page: Page) -> None:
