@@ -74,6 +74,8 @@ from askrows.pipeline.store.task_record import TaskRecord
 # Columns of both views.
 VERSION_COLUMN = "answer_version"
 ANSWERED_AT = "answered_at"
+# Column of exports alone.
+CORRECTED_BY = "corrected_by"
 JSON = "json"
 
 # The number of the code that makes the views from a definition. Every change of their SQL adds 1.

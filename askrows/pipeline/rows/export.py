@@ -146,7 +146,7 @@ def _encode_xlsx(
 
     Nothing is yielded before all rows were written. Finite numbers up to 2^53, booleans and dates
     keep their types. All other values, also times, are written as texts, never as a formula or a
-    link. The file has a header and is deleted at the end.
+    link. The header stays in view and has filters. The file is deleted at the end.
 
     Args:
         rows: The rows by column.
@@ -163,11 +163,14 @@ def _encode_xlsx(
         try:
             with Workbook(file, options) as book:
                 sheet = book.add_worksheet()
+                row_index = 0
                 for column_index, name in enumerate(kinds):
                     _write_cell(sheet, 0, column_index, name, "text")
                 for row_index, row in enumerate(rows, start=1):
                     for column_index, (name, kind) in enumerate(kinds.items()):
                         _write_cell(sheet, row_index, column_index, row[name], kind)
+                sheet.freeze_panes(1, 0)
+                sheet.autofilter(0, 0, row_index, len(kinds) - 1)
         except XlsxWriterException as error:
             raise InputError(
                 f"the file cannot be made in {tempfile.gettempdir()}: {error}",

@@ -18,7 +18,7 @@ from askrows.pipeline.core.command_hint import HintTemplate
 from askrows.pipeline.core.declaration import ReadOptions
 from askrows.pipeline.core.errors import AskrowsError, InputError, RefusedRowError
 from askrows.pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_similar
-from askrows.pipeline.rows.answer_views import VERSION_COLUMN
+from askrows.pipeline.rows.answer_views import CORRECTED_BY, VERSION_COLUMN
 from askrows.pipeline.rows.cells import to_prompt_text
 from askrows.pipeline.rows.columns import EXPORT_COLUMNS, fold_name
 from askrows.pipeline.rows.grid import Grid
@@ -269,7 +269,7 @@ def _match_columns(task: Task, source: FileSource, grid: Grid) -> _Columns:
     other_names = [name for name in names if name not in used_names]
     faults = []
     for name in other_names:
-        if name not in grid.columns:
+        if name not in grid.columns and name.removeprefix(_ANSWER_PREFIX) != CORRECTED_BY:
             listed_fields = join_first(field_names, _MAX_LISTED_FIELDS)
             message = f"this is neither a field ({listed_fields}) nor a column of the rows"
             suggestion = suggest_similar(name, field_names)

@@ -24,6 +24,7 @@ from askrows.pipeline.core.ranking import Entry, FieldGroup, Ranking
 from askrows.pipeline.core.row_listing import NO_FILTER
 from askrows.pipeline.rows.answer_views import (
     ANSWERED_AT,
+    CORRECTED_BY,
     JSON,
     VERSION_COLUMN,
     source_column_expression,
@@ -56,7 +57,7 @@ from askrows.pipeline.rows.view_row import (
     read_cell,
 )
 from askrows.pipeline.rows.where_sql import JsonCell, make_json_cell, make_number_expression
-from askrows.pipeline.store import answers
+from askrows.pipeline.store import answers, edits
 from askrows.pipeline.store.rows import NO_HASH
 from askrows.pipeline.store.schema import answers as answers_table
 from askrows.pipeline.store.task_record import TaskRecord
@@ -297,7 +298,8 @@ def read_export(tx: Connection, task: Task, options: ExportOptions) -> ExportRow
     The columns are those of the grid, in its order: the source's columns, the key and the row's
     place if the source has no key, the answer's fields, its version and its time, with
     `options.cost` its tokens and cost, the confidences of its fields, and the state with its
-    reason. A refused row has its cells as read.
+    reason. If a person corrected a row, the last column has the corrected fields, each with its
+    editor. A refused row has its cells as read.
 
     Returns:
         The rows, which are read when iterated. The counts by version are complete after that.
@@ -320,6 +322,11 @@ def read_export(tx: Connection, task: Task, options: ExportOptions) -> ExportRow
         if options.answer_version != answers.PERSON:
             left_out_corrections = counts.get(answers.PERSON, 0)
 
+    editors_by_id = {}
+    if options.answer_version in {None, answers.PERSON}:
+        editors_by_id = _describe_editors(tx, task.name)
+    editors_name = name_added_columns(names, [CORRECTED_BY], ANSWER_PREFIX)[CORRECTED_BY]
+
     def iterate_rows() -> Iterator[dict[str, Any]]:
         """Yield each row with its cells, and count its answer."""
         for row in grid.read_rows(
@@ -330,9 +337,14 @@ def read_export(tx: Connection, task: Task, options: ExportOptions) -> ExportRow
         ):
             if row.answer is not None:
                 version_counts[row.answer.version] += 1
-            yield grid.list_values(row, names)
+            values = grid.list_values(row, names)
+            if editors_by_id:
+                values[editors_name] = editors_by_id.get(row.id)
+            yield values
 
     kinds = {name: grid.columns[name].kind for name in names}
+    if editors_by_id:
+        kinds[editors_name] = "text"
     return ExportRows(
         iterate_rows(),
         partial(encode_rows, kinds=kinds),
@@ -340,6 +352,19 @@ def read_export(tx: Connection, task: Task, options: ExportOptions) -> ExportRow
         version_counts=version_counts,
         left_out_corrections=left_out_corrections,
     )
+
+
+def _describe_editors(tx: Connection, task: str) -> dict[str, str]:
+    """Return by row id the fields that people corrected, each with its last editor."""
+    editors_by_id = {}
+    for row_id, row_edits in edits.list_edits(tx, task, None).items():
+        editor_by_field: dict[str, str] = {}
+        for edit in edits.list_active_edits(row_edits):
+            editor_by_field |= dict.fromkeys(sorted(edit.fields), edit.who)
+        if editor_by_field:
+            parts = [f"{field}: {editor}" for field, editor in editor_by_field.items()]
+            editors_by_id[row_id] = "; ".join(parts)
+    return editors_by_id
 
 
 # ---- index

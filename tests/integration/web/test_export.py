@@ -4,13 +4,17 @@ import csv
 import json
 import re
 from html import unescape
-from io import StringIO
+from io import BytesIO, StringIO
+from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
+import httpx2
 import pytest
 
 from tests.integration import reviews
-from tests.lab import Workspace
+from tests.integration.web.reviewed import TASK, answer_two_rows
+from tests.lab import Api, Workspace
 from tests.page import Page
 
 FORMATS = ("csv", "xlsx", "jsonl")
@@ -44,3 +48,38 @@ def test_an_export_has_the_rows_of_the_filter(workspace: Workspace) -> None:
         assert len(links) == len(FORMATS)
         assert len(page.get(unescape(links[0])).text.splitlines()) == 2
         assert page.get("/rows.parquet", params={"task": "reviews"}).status_code == 422
+
+
+@pytest.mark.full
+@pytest.mark.alike
+def test_an_export_names_the_corrected_fields_and_their_editors(
+    workspace: Workspace, api: Api
+) -> None:
+    """Each format has a column of its own for them, which labels from such a file ignore."""
+    answer_two_rows(workspace, api)
+    with Page(workspace) as page:
+
+        def read(format_: str) -> httpx2.Response:
+            """Return the exported file."""
+            return page.get(f"/rows.{format_}", params=TASK)
+
+        assert "corrected_by" not in read("csv").text
+        workspace.ran("correct", "1", SET="tone=blame; stars=5", WHO="Bea")
+        workspace.ran("correct", "1", SET="tone=mixed", WHO="Ada")
+        workspace.ran("correct", "2", SET="tone=blame", WHO="Ada")
+        workspace.ran("correct", "2", UNDO="1", WHO="Ada")
+        rows = list(csv.DictReader(StringIO(read("csv").text)))
+        assert [row["corrected_by"] for row in rows] == ["stars: Bea; tone: Ada", "", "", ""]
+        lines = [json.loads(line) for line in read("jsonl").text.splitlines()]
+        assert [line["corrected_by"] for line in lines] == ["stars: Bea; tone: Ada", *[None] * 3]
+
+        with ZipFile(BytesIO(read("xlsx").content)) as book:
+            sheet = book.read("xl/worksheets/sheet1.xml").decode()
+        assert '<pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" state="frozen"/>' in sheet
+        assert re.search(r'<autoFilter ref="A1:[A-Z]+5"/>', sheet)
+        # The stars are a number, and whether it is urgent is a truth value.
+        assert re.search(r'<c r="[A-Z]2"><v>5</v></c><c r="[A-Z]2" t="b"><v>0</v></c>', sheet)
+        assert "stars: Bea; tone: Ada" in sheet
+
+        Path("labels.csv").write_bytes(read("csv").content)
+        workspace.ran("correct", FILE="labels.csv", WHO="Bea")
