@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -118,8 +118,9 @@ def accepted_response(work: BackgroundJob, said: str = "") -> JSONResponse:
 
 
 async def _read_form(request: Request) -> dict[str, str]:
-    body = await request.body()
-    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+    form = await request.form()
+    # A file in a field is ignored: tables are uploaded as the body of a request.
+    return {name: text for name, text in form.items() if isinstance(text, str)}
 
 
 # Fields of a submitted HTML form.

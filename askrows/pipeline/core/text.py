@@ -309,6 +309,9 @@ def neutralize_formula(text: str) -> str:
 
     A signed number or a single dash is not changed, because no program runs it.
     """
+    # Most cells begin with a letter or a digit, which begins no formula.
+    if text[:1].isalnum():
+        return text
     is_formula = (_FORMULA.match(text) or _MARKED.match(text)) and not _SIGNED.fullmatch(text)
     return f"'{text}" if is_formula else text
 

@@ -102,6 +102,8 @@ def to_spreadsheet_cell(value: Any, *, texts: bool) -> str | float:
         texts: The value is of a column with lists of texts. A list is joined by "; " instead of
             written as JSON; all its members must be texts.
     """
+    if isinstance(value, str):
+        return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     if is_stored_quotation(value):
