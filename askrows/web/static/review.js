@@ -39,8 +39,10 @@ function findControl(key) {
 }
 
 function pressWaitingKeys() {
-  for (let key; !isSaving && !isLeaving && (key = waitingKeys.shift()); ) {
+  const key = isSaving || isLeaving ? undefined : waitingKeys.shift();
+  if (key) {
     pressKey(key);
+    pressWaitingKeys();
   }
 }
 
