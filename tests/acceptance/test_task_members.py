@@ -83,6 +83,23 @@ def test_a_row_without_a_required_value_is_empty(boats: Workspace) -> None:
     assert "requires= must be a list of columns" in boats.run_command("tag", code=2).stderr
 
 
+def test_a_query_with_a_cursor_is_read_whole_after_its_required_columns_changed(
+    boats: Workspace,
+) -> None:
+    """Rows before the cursor are empty, too."""
+    run_sql(boats, "CREATE TABLE ships (id INTEGER PRIMARY KEY, kind TEXT, text TEXT)")
+    for number, kind in ((1, None), (2, "yawl")):
+        insert = "INSERT INTO ships (id, kind, text) VALUES (:id, :kind, 'oak')"
+        run_sql(boats, insert, id=number, kind=kind)
+    arguments = ["cursor='id'"]
+    for required in ("requires=[]", "requires=['kind']"):
+        path = declare(boats, *arguments, required)
+        query = "SELECT id, kind, text FROM ships ORDER BY id"
+        path.write_text(path.read_text().replace("boats.csv", query))
+        boats.run_command("tag_live", where="id = 2")
+    assert boats.state_counts() == {"answered": 1, "empty": 1}
+
+
 @pytest.mark.excused("nobody_is_answered_twice")
 def test_an_answer_is_stored_as_clean_returns_it(boats: Workspace) -> None:
     """Cut values are counted, a row without an answer is parked at once, and edits are cleaned."""
@@ -300,7 +317,8 @@ def test_an_index_is_made_by_a_function_and_has_the_declared_metadata(boats: Wor
     boats.run_commands("tag", "index")
     (entry,) = boats.read_json("search", "glass", k=1)
     assert entry["text"] == "dee is of glass"
-    path.unlink()
+    path.rename(path.with_suffix(".txt"))
+    assert "cannot be read" in boats.run_command("rollback", "boats@1", code=2).stderr
     assert "dee is of glass" in boats.run_command("search", "glass").stdout
     boats.run_command("show", "1")
 

@@ -16,7 +16,7 @@ from askrows.pipeline.core.column_placeholders import (
     invalid_placeholders,
     list_template_columns,
 )
-from askrows.pipeline.core.declaration import Declaration
+from askrows.pipeline.core.declaration import HASH_KEY, Declaration
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.quotes import has_quotes
 from askrows.pipeline.core.text import join_first
@@ -133,7 +133,7 @@ def _find_missing_column_faults(
     answer_fields = declaration.answer.model_fields
     derived_names = declaration.derived_functions
     for name in derived_names:
-        if name in answer_fields or find_column(name, columns):
+        if name in {HASH_KEY, *answer_fields} or find_column(name, columns):
             yield "derive", f"has {name!r}, which is a column or a field", "choose another name"
     made_names = {*answer_fields, *derived_names}
     names_by_member: dict[str, Sequence[str]] = {

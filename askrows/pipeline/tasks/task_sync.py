@@ -199,6 +199,7 @@ def _make_cursor(
             "items": resolve_items(declaration, Path(record.path)),
             "source": declaration.source,
             "asked": make_fingerprint_document(declaration),
+            "requires": list(declaration.requires),
         },
     )
     return QueryCursor(
