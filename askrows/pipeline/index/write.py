@@ -65,7 +65,7 @@ QUANTIZED_UNIT_TOLERANCE = 0.02
 QUANTIZED_SIMILARITY_TOLERANCE = 2 * QUANTIZED_UNIT_TOLERANCE
 
 # Share of meaningless queries whose best hits are below the floor.
-FLOOR_QUANTILE = 0.93
+FLOOR_QUANTILE = 0.94
 # Minimum spread of word scores, as a share of the IDF of the rarest term. If few meaningless
 # queries find a word at all, their measured spread is too small.
 MIN_WORD_SPREAD_SHARE = 0.2

@@ -75,12 +75,8 @@ def test_the_index_is_not_locked_during_calls(
             was_free.append(lock is not None)
 
     assert _index_while(workspace, try_lock).count == 4
-    # The calls embed the texts, the questions for the weak floor, and the new entry.
-    assert was_free == [
-        True,
-        True,
-        False,
-    ]
+    # The calls embed the texts, the questions for the weak floor (three calls), and the new entry.
+    assert was_free == [True, True, True, True, False]
 
     with workspace.open() as ws:
         assert (
