@@ -5,7 +5,9 @@ is valid only if its last bytes were written. A quotation is a text of the row t
 stored with its place in the row.
 """
 
+import contextlib
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
@@ -30,6 +32,9 @@ from askrows.pipeline.store.schema import to_utc_time
 # Kind of a column with lists of texts. All other kinds are those of answer fields.
 TEXTS_KIND = "texts"
 
+# The first year of the dates in a sheet.
+MIN_SHEET_YEAR = 1901
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _PARQUET_GROUP_ROWS = 10_000
 
 
@@ -185,7 +190,8 @@ def _encode_xlsx(
 def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, kind: str) -> None:
     """Write a boolean, number or date as such, and any other value as its text.
 
-    A time, and a number above 2^53, is written as its text. An empty text writes nothing.
+    The text of a date is a date, too: CSV and other sheets are read so. A time, and a number above
+    2^53, is written as its text. An empty text writes nothing.
 
     Args:
         sheet: The sheet of xlsxwriter.
@@ -204,8 +210,8 @@ def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, kind:
         fault = sheet.write_boolean(row_index, column_index, value)
     elif isinstance(value, int | float) and abs(value) <= MAX_EXACT_FLOAT:
         fault = sheet.write_number(row_index, column_index, value)
-    elif isinstance(value, date) and not isinstance(value, datetime):
-        fault = sheet.write_datetime(row_index, column_index, value)
+    elif (day := _find_date(value)) is not None:
+        fault = sheet.write_datetime(row_index, column_index, day)
     elif cell_text:
         fault = sheet.write_string(row_index, column_index, str(cell_text))
     if fault:
@@ -215,6 +221,19 @@ def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, kind:
             "was written",
             hint="write .csv or .jsonl, which have no such limit",
         )
+
+
+def _find_date(value: Any) -> date | None:
+    """Return a date, also that of an ISO 8601 text; None for any other value.
+
+    A sheet has no dates before 1901 that all programs read in the same way.
+    """
+    if isinstance(value, str) and _DATE.fullmatch(value):
+        with contextlib.suppress(ValueError):
+            value = date.fromisoformat(value)
+    if not isinstance(value, date) or isinstance(value, datetime):
+        return None
+    return value if value.year >= MIN_SHEET_YEAR else None
 
 
 def _encode_parquet(

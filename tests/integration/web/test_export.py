@@ -57,6 +57,11 @@ def test_an_export_names_the_corrected_fields_and_their_editors(
 ) -> None:
     """Each format has a column of its own for them, which labels from such a file ignore."""
     answer_two_rows(workspace, api)
+    table = Path("tasks", "reviews.csv")
+    texts = table.read_text(encoding="utf-8").splitlines()
+    days = ("day", "2024-01-02", "2024-W01-1", "1899-12-31", "2024-02-31")
+    table.write_text("\n".join(map(",".join, zip(texts, days, strict=True))), encoding="utf-8")
+    workspace.ran("tag-live", LIMIT="1")
     with Page(workspace) as page:
 
         def read(format_: str) -> httpx2.Response:
@@ -77,6 +82,9 @@ def test_an_export_names_the_corrected_fields_and_their_editors(
             sheet = book.read("xl/worksheets/sheet1.xml").decode()
         assert '<pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" state="frozen"/>' in sheet
         assert re.search(r'<autoFilter ref="A1:[A-Z]+5"/>', sheet)
+        assert re.findall(r'<c r="[A-Z]\d" s="1"><v>(\d+)</v>', sheet) == ["45293"]
+        for text in days[3:]:
+            assert f"<t>{text}</t>" in sheet
         # The stars are a number, and whether it is urgent is a truth value.
         assert re.search(r'<c r="[A-Z]2"><v>5</v></c><c r="[A-Z]2" t="b"><v>0</v></c>', sheet)
         assert "stars: Bea; tone: Ada" in sheet
