@@ -192,7 +192,7 @@ def test_a_record_without_texts_is_rolled_back(
 
 
 def test_removed_answers_leave_the_column(notes_workspace: Workspace) -> None:
-    """Forgetting a row and a rollback clear the cells that askrows wrote, and name the others."""
+    """Forgetting a row and a rollback clear the cells that askrows wrote; `forget` names others."""
     create_orders(notes_workspace, "a", "b", "c", "d")
     declare(notes_workspace, "orders.v=v")
     notes_workspace.run_command("tag", mode="live")
@@ -206,7 +206,7 @@ def test_removed_answers_leave_the_column(notes_workspace: Workspace) -> None:
     forget_run = notes_workspace.run_command("forget", row="2")
     assert "orders.v still has a value for 1 row, which" in forget_run.stdout
     assert column_values(notes_workspace) == [None, "theirs", None, "said of d"]
-    assert notes_workspace.read_json("rollback", "notes@1")["kept_values"] == no_values
+    notes_workspace.run_command("rollback", "notes@1")
     assert column_values(notes_workspace) == [None, "theirs", None, None]
 
 

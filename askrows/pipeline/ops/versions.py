@@ -9,7 +9,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,7 +122,6 @@ def delete_version_answers(run: Run, name: str) -> Report:
         )
 
     deleted = Counter[str]()
-    row_ids = set[str]()
     with run.workspace.lock(ROLLBACK_LOCK):
         with run.workspace.store.write() as tx:
             # Another process may have sent a batch of the version while the person was asked.
@@ -130,11 +129,9 @@ def delete_version_answers(run: Run, name: str) -> Report:
             for summary in summaries:
                 version = summary.counts.version
                 answered_ids = list(tx.execute(answers.answered_ids(task.name, version)).scalars())
-                row_ids.update(answered_ids)
                 deleted.update(
                     _delete_version(tx, task, summary.counts, answered_ids, now=run.workspace.now())
                 )
-            kept_values = task.count_kept_values(tx, sorted(row_ids))
         is_unbound = _unbind_local_engine(
             run.workspace.data, run.workspace.store, run.workspace.now
         )
@@ -147,15 +144,12 @@ def delete_version_answers(run: Run, name: str) -> Report:
         "answers": deleted["answers"],
         "attempts": deleted["attempts"],
         "let_go": deleted["let_go"],
-        "kept_values": asdict(kept_values),
         "unbound": is_unbound,
     }
     report = Report(figures, f"there are no answers of {name}")
     if summaries:
         counts = format_figures(figures, ROLLBACK_FIGURES) or "no answers"
         report.title = f"{name} deleted: {counts}"
-    if kept_values.rows:
-        report.parts.append(kept_values.message)
     if is_unbound:
         report.parts.append(
             "no answer of the local engine is left: with GEMINI_API_KEY this workspace uses Gemini"

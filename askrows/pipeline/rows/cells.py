@@ -440,11 +440,6 @@ def to_column_value(kind: str, value: Any) -> Any:
         return None
 
 
-def to_answer_value(kind: str, cell: Any) -> Any:
-    """Return a cell of another program as the JSON value of a field; nothing is validated."""
-    return parse_json_cell(cell) if kind == "json" else to_plain_value(cell)
-
-
 def _to_integer(value: Any) -> int | None:
     """Return a whole number of at most 64 bits as int, else None."""
     is_integral = isinstance(value, int) or (isinstance(value, float) and value.is_integer())

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -61,7 +61,7 @@ from askrows.pipeline.store.answers import (
     OTHER,
     PERSON,
     VersionPreference,
-    find_ids_with_other_values,
+    is_of_model,
 )
 from askrows.pipeline.store.database import (
     describe_error,
@@ -73,6 +73,9 @@ from askrows.pipeline.store.database import (
 from askrows.pipeline.store.schema import ColumnTyped
 from askrows.pipeline.store.schema import answers as answers_table
 from askrows.pipeline.store.task_record import TaskRecord
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 # Part of a name; in quotation marks it may contain any character.
 _NAME_PART = r'\s*(?:"((?:[^"]|"")+)"|([^".=]+))\s*'
@@ -297,8 +300,9 @@ class AnswerTarget:
             RefusedRowError: A rule of the table refuses a value, or the cell of an existing row is
                 still NULL although the answer has a value.
         """
-        other_ids = find_ids_with_other_values(tx, self.task.name, sorted(row_ids))
-        stored_answers = self._read_answers(tx, set(row_ids) - other_ids)
+        read_answers = self._read_answers(tx, row_ids)
+        other_ids = {answer.row_id for answer in read_answers if answer.version == OTHER}
+        stored_answers = [answer for answer in read_answers if answer.row_id not in other_ids]
         remaining_answers = [answer for answer in stored_answers if answer.is_applied]
         if removed_version is not None:
             remaining_answers = [
@@ -348,17 +352,16 @@ class AnswerTarget:
         self._check_written(tx, cells_by_key)
 
     def _read_answers(self, tx: Connection, row_ids: Collection[str]) -> list[TargetValue]:
-        """Return askrows' answers that the table can show, oldest first for each row.
+        """Return the stored answers that the table can show, oldest first for each row.
 
-        Corrections that were undone are among them, because the table may still show one.
+        Corrections that were undone, and unusable values of another program, are among them.
         """
         columns = answers_table.c
         names = ("row_id", "version", "answer", "at", "applied")
         query = (
             select(*(columns[name] for name in names))
             .where(columns.task == self.task.name, columns.answer != FORGOTTEN_ANSWER)
-            .where(columns.version != OTHER, ~columns.outdated)
-            .where(or_(columns.applied, columns.version == PERSON))
+            .where(or_(columns.applied, ~is_of_model(columns.version)), ~columns.outdated)
             .order_by(columns.id)
         )
         rows = select_matching(tx, query, columns.row_id, sorted(row_ids))
@@ -564,7 +567,7 @@ class AnswerTarget:
         )
         target_cell = table[self.column_name]
         names = self.shown_fields
-        cells = [table[self.column_name if self.field else name] for name in names]
+        cells = [table[self.column_name if self.field is not None else name] for name in names]
         query = (
             select(
                 row_id,
@@ -584,48 +587,47 @@ class AnswerTarget:
             shown_cells = dict(zip(names, row[-cell_count:], strict=True))
             yield OtherValue._make((*row[:-cell_count], shown_cells))
 
-    def read_own_answers(
-        self, tx: Connection, row_ids: Sequence[str], model: str
-    ) -> dict[str, list[TargetValue]]:
-        """Return the answers of askrows that the table may show, by row id.
+    def select_shown_fields(self, answer_model: "type[BaseModel]") -> "type[BaseModel]":
+        """Return the answer model, or one with only the shown fields if the table lacks others."""
+        from pydantic import create_model
+
+        fields = answer_model.model_fields
+        if len(fields) == len(self.shown_fields):
+            return answer_model
+        shown_fields: dict[str, Any] = {
+            name: (fields[name].annotation, fields[name]) for name in self.shown_fields
+        }
+        config = answer_model.model_config
+        return create_model(answer_model.__name__, __config__=config, **shown_fields)
+
+    def find_own_rows(
+        self, tx: Connection, values: Mapping[str, Mapping[str, Any]], model: str
+    ) -> set[str]:
+        """Return the ids of rows of which the table shows one of askrows' answers.
 
         Args:
+            values: What the table shows, by row id and field of the answer.
             model: Value of the column `model` of records.
         """
-        answers = [answer for answer in self._read_answers(tx, row_ids) if answer.is_applied]
-        answers_by_key = self._group_by_target_row(answers)
-        return {row_id: answers_by_key.get(self._make_key(row_id, model), []) for row_id in row_ids}
-
-    def is_own_value(
-        self,
-        tx: Connection,
-        value: Mapping[str, Any],
-        own_answers: Sequence[TargetValue],
-        model: str,
-    ) -> bool:
-        """Return whether a row of the table shows one of askrows' answers to it.
-
-        Args:
-            value: What it shows, by field of the answer.
-            own_answers: See `read_own_answers`.
-            model: Value of the column `model` of records.
-        """
-        for answer in own_answers:
-            own_value = json.loads(answer.answer_json)
-            if all(value.get(name) == own_value.get(name) for name in self.shown_fields):
-                return True
-        # The column may store an answer otherwise: shorter, or rounded.
-        return any(self._shows_answer(tx, answer, model) for answer in own_answers)
-
-    def _shows_answer(self, tx: Connection, answer: TargetValue, model: str) -> bool:
-        """Return whether a row of the table shows an answer as the table would store it."""
-        key = self._make_key(answer.row_id, model)
-        parameters = _number_values("key", key) | _number_values("text", key)
-        parameters |= _number_values("old", self._make_cells(answer).values())
         key_values = _make_parameters("key", self.key_names)
         has_key = self._has_key(tx, key_values, _make_parameters("text", self.key_names))
-        query = select(literal(1)).select_from(self.table).where(has_key, self._shows_former(tx))
-        return tx.execute(query, parameters).first() is not None
+        shown_row = (
+            select(literal(1)).select_from(self.table).where(has_key, self._shows_former(tx))
+        )
+        own_ids = set[str]()
+        for answer in self._read_answers(tx, list(values)):
+            own_value = json.loads(answer.answer_json)
+            value = values[answer.row_id]
+            is_shown = all(value.get(name) == own_value.get(name) for name in self.shown_fields)
+            if not is_shown:
+                # The column may store the answer otherwise, for example rounded.
+                key = self._make_key(answer.row_id, model)
+                parameters = _number_values("key", key) | _number_values("text", key)
+                parameters |= _number_values("old", self._make_cells(answer).values())
+                is_shown = tx.execute(shown_row, parameters).first() is not None
+            if is_shown and answer.is_applied:
+                own_ids.add(answer.row_id)
+        return own_ids
 
 
 def _number_values(prefix: str, values: Iterable[Any]) -> dict[str, Any]:

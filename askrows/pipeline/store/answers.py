@@ -784,12 +784,6 @@ def select_unusable_reason(task: str, id_column: ColumnElement[str]) -> ScalarSe
     return query.correlate_except(answers).limit(1).scalar_subquery()
 
 
-def find_ids_with_other_values(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
-    """Return the ids of those rows that have a stored value of another program, usable or not."""
-    query = select(answers.c.row_id).where(_is_of_version(answers, task, OTHER))
-    return {row[0] for row in select_matching(tx, query, answers.c.row_id, row_ids)}
-
-
 def replace_other_values(
     tx: Connection,
     task: str,

@@ -15,18 +15,15 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from askrows.pipeline.core.answer_types import make_answer_validator
 from askrows.pipeline.core.command_hint import HintTemplate, OptionHint
-from askrows.pipeline.core.declaration import list_faults
 from askrows.pipeline.core.errors import (
     AskrowsError,
     ChangedMeanwhileError,
     InputError,
     RefusedRowError,
 )
-from askrows.pipeline.core.states import NoAnswer
 from askrows.pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_similar
 from askrows.pipeline.rows.refusals import write_rows_and_list_refused
 from askrows.pipeline.store import claims, edits
@@ -38,9 +35,6 @@ from askrows.pipeline.store.workspace import record_row_change
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import RowsById
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 # Hex digits of the hash that identifies the state of an answer.
 STATE_HASH_DIGITS = 16
@@ -698,37 +692,17 @@ def _validate_corrected_answer(
         InvalidAnswerError: The answer is not valid.
         ConfigurationError: Code of the task's file failed.
     """
-    from pydantic import ValidationError
-
     values_by_field = {
         name: value
         for name, value in task.to_model_answer(answer).items()
         if name in task.answer_model.model_fields
     }
-    reasons = list[str]()
-    valid_answer: BaseModel | None = None
-    try:
-        answer_validator = make_answer_validator(task.answer_model)
-        parsed_answer = answer_validator.validate_json(
-            json.dumps(values_by_field), by_alias=True, by_name=True
-        )
-        valid_answer, reason, left_out_count = task.prepare_answer(parsed_answer, row)
-        reasons = [reason]
-        if left_out_count:
-            valid_answer = None
-            reasons = [f"it has {plural(left_out_count, 'value')} too many"]
-    except NoAnswer as error:
-        reasons = [str(error)]
-    except ValidationError as error:
-        reasons = list_faults(error)
-    except AskrowsError:
-        raise
-    # Validators and `check` are the user's code, which may raise anything or end the program.
-    except (Exception, SystemExit) as error:
-        if task.user_file is not None:
-            raise task.user_file.make_code_error(error, row_id) from error
-        raise
-
+    valid_answer, reasons, cut_value_count = task.validate_values(
+        values_by_field, row, task.answer_model, row_id=row_id
+    )
+    if cut_value_count:
+        valid_answer = None
+        reasons = [f"it has {plural(cut_value_count, 'value')} too many"]
     if valid_answer is None:
         raise InvalidAnswerError(
             task, row_id, reasons, answer=values_by_field, changed_fields=changed_fields

@@ -22,11 +22,14 @@ from typing import TYPE_CHECKING, Any, Self
 from sqlalchemy import Connection, Table
 
 from askrows.pipeline.core.answer_fields import AnswerField, list_answer_fields
+from askrows.pipeline.core.answer_types import make_answer_validator
 from askrows.pipeline.core.command_hint import HintTemplate
-from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.core.declaration import list_faults
+from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.ranking import Entry, Ranking
 from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.core.states import NoAnswer
 from askrows.pipeline.rows.cells import find_cell_text
 from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.store import answers
@@ -323,10 +326,7 @@ class Task(ABC):
         tx: Connection,  # noqa: ARG002 - optional
         row_ids: Sequence[str],  # noqa: ARG002 - optional
     ) -> KeptValues:
-        """Return how many rows have a value in another program's table without an answer.
-
-        Rows that still have the answer of a model are left out.
-        """
+        """Return how many rows, which have no answer any more, have another program's value."""
         return KeptValues()
 
     def describe_unusable_values(self, tx: Connection) -> str:  # noqa: ARG002 - optional
@@ -461,6 +461,53 @@ class Task(ABC):
             return None, reason, 0
         clean_answer, cut_value_count = self.clean_answer(valid_answer, row)
         return clean_answer, "", cut_value_count
+
+    def validate_values(
+        self,
+        values: Mapping[str, Any],
+        row: Mapping[str, Any],
+        answer_model: "type[BaseModel]",
+        *,
+        row_id: str,
+    ) -> "tuple[BaseModel | None, list[str], int]":
+        """Validate the values of an answer that a person or another program gave.
+
+        Args:
+            values: JSON values by field.
+            row: The row that the answer is about, for `prepare_answer`.
+            answer_model: The model of the values. Values of another model than the task's are not
+                checked with their row.
+            row_id: The id of the row, for messages.
+
+        Returns:
+            The answer, an empty list and the number of values that were cut; or None, the reasons
+            why it is invalid, and 0.
+
+        Raises:
+            ConfigurationError: Code of the task's file failed.
+        """
+        from pydantic import ValidationError
+
+        try:
+            answer_validator = make_answer_validator(answer_model)
+            answer = answer_validator.validate_json(json.dumps(values), by_alias=True, by_name=True)
+            if answer_model is not self.answer_model:
+                return answer, [], 0
+            answer, reason, cut_value_count = self.prepare_answer(answer, row)
+        except NoAnswer as error:
+            return None, [str(error)], 0
+        except ValidationError as error:
+            return None, list_faults(error), 0
+        except AskrowsError:
+            raise
+        # Validators and `check` are the user's code, which may raise anything or end the program.
+        except (Exception, SystemExit) as error:
+            if self.user_file is not None:
+                raise self.user_file.make_code_error(error, row_id) from error
+            raise
+        if reason:
+            return None, [reason], 0
+        return answer, [], cut_value_count
 
     @abstractmethod
     def write_answers(

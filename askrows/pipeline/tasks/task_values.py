@@ -216,7 +216,7 @@ ALL_ASKED_ROWS = AskedRows()
 
 @dataclass(frozen=True)
 class KeptValues:
-    """Values in another program's table that stay after answers to their rows were deleted."""
+    """Values in another program's table that stay after their rows were forgotten."""
 
     # The table, or table and column; empty if no value stays.
     place: str = ""

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Subquery, Table, select
 from askrows.pipeline.core.answer_fields import AnswerField
 from askrows.pipeline.core.answer_types import make_answer_validator
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
-from askrows.pipeline.core.declaration import Declaration, list_faults, validate_answer
+from askrows.pipeline.core.declaration import Declaration, validate_answer
 from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.quotes import locate_quotes
 from askrows.pipeline.core.settings import Settings
@@ -29,8 +29,9 @@ from askrows.pipeline.rows.adopt import TaskTables
 from askrows.pipeline.rows.answer_views import are_views_made, make_views
 from askrows.pipeline.rows.cells import (
     find_unstorable_reason,
-    to_answer_value,
+    parse_json_cell,
     to_compact_json,
+    to_plain_value,
     to_prompt_text,
 )
 from askrows.pipeline.rows.folder_files import find_file_id, make_import_command
@@ -84,8 +85,6 @@ if TYPE_CHECKING:
 
 # Fewer characters of a hash are not taken for its beginning.
 MIN_HASH_CHARS = 4
-# Rows with a value of another program that is no answer, which a message names.
-MAX_UNUSABLE_NAMES = 3
 # The JSON of a value of another program that is no answer.
 NO_ANSWER = "{}"
 # A whole number of a key column of 64 bits, as a person types it.
@@ -351,35 +350,29 @@ class UserTask(Task):
         row_store.delete_row(tx, self.name, row_id)
 
     def count_kept_values(self, tx: Connection, row_ids: Sequence[str]) -> KeptValues:
-        """Return how many rows without an answer have a value in the target of `write_to=`."""
+        """Return how many of these rows have a value in the target of `write_to=`."""
         if self.answer_target is None:
             return super().count_kept_values(tx, row_ids)
-        answered_ids = stored_answers.find_answered(tx, self.name, row_ids)
-        unanswered_ids = [row_id for row_id in row_ids if row_id not in answered_ids]
-        written_count = self.answer_target.count_written_rows(tx, unanswered_ids)
+        written_count = self.answer_target.count_written_rows(tx, row_ids)
         return KeptValues(self.answer_target.label if written_count else "", written_count)
 
     def describe_unusable_values(self, tx: Connection) -> str:
         """Return how many rows have a value of another program that is no answer; "" for none.
 
-        The first of them are named with the reasons.
+        The first of them is named, with the reason.
         """
         if self.answer_target is None:
             return ""
         table = self.select_task_rows(tx)
         reason = stored_answers.select_unusable_reason(self.name, table.row_id)
         is_unusable = table.has_state(RowState.UNUSABLE) & reason.is_not(None)
-        count = table.count_rows(tx, is_unusable)
-        if not count:
+        example = tx.execute(table.select_rows(is_unusable).add_columns(reason).limit(1)).first()
+        if example is None:
             return ""
-
-        query = table.select_rows(is_unusable).add_columns(reason).limit(MAX_UNUSABLE_NAMES)
-        reasons = dict(map(tuple, tx.execute(query)))
-        names = table.read_names(tx, list(reasons))
-        examples = [f"{names[row_id]}: {text}" for row_id, text in reasons.items()]
-        if count > MAX_UNUSABLE_NAMES:
-            examples.append("…")
-        return f"{plural(count, 'row')} with a value that is no answer ({'; '.join(examples)})"
+        row_id, text = example
+        (name,) = table.read_names(tx, [row_id]).values()
+        row_count = plural(table.count_rows(tx, is_unusable), "row")
+        return f"{row_count} with a value that is no answer ({name}: {text})"
 
     # ---- prompts
 
@@ -748,24 +741,28 @@ class UserTask(Task):
         if target is None:
             return
         model = self.model or self.settings.for_backend(self.provider).model
+        answer_model = target.select_shown_fields(self.answer_model)
         values = target.read_other_values(tx, self.stored_rows, model, row_ids)
         for page in split_into_pages(values):
-            unstored_ids = [value.row_id for value in page if value.answer_id is None]
-            own_answers = target.read_own_answers(tx, unstored_ids, model)
+            judged_values = [
+                (value, *self._judge_other_value(value, target, answer_model)) for value in page
+            ]
+            unstored_values = {
+                value.row_id: json.loads(answer_json)
+                for value, answer_json, _ in judged_values
+                if value.answer_id is None
+            }
+            own_ids = target.find_own_rows(tx, unstored_values, model)
             new_values = list[dict[str, Any]]()
             removed_ids = list[int]()
             changed_row_ids = list[str]()
-            for value in page:
-                answer_json, reason = self._judge_other_value(value)
-                if (answer_json, reason) == (value.answer_json, value.unusable):
-                    continue
-                if value.answer_id is not None:
-                    removed_ids.append(value.answer_id)
-                elif target.is_own_value(
-                    tx, json.loads(answer_json), own_answers[value.row_id], model
-                ):
+            for value, answer_json, reason in judged_values:
+                is_stored = (answer_json, reason) == (value.answer_json, value.unusable)
+                if is_stored or value.row_id in own_ids:
                     continue
                 changed_row_ids.append(value.row_id)
+                if value.answer_id is not None:
+                    removed_ids.append(value.answer_id)
                 if not value.is_empty:
                     new_value = {"row_id": value.row_id, "input_hash": value.input_hash}
                     new_values.append({**new_value, "answer": answer_json, "unusable": reason})
@@ -775,56 +772,29 @@ class UserTask(Task):
                 record_row_change(tx, self.name)
                 self.update_derived(tx, changed_row_ids)
 
-    def _judge_other_value(self, value: OtherValue) -> tuple[str, str | None]:
+    def _judge_other_value(
+        self, value: OtherValue, target: AnswerTarget, answer_model: "type[BaseModel]"
+    ) -> tuple[str, str | None]:
         """Return a value of another program as an answer in JSON, and why it is none, if so.
+
+        Args:
+            answer_model: The answer model, or one with only the fields that the table shows.
 
         Raises:
             ConfigurationError: Code of the task's file failed.
         """
-        from pydantic import ValidationError
-
-        if value.is_empty or self.answer_target is None:
+        if value.is_empty:
             return NO_ANSWER, None
         kinds = dict(self.record.fields)
-        fields = {name: to_answer_value(kinds[name], cell) for name, cell in value.cells.items()}
-        answer: BaseModel | None = None
-        try:
-            validator = make_answer_validator(self._other_answer_model)
-            answer = validator.validate_json(json.dumps(fields), by_alias=True, by_name=True)
-        except ValidationError as error:
-            reason = list_faults(error)[0]
-        except (Exception, SystemExit) as error:
-            raise self.user_file.make_code_error(error, value.row_id) from error
-        if isinstance(answer, self.answer_model):
-            row: Mapping[str, Any] | None = None
-            if self.needs_row:
-                row = self.unpack_row({KEY_COLUMN: value.row_id, VALUES_COLUMN: value.row_json})
-            try:
-                answer, reason, _ = self.prepare_answer(answer, row)
-            except NoAnswer as error:
-                answer = None
-                reason = str(error)
+        fields = {
+            name: parse_json_cell(cell) if kinds[name] == "json" else to_plain_value(cell)
+            for name, cell in value.cells.items()
+        }
+        row = self.unpack_row({KEY_COLUMN: value.row_id, VALUES_COLUMN: value.row_json})
+        answer, reasons, _ = self.validate_values(fields, row, answer_model, row_id=value.row_id)
         if answer is None:
-            return NO_ANSWER, f"{self.answer_target.label}: {reason}"
+            return NO_ANSWER, f"{target.label}: {reasons[0]}"
         return answer.model_dump_json(), None
-
-    @cached_property
-    def _other_answer_model(self) -> "type[BaseModel]":
-        """Return the model of values of another program.
-
-        If the table does not show all required fields, it has only the fields that are shown.
-        """
-        from pydantic import create_model
-
-        fields = self.answer_model.model_fields
-        shown_fields: dict[str, Any] = {}
-        if self.answer_target is not None:
-            names = self.answer_target.shown_fields
-            shown_fields = {name: (fields[name].annotation, fields[name]) for name in names}
-        if all(name in shown_fields or not fields[name].is_required() for name in fields):
-            return self.answer_model
-        config = self.answer_model.model_config
-        return create_model(self.answer_model.__name__, __config__=config, **shown_fields)
 
     # ---- derived values
 
