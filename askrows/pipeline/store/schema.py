@@ -500,15 +500,14 @@ answers = Table(
     *_columns("confidences?"),
     # The least probability in it.
     Column("least_confidence", Float),
-    Index("askrows_answers_of_row", "task", "row_id"),
-    # A row has one value of another program, also if two processes store it.
+    # A row has one value of another program, also if two processes store it. The expression is NULL
+    # for other versions, so that these may have several answers.
     Index(
-        "askrows_other_answers",
+        "askrows_answers_of_row",
         "task",
         "row_id",
+        text("(CASE WHEN version = 'other' THEN 1 END)"),
         unique=True,
-        sqlite_where=text("version = 'other'"),
-        postgresql_where=text("version = 'other'"),
     ),
     # Without it, each list and each count of doubtful rows would read all answers.
     Index(
