@@ -368,17 +368,14 @@ def test_a_killed_command_leaves_no_half(orders: Workspace, copies: Copies, verb
 
     steps = [number for number, step in enumerate(trail, 1) if step.startswith("commit")]
     for number in steps:
-        for side in ("before", "after"):
-            killed = copies(f"{verb}-{number}-{side}")
-            killed.run_command(
-                verb, fate=Fate(step=number, side=side), code=-signal.SIGKILL, **options
-            )
-            check_other_cells(killed, cells)
-            killed.run_command("ingest", code="any")
-            killed.run_command("tag", mode="live")
-            assert (read_answers(killed), read_cells(killed)) == end, (number, side)
-            counts = {row["version"]: row["records"] for row in killed.read_json("versions")}
-            assert counts["other"] == (5 if verb == "ingest" else 4), (number, side)
+        killed = copies(f"{verb}-{number}")
+        killed.run_command(verb, fate=Fate(step=number), code=-signal.SIGKILL, **options)
+        check_other_cells(killed, cells)
+        killed.run_command("ingest", code="any")
+        killed.run_command("tag", mode="live")
+        assert (read_answers(killed), read_cells(killed)) == end, number
+        counts = {row["version"]: row["records"] for row in killed.read_json("versions")}
+        assert counts["other"] == (5 if verb == "ingest" else 4), number
 
 
 def test_two_processes_store_a_cell_once(orders: Workspace, copies: Copies) -> None:
