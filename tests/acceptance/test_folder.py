@@ -127,6 +127,17 @@ def test_tables_of_another_program_are_adopted_after_the_consent(photos: Workspa
     assert run_sql(photos, "SELECT photo_id FROM photo_captions") == [("p1",)]
 
 
+def test_answers_go_into_a_column_of_the_table(photos: Workspace) -> None:
+    """The column of `write_to=` is added to the table of the files, and has the answers."""
+    declaration = DECLARATION.replace("photo_captions.photo_id", "photos.caption=caption")
+    photos.write_file("tasks/photos.py", declaration)
+    import_folder(photos)
+    photos.run_command("tag", mode="live")
+    captions = run_sql(photos, "SELECT caption FROM photos WHERE caption IS NOT NULL")
+    assert len(captions) == 3
+    assert photos.state_counts() == {"captioned": 3, "unusable": 1}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

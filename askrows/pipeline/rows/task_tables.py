@@ -74,8 +74,9 @@ def _make_specs(
     """Return what the tables of a task need, so that they can be made or adopted.
 
     A `DatabaseTable` is the only table of its task. With a `Folder` there are the table of files,
-    and that of `write_to=` if it gets records, which refer to the ids of files. Missing columns and
-    indexes are added to an existing table of files; that of records must have all columns.
+    and that of `write_to=` if it gets records, which refer to the ids of files. Missing columns,
+    also those of `write_to=` and `derive=`, and indexes are added to an existing table of files;
+    that of records must have all columns.
     """
     if not record.has_folder:
         return [_make_row_spec(record)]
@@ -83,6 +84,9 @@ def _make_specs(
     table_name = record.table
     new_id_column: Column[Any] = Column("id", BigId, Identity(), primary_key=True)
     file_table = make_file_table(table_name, new_id_column, sqlite_autoincrement=True)
+    for name, kind in _list_filled_kinds(record).items():
+        if name not in file_table.c:
+            file_table.append_column(Column(name, _ROW_TYPES.get(kind, Text())))
     specs = [
         TableSpec(
             definition=file_table,
@@ -100,6 +104,18 @@ def _make_specs(
     return specs
 
 
+def _list_filled_kinds(record: TaskRecord) -> dict[str, str]:
+    """Return the kinds of the columns of `write_to=` and `derive=` in the table of the rows."""
+    targets = list(make_derived_targets(record).values())
+    if record.write_to is not None:
+        targets.append(make_answer_target(record, record.write_to))
+    return {
+        target.column_name: target.column_kinds[target.column_name]
+        for target in targets
+        if target.table_name == record.table and not target.has_records
+    }
+
+
 def _make_row_spec(record: TaskRecord) -> TableSpec:
     """Return what the table of a task needs: the columns of its rows, and those that askrows fills.
 
@@ -107,14 +123,8 @@ def _make_row_spec(record: TaskRecord) -> TableSpec:
     are in this table, are added.
     """
     key, _ = record.key[0]
-    kinds = dict(record.columns)
-    targets = list(make_derived_targets(record).values())
-    if record.write_to is not None:
-        targets.append(make_answer_target(record, record.write_to))
-    for target in targets:
-        if target.table_name == record.table and not target.has_records:
-            kinds.setdefault(target.column_name, target.column_kinds[target.column_name])
-
+    # The columns of the rows come first, and keep their kinds.
+    kinds = {**record.columns, **_list_filled_kinds(record), **record.columns}
     columns = [
         Column(name, _ROW_TYPES.get(kind, Text()), primary_key=name == key)
         for name, kind in kinds.items()
