@@ -60,6 +60,8 @@ def import_folder(photos: Workspace, folder: str = "album") -> dict[str, Any]:
 
 def test_photos_are_imported_asked_and_shown(photos: Workspace, api: Engine) -> None:
     """Equal photos share a request; records, search and page are as for the shipped task."""
+    refusal = photos.run_command("status", code=3).stderr
+    assert "import --task photos --from photos/` creates a workspace from a folder" in refusal
     assert import_folder(photos) == {"added": 4, "broken": 1}
     assert import_folder(photos) == {"unchanged": 4, "broken": 1}
     photos.run_commands("submit", "poll", "ingest", "index")

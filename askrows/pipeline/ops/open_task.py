@@ -19,11 +19,13 @@ from pathlib import Path
 
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
+from askrows.pipeline.core.declaration import Folder
 from askrows.pipeline.core.errors import ConfigurationError, InconsistentError, TaskNeverUsedError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import BUILT_IN_TASKS, Settings
 from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.rows.adopt import TaskTables
+from askrows.pipeline.rows.folder_files import make_import_command
 from askrows.pipeline.rows.task_tables import make_task_tables
 from askrows.pipeline.store import schema, workspace
 from askrows.pipeline.store.database import Connection, Store
@@ -54,10 +56,6 @@ NEW_WORKSPACE_HINT = HintTemplate(
     "`{}` creates a workspace from a file; `{}` runs all steps on sample data",
     CommandHint("import", **{BUILT_IN_TASKS[0]: "people.csv"}),
     CommandHint("demo"),
-)
-NEW_WORKSPACE_FOR_QUERY_HINT = HintTemplate(
-    "`{}` creates a workspace from a folder; the task's query needs an existing database",
-    CommandHint("import-images"),
 )
 
 
@@ -432,6 +430,7 @@ def _make_new_workspace_hint(settings: Settings, *, has_own_rows: bool) -> HintT
 
     - Built-in task: the hint names the commands `import` and `demo`.
     - User task with rows from a file or from Python: it names the command `try`.
+    - User task with a `Folder`: it names the command `import`.
     - User task with rows from a query: it says that a query needs an existing database.
 
     Args:
@@ -442,7 +441,14 @@ def _make_new_workspace_hint(settings: Settings, *, has_own_rows: bool) -> HintT
     if has_own_rows:
         command = CommandHint("try", task=settings.task)
         return f"`{command}` creates a workspace and asks about a few rows"
-    return NEW_WORKSPACE_FOR_QUERY_HINT
+
+    from askrows.pipeline.tasks import task_registry
+
+    declaration, _ = task_registry.load_named_declaration(settings)
+    if isinstance(declaration.items, Folder):
+        command = make_import_command(declaration.name)
+        return HintTemplate("`{}` creates a workspace from a folder", command)
+    return "the task's query needs an existing database"
 
 
 def _list_database_additions(
