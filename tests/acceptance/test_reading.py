@@ -61,7 +61,7 @@ ALWAYS_SUCCESSFUL_READS = {
 WRITING_COMMANDS = """
 demo ask verify-gemini new-task try import import-passages import-images passages-pilot
 passages-backfill tag-live work batch-poll batch-ingest batch-cancel batch-move
-score index add-expert correct unpark rollback forget restore eval remove-tables web emulator
+score index add add-expert correct unpark rollback forget restore eval remove-tables web emulator
 """
 FOREIGN_TABLE = (
     "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT, shoe TEXT)",
