@@ -47,7 +47,7 @@ def is_countable(rows_by_json: Mapping[str | None, int]) -> bool:
         return True
     values = [orjson.loads(text) for text in rows_by_json if text]
     return not any(
-        value and isinstance(value, str | dict) and _parse_number(value) is None for value in values
+        value and isinstance(value, str | dict) and parse_number(value) is None for value in values
     )
 
 
@@ -123,13 +123,13 @@ def _count_numbers(row_counts: Mapping[tuple[type, Any], int]) -> Counter[float]
     """Return how many rows have each number; other values are left out."""
     rows_by_number = Counter[float]()
     for (_, value), row_count in row_counts.items():
-        number = _parse_number(value)
+        number = parse_number(value)
         if number is not None:
             rows_by_number[number] += row_count
     return rows_by_number
 
 
-def _parse_number(value: Any) -> float | None:
+def parse_number(value: Any) -> float | None:
     """Return a number, also that of a text such as 3.5, but not of 007; None if there is none."""
     if isinstance(value, str) and _NUMBER_TEXT.fullmatch(value):
         return float(value) if "." in value else int(value)

@@ -360,6 +360,7 @@ def _render_cell(
         value=history["answer"][field],
         state=history["state"],
         choices=list_choices(editors[field]),
+        coloured_choices=editors[field].field.choices,
         result=result,
     )
 

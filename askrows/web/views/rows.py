@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, StreamingResponse
 from starlette.responses import Response
 
+from askrows.pipeline.core.answer_fields import AnswerField
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.ops import listed_rows
 from askrows.pipeline.passages.show import QuotedPassage, read_quoted_passage
@@ -334,7 +335,7 @@ class _RowsPage(NamedTuple):
     unsent_names: Collection[str]
     # Answer fields by column, and those with a list of choices.
     answer_fields: Mapping[str, str]
-    closed_fields: Collection[str]
+    closed_fields: Mapping[str, AnswerField]
 
 
 def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
@@ -478,15 +479,16 @@ def _column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> di
     `href` is the address that a click opens; it is None if the column cannot be sorted. The first
     click sorts in ascending order, or numbers with the largest first. A click on a sorted column
     reverses the order. `order` is the present order, as the value of `aria-sort`. `field` is the
-    field of the answer in the column, or None, and `is_closed` whether it has listed choices.
+    field of the answer in the column, or None, `is_closed` whether it has listed choices, and
+    `choices` these; a choice has the colour of its place.
     """
     order = {name: "ascending", f"-{name}": "descending"}.get(query.sort, "none")
-    # A truth value is no number.
-    is_number = any(type(row["values"].get(name)) in {int, float} for row in page.rows)
+    is_number = columns.has_only_numbers(name, page.rows)
     is_next_descending = order == "ascending" or (is_number and order == "none")
     next_sort = f"-{name}" if is_next_descending else name
     is_sortable = name in page.sortable_names
     field = page.answer_fields.get(name)
+    closed_field = page.closed_fields.get(field or "")
     return {
         "name": name,
         "label": _column_label(name),
@@ -495,5 +497,6 @@ def _column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> di
         "is_number": is_number,
         "is_unsent": name in page.unsent_names,
         "field": field,
-        "is_closed": field in page.closed_fields,
+        "is_closed": closed_field is not None,
+        "choices": closed_field.choices if closed_field else (),
     }

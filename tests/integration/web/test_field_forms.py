@@ -75,7 +75,7 @@ def test_a_choice_is_corrected_in_its_cell(page: Page) -> None:
     assert re.findall(r'<option value="(\w+)"', form) == ["praise", "blame", "mixed"]
     state = re.findall(r'name="state" value="(\w+)"', form)[0]
     data = {"field": "tone", "value": "blame", "state": state, "who": "Bea"}
-    assert '<div class="clip" dir="auto">blame</div>' in page.post(address, data=data).text
+    assert '<span class="chip h1" dir="auto">blame</span>' in page.post(address, data=data).text
     assert "changed this answer meanwhile" in page.post(address, data=data).text
     assert _read_answer(page)["tone"] == "blame"
 
