@@ -1,8 +1,11 @@
 """Views: each module answers JSON requests below `/api` and renders pages."""
 
 from askrows.web.views import (
+    ask_again,
+    choice_cell,
     command_api,
     imports,
+    people,
     quality,
     question,
     row,
@@ -16,9 +19,12 @@ from askrows.web.views import (
 ROUTERS = [
     command_api.router,
     imports.router,
+    people.router,
     question.router,
     rows.router,
     row.router,
+    choice_cell.router,
+    ask_again.router,
     search.router,
     runs.router,
     quality.router,

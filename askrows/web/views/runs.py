@@ -32,8 +32,8 @@ from askrows.web.app_state import AppState
 from askrows.web.background_work import BackgroundJob
 from askrows.web.errors import RequestRefusedError, to_line
 from askrows.web.render import FormFields, PageState, has_running, render_page, task_title
+from askrows.web.views.ask_again import MAX_RETRIED_ROWS, estimate_cost, mark_and_start_asking
 from askrows.web.views.command_api import list_displayed_work
-from askrows.web.views.row import MAX_RETRIED_ROWS, estimate_cost, mark_and_start_asking
 
 router = APIRouter()
 

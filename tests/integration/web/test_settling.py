@@ -9,7 +9,7 @@ import pytest
 
 from askrows.pipeline.ops import listed_rows
 from askrows.web.views import settings
-from askrows.web.views.row import ASK_WORK_KIND
+from askrows.web.views.ask_again import ASK_WORK_KIND
 from tests.lab import Workspace
 from tests.page import LONG_S, Page
 
