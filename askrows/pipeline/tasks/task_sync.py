@@ -6,7 +6,7 @@ use, or before a newer table is stored, has rows in memory.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ from askrows.pipeline.rows.source import (
     resolve_items,
 )
 from askrows.pipeline.rows.stored_rows import HASH_COLUMN, KEY_COLUMN, VALUES_COLUMN
-from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.rows import NO_HASH
 from askrows.pipeline.store.workspace import TaskRecord, get_task, update_task
 from askrows.pipeline.tasks.declaration_changes import (
@@ -42,7 +41,6 @@ from askrows.pipeline.tasks.declaration_changes import (
     merge_stored_record,
 )
 from askrows.pipeline.tasks.task_registry import make_record, register_declaration
-from askrows.pipeline.tasks.task_values import RowsById
 from askrows.pipeline.tasks.user_task import UserTask
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
@@ -214,33 +212,11 @@ def _make_cursor(
 # ---- rows in memory
 
 
-class MemoryTask(UserTask):
-    """A user's task with rows in memory."""
-
-    @cached_property
-    def row_by_id(self) -> dict[str, Mapping[str, Any]]:
-        """Return the rows by id; none at first."""
-        return {}
-
-    def add_row(self, row_id: str, input_hash: str, values_json: str) -> None:
-        """Add a row, or replace the row of this id."""
-        cells = {KEY_COLUMN: row_id, HASH_COLUMN: input_hash, VALUES_COLUMN: values_json}
-        self.row_by_id[row_id] = self.unpack_row(cells)
-
-    def read_rows(
-        self,
-        tx: Connection,  # noqa: ARG002 - they are in memory
-        row_ids: Sequence[str],
-    ) -> RowsById:
-        """Return those of the rows in memory that have one of these ids, by id."""
-        return {row_id: self.row_by_id[row_id] for row_id in row_ids if row_id in self.row_by_id}
-
-
 def make_task_with_memory_rows(
     task: UserTask,
     row_by_id: Mapping[str, Mapping[str, Any]],
     changed_rows: Sequence[tuple[str, str, str]],
-) -> tuple[MemoryTask, Sequence[str]]:
+) -> tuple[UserTask, Sequence[str]]:
     """Return a user's task that has only the given rows, in memory, and the ids of these rows.
 
     Args:
@@ -249,11 +225,19 @@ def make_task_with_memory_rows(
         changed_rows: Id, input hash and values as JSON of rows that are not stored yet.
     """
     declaration = task.user_file.declaration
-    memory_task = MemoryTask(task.record, task.settings, task.provider, declaration=declaration)
-    memory_task.row_by_id.update(row_by_id)
-    for changed_row in changed_rows:
-        memory_task.add_row(*changed_row)
-    return memory_task, list(memory_task.row_by_id)
+    memory_task = UserTask(task.record, task.settings, task.provider, declaration=declaration)
+    rows = {**row_by_id, **{row[0]: _unpack_new_row(memory_task, *row) for row in changed_rows}}
+    memory_task.memory_rows = rows
+    return memory_task, list(rows)
+
+
+def _unpack_new_row(
+    task: UserTask, row_id: str, input_hash: str, values_json: str
+) -> Mapping[str, Any]:
+    """Return a row that is not stored, with its values by column."""
+    return task.unpack_row(
+        {KEY_COLUMN: row_id, HASH_COLUMN: input_hash, VALUES_COLUMN: values_json}
+    )
 
 
 def load_unregistered_task(
@@ -264,7 +248,7 @@ def load_unregistered_task(
     *,
     max_rows: int,
     should_list_refused: bool,
-) -> tuple[MemoryTask, Sequence[str], int, RowSyncReport]:
+) -> tuple[UserTask, Sequence[str], int, RowSyncReport]:
     """Read a source to its end, and return a task about its first rows, which are in memory.
 
     Empty and refused rows are left out. A report about the source is printed. Nothing is written.
@@ -289,7 +273,9 @@ def load_unregistered_task(
         InputError: The source cannot be read.
     """
     record = make_record(declaration, path, source.columns, recorded_at=workspace.now())
-    task = MemoryTask(record, workspace.settings, declaration=declaration)
+    task = UserTask(record, workspace.settings, declaration=declaration)
+    memory_rows = dict[str, Mapping[str, Any]]()
+    task.memory_rows = memory_rows
 
     def print_refused(finding: Finding) -> None:
         workspace.display.warn(format_refused_row_message(finding, record))
@@ -316,8 +302,8 @@ def load_unregistered_task(
         row_id = row["row_id"]
         if declaration.has_made_key:
             row_id = str(row_count + sync.report.empty + sync.report.refused)
-        if row_id not in task.row_by_id and len(task.row_by_id) < max_rows:
-            task.add_row(row_id, input_hash, row["row"])
+        if row_id not in memory_rows and len(memory_rows) < max_rows:
+            memory_rows[row_id] = _unpack_new_row(task, row_id, input_hash, row["row"])
     sync.report.requests = len(input_keys)
 
     list_hint = f"{OptionHint(refused=True)} lists all"
@@ -326,4 +312,4 @@ def load_unregistered_task(
         sync.report.findings.clear()
         list_hint = "all are above"
     print_sync_report(sync.report, record, workspace.display, list_hint=list_hint)
-    return task, list(task.row_by_id), row_count, sync.report
+    return task, list(memory_rows), row_count, sync.report

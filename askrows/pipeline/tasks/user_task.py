@@ -97,6 +97,8 @@ class UserTask(Task):
     user_file: UserFile
     row_columns = (KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN)
     exported_noun = "row"
+    # The rows by id if they are in memory only, as those of a draft are; None if they are stored.
+    memory_rows: dict[str, Mapping[str, Any]] | None = None
     export_options = frozenset({"answer_version", "cost", "gone"})
     index_hint = 'set index="{column}" in the task\'s file to the text that is searched'
 
@@ -107,18 +109,12 @@ class UserTask(Task):
         provider: str = "",
         *,
         declaration: Declaration | None = None,
-        nouns: TaskNouns | None = None,
-        write_to: str | None = None,
     ) -> None:
         """Make the task of a record; its file is not loaded.
-
-        `nouns` and `write_to` are for shipped tasks.
 
         Args:
             provider: The backend that answers now.
             declaration: The declaration of a draft; that of the file if None.
-            nouns: Words of the task; those of any user's task if None.
-            write_to: Another program's column that shows the answers; that of the record if None.
         """
         self.record = record
         self.settings = settings
@@ -128,7 +124,7 @@ class UserTask(Task):
             self.user_file.declaration = declaration
         self.name = record.name
         self.subject = record.name
-        self.nouns = nouns or _make_nouns(record)
+        self.nouns = _make_nouns(record)
         # A key of several columns has no name column.
         self.key_columns = [name for name, _ in record.key]
         self.name_columns = self.key_columns if len(record.key) == 1 else ()
@@ -146,9 +142,8 @@ class UserTask(Task):
         decision_model = settings.for_backend(provider).decision_model.removeprefix("models/")
         self.decision_version = f"{record.prompt_version}/{decision_model}"
         self.answer_target: AnswerTarget | None = None
-        target_name = write_to or record.write_to
-        if target_name is not None:
-            self.answer_target = make_answer_target(record, target_name, provider)
+        if record.write_to is not None:
+            self.answer_target = make_answer_target(record, record.write_to, provider)
         if record.index_template or record.has_index_function:
             self.index = user_views.make_index(self, record)
 
@@ -246,6 +241,14 @@ class UserTask(Task):
         )
         row_ids = list(tx.execute(query).scalars())
         return row_ids, self.select_task_rows(tx).count_rows(tx, *conditions)
+
+    def read_rows(self, tx: Connection, row_ids: Sequence[str]) -> RowsById:
+        """Return the rows as they are now, or those in memory, without unknown rows."""
+        if self.memory_rows is None:
+            return super().read_rows(tx, row_ids)
+        return {
+            row_id: self.memory_rows[row_id] for row_id in row_ids if row_id in self.memory_rows
+        }
 
     def unpack_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored row with its values by column; missing values are None."""
