@@ -36,3 +36,20 @@ def test_rows_that_change_while_the_list_is_loaded_are_shown(workspace: Workspac
         route.fulfill(response=response)
         reader.wait_for("#list", "bea")
         reader.wait_for("#facets", "2 people")
+
+
+def test_a_chosen_row_stays_chosen_while_rows_are_added(workspace: Workspace) -> None:
+    """The list is loaded again around the focused and checked box, and no other row is chosen."""
+    workspace.begin()
+    with reading(workspace) as (reader, tab, client):
+        client.post("/api/admin/experts", json={"username": "bea"})
+        reader.go("/?task=experts")
+        reader.wait_for("#state", "1 has no text")
+        tab.focus("#rows tbody input")
+        tab.keyboard.press("Space")
+        reader.wait_for(".chosen", "1 chosen")
+        client.post("/api/admin/experts", json={"username": "ada"})
+        reader.wait_for("#list", "ada")
+        assert "bea" in tab.locator("#rows tbody tr:has(input:checked)").inner_text()
+        assert tab.evaluate("document.activeElement.matches('#rows tbody :checked')")
+        reader.wait_for(".chosen", "1 chosen")
