@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from fastapi import Query
 from pydantic import BaseModel, Field
 
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.row_listing import RowFilter, RowListOptions
 from askrows.web import conditions
 
@@ -111,3 +112,12 @@ class RowQuery(BaseModel):
 
 # The query parameters of a request, validated.
 RowQueryParameters = Annotated[RowQuery, Query()]
+
+
+def make_row_keys(run: Run, row_ids: Sequence[str]) -> dict[str, str]:
+    """Return what addresses call rows, by id: the username of a person, else the id."""
+    keys = {row_id: row_id for row_id in row_ids}
+    if run.task.user_file is None:
+        with run.workspace.store.read() as tx:
+            keys |= run.task.select_task_rows(tx).read_names(tx, row_ids)
+    return keys

@@ -47,7 +47,7 @@ from askrows.web.render import (
     render_page,
     to_text,
 )
-from askrows.web.row_query import RowQuery
+from askrows.web.row_query import RowQuery, make_row_keys
 from askrows.web.views.ask_again import ASK_WORK_KIND, estimate_cost, mark_and_start_asking
 from askrows.web.views.rows import (
     PASSAGES_TASK,
@@ -109,7 +109,8 @@ def open_next_row(app_state: PageState, query: Annotated[ReviewQuery, Query()]) 
         address = _make_list_address(query, task)
         if next_id is not None:
             reviewed = list(filter(None, [query.reviewed]))
-            address = query.address("/row", task, key=[next_id], reviewed=reviewed)
+            next_key = make_row_keys(run, [next_id])[next_id]
+            address = query.address("/row", task, key=[next_key], reviewed=reviewed)
         return RedirectResponse(address, status_code=303)
 
 
@@ -172,7 +173,10 @@ def render_place_in_list(app_state: PageState, query: RowPageParameters) -> HTML
         task = run.workspace.settings.task
         row_id = run.workspace.store.query(run.task.find_row_id, query.key)
         previous_id = _find_previous_id(run, query, row_id)
-        previous_address = query.address("/row", task, key=[previous_id]) if previous_id else None
+        previous_address = None
+        if previous_id is not None:
+            previous_key = make_row_keys(run, [previous_id])[previous_id]
+            previous_address = query.address("/row", task, key=[previous_key])
         position = None
         if not query.is_draw:
             position = listed_rows.find_position(run.workspace.store, run.task, row_id, options)
@@ -354,7 +358,7 @@ def _row_values(
         "draw": _read_draw(run) if query.is_draw else None,
         "list_pairs": query.pairs,
         "row_path": query.address("/parts/row", task, key=[key]),
-        "next_address": query.address("/review", task, after=[row_id]),
+        "next_address": query.address("/review", task, after=[key]),
         "reviewed_row": _find_reviewed_row(run, query),
         "position_path": query.address("/parts/position", task, key=[key]),
         "task": task,
@@ -409,13 +413,13 @@ def _find_reviewed_row(run: Run, query: RowPageQuery) -> dict[str, str] | None:
     if not query.reviewed:
         return None
     row_id = run.workspace.store.query(run.task.find_row_id, query.reviewed)
-    history = corrections.read_history(run.workspace.store, run.task, row_id)
+    history = corrections.read_history(run.workspace.store, run.task, query.reviewed)
     with run.workspace.store.read() as tx:
         answer = run.task.read_preferred_answers(tx, [row_id]).get(row_id)
         title = run.task.select_task_rows(tx).read_titles(tx, [row_id]).get(row_id, row_id)
     if answer is None or answer.reviewed_at is None:
         return None
-    path = query.address("/parts/row", run.workspace.settings.task, key=[row_id])
+    path = query.address("/parts/row", run.workspace.settings.task, key=[query.reviewed])
     return {"title": title, "path": path, "state": history["state"]}
 
 
