@@ -206,7 +206,7 @@ def test_error_is_a_problem_document(workspace: Workspace) -> None:
         assert problem["detail"] in error_output, error_output
         # The page names no folder of the server.
         search_page = client.get("/search", params={"q": "bees"}).text
-        assert "Prepare the search" in search_page
+        assert "The search is not prepared yet" in search_page
         assert str(workspace.home) not in search_page
 
         refused_paths = {
