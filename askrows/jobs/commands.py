@@ -454,7 +454,8 @@ def format_targets(*, is_complete: bool) -> str:
     """
     if is_complete:
         setup_line = "  setup         Install into .venv; the first command does this by itself."
-        return "\n".join([*_command_lines(COMMANDS), setup_line])
+        names = dict.fromkeys([*COMMANDS, *BATCH_STEPS])
+        return "\n".join([*_command_lines(names), setup_line])
 
     daily_names = list(COMMANDS)[:DAILY_COMMAND_COUNT]
     lines = [
