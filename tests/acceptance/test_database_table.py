@@ -109,6 +109,18 @@ def test_row_is_added_and_asked_at_once(boats: Workspace, api: Engine) -> None:
     assert read_table(boats, "name") == [("Emu",)]
 
 
+def test_row_without_a_reply_is_open(boats: Workspace, api: Engine) -> None:
+    """The row is stored, the report says why it has no answer, and the next command asks it."""
+    api.script_fault("status", path=LIVE_CALL, nth=1, times=100, args={"code": 503})
+    report = add(boats, name="Dory", text="A rowing boat.")
+    assert report["answer"] is None
+    assert report["problem"]
+    assert boats.state_counts() == {"open": 1}
+    api.clear_faults()
+    boats.run_command("tag", mode="live")
+    assert read_table(boats, "name, summary")[0][1]
+
+
 def test_adopted_table_keeps_its_rows(boats: Workspace) -> None:
     """A table of another program gets the column of `write_to=` after the consent, no other."""
     run_sql(

@@ -242,20 +242,25 @@ def read_document_row(
         raise InputError(f"{source_name}: not a JSON object; nothing was stored", hint=hint)
 
     mapping = ColumnMapping(list(document), column_map, layout=layout, path=Path(source_name))
-    row: SourceRow | SoundRow | Finding = mapping.map_row(SourceRow(1, document))
-    if isinstance(row, SourceRow):
-        row = check_table_row(record, row)
-    findings = [row] if isinstance(row, Finding) else row.findings
-    for finding in findings:
-        reason = finding.reason.removesuffix("; left empty")
-        raise InputError(
-            f"{source_name}: {finding.column}: {reason} (found {finding.value!r}); "
-            "nothing was stored",
-            hint=hint,
-            field=finding.column,
-        )
-    assert isinstance(row, SoundRow)  # noqa: S101
+    mapped_row = mapping.map_row(SourceRow(1, document))
+    if isinstance(mapped_row, Finding):
+        raise _make_document_error(source_name, mapped_row, hint)
+    row = check_table_row(record, mapped_row)
+    if isinstance(row, Finding):
+        raise _make_document_error(source_name, row, hint)
+    if row.findings:
+        raise _make_document_error(source_name, row.findings[0], hint)
     return row, [*mapping.notes, *describe_unread_columns(row.extra_cells)]
+
+
+def _make_document_error(source_name: str, finding: Finding, hint: str) -> InputError:
+    """Return the error for a document whose row would be rejected or changed."""
+    reason = finding.reason.removesuffix("; left empty")
+    return InputError(
+        f"{source_name}: {finding.column}: {reason} (found {finding.value!r}); nothing was stored",
+        hint=hint,
+        field=finding.column,
+    )
 
 
 def describe_unread_columns(names: Sequence[str] | Mapping[str, Any]) -> list[str]:

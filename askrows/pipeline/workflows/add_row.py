@@ -47,7 +47,7 @@ def add_row(run: Run, data: bytes, *, document_name: str, mapping: str) -> Repor
     """
     task = run.task
     record = task.user_file.record if task.user_file else None
-    if record is None or not record.table:
+    if record is None or not record.table or record.has_folder:
         raise InputError(
             f"task {task.subject} has no table that takes new rows; nothing was stored",
             hint="add the row to the source of the task, or declare items=DatabaseTable(…)",
