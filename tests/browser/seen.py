@@ -140,4 +140,4 @@ def reading(
         ) as client:
             reader = Reader(browser, address, **(looks or {}))
             yield reader, reader.tab, client
-            assert reader.complaints == []
+            assert reader.complaints == [], reader.complaints

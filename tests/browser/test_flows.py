@@ -54,7 +54,7 @@ def test_person_added_without_gemini_is_tagged_and_indexed_later(
         tab.keyboard.press("/")
         tab.keyboard.type("water law")
         tab.keyboard.press("Enter")
-        reader.wait_for("#found", "Prepare the search below")
+        reader.wait_for("#found", "The search is not prepared yet")
         tab.click("#rebuild")
         reader.wait_for("#index", "1 person can be found")
         reader.wait_for(".hits", "ada")

@@ -60,7 +60,8 @@ function pressKey(key) {
 listenToHtmx("before:request", ({ request }) => {
   if (request.method === "POST") {
     isSaving = true;
-    isLeaving = request.body?.get("act") === "review";
+    // Some commands send JSON instead of a form.
+    isLeaving = typeof request.body === "object" && request.body?.get("act") === "review";
   }
 });
 
