@@ -63,7 +63,7 @@ def import_rows(
     encoding: Encoding = "",
     header: Header = "",
 ) -> Report:
-    """Import people, passages, images, or the rows of a task with a DatabaseTable.
+    """Import people, passages, images, or rows of a task with a DatabaseTable or a Folder.
 
     --experts names a file of people, and --from any other file, or a folder of images. Reads CSV
     with a header, .xlsx, JSON, JSON lines and Parquet. Imports all valid rows in one transaction;
@@ -113,7 +113,7 @@ def add(
     accepts it. `add-expert` adds a person.
 
     If Gemini fails or does not reply within 6.5 seconds, the row is stored without an answer. The
-    next `work`, `tag` or `batch-submit` asks again. Until then `status` shows the newest of these
+    next `work`, `tag` or `batch-submit` asks again. Until then `status` shows the newest of such
     people.
     """
     is_stdin = str(from_) == "-"

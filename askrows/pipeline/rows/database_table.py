@@ -1,7 +1,7 @@
-"""The table of a task that declares `DatabaseTable`: make or adopt it, and write rows into it.
+"""Read the table of a task that declares `DatabaseTable`, and write rows into it.
 
-The table may belong to another program, which may go on using it. The rows are also copied to the
-task's stored rows by each sync, as those of a query are.
+`task_tables` makes or adopts the table. It may belong to another program, which may go on using
+it. Each sync also copies the rows to the task's stored rows, as it copies those of a query.
 """
 
 import unicodedata
@@ -62,7 +62,8 @@ ROWS_PER_WRITE = 500
 MAX_LISTED_COLUMNS = 10
 # Keys that a note lists.
 MAX_LISTED_KEYS = 3
-_REASONS = {
+# Why a cell does not fit its column, by the column's kind.
+_MISFIT_REASONS = {
     "text": "not text",
     "integer": "not a whole number",
     "real": "not a number",
@@ -185,7 +186,7 @@ def check_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Finding:
         key_cell = key_cell.strip()
     key, reason = parse_key(key_cell, max_chars=MAX_KEY_BYTES // 4)
     if not reason and key_kind == "integer" and _convert_cell(key_cell, key_kind) is None:
-        reason = _REASONS[key_kind]
+        reason = _MISFIT_REASONS[key_kind]
     if reason:
         return make_rejection(row.line_number, reason, key_cell or "", column=key_column)
 
@@ -198,7 +199,7 @@ def check_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Finding:
         values[name] = _convert_cell(cell, kind)
         if values[name] is None and cell is not None and str(cell).strip():
             excerpt = make_excerpt(cell)
-            reason = f"{_REASONS[kind]}; left empty"
+            reason = f"{_MISFIT_REASONS[kind]}; left empty"
             findings.append(
                 Finding(row.line_number, name, reason, excerpt, FindingKind.CHANGED, key)
             )
