@@ -82,6 +82,18 @@ def test_lists_that_are_always_full_fail_their_gate(tmp_path: Path) -> None:
         check_invariants(Inspection(workspace, server.batches(), server.creates(), is_single=True))
 
 
+def test_tag_deletes_the_report_that_a_killed_one_left(
+    served_workspace: Workspace,
+) -> None:
+    """A command that has nothing to ask deletes it, too."""
+    served_workspace.import_people(1)
+    served_workspace.run_command("tag_live")
+    # No process has such a high id.
+    part = served_workspace.write_file("data/reports/expert-tags-1.md.7fffffff-0123456789.part", "")
+    served_workspace.run_command("tag_live")
+    assert not part.exists()
+
+
 def concept_answer(row: int) -> Json:
     """Return the concept of the text of a row."""
     concept = {

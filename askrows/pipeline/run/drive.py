@@ -8,6 +8,7 @@ from dataclasses import replace
 from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
 from askrows.pipeline.core.errors import ThrottledError
 from askrows.pipeline.core.states import OPEN_STATES, BatchState
+from askrows.pipeline.quality.report import delete_partial_reports
 from askrows.pipeline.run import run_units
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.run.units import choose_unit
@@ -62,8 +63,8 @@ def complete_result(state: RunState) -> RunResult:
     """Complete and return the result; write the last quality reports, and end finished runs.
 
     Open rows, rows in open batches, rows parked since the start, and the spending since the start
-    are counted. If no row is open, claimed or in a batch, the unfinished run of the task is ended
-    in the database.
+    are counted. Partly written reports of dead processes are deleted. If no row is open, claimed or
+    in a batch, the unfinished run of the task is ended in the database.
 
     A finished run gets a quality report even without new answers: the process that ingested its
     answers may have died before its report.
@@ -87,6 +88,7 @@ def complete_result(state: RunState) -> RunResult:
     if is_run_finished and result.newest_quality is None:
         state.unreported_versions[run.version] = None
     state.write_quality_reports(is_last=True)
+    delete_partial_reports(run.workspace.data, task.name)
 
     with store.read() as tx:
         parked_count = len(
