@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.gemini import models as gemini_models
+from askrows.pipeline.provider import models as gemini_models
 from tests.lab import KEY, Workspace
 
 

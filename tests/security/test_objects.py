@@ -18,7 +18,7 @@ import askrows
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.redact import Secret
 from askrows.pipeline.core.settings import load_settings
-from askrows.pipeline.gemini.client import Client
+from askrows.pipeline.provider.gemini.client import Client
 from askrows.pipeline.store.database import Store
 from tests.lab import KEY, Workspace
 from tests.page import Page

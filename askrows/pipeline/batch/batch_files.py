@@ -31,8 +31,8 @@ from askrows.pipeline.core.errors import (
     StateConflictError,
 )
 from askrows.pipeline.core.states import BatchState, Mode, Outcome
-from askrows.pipeline.gemini import responses
-from askrows.pipeline.gemini.responses import ParsedReply, ResponseParser
+from askrows.pipeline.provider import responses
+from askrows.pipeline.provider.responses import ParsedReply, ResponseParser
 from askrows.pipeline.store import batches, claims
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.claims import RowClaim

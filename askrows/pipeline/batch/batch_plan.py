@@ -25,9 +25,9 @@ from askrows.pipeline.core import files
 from askrows.pipeline.core.progress import ProgressBar
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.gemini.control_requests import ControlRequest, make_control_requests
-from askrows.pipeline.gemini.models import MAX_FILE_BYTES
-from askrows.pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, sum_usage
+from askrows.pipeline.provider.control_requests import ControlRequest, make_control_requests
+from askrows.pipeline.provider.models import MAX_FILE_BYTES
+from askrows.pipeline.provider.usage import NO_USAGE, Usage, calculate_cost, sum_usage
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection, Store, split_into_pages
 from askrows.pipeline.tasks import claiming

@@ -14,9 +14,9 @@ from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import ConfigurationError, InputError, RemoteError
 from askrows.pipeline.core.settings import Budget, Settings
 from askrows.pipeline.core.states import BatchState
-from askrows.pipeline.gemini.api_errors import PACIFIC_TIMEZONE, next_midnight_pacific
-from askrows.pipeline.gemini.models import MAX_ACTIVE_BATCHES, MAX_BATCH_AGE, Model, load_models
-from askrows.pipeline.gemini.usage import Usage
+from askrows.pipeline.provider.gemini.api_errors import PACIFIC_TIMEZONE, next_midnight_pacific
+from askrows.pipeline.provider.models import MAX_ACTIVE_BATCHES, MAX_BATCH_AGE, Model, load_models
+from askrows.pipeline.provider.usage import Usage
 from askrows.pipeline.store import batches, money, runs
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection, Store

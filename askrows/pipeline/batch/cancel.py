@@ -36,8 +36,8 @@ from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError, MissingError, RemoteError
 from askrows.pipeline.core.states import BatchState, Mode
 from askrows.pipeline.core.text import format_usd, plural
-from askrows.pipeline.gemini.models import Model
-from askrows.pipeline.gemini.usage import Usage, calculate_cost
+from askrows.pipeline.provider.models import Model
+from askrows.pipeline.provider.usage import Usage, calculate_cost
 from askrows.pipeline.store import answers, batches, journal
 from askrows.pipeline.store.batches import (
     CANCELLED_BEFORE_SENT,

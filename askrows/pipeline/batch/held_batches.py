@@ -18,7 +18,7 @@ from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
 from askrows.pipeline.core.errors import InconsistentError, InputError, RemoteError
 from askrows.pipeline.core.states import BatchState
-from askrows.pipeline.gemini.result_file import ResultFile
+from askrows.pipeline.provider.result_file import ResultFile
 from askrows.pipeline.store import batches
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.tasks.task_values import TaskNouns

@@ -37,17 +37,17 @@ from askrows.pipeline.core.errors import AccountError, AskrowsError, Inconsisten
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.states import BatchState, Mode, Outcome, RemoteState, remote_state
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.gemini.answer_schema import make_response_schema
-from askrows.pipeline.gemini.control_requests import (
+from askrows.pipeline.provider.answer_schema import make_response_schema
+from askrows.pipeline.provider.control_requests import (
     count_own_replies,
     find_control_replies,
     find_misplaced_reply,
     read_nonces,
 )
-from askrows.pipeline.gemini.models import Model
-from askrows.pipeline.gemini.requests import make_request_key
-from askrows.pipeline.gemini.responses import ParsedReply
-from askrows.pipeline.gemini.result_file import ResultFile
+from askrows.pipeline.provider.models import Model
+from askrows.pipeline.provider.requests import make_request_key
+from askrows.pipeline.provider.responses import ParsedReply
+from askrows.pipeline.provider.result_file import ResultFile
 from askrows.pipeline.store import answer_counts, answers, batches, claims
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.claims import RowClaim

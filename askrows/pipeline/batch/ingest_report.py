@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from askrows.pipeline.core.errors import AccountError, RemoteError
 from askrows.pipeline.core.states import Mode, Outcome
 from askrows.pipeline.core.text import join_first, plural
-from askrows.pipeline.gemini.responses import ParsedReply
+from askrows.pipeline.provider.responses import ParsedReply
 from askrows.pipeline.store import answers, batches
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection

@@ -29,8 +29,8 @@ from askrows.pipeline.core.states import (
     remote_state,
 )
 from askrows.pipeline.core.text import describe_requests, duration_in_words
-from askrows.pipeline.gemini.remote import RemoteBatch
-from askrows.pipeline.gemini.retry import RetryPolicy
+from askrows.pipeline.provider.remote_batch import RemoteBatch
+from askrows.pipeline.provider.retry import RetryPolicy
 from askrows.pipeline.store import batches
 from askrows.pipeline.store.batches import BatchRow, is_given_up
 

@@ -21,7 +21,7 @@ from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import ENDED_STATES, BatchState, RemoteState, remote_state
 from askrows.pipeline.core.text import format_usd
-from askrows.pipeline.gemini.remote import RemoteBatch
+from askrows.pipeline.provider.remote_batch import RemoteBatch
 from askrows.pipeline.store import batches
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection, Store

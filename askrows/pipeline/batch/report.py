@@ -20,7 +20,7 @@ from askrows.pipeline.core.report import EstimatedCost, Report, make_table
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import BatchState, Mode
 from askrows.pipeline.core.text import duration_in_words, format_usd
-from askrows.pipeline.gemini.models import Model, load_models
+from askrows.pipeline.provider.models import Model, load_models
 from askrows.pipeline.store import batches, claims, money
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection, Store

@@ -18,18 +18,18 @@ from askrows.pipeline.core import errors, files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.states import BatchState, Outcome, RemoteState
-from askrows.pipeline.gemini.client import Client
-from askrows.pipeline.gemini.control_requests import CONTROL_KEYS
-from askrows.pipeline.gemini.remote import RemoteBatch
-from askrows.pipeline.gemini.requests import make_request_key
-from askrows.pipeline.gemini.result_file import ResultFile
-from askrows.pipeline.gemini.result_lines import (
+from askrows.pipeline.provider.control_requests import CONTROL_KEYS
+from askrows.pipeline.provider.gemini.client import Client
+from askrows.pipeline.provider.remote_batch import RemoteBatch
+from askrows.pipeline.provider.requests import make_request_key
+from askrows.pipeline.provider.result_file import ResultFile
+from askrows.pipeline.provider.result_lines import (
     EMPTY_BODY_DESCRIPTION,
     describe_body,
     rewrite_as_lines,
     write_inline_results,
 )
-from askrows.pipeline.gemini.retry import RetryPolicy
+from askrows.pipeline.provider.retry import RetryPolicy
 from askrows.pipeline.store import batches, claims
 from askrows.pipeline.store.batches import CANCELLED_BY_USER, BatchRow, is_given_up
 from askrows.pipeline.store.database import PAGE_ROWS, Store

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, cast
 from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.settings import Budget
 from askrows.pipeline.core.states import Mode
-from askrows.pipeline.gemini.models import Model, RateLimits
-from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.index.indexed_tasks import mark_task_as_indexed
+from askrows.pipeline.provider.models import Model, RateLimits
+from askrows.pipeline.provider.service import Service
 from askrows.pipeline.tasks import announcements
 from askrows.pipeline.tasks.selection import find_task_by_name, is_user_task_set
 from askrows.pipeline.tasks.task import Task
@@ -19,7 +19,7 @@ from askrows.pipeline.tasks.task_values import AskedRows
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 if TYPE_CHECKING:
-    from askrows.pipeline.gemini.client import Client
+    from askrows.pipeline.provider.gemini.client import Client
     from askrows.pipeline.tasks.user_task import UserTask
 
 # The shown estimate is rounded; a cost may exceed it by this much.

@@ -27,9 +27,9 @@ from askrows.pipeline.core import errors, files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.states import BatchState, Outcome
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.gemini import responses
-from askrows.pipeline.gemini.client import Client
-from askrows.pipeline.gemini.remote import RemoteBatch
+from askrows.pipeline.provider import responses
+from askrows.pipeline.provider.gemini.client import Client
+from askrows.pipeline.provider.remote_batch import RemoteBatch
 from askrows.pipeline.store import batches, claims, workspace
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.claims import RowClaim

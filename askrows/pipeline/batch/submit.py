@@ -18,7 +18,7 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
 from askrows.pipeline.core.states import BatchState, Outcome
 from askrows.pipeline.core.text import format_usd, plural
-from askrows.pipeline.gemini.usage import Usage
+from askrows.pipeline.provider.usage import Usage
 from askrows.pipeline.store import answers, batches
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection, Store

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from askrows.pipeline.core.tokenizer import extract_terms
 from askrows.pipeline.experts import table
-from askrows.pipeline.gemini import models
-from askrows.pipeline.gemini.embed import embed_locally
+from askrows.pipeline.provider import models
+from askrows.pipeline.provider.embed import embed_locally
 from askrows.pipeline.quality.figures import (
     FigureValue,
     QualityFigures,

@@ -28,7 +28,6 @@ from askrows.pipeline.core.progress import NoProgress, ProgressBar
 from askrows.pipeline.core.ranking import Entry
 from askrows.pipeline.core.report import Report, format_counts
 from askrows.pipeline.core.text import format_object, join_first, plural
-from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.index.builds import INDEX_LOCK, Builds
 from askrows.pipeline.index.indexed_tasks import require_indexed_task
 from askrows.pipeline.index.manifest import Manifest, RefusedText, content_hash
@@ -41,6 +40,7 @@ from askrows.pipeline.index.write import (
     verify_build,
     write_build,
 )
+from askrows.pipeline.provider.service import Service
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.store import journal
 from askrows.pipeline.store.database import Connection, split_into_pages

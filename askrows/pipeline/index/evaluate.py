@@ -31,9 +31,9 @@ from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.ranking import RankMode
 from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.core.text import INVALID_TEXT, join_first, plural
-from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.index.query import SearchOptions, parse_query
 from askrows.pipeline.index.search import SearchSession
+from askrows.pipeline.provider.service import Service
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 

@@ -28,11 +28,11 @@ from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.ranking import RankMode
 from askrows.pipeline.core.text import INVALID_TEXT
 from askrows.pipeline.core.where_parser import Comparison, Expression, Junction, parse_where
-from askrows.pipeline.gemini.models import MAX_EMBED_TEXTS
-from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.index.indexed_tasks import require_indexed_task
 from askrows.pipeline.index.vector_cache import Vectors
 from askrows.pipeline.index.vectors import check_embedding_model, embed_queries
+from askrows.pipeline.provider.models import MAX_EMBED_TEXTS
+from askrows.pipeline.provider.service import Service
 from askrows.pipeline.store.database import split_into_pages
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace

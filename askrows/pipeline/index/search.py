@@ -12,7 +12,6 @@ from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.ranking import RankMode
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.index.builds import count_stale, open_synced_builds
 from askrows.pipeline.index.hits import Hit, hit_to_document, list_hits, make_hits
 from askrows.pipeline.index.indexed_tasks import require_indexed_task
@@ -24,6 +23,7 @@ from askrows.pipeline.index.query import (
     build_typed_query,
 )
 from askrows.pipeline.index.scoring import rank_entries
+from askrows.pipeline.provider.service import Service
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 

@@ -36,7 +36,7 @@ from sqlalchemy import (
 
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import InconsistentError
-from askrows.pipeline.gemini.service import Service
+from askrows.pipeline.provider.service import Service
 from askrows.pipeline.store.database import (
     Store,
     change_matching,

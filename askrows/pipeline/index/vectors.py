@@ -17,14 +17,14 @@ from askrows.pipeline.core.errors import ConfigurationError, RefusedError, Remot
 from askrows.pipeline.core.progress import NoProgress, ProgressBar
 from askrows.pipeline.core.ranking import Entry
 from askrows.pipeline.core.states import STANDARD
-from askrows.pipeline.gemini.api_errors import RUN_LATER_HINT
-from askrows.pipeline.gemini.embed import add_task_prefix, embed_locally, max_embedding_bytes
-from askrows.pipeline.gemini.models import MAX_EMBED_BYTES, MAX_EMBED_TEXTS, UNLIMITED_RATES
-from askrows.pipeline.gemini.rate_limiter import PACED_BURST_S, RateLimiter
-from askrows.pipeline.gemini.service import Service
-from askrows.pipeline.gemini.usage import Usage, calculate_cost, estimate_tokens
 from askrows.pipeline.index.manifest import Manifest
 from askrows.pipeline.index.vector_cache import VectorCache, Vectors, open_vector_cache
+from askrows.pipeline.provider.embed import add_task_prefix, embed_locally, max_embedding_bytes
+from askrows.pipeline.provider.gemini.api_errors import RUN_LATER_HINT
+from askrows.pipeline.provider.models import MAX_EMBED_BYTES, MAX_EMBED_TEXTS, UNLIMITED_RATES
+from askrows.pipeline.provider.rate_limiter import PACED_BURST_S, RateLimiter
+from askrows.pipeline.provider.service import Service
+from askrows.pipeline.provider.usage import Usage, calculate_cost, estimate_tokens
 from askrows.pipeline.store.database import split_into_pages
 from askrows.pipeline.tasks.announcements import announce_backend, open_client
 from askrows.pipeline.tasks.task import Task

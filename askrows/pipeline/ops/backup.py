@@ -39,9 +39,9 @@ from askrows.pipeline.core.errors import InconsistentError, InputError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.index.vector_cache import open_vector_cache
 from askrows.pipeline.ops import clean
+from askrows.pipeline.provider.service import Service
 from askrows.pipeline.quality.report import REPORTS_FOLDER
 from askrows.pipeline.store import batches, journal
 from askrows.pipeline.store.database import Connection, Store

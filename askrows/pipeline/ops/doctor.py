@@ -27,11 +27,11 @@ from askrows.pipeline.core.errors import (
 from askrows.pipeline.core.report import Report, format_counts
 from askrows.pipeline.core.states import DISPLAY_NAME_PREFIX, BatchState, Outcome
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.gemini.remote import RemoteBatch
-from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.index.builds import INDEX_LOCK, Builds
 from askrows.pipeline.index.indexed_tasks import list_indexed_tasks
 from askrows.pipeline.ops import clean
+from askrows.pipeline.provider.remote_batch import RemoteBatch
+from askrows.pipeline.provider.service import Service
 from askrows.pipeline.store import answer_counts, batches, journal, sqlite, workspace
 from askrows.pipeline.store.batches import BatchRow, strip_try
 from askrows.pipeline.store.database import Connection

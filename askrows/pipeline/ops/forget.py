@@ -28,13 +28,13 @@ from askrows.pipeline.core.errors import AskrowsError, InconsistentError, InputE
 from askrows.pipeline.core.report import Report, format_figures
 from askrows.pipeline.core.states import OPEN_STATES
 from askrows.pipeline.core.text import join_first, restore_formula
-from askrows.pipeline.gemini.requests import make_request_key
-from askrows.pipeline.gemini.result_file import read_line_key
-from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.index import build
 from askrows.pipeline.index.builds import INDEX_LOCK, Builds, open_synced_builds
 from askrows.pipeline.index.indexed_tasks import is_task_indexed, require_indexed_task
 from askrows.pipeline.ops import clean
+from askrows.pipeline.provider.requests import make_request_key
+from askrows.pipeline.provider.result_file import read_line_key
+from askrows.pipeline.provider.service import Service
 from askrows.pipeline.quality import report as reports
 from askrows.pipeline.rows.answer_views import drop_views
 from askrows.pipeline.rows.columns import EXPORT_COLUMNS, fold_name, has_export_columns

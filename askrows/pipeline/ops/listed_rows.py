@@ -33,10 +33,10 @@ from askrows.pipeline.core.row_listing import (
     RowsPage,
 )
 from askrows.pipeline.core.text import format_object, plural
-from askrows.pipeline.gemini.requests import make_request_key, redact_line
-from askrows.pipeline.gemini.result_file import ResultFile
 from askrows.pipeline.index.builds import describe_index_state
 from askrows.pipeline.index.indexed_tasks import find_indexed_task
+from askrows.pipeline.provider.requests import make_request_key, redact_line
+from askrows.pipeline.provider.result_file import ResultFile
 from askrows.pipeline.rows import export
 from askrows.pipeline.rows.facets import MAX_VALUES
 from askrows.pipeline.rows.row_state import RowState

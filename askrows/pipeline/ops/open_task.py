@@ -23,7 +23,7 @@ from askrows.pipeline.core.declaration import Folder
 from askrows.pipeline.core.errors import ConfigurationError, InconsistentError, TaskNeverUsedError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import BUILT_IN_TASKS, Settings
-from askrows.pipeline.gemini.service import Service
+from askrows.pipeline.provider.service import Service
 from askrows.pipeline.rows.adopt import TaskTables
 from askrows.pipeline.rows.folder_files import make_import_command
 from askrows.pipeline.rows.task_tables import make_task_tables

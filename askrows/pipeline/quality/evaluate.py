@@ -11,7 +11,7 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import PLACEHOLDER_NOTE, Report, make_table
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.gemini.service import Service
+from askrows.pipeline.provider.service import Service
 from askrows.pipeline.quality import figures
 from askrows.pipeline.quality.figures import Figure, TaskMeasure
 from askrows.pipeline.quality.report import QualityReport, delete_partial_reports

@@ -25,7 +25,7 @@ from askrows.pipeline.batch.prepare import Preparation, Prepared
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import INTERRUPTED_REASON, RunResult
 from askrows.pipeline.core.progress import NoProgress
-from askrows.pipeline.gemini.rate_limiter import WINDOW_S
+from askrows.pipeline.provider.rate_limiter import WINDOW_S
 from askrows.pipeline.run.live_progress import LiveProgress
 from askrows.pipeline.store import batches
 from askrows.pipeline.tasks.request_builder import PlannedRequest

@@ -17,11 +17,11 @@ from askrows.pipeline.batch.batch_files import OpenLiveBatch
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import INTERRUPTED_REASON, RunResult, TrialOutcome
 from askrows.pipeline.core import errors
-from askrows.pipeline.gemini import requests
-from askrows.pipeline.gemini.models import find_serving_model, load_models
-from askrows.pipeline.gemini.rate_limiter import StartedCall
-from askrows.pipeline.gemini.retry import RetryPolicy
-from askrows.pipeline.gemini.usage import calculate_cost
+from askrows.pipeline.provider import requests
+from askrows.pipeline.provider.models import find_serving_model, load_models
+from askrows.pipeline.provider.rate_limiter import StartedCall
+from askrows.pipeline.provider.retry import RetryPolicy
+from askrows.pipeline.provider.usage import calculate_cost
 from askrows.pipeline.run.live_throttle import MAX_PAUSE_S, LiveThrottle
 from askrows.pipeline.store.answer_counts import LOST_CALL_PREFIX
 from askrows.pipeline.tasks.request_builder import PlannedRequest, choose_response_parser

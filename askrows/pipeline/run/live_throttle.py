@@ -24,10 +24,10 @@ from askrows.pipeline.core.errors import (
 )
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.gemini.api_errors import next_midnight_pacific
-from askrows.pipeline.gemini.client import FLEX_TIMEOUT_S
-from askrows.pipeline.gemini.rate_limiter import RateLimiter, StartedCall
-from askrows.pipeline.gemini.retry import RetryPolicy
+from askrows.pipeline.provider.gemini.api_errors import next_midnight_pacific
+from askrows.pipeline.provider.gemini.client import FLEX_TIMEOUT_S
+from askrows.pipeline.provider.rate_limiter import RateLimiter, StartedCall
+from askrows.pipeline.provider.retry import RetryPolicy
 from askrows.pipeline.run.live_progress import LiveProgress
 
 # Our own bound: more parallel calls are no ordinary use of a live API.

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from askrows.pipeline.core.text import duration_in_words, format_usd
-from askrows.pipeline.gemini.models import RateLimits
-from askrows.pipeline.gemini.rate_limiter import WINDOW_S
+from askrows.pipeline.provider.models import RateLimits
+from askrows.pipeline.provider.rate_limiter import WINDOW_S
 
 DAY_S = 86_400.0
 

@@ -13,7 +13,7 @@ from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import Mode
-from askrows.pipeline.gemini.service import Service
+from askrows.pipeline.provider.service import Service
 from askrows.pipeline.store import runs
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import request_builder

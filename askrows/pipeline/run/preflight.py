@@ -29,14 +29,14 @@ from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import format_object, format_usd, plural
-from askrows.pipeline.gemini.api_errors import next_midnight_pacific
-from askrows.pipeline.gemini.models import (
+from askrows.pipeline.provider.gemini.api_errors import next_midnight_pacific
+from askrows.pipeline.provider.models import (
     FREE_TIER,
     MAX_ACTIVE_BATCHES,
     MONTHLY_SPENDING_CAPS,
     TARGET_BATCH_AGE,
 )
-from askrows.pipeline.gemini.usage import Usage, calculate_cost, sum_usage
+from askrows.pipeline.provider.usage import Usage, calculate_cost, sum_usage
 from askrows.pipeline.quality import pilot
 from askrows.pipeline.run import modes
 from askrows.pipeline.run.live_throttle import FLEX_CALL_S, max_parallel_calls

@@ -26,9 +26,9 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import BatchState, Mode, describe_remote_state, remote_state
 from askrows.pipeline.core.text import describe_requests, duration_in_words, shorten
-from askrows.pipeline.gemini.models import MAX_BATCH_AGE, TARGET_BATCH_AGE
 from askrows.pipeline.index.builds import Builds, count_stale
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
+from askrows.pipeline.provider.models import MAX_BATCH_AGE, TARGET_BATCH_AGE
 from askrows.pipeline.rows.kept_counts import count_states
 from askrows.pipeline.rows.row_state import StateCounts
 from askrows.pipeline.rows.source import read_file_stamp

@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 from askrows.pipeline.core.report import PLACEHOLDER_NOTE
-from askrows.pipeline.gemini.service import Service
+from askrows.pipeline.provider.service import Service
 from askrows.pipeline.store import request_history
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 if TYPE_CHECKING:
-    from askrows.pipeline.gemini.client import Client
+    from askrows.pipeline.provider.gemini.client import Client
 
 
 def open_client(workspace: OpenWorkspace, service: Service, task: Task) -> "Client":

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from askrows.pipeline.core.states import NoAnswer, Outcome
-from askrows.pipeline.gemini import responses
+from askrows.pipeline.provider import responses
 from askrows.pipeline.store import answers, claims
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.confidences import decode_confidences

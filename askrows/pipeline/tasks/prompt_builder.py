@@ -13,8 +13,8 @@ from askrows.pipeline.core import text
 from askrows.pipeline.core.answer_types import make_answer_validator
 from askrows.pipeline.core.column_placeholders import fill_template
 from askrows.pipeline.core.declaration import Declaration
-from askrows.pipeline.gemini import answer_schema
-from askrows.pipeline.gemini.requests import Prompt
+from askrows.pipeline.provider import answer_schema
+from askrows.pipeline.provider.requests import Prompt
 from askrows.pipeline.rows.cells import to_prompt_text
 
 # Used if the declaration sets no limit; about 6,000 words.

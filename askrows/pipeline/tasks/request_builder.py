@@ -12,9 +12,9 @@ from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.gemini import answer_schema, decisions, requests, responses
-from askrows.pipeline.gemini.models import MAX_FILE_BYTES, Model
-from askrows.pipeline.gemini.usage import Usage, estimate_tokens
+from askrows.pipeline.provider import answer_schema, decisions, requests, responses
+from askrows.pipeline.provider.models import MAX_FILE_BYTES, Model
+from askrows.pipeline.provider.usage import Usage, estimate_tokens
 from askrows.pipeline.store import answer_counts
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks.task import Task

@@ -26,9 +26,9 @@ from askrows.pipeline.core.states import (
     NoAnswer,
     Outcome,
 )
-from askrows.pipeline.gemini import models, responses, usage
-from askrows.pipeline.gemini.models import Model
-from askrows.pipeline.gemini.usage import NO_USAGE
+from askrows.pipeline.provider import models, responses, usage
+from askrows.pipeline.provider.models import Model
+from askrows.pipeline.provider.usage import NO_USAGE
 from askrows.pipeline.rows.refusals import write_rows_and_list_refused
 from askrows.pipeline.store import answer_counts, answers, claims, workspace
 from askrows.pipeline.store.batches import BatchRow

@@ -55,7 +55,7 @@ from askrows.pipeline.tasks.task_values import (
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from askrows.pipeline.gemini.decisions import ClosedField
+    from askrows.pipeline.provider.decisions import ClosedField
     from askrows.pipeline.rows.grid import Grid
     from askrows.pipeline.tasks.prompt_builder import PromptBuilder
     from askrows.pipeline.tasks.task_file import UserFile
@@ -353,7 +353,7 @@ class Task(ABC):
     @cached_property
     def closed_fields(self) -> "Mapping[str, ClosedField]":
         """Return the fields that a decision model can answer, by name in their order."""
-        from askrows.pipeline.gemini.decisions import find_closed
+        from askrows.pipeline.provider.decisions import find_closed
 
         return find_closed(self.answer_fields)
 

@@ -37,7 +37,7 @@ from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, Input
 from askrows.pipeline.core.files import make_path_hint
 from askrows.pipeline.core.quotes import has_quotes
 from askrows.pipeline.core.settings import DOTENV, Settings
-from askrows.pipeline.gemini.answer_schema import make_response_schema
+from askrows.pipeline.provider.answer_schema import make_response_schema
 from askrows.pipeline.rows.cells import find_scalar_fault
 from askrows.pipeline.rows.source import MEMORY_ROWS, MemorySource, rows_by_task_path
 from askrows.pipeline.store.task_record import TaskRecord

@@ -26,7 +26,7 @@ from askrows.pipeline.core.quotes import has_quotes, requires_quote
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import suggest_similar
 from askrows.pipeline.core.vocabulary import separate_vocabularies
-from askrows.pipeline.gemini.usage import estimate_answer_tokens
+from askrows.pipeline.provider.usage import estimate_answer_tokens
 from askrows.pipeline.rows.adopt import TaskTables
 from askrows.pipeline.rows.answer_views import (
     are_views_made,

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from askrows.pipeline.core.states import Outcome
-    from askrows.pipeline.gemini.requests import Prompt
-    from askrows.pipeline.gemini.responses import ParsedReply
+    from askrows.pipeline.provider.requests import Prompt
+    from askrows.pipeline.provider.responses import ParsedReply
     from askrows.pipeline.store.claims import RowClaim
     from askrows.pipeline.store.confidences import FieldConfidence
 

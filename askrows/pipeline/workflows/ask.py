@@ -28,7 +28,7 @@ from askrows.pipeline.core.redact import mask_password
 from askrows.pipeline.core.report import Report, Table, format_counts, raise_first_error
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import format_usd, plural
-from askrows.pipeline.gemini.usage import Usage
+from askrows.pipeline.provider.usage import Usage
 from askrows.pipeline.rows.cells import list_rows
 from askrows.pipeline.rows.dataframes import ResultTable
 from askrows.pipeline.rows.row_sync import RowSyncReport

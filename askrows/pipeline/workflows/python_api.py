@@ -30,7 +30,6 @@ from askrows.pipeline.core.row_listing import RowFilter, RowListOptions
 from askrows.pipeline.core.settings import BUILT_IN_TASKS, Settings, override_settings
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.experts import import_ as import_people
-from askrows.pipeline.gemini.responses import make_excerpt
 from askrows.pipeline.index import build
 from askrows.pipeline.index.build import IndexReport
 from askrows.pipeline.index.hits import Hit
@@ -38,6 +37,7 @@ from askrows.pipeline.index.search import SearchSession, make_search_options
 from askrows.pipeline.ops import listed_rows, status
 from askrows.pipeline.ops.listed_rows import ParkedRow
 from askrows.pipeline.ops.open_task import open_workspace
+from askrows.pipeline.provider.responses import make_excerpt
 from askrows.pipeline.rows.cells import encode_row_as_json, list_rows
 from askrows.pipeline.rows.dataframes import ResultDocument, ResultTable, RowCollection
 from askrows.pipeline.rows.row_findings import FindingKind

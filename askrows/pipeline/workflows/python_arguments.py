@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.setting_parsers import MAX_NUMBER
-from askrows.pipeline.gemini.responses import make_excerpt
+from askrows.pipeline.provider.responses import make_excerpt
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -24,8 +24,8 @@ from askrows.pipeline.core.quotes import to_display_value
 from askrows.pipeline.core.report import Failure, Report, show_document
 from askrows.pipeline.core.states import STANDARD, Mode, Outcome
 from askrows.pipeline.core.text import format_object, format_usd, plural, shorten
-from askrows.pipeline.gemini import requests
-from askrows.pipeline.gemini.usage import NO_USAGE, calculate_cost
+from askrows.pipeline.provider import requests
+from askrows.pipeline.provider.usage import NO_USAGE, calculate_cost
 from askrows.pipeline.quality import evaluate, pilot
 from askrows.pipeline.quality.right_value_accuracy import (
     FieldComparison,

@@ -6,7 +6,7 @@ from http.server import ThreadingHTTPServer
 
 import pytest
 
-from askrows.pipeline.gemini.client import Client
+from askrows.pipeline.provider.gemini.client import Client
 from tests.integration.gemini.scripted import KEY, Handler, Script
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from askrows.pipeline.gemini.client import Client
+from askrows.pipeline.provider.gemini.client import Client
 
 KEY = "AIzaSy-secret-test-key"
 

@@ -19,7 +19,7 @@ from askrows.pipeline.core.errors import (
     ThrottledError,
     UnavailableError,
 )
-from askrows.pipeline.gemini.client import Client
+from askrows.pipeline.provider.gemini.client import Client
 from tests.integration.gemini.scripted import KEY, Answer, Script, decided, generated
 
 BATCH = "batches/b1"

@@ -19,8 +19,8 @@ from askrows.pipeline.core.errors import (
     UnavailableError,
     UploadTypeRefusedError,
 )
-from askrows.pipeline.gemini.client import Client
-from askrows.pipeline.gemini.models import load_models
+from askrows.pipeline.provider.gemini.client import Client
+from askrows.pipeline.provider.models import load_models
 from tests.integration.gemini.scripted import (
     KEY,
     Answer,

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askrows.pipeline.gemini.usage import estimate_tokens
 from askrows.pipeline.index.vectors import KEPT_END_CHARS, fit_text
+from askrows.pipeline.provider.usage import estimate_tokens
 
 LONG_TEXTS = st.builds(
     lambda text, times: text * times, st.text(min_size=1, max_size=40), st.integers(1, 2000)

@@ -7,7 +7,7 @@ from functools import partial
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from askrows.pipeline.gemini.models import RateLimits
+from askrows.pipeline.provider.models import RateLimits
 from askrows.pipeline.run.mode_choice import (
     ModeEstimate,
     estimate_live_seconds,

@@ -11,7 +11,7 @@ from askrows.pipeline.core.errors import (
     ThrottledError,
     UnavailableError,
 )
-from askrows.pipeline.gemini.api_errors import build_refusal, next_midnight_pacific
+from askrows.pipeline.provider.gemini.api_errors import build_refusal, next_midnight_pacific
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from askrows.pipeline.core.states import Outcome
-from askrows.pipeline.gemini.responses import ParsedReply, parse_answer
 from askrows.pipeline.passages.declaration import NamedConcept, PassageConcepts
+from askrows.pipeline.provider.responses import ParsedReply, parse_answer
 
 
 def make_concept(name: str = "CNN", **members: Any) -> dict[str, Any]:

@@ -1,0 +1,503 @@
+"""Convert failures of API calls into errors with a next step.
+
+Errors are returned, and the caller raises them. A clear refusal is an error after which the call
+certainly had no effect. Credentials are the API key, the ids of upload sessions, and passwords in
+addresses.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from askrows.pipeline.core.command_hint import OptionHint
+from askrows.pipeline.core.errors import (
+    AskrowsError,
+    KeyRefusedError,
+    MissingError,
+    ModelRefusedError,
+    NotSentError,
+    RefusedError,
+    RemoteError,
+    SchemaRefusedError,
+    ThrottledError,
+    UnavailableError,
+    UnreadableError,
+    UploadTypeRefusedError,
+)
+from askrows.pipeline.core.redact import redact
+from askrows.pipeline.core.states import normalize_enum
+from askrows.pipeline.core.text import shorten, to_single_line
+from askrows.pipeline.provider.responses import (
+    HTTP_STATUS_BY_RPC_CODE,
+    has_error_content,
+    make_excerpt,
+    object_or_empty,
+    parse_count,
+    read_rpc_code,
+)
+
+# Characters stored of the reason of a failed batch.
+MAX_ERROR_CHARS = 1_000
+# Daily quotas are reset at midnight there (rate limits page, read 2026-11).
+PACIFIC_TIMEZONE = ZoneInfo("America/Los_Angeles")
+# The 4xx codes after which the call may have had an effect.
+UNCLEAR_CLIENT_ERROR_CODES = frozenset({408, 409, 499})
+# Beginnings of ErrorInfo.reason.
+KEY_REASON_PREFIXES = ("API_KEY_", "SERVICE_DISABLED", "CONSUMER_", "BILLING_DISABLED")
+# Exceptions of the SDK for a reply that does not fit its types.
+SDK_PARSE_ERRORS = (ValueError, LookupError, TypeError, AttributeError)
+# Characters of Google's own message, and of its status, that are quoted.
+MAX_QUOTED_CHARS = 300
+MAX_STATUS_CHARS = 40
+# Our own choice: characters of a server's text that are searched for markup.
+MAX_SERVER_TEXT_CHARS = 20_000
+# Our own choice: a longer delay of a server is taken for a mistake, and cut to this.
+MAX_RETRY_AFTER_S = 86_400.0
+# Google's words for the subject of a refusal: a thinkingConfig, a model without any quota, money,
+# a model that is full, a large schema.
+THINKING_PATTERN = re.compile(r"thinking[ _]?(level|budget)", re.IGNORECASE)
+NO_QUOTA_PATTERN = re.compile(r"\blimit: 0(?![\d.])")
+CREDIT_PATTERN = re.compile(
+    r"\bcredits?\b.{0,40}\b(?:depleted|exhausted|used up)\b|\bspend(?:ing)? cap\b",
+    re.IGNORECASE,
+)
+CAPACITY_PATTERN = re.compile(r"\bno capacity\b|capacity[ _](?:is )?exhausted", re.IGNORECASE)
+SCHEMA_PATTERN = re.compile(r"\btoo many states\b", re.IGNORECASE)
+UNUSABLE_MODEL_PATTERN = re.compile(
+    r"no longer available|\bmodels/\S+ is not (found|supported)",
+)
+# The setting of the model that a request uses, by the first words of the request's action.
+MODEL_SETTING_BY_ACTION = {
+    "ask the decision model": "decision_model",
+    "ask": "model",
+    "create batch": "model",
+    "embed": "embedding_model",
+}
+THINKING_HINT = (
+    'set thinking={"thinkingLevel": "LOW"} in the task file, '
+    "or `thinking` of the model in the file of ASKROWS_MODELS_FILE"
+)
+# Google's own refusals link to this page for billing (read 2026-11).
+BILLING_PAGE = "https://aistudio.google.com"
+RUN_LATER_HINT = "finished work is stored; run the same command again later"
+
+
+class UnreadableReplyError(ValueError):
+    """A reply of the API with an unexpected form; the client converts it to one of our errors."""
+
+
+def to_text(member: Any) -> str:
+    """Return a JSON text as it is; "" for any other type."""
+    return member if isinstance(member, str) else ""
+
+
+def format_error(error: Any) -> str:
+    """Return an error object of the API as `<code>: <text>` on one line; "" if there is none.
+
+    The error is a JSON object, read as a dict. Anything else, and an empty dict, gives "".
+    The code is the `code` or the `status`; without both only the text is returned. The text is the
+    message, or an excerpt of the error. Upload sessions and passwords in addresses are removed; an
+    API key is not, because it is not known here. At most MAX_ERROR_CHARS characters are returned.
+    """
+    if not isinstance(error, dict) or not error:
+        return ""
+
+    message = error.get("message")
+    text = message if isinstance(message, str) else make_excerpt(error)
+    code = error.get("code", error.get("status", ""))
+    if isinstance(code, int | str) and code != "":
+        text = f"{code}: {text}"
+    return to_single_line(redact(text))[:MAX_ERROR_CHARS]
+
+
+def convert_exception(
+    error: Exception,
+    *,
+    action: str,
+    key: str,
+    now: datetime,
+    address: str,
+    timeout_s: float,
+) -> AskrowsError:
+    """Return the AskrowsError for an exception of a call to Gemini.
+
+    An error of the API becomes the error of `build_refusal`. A connection that was never made
+    becomes a NotSentError. A time-out, a broken connection and a reply that cannot be read become
+    an UnavailableError; it is an UnreadableError if the reply arrived whole.
+
+    Args:
+        error: An error of the SDK, the HTTP library or the network. An AskrowsError is returned
+            unchanged.
+        action: A verb and its object, such as "download files/x", for the message.
+        key: The API key, which is removed from messages.
+        now: Gives the day of a daily quota.
+        address: The server's address, without a password.
+        timeout_s: The time-out of the call, for the message.
+
+    Raises:
+        Exception: The given error, if it is a fault of our own.
+    """
+    import httpx2
+    from google.genai import errors
+
+    if isinstance(error, AskrowsError):
+        return error
+    if isinstance(error, errors.APIError):
+        return build_refusal(
+            error.code,
+            error.details,
+            action=action,
+            key=key,
+            now=now,
+            headers=getattr(error.response, "headers", None),
+        )
+
+    error_text = redact(" ".join(str(error).split()), key)[:MAX_QUOTED_CHARS]
+    no_connection = (
+        httpx2.ConnectError,
+        httpx2.ConnectTimeout,
+        httpx2.PoolTimeout,
+        httpx2.ProxyError,
+    )
+    if isinstance(error, no_connection):
+        message = f"cannot connect to {address} to {action}; nothing was sent"
+        if error_text:
+            message += f" ({error_text})"
+        return NotSentError(message, hint="check the network, then run the same command again")
+
+    if isinstance(error, httpx2.TimeoutException | TimeoutError):
+        message = f"Gemini sent no reply within {timeout_s:g} s when asked to {action}"
+    elif isinstance(error, httpx2.HTTPError | httpx2.StreamError | httpx2.InvalidURL):
+        message = f"the connection broke when Gemini was asked to {action}"
+        if error_text:
+            message += f" ({error_text})"
+    elif isinstance(error, (*SDK_PARSE_ERRORS, OSError, RecursionError)):
+        message = f"the reply of Gemini to the request to {action} cannot be read: {error_text}"
+        if not isinstance(error, OSError):
+            return UnreadableError(message, hint=RUN_LATER_HINT)
+    else:
+        raise error
+    return UnavailableError(message, hint=RUN_LATER_HINT)
+
+
+def build_refusal(
+    code: int,
+    document: Any,
+    *,
+    action: str,
+    key: str,
+    now: datetime,
+    headers: Mapping[str, str] | None = None,
+) -> RemoteError:
+    """Return the RemoteError for an HTTP error code and its body; the caller raises it.
+
+    Args:
+        code: The HTTP code.
+        document: The body, of any form.
+        action: A verb and its object, such as "download files/x", for the message.
+        key: The API key, which is removed from messages.
+        now: Gives the day of a daily quota.
+        headers: The reply's headers, which may contain `Retry-After`.
+
+    Returns:
+        - ThrottledError for 429. A daily quota sets `resets_at` and drops the delay of RetryInfo,
+          which is short and misleading then.
+        - KeyRefusedError for a 429 that no waiting ends (no quota at all, no credit), for 401, and
+          for 400 or 403 if they concern the key. A wrong key gives 400 on this API.
+        - SchemaRefusedError for 400 if the schema is too large for the model.
+        - UploadTypeRefusedError for 400 if the type of an uploaded file is refused.
+        - MissingError for 404, and for a 403 that does not concern the key.
+        - UnavailableError for 408, 409, 499 and all codes that are not 4xx.
+        - RefusedError itself for all others. Except UnavailableError, the classes above are its
+          subclasses.
+    """
+    error = _find_error_object(document)
+    status = _quote_server_text(error.get("status"), key)[:MAX_STATUS_CHARS]
+    quoted_text = _quote_server_text(error.get("message"), key)
+    code_and_status = str(code)
+    if status:
+        code_and_status += f" {status}"
+    message = f"Gemini refused the request to {action} ({code_and_status})"
+    if quoted_text:
+        message += f": {quoted_text}"
+    retry_after_s = _find_retry_after_s(error, headers or {})
+
+    if code == HTTPStatus.TOO_MANY_REQUESTS:
+        return _build_throttling_error(
+            message,
+            error,
+            action=action,
+            status=status,
+            retry_after_s=retry_after_s,
+            now=now,
+        )
+    is_client_error = 400 <= code < 500  # noqa: PLR2004 - HTTP's own numbers
+    if not is_client_error or code in UNCLEAR_CLIENT_ERROR_CODES:
+        return UnavailableError(
+            message.replace("Gemini refused the request", "Gemini failed on the request", 1),
+            hint=RUN_LATER_HINT,
+            code=code,
+            status=status,
+            retry_after_s=retry_after_s,
+        )
+    if code == HTTPStatus.UNAUTHORIZED or _is_key_error(code, error):
+        return KeyRefusedError(
+            message,
+            hint="check GEMINI_API_KEY and its project",
+            code=code,
+            status=status,
+        )
+    if code == HTTPStatus.BAD_REQUEST:
+        return _build_bad_request_error(message, quoted_text, status=status)
+    if code not in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
+        return RefusedError(message, code=code, status=status, server_text=quoted_text)
+
+    error_type = MissingError
+    hint = (
+        "check the rights of the key; the batch or file may be deleted or belong to another project"
+    )
+    if code == HTTPStatus.FORBIDDEN and action.startswith("create batch"):
+        hint = (
+            "run the same command again, which uploads the file anew; "
+            "if it is refused again, check the rights of the key"
+        )
+    if UNUSABLE_MODEL_PATTERN.search(quoted_text):
+        settings = [
+            setting
+            for action_start, setting in MODEL_SETTING_BY_ACTION.items()
+            if action.startswith(action_start)
+        ]
+        options = settings[:1] or dict.fromkeys(MODEL_SETTING_BY_ACTION.values())
+        option_text = " or ".join(str(OptionHint(setting)) for setting in options)
+        hint = (
+            f"this project cannot use the model; set {option_text} to another model, "
+            "then run the command again"
+        )
+        error_type = ModelRefusedError
+    return error_type(message, hint=hint, code=code, status=status)
+
+
+def next_midnight_pacific(now: datetime) -> datetime:
+    """Return the time of the next reset of daily quotas, in UTC; the clock change is respected."""
+    tomorrow = now.astimezone(PACIFIC_TIMEZONE).date() + timedelta(days=1)
+    midnight = datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=PACIFIC_TIMEZONE)
+    return midnight.astimezone(UTC)
+
+
+def find_error_code(document: Any) -> int | None:
+    """Return the HTTP code of an error that was sent with status 200 instead of a reply.
+
+    Returns:
+        None if the document is a reply: it has `candidates`, or `answers` of a decision model, or
+        its `error` is missing or empty. Otherwise the HTTP code of the error. A google.rpc code or
+        status is converted to it; an unknown code becomes 500.
+    """
+    if not isinstance(document, dict) or document.get("candidates") or document.get("answers"):
+        return None
+    if not has_error_content(document.get("error")):
+        return None
+
+    error = object_or_empty(document["error"])
+    code = parse_count(error.get("code"), below=600)
+    if code >= 400:  # noqa: PLR2004 - HTTP's own numbers
+        return code
+    rpc_code = read_rpc_code(error) or 0
+    return HTTP_STATUS_BY_RPC_CODE.get(rpc_code, 500)
+
+
+def _build_bad_request_error(message: str, quoted_text: str, *, status: str) -> RefusedError:
+    """Return the error for a 400 that does not concern the key.
+
+    It is a SchemaRefusedError if the schema is too large, an UploadTypeRefusedError if the type of
+    an uploaded file is refused, and otherwise a RefusedError.
+
+    Args:
+        message: The complete message of the error.
+        quoted_text: Google's own text, which may name the thinking level or the schema.
+        status: The status name of the refusal.
+    """
+    if THINKING_PATTERN.search(quoted_text):
+        message += f" ({THINKING_HINT})"
+    elif SCHEMA_PATTERN.search(quoted_text):
+        return SchemaRefusedError(message, code=400, status=status)
+    elif "MIME type" in quoted_text and "to upload " in message:
+        return UploadTypeRefusedError(message, hint=RUN_LATER_HINT, code=400, status=status)
+    return RefusedError(message, code=400, status=status, server_text=quoted_text)
+
+
+def _build_throttling_error(
+    message: str,
+    error: Mapping[str, Any],
+    *,
+    action: str,
+    status: str,
+    retry_after_s: float | None,
+    now: datetime,
+) -> RefusedError:
+    """Return the error for an HTTP 429, with a hint that depends on the kind of quota.
+
+    Args:
+        message: The message of the error, except for a model without quota.
+        error: The error object of the reply, which names the quota.
+        action: The refused action, a verb and its object. It is only in the message about a model
+            without quota.
+        status: The status name of the refusal.
+        retry_after_s: The delay that the server asked for.
+        now: The daily quota starts anew at the next midnight in Pacific time.
+
+    Returns:
+        KeyRefusedError if no waiting helps: the model has no quota at all, or credit is used up.
+
+        Otherwise ThrottledError, by the first case that applies:
+
+        - The model itself is full: with the delay of the server.
+        - A daily quota is used up: with the time `resets_at`.
+        - Any other case: with the delay. `is_queue_full` is set if neither a quota nor a delay is
+          named, as for a full batch queue.
+    """
+    google_message = to_text(error.get("message"))
+    if NO_QUOTA_PATTERN.search(google_message):
+        return _build_no_quota_error(google_message, action=action, status=status)
+    if CREDIT_PATTERN.search(google_message):
+        return KeyRefusedError(
+            message,
+            hint=f"add credit or raise the spending cap at {BILLING_PAGE}, "
+            "then run the same command again",
+            code=429,
+            status=status,
+        )
+    if CAPACITY_PATTERN.search(google_message):
+        return ThrottledError(
+            message,
+            hint="the model is full, and your quota is not used up; "
+            f"run the same command again later, or set {OptionHint('model')} to another model",
+            status=status,
+            retry_after_s=retry_after_s,
+        )
+
+    quota_failures = _details_of_type(error, "QuotaFailure")
+    if any("PerDay" in str(quota_failure.get("violations")) for quota_failure in quota_failures):
+        resets_at = next_midnight_pacific(now)
+        return ThrottledError(
+            message,
+            hint="the daily quota is used up; "
+            f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC",
+            status=status,
+            resets_at=resets_at,
+        )
+
+    if retry_after_s:
+        hint = f"run the same command again in {retry_after_s:.0f} s"
+    else:
+        hint = "run the same command again later; batches at Gemini count towards the quota, too"
+    # Refusals of a full queue name neither a quota nor a delay (issues of 2025 and 2026).
+    is_queue_full = not quota_failures and not retry_after_s
+    return ThrottledError(
+        message,
+        hint=hint,
+        status=status,
+        is_queue_full=is_queue_full,
+        retry_after_s=retry_after_s,
+    )
+
+
+def _build_no_quota_error(google_message: str, *, action: str, status: str) -> KeyRefusedError:
+    """Return the error for a 429 of a model whose quota is 0; it names tier and model if known."""
+    tier = "the free tier" if "free_tier" in google_message else "the key's project"
+    model_match = re.search(r"\bmodel: ([\w.-]+)", google_message)
+    model_name = model_match[1] if model_match else "this model"
+    return KeyRefusedError(
+        f"Gemini refused the request to {action} (429): {tier} has no quota for {model_name} "
+        "(limit 0), and waiting does not help",
+        hint=f"set up billing at {BILLING_PAGE}, or set {OptionHint('model')} to a model that has "
+        "a quota",
+        code=429,
+        status=status,
+    )
+
+
+def _is_key_error(code: int, error: Mapping[str, Any]) -> bool:
+    """Return whether a refusal concerns the key, its project or its billing.
+
+    It does in each of these cases:
+
+    - An ErrorInfo names such a reason, whatever the code is.
+    - The code is 400, and the status is FAILED_PRECONDITION or the message is about the key.
+    - The code is 403, and the message is about the key or an unregistered caller.
+
+    Args:
+        code: The HTTP code.
+        error: The error object of the reply.
+    """
+    error_infos = _details_of_type(error, "ErrorInfo")
+    if any(str(info.get("reason", "")).startswith(KEY_REASON_PREFIXES) for info in error_infos):
+        return True
+
+    message = str(error.get("message", ""))
+    if code == HTTPStatus.BAD_REQUEST:
+        status = normalize_enum(to_text(error.get("status")))
+        return status == "FAILED_PRECONDITION" or "API key not valid" in message
+    if code == HTTPStatus.FORBIDDEN:
+        return "API key" in message or "unregistered callers" in message
+    return False
+
+
+def _find_error_object(document: Any) -> dict[str, Any]:
+    """Return the error object of a refusal's body; {} if the body is empty or no object.
+
+    The body may be `{"error": {…}}`, a list that starts with it, or the bare error object. A text,
+    such as the page of a proxy, is returned as the error's `message`.
+    """
+    if isinstance(document, list) and document:
+        document = document[0]
+    if isinstance(document, str):
+        return {"message": document}
+    if not isinstance(document, dict):
+        return {}
+    error = document.get("error", document)
+    return error if isinstance(error, dict) else {"message": str(error)}
+
+
+def _details_of_type(error: Mapping[str, Any], type_name: str) -> list[Mapping[str, Any]]:
+    """Return the details of an error whose `@type` ends with a type name such as RetryInfo."""
+    details = error.get("details")
+    if not isinstance(details, list):
+        return []
+    objects = [detail for detail in details if isinstance(detail, dict)]
+    return [detail for detail in objects if str(detail.get("@type", "")).endswith(f".{type_name}")]
+
+
+def _find_retry_after_s(error: Mapping[str, Any], headers: Mapping[str, str]) -> float | None:
+    """Return the longest delay that the header or the error asks for, in seconds, else None."""
+    retry_infos = _details_of_type(error, "RetryInfo")
+    delay_texts = [str(info.get("retryDelay", "")).removesuffix("s") for info in retry_infos]
+    delay_texts.append(headers.get("retry-after", ""))
+    delays_s = [_parse_seconds(delay_text) for delay_text in delay_texts]
+    return max(filter(None, delays_s), default=None)
+
+
+def _parse_seconds(text: str) -> float | None:
+    """Return a number of seconds, cut to MAX_RETRY_AFTER_S.
+
+    Returns:
+        The seconds, or None if the text is not a number: a Retry-After header may be a date.
+    """
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*", text)
+    if match is None:
+        return None
+    return min(float(match[1]), MAX_RETRY_AFTER_S)
+
+
+def _quote_server_text(text: Any, key: str) -> str:
+    """Return a server's text for a message, or "" if it is not a text.
+
+    The text is on one line, has no credentials and no markup, and is cut to MAX_QUOTED_CHARS.
+    """
+    if not isinstance(text, str):
+        return ""
+    text_without_markup = re.sub(r"<[^<>]{0,200}>", " ", text[:MAX_SERVER_TEXT_CHARS])
+    line = to_single_line(redact(text_without_markup, key))
+    return shorten(line, MAX_QUOTED_CHARS)
