@@ -115,8 +115,12 @@ RowQueryParameters = Annotated[RowQuery, Query()]
 
 
 def make_row_keys(run: Run, row_ids: Sequence[str]) -> dict[str, str]:
-    """Return what addresses call rows, by id: the username of a person, else the id."""
+    """Return what addresses call rows, by id: the value of `file_key=`, else the id."""
     keys = {row_id: row_id for row_id in row_ids}
+    file_key = run.task.user_file.record.file_key if run.task.user_file else ""
+    if file_key:
+        rows = run.workspace.store.query(run.task.read_rows, row_ids)
+        keys |= {row_id: str(row[file_key] or row_id) for row_id, row in rows.items()}
     if run.task.user_file is None:
         with run.workspace.store.read() as tx:
             keys |= run.task.select_task_rows(tx).read_names(tx, row_ids)

@@ -1,4 +1,7 @@
-"""Rows of a `DatabaseTable`: made or adopted, imported, added one by one, and forgotten."""
+"""Rows of a `DatabaseTable`: made or adopted, imported, added one by one, and forgotten.
+
+With `file_key=`, rows have ids of the table, and are matched and named by another column.
+"""
 
 import json
 from pathlib import Path
@@ -27,6 +30,9 @@ task = Task(
     write_to="boats.summary=summary",
 )
 """
+NAMED_BOATS = BOATS.replace('"text": str}', '"text": str}, file_key="name"').replace(
+    '    key="name",\n', ""
+)
 CSV = """Name,Built,length m,Text,Owner
 Albatross,1978,12.5,A ketch with two masts.,Ada
 Brisk,2004,7,A small day sailer.,
@@ -152,3 +158,92 @@ def test_table_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     refusal = boats.run_command("tag", code=3)
     assert "`built` is missing, `length_m` is missing" in refusal.stderr
     assert read_table(boats, "name, text") == []
+
+
+# ---- file_key=
+
+
+@pytest.fixture(name="named_boats")
+def _named_boats(boats: Workspace) -> Workspace:
+    """The same task with ids of the table, and boats that are named by their names."""
+    boats.write_file("tasks/boats.py", NAMED_BOATS)
+    return boats
+
+
+def test_rows_are_matched_and_named_by_file_key(named_boats: Workspace) -> None:
+    """The ids are new numbers; files, documents, ROW= and lists name a boat."""
+    boats = named_boats
+    report = boats.run_command("import", **{"from": "boats.csv"}, json=True).json
+    assert (report["added"], report["rejected"], report["changed"]) == (3, 1, 1)
+    rejection = report["findings"][-1]
+    assert (rejection["column"], rejection["reason"]) == ("name", "empty")
+    boats.run_command("tag", mode="live")
+    assert read_table(boats, "id, name") == [(1, "Albatross"), (2, "Brisk"), (3, "Cormorant")]
+    assert all(summary for (summary,) in read_table(boats, "summary"))
+    assert boats.run_command("show", row="Brisk", json=True).json["name"] == "Brisk"
+
+    # A file names Brisk in another case twice, and gives Albatross another text.
+    boats.write_file("next.csv", "name,text\nAlbatross,A sloop.\nbrisk,A\nBRISK,B\n")
+    report = boats.run_command("import", **{"from": "next.csv"}, dry=True, json=True).json
+    assert (report["added"], report["updated"], report["rejected"]) == (1, 1, 1)
+    assert "already on line 3" in str(report["findings"])
+    assert len(read_table(boats)) == 3
+
+    # The id of a forgotten boat is never given again.
+    boats.run_command("forget", "Cormorant")
+    assert add(boats, name="Dory", text="A rowing boat.")["row"] == "Dory"
+    assert read_table(boats, "id, name")[-1] == (4, "Dory")
+    assert "has the row 'Dory' already" in str(add(boats, code=2, name="Dory", text="Again."))
+    boats.run_command("tag", mode="live")
+    assert boats.state_counts() == {"answered": 3, "refused": 1}
+
+
+@pytest.mark.parametrize("id_type", ["INTEGER", "VARCHAR(40)", "uuid"])
+def test_adopted_table_has_ids_of_its_own(named_boats: Workspace, id_type: str) -> None:
+    """A table without a primary key is adopted, and keeps the type of its ids.
+
+    Of two rows with the same name, the file changes the one with the lowest id. A row without a
+    name stays, and columns that need a value get a blank.
+    """
+    boats = named_boats
+    ids = ["7", "8", "9", "10"]
+    if id_type != "INTEGER":
+        ids = [f"0000000{number}-0000-4000-8000-000000000000" for number in range(1, 5)]
+    if id_type == "uuid" and not boats.server:
+        id_type = "TEXT"
+    run_sql(
+        boats,
+        f"CREATE TABLE boats (id {id_type}, name VARCHAR(40), text TEXT NOT NULL, "
+        "built INTEGER NOT NULL, berth TEXT DEFAULT 'none')",
+    )
+    rows = [("'Brisk'", "A"), ("'Brisk'", "B"), ("NULL", "C"), ("'Emu'", "")]
+    for row_id, (name, text) in zip(ids, rows, strict=True):
+        values = f"'{row_id}', {name}, '{text}', 1"
+        run_sql(boats, f"INSERT INTO boats (id, name, text, built) VALUES ({values})")  # noqa: S608
+    boats.write_file("boats.csv", "name,text,length_m\nBrisk,A day sailer.,7\nFerry,,\n")
+    report = boats.run_command("import", **{"from": "boats.csv"}, json=True).json
+    assert (report["added"], report["updated"]) == (1, 1)
+    assert "lacks 1 row of the table boats (Emu)" in str(report["notes"])
+    texts = dict(run_sql(boats, "SELECT CAST(id AS TEXT), text FROM boats"))
+    assert [texts.pop(row_id) for row_id in ids] == ["A day sailer.", "B", "C", ""]
+    ((new_id, new_text),) = texts.items()
+    assert new_text == ""
+    assert new_id == "11" if id_type == "INTEGER" else len(new_id) == 36
+    ferry = "SELECT built, length_m, berth FROM boats WHERE name = 'Ferry'"
+    assert [tuple(row) for row in run_sql(boats, ferry)] == [(0, None, "none")]
+
+    boats.run_command("tag", mode="live")
+    assert boats.state_counts() == {"answered": 3, "empty": 2}
+    summaries = dict(run_sql(boats, "SELECT CAST(id AS TEXT), summary FROM boats"))
+    assert [bool(summaries[row_id]) for row_id in ids] == [True, True, True, False]
+
+
+def test_table_with_repeated_ids_is_refused(tmp_path: Path) -> None:
+    """Nothing is written, and the error says how many ids cannot be used."""
+    boats = Workspace(tmp_path / "here", task="boats", settings={"YES": "1"})
+    boats.write_file("tasks/boats.py", NAMED_BOATS)
+    run_sql(boats, "CREATE TABLE boats (id INTEGER, name TEXT)")
+    run_sql(boats, "INSERT INTO boats (id, name) VALUES (1, 'a'), (1, 'b'), (NULL, 'c')")
+    refusal = boats.run_command("tag", code=3)
+    assert "`id` is missing, empty or repeated (2 of 3)" in refusal.stderr
+    assert [len(row) for row in run_sql(boats, "SELECT * FROM boats")] == [2, 2, 2]

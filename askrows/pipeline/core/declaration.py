@@ -64,6 +64,8 @@ FIXED_STATES = frozenset(
 ENTRY_MEMBERS = frozenset({"label", "text", "answer"})
 # The value of `key` for a hash of the row.
 HASH_KEY = "row"
+# The key of a table whose rows are named by another column.
+ID_COLUMN = "id"
 # PostgreSQL cuts longer names.
 MAX_COLUMN_BYTES = 63  # bytes
 # It does not match the file name `select.csv`.
@@ -157,12 +159,16 @@ class DatabaseTable:
     name: str
     # `str`, `int` or `float` by column; the key is one of the columns.
     columns: Mapping[str, type]
+    # The column by which rows of files are matched, and by which a person names a row. The key is
+    # then the column `id`, which is not among `columns`.
+    file_key: str = ""
 
     def __post_init__(self) -> None:
         """Check the name and the columns.
 
         Raises:
-            InputError: The name is empty or reserved, or the columns have other types.
+            InputError: The name is empty or reserved, the columns have other types, or `file_key`
+                is not one of them.
         """
         if not self.name.strip() or self.name.casefold().startswith("askrows_"):
             raise InputError(f"DatabaseTable cannot have the name {self.name!r}")
@@ -174,11 +180,18 @@ class DatabaseTable:
                 f"not {columns!r:.80}",
                 hint='for example columns={"id": str, "text": str, "length_m": float}',
             )
+        if self.file_key and (self.file_key not in columns or ID_COLUMN in columns):
+            raise InputError(
+                f"DatabaseTable({self.name!r}) has file_key={self.file_key!r}, which must be one "
+                f"of its columns, beside the column {ID_COLUMN!r} that every row has",
+                hint=f"name one of {', '.join(columns)}, and leave {ID_COLUMN!r} out of columns=",
+            )
 
     @property
     def kinds(self) -> dict[str, str]:
-        """The kinds of the columns, by name."""
-        return {name: TABLE_COLUMN_TYPES[kind] for name, kind in self.columns.items()}
+        """The kinds of the columns, by name; a made column of ids has whole numbers."""
+        kinds = {name: TABLE_COLUMN_TYPES[kind] for name, kind in self.columns.items()}
+        return {ID_COLUMN: "integer", **kinds} if self.file_key else kinds
 
 
 # Kinds of a table's columns by the type that a task declares.
@@ -280,6 +293,7 @@ class Declaration(Generic[A_co]):
         if member_values:
             faults += declaration._find_value_faults()
             faults += declaration._find_items_faults()
+            faults += declaration._find_table_faults()
             faults += declaration._find_folder_faults()
             faults += declaration._find_row_faults()
             faults += declaration._find_word_faults()
@@ -316,13 +330,7 @@ class Declaration(Generic[A_co]):
         is_rows = isinstance(self.items, list | tuple) and all(
             isinstance(row, Mapping) for row in self.items
         )
-        if isinstance(self.items, DatabaseTable):
-            if len(self.keys) > 1 or self.keys[0] not in self.items.columns:
-                yield InputError(
-                    f"key= must be one of the columns of DatabaseTable({self.items.name!r}), "
-                    f"not {self.key!r}"
-                )
-        elif not isinstance(self.items, str | Folder) and not is_rows:
+        if not isinstance(self.items, str | Folder | DatabaseTable) and not is_rows:
             yield InputError(
                 "items= must be a text or a list of rows ({column: value}), "
                 f"not {self.items!r:.80}",
@@ -354,6 +362,21 @@ class Declaration(Generic[A_co]):
                     f"{name}= needs a file, but items= is not a file",
                     hint=f"leave out {name}=",
                 )
+
+    def _find_table_faults(self) -> Iterator[InputError]:
+        """Yield the fault of the key of a `DatabaseTable`."""
+        if not isinstance(self.items, DatabaseTable):
+            return
+        if self.items.file_key and self.keys != (ID_COLUMN,):
+            yield InputError(
+                f"key= must be {ID_COLUMN!r} with file_key=, not {self.key!r}",
+                hint="leave out key=",
+            )
+        elif len(self.keys) > 1 or self.keys[0] not in self.items.kinds:
+            yield InputError(
+                f"key= must be one of the columns of DatabaseTable({self.items.name!r}), "
+                f"not {self.key!r}"
+            )
 
     def _find_folder_faults(self) -> Iterator[InputError]:
         """Yield the faults of a `Folder`: its table's name, and members that it decides about."""

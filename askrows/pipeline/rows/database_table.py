@@ -7,6 +7,7 @@ it. Each sync also copies the rows to the task's stored rows, as it copies those
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,27 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     MetaData,
+    String,
     Table,
     Text,
+    and_,
     cast,
     delete,
     insert,
     select,
+    type_coerce,
     update,
 )
 
-from askrows.pipeline.core.command_hint import OptionHint
+from askrows.pipeline.core.command_hint import CommandHint
+from askrows.pipeline.core.declaration import ID_COLUMN
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.text import join_first, plural
 from askrows.pipeline.rows.cells import parse_json, parse_number, stripped_text, to_column_value
 from askrows.pipeline.rows.columns import ColumnLayout, ColumnMapping
 from askrows.pipeline.rows.reflection import (
     fold_column_name,
+    is_sqlite,
     make_new_ids,
     read_columns,
 )
@@ -52,7 +58,9 @@ from askrows.pipeline.rows.row_import import (
     import_rows,
 )
 from askrows.pipeline.rows.row_sync import MAX_KEY_BYTES
+from askrows.pipeline.store import claims, journal
 from askrows.pipeline.store.database import run_many, select_matching
+from askrows.pipeline.store.schema import ColumnTyped
 from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
@@ -60,8 +68,12 @@ from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 ROWS_PER_WRITE = 500
 # Columns that a note lists.
 MAX_LISTED_COLUMNS = 10
+# Characters of a `file_key=`, which is in addresses and on screens.
+MAX_NAME_CHARS = 200
 # Keys that a note lists.
 MAX_LISTED_KEYS = 3
+# What a column that needs a value gets for an empty cell, by the column's kind.
+_BLANKS_BY_KIND: Mapping[str, Any] = {"text": "", "integer": 0, "real": 0}
 # Why a cell does not fit its column, by the column's kind.
 _MISFIT_REASONS = {
     "text": "not text",
@@ -73,74 +85,150 @@ _MISFIT_REASONS = {
 # ---- read and write rows
 
 
+def get_file_key(record: TaskRecord) -> str:
+    """Return the column by which rows of files and documents are matched: `file_key=`, or the key.
+
+    Every other function that takes the key of a row of a file means the value of this column.
+    """
+    return record.file_key or record.key[0][0]
+
+
 def read_table_rows(
     tx: Connection, record: TaskRecord, keys: Sequence[str]
 ) -> dict[str, Mapping[str, Any]]:
-    """Return the rows of the table that have one of these keys, by key as text."""
+    """Return the rows of the table that have one of these keys of a file, by this key.
+
+    A column that ignores case also finds keys in another case, because the database would refuse
+    to insert them; an exact match comes first. Of several rows with a key, the one with the lowest
+    id is returned.
+    """
     table = _reflect_table(tx, record)
-    key = _get_key_text(table, record)
-    query = select(key.label("askrows_key"), *(table.c[name] for name in record.columns))
-    rows = select_matching(tx, query, key, keys)
-    return {row[0]: dict(zip(record.columns, row[1:], strict=True)) for row in rows}
+    file_key = get_file_key(record)
+    id_column = table.c[record.key[0][0]]
+    query = select(*(table.c[name] for name in record.columns)).order_by(id_column.desc())
+    rows = dict[str, Mapping[str, Any]]()
+    # The lowest id comes last, and replaces the others.
+    for cells in select_matching(tx, query, _get_text(table.c[file_key]), keys):
+        row = dict(zip(record.columns, cells, strict=True))
+        rows[str(row[file_key])] = row
+
+    rows_by_folded_key = {key.casefold(): row for key, row in rows.items() if key not in keys}
+    matches = {key: rows.get(key) or rows_by_folded_key.get(key.casefold()) for key in keys}
+    return {key: row for key, row in matches.items() if row is not None}
+
+
+def find_table_row_id(tx: Connection, record: TaskRecord, name: str) -> str | None:
+    """Return the id of the row that has a key of a file, as text; None if there is none."""
+    row = read_table_rows(tx, record, [name]).get(name)
+    return None if row is None else str(row[record.key[0][0]])
 
 
 def insert_table_rows(
     tx: Connection, record: TaskRecord, rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Insert rows, given by column; a column `id` that is not the key gets new ids if it needs any.
+    """Insert rows, given by column; a column `id` that files do not have gets new ids.
+
+    A row gets NULL in a column that only other rows have, or a blank if the column needs a value.
+    The id of a deleted row is not given again.
 
     Raises:
         RefusedRowError: A rule of the table refuses a row.
     """
     table = _reflect_table(tx, record)
-    id_column = read_columns(tx, record.table).get("id")
-    if id_column is not None and "id" not in record.columns:
-        ids = make_new_ids(tx, record.table, id_column, len(rows))
+    reflected_columns = read_columns(tx, record.table)
+    file_columns = list_file_columns(record)
+    needed_names = [
+        name
+        for name in file_columns
+        if not table.c[name].nullable
+        and reflected_columns[fold_column_name(tx, name)]["default"] is None
+    ]
+    names = dict.fromkeys([*chain.from_iterable(rows), *needed_names])
+    new_rows = [
+        _replace_nulls(table, record, {name: row.get(name) for name in names}) for row in rows
+    ]
+    id_column = reflected_columns.get(ID_COLUMN)
+    if id_column is not None and ID_COLUMN not in file_columns:
+        ids = make_new_ids(
+            tx,
+            record.table,
+            id_column,
+            len(rows),
+            find_highest_id=partial(claims.find_highest_claimed_id, tx, record.name),
+            is_forgotten=journal.make_forgotten_check(tx, record.name),
+        )
         if ids is not None:
-            rows = [{"id": new_id, **row} for new_id, row in zip(ids, rows, strict=True)]
+            new_rows = [
+                {**row, ID_COLUMN: new_id} for new_id, row in zip(ids, new_rows, strict=True)
+            ]
     with translate_refusals(record.table):
-        run_many(tx, insert(table), list(rows))
+        run_many(tx, insert(table), new_rows)
 
 
 def update_table_row(
-    tx: Connection, record: TaskRecord, key: str, values: Mapping[str, Any]
+    tx: Connection, record: TaskRecord, row_id: str, values: Mapping[str, Any]
 ) -> None:
-    """Update columns of the row with a key.
+    """Update columns of the row with an id.
 
     Raises:
         RefusedRowError: A rule of the table refuses the change.
     """
     table = _reflect_table(tx, record)
+    changes = _replace_nulls(table, record, values)
     with translate_refusals(record.table):
-        tx.execute(update(table).where(_get_key_text(table, record) == key).values(values))
+        tx.execute(update(table).where(_has_id(table, record, row_id)).values(changes))
 
 
-def delete_table_row(tx: Connection, record: TaskRecord, key: str) -> None:
-    """Delete the row with a key if it exists.
+def delete_table_row(tx: Connection, record: TaskRecord, row_id: str) -> None:
+    """Delete the row with an id if it exists.
 
     Raises:
         RefusedRowError: Another table refers to the row, or a rule refuses the deletion.
     """
     table = _reflect_table(tx, record)
     with translate_refusals(record.table, hint="remove what refers to the row, then try again"):
-        tx.execute(delete(table).where(_get_key_text(table, record) == key))
+        tx.execute(delete(table).where(_has_id(table, record, row_id)))
 
 
 def _reflect_table(tx: Connection, record: TaskRecord) -> Table:
-    """Return the table with its columns as they are in the database."""
-    types = {name: column["type"] for name, column in read_columns(tx, record.table).items()}
-    columns = [Column(name, types[fold_column_name(tx, name)]) for name in record.columns]
-    if "id" in types and "id" not in record.columns:
-        columns.append(Column("id", types["id"]))
+    """Return the table with its columns as they are in the database.
+
+    SQLite may store any value in a column of any type, so its values are not converted.
+    """
+    reflected_columns = read_columns(tx, record.table)
+    columns = list[Column[Any]]()
+    for name in dict.fromkeys([*record.columns, ID_COLUMN]):
+        reflected_column = reflected_columns.get(fold_column_name(tx, name))
+        if reflected_column is not None:
+            column_type = ColumnTyped() if is_sqlite(tx) else reflected_column["type"]
+            columns.append(Column(name, column_type, nullable=reflected_column["nullable"]))
     return Table(record.table, MetaData(), *columns)
 
 
-def _get_key_text(table: Table, record: TaskRecord) -> ColumnElement[str]:
-    """Return the key of the table as an SQL text."""
-    key: ColumnElement[Any] = table.c[record.key[0][0]]
-    if isinstance(key.type, Text):
-        return key
-    return cast(key, Text)
+def _get_text(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return a column of the table that can be compared with texts, if possible by an index."""
+    if isinstance(column.type, String | ColumnTyped):
+        return column
+    return cast(column, Text)
+
+
+def _has_id(table: Table, record: TaskRecord, row_id: str) -> ColumnElement[bool]:
+    """Return the condition that a row has an id.
+
+    The first comparison uses an index; the second one is exact if the column ignores case.
+    """
+    key = table.c[record.key[0][0]]
+    return and_(type_coerce(key, ColumnTyped()) == row_id, cast(key, Text) == row_id)
+
+
+def _replace_nulls(table: Table, record: TaskRecord, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with a blank instead of None in columns that need a value."""
+    return {
+        name: _BLANKS_BY_KIND[record.columns[name]]
+        if value is None and not table.c[name].nullable
+        else value
+        for name, value in values.items()
+    }
 
 
 # ---- rows of files and documents
@@ -148,12 +236,17 @@ def _get_key_text(table: Table, record: TaskRecord) -> ColumnElement[str]:
 
 def make_layout(record: TaskRecord) -> ColumnLayout:
     """Return the columns that an import of the task reads."""
-    key, _ = record.key[0]
+    names = list_file_columns(record)
     return ColumnLayout(
-        key,
-        {name: name for name in record.columns},
-        f"give a file with the columns {', '.join(record.columns)}",
+        get_file_key(record),
+        {name: name for name in names},
+        f"give a file with the columns {', '.join(names)}",
     )
+
+
+def list_file_columns(record: TaskRecord) -> list[str]:
+    """Return the columns that files and documents have; askrows makes the ids with `file_key=`."""
+    return [name for name in record.columns if not (record.file_key and name == ID_COLUMN)]
 
 
 class TableRowsFile(MappedFile):
@@ -170,8 +263,12 @@ class TableRowsFile(MappedFile):
         return check_table_row(self._record, row)
 
     def fold_key(self, key: str) -> str:
-        """Return the key in the form that equal keys of one file share."""
-        return unicodedata.normalize("NFC", key)
+        """Return the key in the form that equal keys of one file share.
+
+        With `file_key=`, the form also ignores case: such rows are almost surely about the same.
+        """
+        folded_key = unicodedata.normalize("NFC", key)
+        return folded_key.casefold() if self._record.file_key else folded_key
 
 
 def check_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Finding:
@@ -180,22 +277,26 @@ def check_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Finding:
     Only the key can reject a row. Another cell that does not fit its column is left empty, with a
     finding.
     """
-    key_column, key_kind = record.key[0]
+    key_column = get_file_key(record)
+    key_kind = record.columns[key_column]
     key_cell = row.values.get(key_column)
     if isinstance(key_cell, str):
         key_cell = key_cell.strip()
-    key, reason = parse_key(key_cell, max_chars=MAX_KEY_BYTES // 4)
+    max_chars = MAX_NAME_CHARS if record.file_key else MAX_KEY_BYTES // 4
+    key, reason = parse_key(key_cell, max_chars=max_chars)
     if not reason and key_kind == "integer" and _convert_cell(key_cell, key_kind) is None:
         reason = _MISFIT_REASONS[key_kind]
     if reason:
         return make_rejection(row.line_number, reason, key_cell or "", column=key_column)
 
     findings = list[Finding]()
+    names = list_file_columns(record)
     values = {key_column: _convert_cell(key_cell, key_kind)}
-    for name, kind in record.columns.items():
+    for name in names:
         if name == key_column or name not in row.values:
             continue
         cell = row.values[name]
+        kind = record.columns[name]
         values[name] = _convert_cell(cell, kind)
         if values[name] is None and cell is not None and str(cell).strip():
             excerpt = make_excerpt(cell)
@@ -203,7 +304,7 @@ def check_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Finding:
             findings.append(
                 Finding(row.line_number, name, reason, excerpt, FindingKind.CHANGED, key)
             )
-    extra_cells = {name: cell for name, cell in row.values.items() if name not in record.columns}
+    extra_cells = {name: cell for name, cell in row.values.items() if name not in names}
     return SoundRow(key, values, row.line_number, tuple(findings), extra_cells)
 
 
@@ -234,7 +335,7 @@ def read_document_row(
     """
     source_name = "standard input" if document_name == "-" else document_name
     layout = make_layout(record)
-    hint = f"write a JSON object with the keys {', '.join(record.columns)}"
+    hint = f"write a JSON object with the keys {', '.join(list_file_columns(record))}"
     try:
         document = parse_json(data.decode("utf-8-sig", "surrogateescape"))
     except ValueError as error:
@@ -300,9 +401,15 @@ def import_table_rows(
     report.notes += describe_unread_columns(file.mapping.kept_names)
     if report.gone:
         keys = join_first(report.gone_keys, MAX_LISTED_KEYS)
+        list_file = report.report or "gone.csv"
+        list_command = CommandHint(
+            "import", task=record.name, from_=path, dry=True, report=list_file
+        )
+        nouns = record.words[:2] or ("row", "rows")
         report.notes.append(
-            f"{path} lacks {plural(report.gone, 'row')} of the table {record.table} ({keys}); "
-            f"none was deleted; {OptionHint(report='gone.csv')} lists them"
+            f"{path} lacks {plural(report.gone, *nouns)} of the table {record.table} ({keys}); "
+            f"none was deleted; `{list_command}` lists them in {list_file}, and "
+            f"`{CommandHint('forget', task=record.name, file=list_file)}` deletes them"
         )
     return report
 
@@ -316,10 +423,10 @@ def _find_gone_keys(
     """
     if not report.updated + report.unchanged:
         return
-    table = _reflect_table(tx, record)
-    for (key,) in tx.execute(select(_get_key_text(table, record))):
-        if not file.has_key(str(key)):
-            yield str(key)
+    key_column = _reflect_table(tx, record).c[get_file_key(record)]
+    for (key,) in tx.execute(select(_get_text(key_column))):
+        if key is not None and not file.has_key(stripped_text(key)):
+            yield stripped_text(key)
 
 
 def _write_rows(
@@ -331,20 +438,44 @@ def _write_rows(
     """Insert new rows and update changed rows; a dry import only counts."""
     stored_rows = read_table_rows(tx, record, [row.key for row in rows])
     new_rows = [row for row in rows if row.key not in stored_rows]
-    columns = dict.fromkeys(name for row in new_rows for name in row.values)
     if new_rows and not is_dry:
-        empty_row = dict.fromkeys(columns)
-        insert_table_rows(tx, record, [{**empty_row, **row.values} for row in new_rows])
+        insert_table_rows(tx, record, [row.values for row in new_rows])
 
-    changed_keys = list[str]()
+    table = _reflect_table(tx, record)
+    updated_count = 0
+    changed_ids = list[str]()
     for row in rows:
         stored_row = stored_rows.get(row.key)
         if stored_row is None:
             continue
-        changes = {name: value for name, value in row.values.items() if value != stored_row[name]}
-        changes.pop(record.key[0][0], None)
-        if changes:
-            changed_keys.append(row.key)
-            if not is_dry:
-                update_table_row(tx, record, row.key, changes)
-    return WrittenRows(len(new_rows), len(changed_keys), ())
+        changes = _find_changes(table, record, row, stored_row)
+        if not changes:
+            continue
+        row_id = str(stored_row[record.key[0][0]])
+        updated_count += 1
+        if not is_dry:
+            update_table_row(tx, record, row_id, changes)
+        if not changes.keys().isdisjoint([*record.asked_columns, *record.required_columns]):
+            changed_ids.append(row_id)
+    return WrittenRows(len(new_rows), updated_count, changed_ids)
+
+
+def _find_changes(
+    table: Table, record: TaskRecord, row: SoundRow, stored_row: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the values of a row of a file that differ from the stored row, without its key."""
+    stored_values = _replace_nulls(table, record, row.values)
+    return {
+        name: value
+        for name, value in row.values.items()
+        if name != get_file_key(record)
+        and _to_comparable(record.columns[name], stored_values[name])
+        != _to_comparable(record.columns[name], stored_row[name])
+    }
+
+
+def _to_comparable(kind: str, cell: Any) -> str | float | None:
+    """Return a cell in a form in which equal contents are equal, whatever the column's type."""
+    if kind == "text":
+        return stripped_text(cell) or None
+    return parse_number(cell) if kind == "real" else cell

@@ -8,6 +8,7 @@
 - `IdColumnFacts` are the ids that a column can store.
 """
 
+import itertools
 import re
 import threading
 import uuid
@@ -267,6 +268,7 @@ def make_new_ids(
     count: int,
     *,
     find_highest_id: Callable[[], int] = lambda: 0,
+    is_forgotten: Callable[[str], bool] = lambda _row_id: False,
 ) -> Sequence[int | str] | None:
     """Return ids for new rows of a table; None if the database generates its whole numbers.
 
@@ -280,6 +282,7 @@ def make_new_ids(
         count: Number of ids.
         find_highest_id: Returns the highest number that a deleted row has had, so that it is not
             used again. The default does not look for deleted rows.
+        is_forgotten: Returns whether a forgotten row had an id, which is not used again either.
     """
     if describe_storable_ids(tx, id_column["type"]).kind != "whole numbers":
         return [str(uuid.uuid4()) for _ in range(count)]
@@ -290,4 +293,5 @@ def make_new_ids(
     ids = cast(column("id"), BigInteger)
     max_id = tx.execute(select(func.max(ids)).select_from(table_of(table))).scalar()
     first_id = max(max_id or 0, find_highest_id()) + 1
-    return range(first_id, first_id + count)
+    new_ids = (new_id for new_id in itertools.count(first_id) if not is_forgotten(str(new_id)))
+    return list(itertools.islice(new_ids, count))

@@ -25,6 +25,7 @@ from askrows.pipeline.core.column_placeholders import find_column
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.declaration import (
     DEFAULT_READ_OPTIONS,
+    ID_COLUMN,
     DatabaseTable,
     Declaration,
     Folder,
@@ -45,10 +46,15 @@ from askrows.pipeline.rows.cells import (
 )
 from askrows.pipeline.rows.columns import EXPORT_COLUMNS
 from askrows.pipeline.rows.headers import number_repeated_names
-from askrows.pipeline.rows.reflection import quote_name, quote_text
+from askrows.pipeline.rows.reflection import (
+    describe_storable_ids,
+    quote_name,
+    quote_text,
+    read_columns,
+)
 from askrows.pipeline.rows.row_findings import ReadRow, SourceRow, make_excerpt
 from askrows.pipeline.rows.table_file import TableFile
-from askrows.pipeline.store.database import Store
+from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.task_record import TaskRecord
 
 FILE_HINT = (
@@ -79,7 +85,7 @@ def resolve_items(declaration: Declaration, path: Path) -> str:
     if isinstance(declaration.items, Folder):
         return declaration.items.query
     if isinstance(declaration.items, DatabaseTable):
-        names = ", ".join(map(quote_name, declaration.items.columns))
+        names = ", ".join(map(quote_name, declaration.items.kinds))
         key = quote_name(declaration.keys[0])
         table = quote_name(declaration.items.name)
         return f"SELECT {names} FROM {table} ORDER BY {key}"  # noqa: S608 - quoted names
@@ -115,13 +121,27 @@ def open_source(
             query = resolve_items(declaration, path)
             source = QuerySource(database, query, cursor, stored_kinds=stored_kinds)
         if isinstance(declaration.items, DatabaseTable | Folder):
-            source.columns = declaration.items.kinds
+            source.columns = store.query(read_table_kinds, declaration.items)
         return source
     if declaration.items == MEMORY_ROWS:
         return rows_by_task_path[path]
 
     items_path = Path(resolve_items(declaration, path))
     return open_file(declaration, items_path, stored_kinds=stored_kinds)
+
+
+def read_table_kinds(tx: Connection, items: DatabaseTable | Folder) -> dict[str, str]:
+    """Return the kinds of the declared columns of a table; ids have the kind that they have there.
+
+    The table need not exist.
+    """
+    kinds = items.kinds
+    if isinstance(items, DatabaseTable) and items.file_key:
+        id_column = read_columns(tx, items.name).get(ID_COLUMN)
+        if id_column is not None:
+            ids = describe_storable_ids(tx, id_column["type"])
+            kinds[ID_COLUMN] = "integer" if ids.kind == "whole numbers" else "text"
+    return kinds
 
 
 def open_file(

@@ -4,6 +4,7 @@ They are made, or adopted from another program, whose rows are not changed.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,17 +20,22 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
+from askrows.pipeline.core.declaration import ID_COLUMN
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.rows.adopt import TableSpec, TaskTables
 from askrows.pipeline.rows.folder_files import make_file_table
-from askrows.pipeline.rows.reflection import TYPES_BY_KIND, ColumnNeed, read_columns
+from askrows.pipeline.rows.reflection import TYPES_BY_KIND, ColumnNeed, quote_name, read_columns
 from askrows.pipeline.rows.write_to import AnswerTarget, make_answer_target, make_derived_targets
 from askrows.pipeline.store.schema import NUMBER_COLUMN_TYPE, BigId, UtcTime
 from askrows.pipeline.store.task_record import TaskRecord
 
 # Types of the columns of rows that are made, and values that existing columns must store.
 _ROW_TYPES: Mapping[str, TypeEngine[Any]] = {"integer": BigInteger(), "real": NUMBER_COLUMN_TYPE}
-_ROW_NEEDS = {"integer": ColumnNeed.INTEGER, "real": ColumnNeed.NUMBER}
+_ROW_NEEDS = {
+    "integer": ColumnNeed.INTEGER,
+    "real": ColumnNeed.NUMBER,
+    "json": ColumnNeed.JSON,
+}
 # The same for the columns of answers, by the kind of the field.
 _RECORD_TYPES: Mapping[str, Any] = {**TYPES_BY_KIND, "json": Text(), "time": UtcTime()}
 _RECORD_NEEDS = {"text": ColumnNeed.TEXT, "json": ColumnNeed.JSON, "time": ColumnNeed.TIME}
@@ -119,20 +125,44 @@ def _list_filled_kinds(record: TaskRecord) -> dict[str, str]:
 def _make_row_spec(record: TaskRecord) -> TableSpec:
     """Return what the table of a task needs: the columns of its rows, and those that askrows fills.
 
-    An existing table must have the columns of the rows. Those of `write_to=` and `derive=`, if they
-    are in this table, are added.
+    An existing table must have the columns of the rows; with `file_key=`, only this column and
+    `id`. Other columns, also those of `write_to=` and `derive=` if they are in this table, are
+    added. With `file_key=` the table gets an index of this column, which marks it as adopted.
     """
     key, _ = record.key[0]
     # The columns of the rows come first, and keep their kinds.
     kinds = {**record.columns, **_list_filled_kinds(record), **record.columns}
-    columns = [
-        Column(name, _ROW_TYPES.get(kind, Text()), primary_key=name == key)
+    needs = {name: _ROW_NEEDS[kind] for name, kind in kinds.items() if kind in _ROW_NEEDS}
+    columns: list[Column[Any]] = [
+        Column(
+            name,
+            _ROW_TYPES.get(kind, Text()),
+            primary_key=name == key,
+            unique=name == record.file_key,
+        )
         for name, kind in kinds.items()
     ]
-    needs = {name: _ROW_NEEDS[kind] for name, kind in record.columns.items() if kind in _ROW_NEEDS}
-    return TableSpec(
-        definition=Table(record.table, MetaData(), *columns),
+    if record.file_key:
+        columns[0] = Column(ID_COLUMN, BigId, Identity(), primary_key=True)
+    spec = TableSpec(
+        definition=Table(
+            record.table,
+            MetaData(),
+            *columns,
+            # SQLite must not reuse the id of a deleted row.
+            sqlite_autoincrement=bool(record.file_key),
+        ),
         required_columns=tuple(record.columns),
-        column_needs={key: ColumnNeed.ID} | needs,
+        column_needs=needs | {key: ColumnNeed.ID},
         adds_columns=True,
+    )
+    if not record.file_key:
+        return spec
+
+    index = (f"askrows_{record.table}_{record.file_key}", f"({quote_name(record.file_key)})")
+    return replace(
+        spec,
+        required_columns=(ID_COLUMN, record.file_key),
+        indexed_columns=(ID_COLUMN,),
+        marker_index=index,
     )

@@ -231,7 +231,10 @@ class AnswerTarget:
         self._check_columns(tx)
         key_name = self.key_names[0]
         unique_keys = read_key_columns(tx, self.table_name, self.schema, only_unique=True)
-        if not self.has_records and [fold_column_name(tx, key_name)] not in unique_keys:
+        # The ids of a table with `file_key=` are checked when it is adopted.
+        is_checked_id = self.task.file_key and self.table_name == self.task.table
+        is_unique = is_checked_id or [fold_column_name(tx, key_name)] in unique_keys
+        if not self.has_records and not is_unique:
             raise self._error(
                 f"the key of the task ({key_name}) is not a unique key of the table",
                 "add a unique key: CREATE UNIQUE INDEX …",

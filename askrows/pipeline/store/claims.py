@@ -48,6 +48,7 @@ from askrows.pipeline.store.database import (
     split_into_pages,
 )
 from askrows.pipeline.store.schema import attempts, batches, row_claims
+from askrows.pipeline.store.schema import rows as stored_rows
 
 # Claims that are checked or inserted by a single statement.
 CLAIM_PAGE_ROWS = 2000
@@ -354,13 +355,13 @@ def claimed_ids(task: str) -> Select[Any]:
 
 
 def find_highest_claimed_id(tx: Connection, task: str) -> int:
-    """Return the highest number among the ids of rows that were ever asked about or parked.
+    """Return the highest number among the ids of rows that were asked about, parked or synced.
 
     Returns 0 if there is no such row, or no id is a number.
     """
     queries = (
         select(func.max(_as_number(tx, table.c.row_id))).where(table.c.task == task)
-        for table in (row_claims, attempts)
+        for table in (row_claims, attempts, stored_rows)
     )
     return max(tx.execute(query).scalar() or 0 for query in queries)
 

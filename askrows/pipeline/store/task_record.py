@@ -41,6 +41,8 @@ class TaskRecord:
     index_template: str | None = None
     # Table of the database that has its rows and takes new ones; empty for any other source.
     table: str = ""
+    # Column of this table by which rows of files are matched and persons name rows; empty: the key.
+    file_key: str = ""
     # The indexed text is the result of a function of the file.
     has_index_function: bool = False
     # The column or field of each member of an entry's metadata; empty: the whole row.

@@ -38,6 +38,7 @@ from askrows.pipeline.rows.source import (
     check_column_names,
     find_source_database,
     open_source,
+    read_table_kinds,
     resolve_items,
 )
 from askrows.pipeline.rows.task_tables import make_task_tables
@@ -324,7 +325,7 @@ def find_task_tables(
         declaration, path = load_named_declaration(settings)
         if not isinstance(declaration.items, DatabaseTable | Folder):
             return None
-        kinds = declaration.items.kinds
+        kinds = read_table_kinds(tx, declaration.items)
         record = make_record(declaration, path, kinds, recorded_at=datetime.now(UTC))
     return make_task_tables(record)
 
@@ -404,6 +405,7 @@ def make_record(
         name_template=declaration.label,
         index_template=declaration.index_template,
         table=declaration.table_name,
+        file_key=getattr(declaration.items, "file_key", ""),
         has_folder=isinstance(declaration.items, Folder),
         has_index_function=callable(declaration.index),
         metadata=dict(zip(metadata, shown_names, strict=True)),

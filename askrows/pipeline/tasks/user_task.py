@@ -125,8 +125,8 @@ class UserTask(Task):
         self.name = record.name
         self.subject = record.name
         self.nouns = _make_nouns(record)
+        self.key_columns = [record.file_key or name for name, _ in record.key]
         # A key of several columns has no name column.
-        self.key_columns = [name for name, _ in record.key]
         self.name_columns = self.key_columns if len(record.key) == 1 else ()
         self.answer_tokens = record.answer_tokens
         self.model = record.model
@@ -208,9 +208,10 @@ class UserTask(Task):
             self.parked_version,
             has_other_values=self.answer_target is not None,
         )
+        has_names = self.record.name_template or self.record.file_key
         return dataclasses.replace(
             table,
-            name_columns=self.row_columns if self.record.name_template else (),
+            name_columns=self.row_columns if has_names else (),
             format_name=lambda row: user_views.name_row(self.record, self.unpack_row(row)),
         )
 
@@ -279,13 +280,18 @@ class UserTask(Task):
     def find_row_id(self, tx: Connection, name: str) -> str:
         """Return the id of the row with a key; values of several key columns are joined by commas.
 
-        A row of a `Folder` may also be named by its path.
+        A row of a `Folder` may also be named by its path, and a row of a table with `file_key=` by
+        this column, which comes before the id.
 
         Raises:
             InputError: There is no such row.
         """
         if self.folder_table:
             name = find_file_id(tx, self.folder_table, name) or name
+        if self.record.file_key:
+            from askrows.pipeline.rows.database_table import find_table_row_id
+
+            name = find_table_row_id(tx, self.record, name) or name
         parts = [part.strip() for part in name.split(",")]
         if len(parts) == len(self.record.key) > 1 and not name.startswith("["):
             name = self.join_key_parts(parts)

@@ -86,13 +86,17 @@ ENTRY_RANKING = Ranking((FieldGroup(("text", "label")), FieldGroup(("answer",), 
 
 
 def name_row(record: TaskRecord, row: Mapping[str, Any]) -> str:
-    """Return the name of an unpacked row: its filled name template, else its key."""
+    """Return the name of an unpacked row: its filled name template, else its key.
+
+    With `file_key=`, it is the value of this column instead of the key.
+    """
     template = record.name_template or ""
     row_name = fill_template(
         template,
         lambda name: to_prompt_text(row.get(find_column(name, row) or name)),
     )
-    return " ".join(row_name.split())[:MAX_ROW_NAME_CHARS] or str(row[KEY_COLUMN])
+    file_key = to_prompt_text(row.get(record.file_key))
+    return " ".join(row_name.split())[:MAX_ROW_NAME_CHARS] or file_key or str(row[KEY_COLUMN])
 
 
 class TaskGridBuilder:

@@ -15,6 +15,7 @@ from askrows.pipeline.core.errors import ConfigurationError, InputError, TakenEr
 from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.rows.columns import parse_map
 from askrows.pipeline.rows.database_table import (
+    get_file_key,
     insert_table_rows,
     read_document_row,
     read_table_rows,
@@ -62,23 +63,26 @@ def add_row(run: Run, data: bytes, *, document_name: str, mapping: str) -> Repor
             raise TakenError(
                 f"the table {record.table} has the row {row.key!r} already; nothing was stored",
                 hint=f"`{show_command}` shows it; `{import_command}` changes rows",
-                field=record.key[0][0],
+                field=get_file_key(record),
             )
         insert_table_rows(tx, record, [row.values])
+        row_id = read_table_rows(tx, record, [row.key])[row.key][record.key[0][0]]
 
     run = run.sync_task()
     run.workspace.display.say(f"asking about {row.key}…")
     result = RunResult()
     # The call reports its own failure.
     with contextlib.suppress(ConfigurationError):
-        ask_single_rows(run, result, [row.key], patience_s=PATIENCE_S, deadline_s=MAX_ANSWER_S)
-    return _make_report(run, row.key, result, notes)
+        ask_single_rows(run, result, [str(row_id)], patience_s=PATIENCE_S, deadline_s=MAX_ANSWER_S)
+    return _make_report(run, row.key, str(row_id), result, notes)
 
 
-def _make_report(run: Run, key: str, result: RunResult, notes: Sequence[str]) -> Report:
+def _make_report(
+    run: Run, key: str, row_id: str, result: RunResult, notes: Sequence[str]
+) -> Report:
     """Return the report of an added row: its key, the answer, and why there is none."""
-    answers = run.workspace.store.query(run.task.read_preferred_answers, [key])
-    answer = json.loads(answers[key].answer) if key in answers else None
+    answers = run.workspace.store.query(run.task.read_preferred_answers, [row_id])
+    answer = json.loads(answers[row_id].answer) if row_id in answers else None
     problem = "" if answer else explain_missing_answer(result)
     document = {"row": key, "answer": answer, "problem": problem, "notes": list(notes)}
     report = Report(document, f"{key} added", notes=list(notes))
