@@ -234,11 +234,10 @@ COMMANDS = {
     ),
     "tags": Command(
         function_path="row_commands:tags",
-        summary="List the tags of people; merge tags.",
+        summary="List the tags of rows; merge tags.",
         access="read",
         write_options=("merge", "undo"),
         renamed_options={"editor": "who"},
-        task="experts",
         page_access="run",
     ),
     "correct": Command(

@@ -46,6 +46,7 @@ from askrows.pipeline.experts.tags import Document
 from askrows.pipeline.ops import listed_rows
 from askrows.pipeline.ops.status import report_status, watch_runs
 from askrows.pipeline.tasks import corrections, row_export
+from askrows.pipeline.tasks.tag_lists import find_tag_list, parse_merges
 from askrows.pipeline.tasks.task_values import ExportOptions
 from askrows.pipeline.workflows import correct_rows
 
@@ -247,6 +248,9 @@ def tags(
     *,
     k: Annotated[int, Parameter("Show this many tags.", COUNT, metavar="TAGS")] = 20,
     find: Annotated[str, Parameter("Only tags that contain this text.")] = "",
+    field: Annotated[
+        str, Parameter("The list of texts, if an answer has several.", metavar="NAME")
+    ] = "",
     merge: Annotated[
         str | None, Parameter('Merge tags: "old=new; old=new".', TEXT, metavar="RULES")
     ] = None,
@@ -256,24 +260,31 @@ def tags(
     ] = None,
     editor: Editor = None,
 ) -> Report:
-    """List the tags of people, and the merges of tags.
+    """List the tags of rows, and the merges of tags. A tag is a text in a list of the answers.
 
-    --merge replaces a tag by another tag, for all people and in later answers. --undo with the
-    number of the merge restores the tags.
+    --merge replaces a tag by another tag, for all rows and in later answers. --undo with the
+    number of the merge restores the tags. Values of other programs stay as they are in their
+    tables.
     """
     check_exclusive("nothing was changed", merge=merge, undo=undo)
 
+    store = run.workspace.store
     editor_name = editor or system_user()
+    if run.task.subject == EXPERTS:
+        if merge is not None:
+            rules = parse_merges(merge)
+            return expert_tags.merge_tags(store, rules, editor_name, merged_at=run.workspace.now())
+        if undo is not None:
+            return expert_tags.undo_merge(store, undo, editor_name, undone_at=run.workspace.now())
+        return expert_tags.report_tags(store, search_text=find, max_tags=k)
+
+    tag_list = find_tag_list(run.task, field)
     if merge is not None:
-        rules = expert_tags.parse_merges(merge)
-        return expert_tags.merge_tags(
-            run.workspace.store, rules, editor_name, merged_at=run.workspace.now()
-        )
+        rules = parse_merges(merge)
+        return tag_list.merge(store, rules, editor_name, merged_at=run.workspace.now())
     if undo is not None:
-        return expert_tags.undo_merge(
-            run.workspace.store, undo, editor_name, undone_at=run.workspace.now()
-        )
-    return expert_tags.report_tags(run.workspace.store, search_text=find, max_tags=k)
+        return tag_list.undo(store, undo, editor_name, undone_at=run.workspace.now())
+    return tag_list.report(store, search_text=find, max_tags=k)
 
 
 def correct(

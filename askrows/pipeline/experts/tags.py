@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from askrows.pipeline.core.command_hint import CommandHint, OptionHint
+from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.core.text import plural
@@ -20,29 +20,9 @@ from askrows.pipeline.store import answers, tag_merges, workspace
 from askrows.pipeline.store.database import Connection, Store, split_into_pages
 from askrows.pipeline.tasks import corrections
 from askrows.pipeline.tasks.corrections import UNCHANGED_MESSAGE
+from askrows.pipeline.tasks.tag_lists import MAX_MERGE_ROWS, MERGE_COLUMNS, add_rules
 
 Document = dict[str, Any]
-MAX_MERGE_ROWS = 10
-# Columns of merges; see `make_table`.
-MERGE_COLUMNS = "merge=number from=old into=new who when=at undone=undone_at by=undone_by"
-
-
-def parse_merges(text: str) -> list[tuple[str, str]]:
-    """Return the (old, new) pairs of a text such as `ml=machine learning; ai=deep learning`.
-
-    Blank parts are skipped. The tags are not cleaned or checked.
-
-    Raises:
-        InputError: There is no pair, or one side of a pair is empty.
-    """
-    parts = (part.partition("=") for part in text.split(";") if part.strip())
-    pairs = [(old, new) for old, _, new in parts]
-    if not pairs or not all(old.strip() and new.strip() for old, new in pairs):
-        raise InputError(
-            f"{text!r} is not of the form OLD=NEW; {UNCHANGED_MESSAGE}",
-            hint=f"write it like {OptionHint(merge='ml=machine learning')}",
-        )
-    return pairs
 
 
 def count_tags(store: Store) -> Document:
@@ -134,43 +114,13 @@ def merge_tags(
         used_tags = set[str]()
         for (cell,) in table.people_table(tx).read_cells(tx, ("tags",), table.tagged):
             used_tags.update(parse_text_list(cell) or ())
-        _add_rules(rules, new_pairs, used_tags=used_tags)
+        add_rules(rules, new_pairs, used_tags=used_tags, noun="person")
         editor = corrections.normalize_editor_name(editor)
         merge_numbers = {
             tag_merges.add_merge(tx, table.TASK, old, new, editor=editor, now=merged_at)
             for old, new in new_pairs
         }
         return _rewrite_tags(tx, rules_before, merge_numbers)
-
-
-def _add_rules(
-    rules: dict[str, str],
-    new_pairs: Sequence[tuple[str, str]],
-    *,
-    used_tags: set[str],
-) -> None:
-    """Add the merges of `new_pairs` to the mapping `rules` (new tag by old tag).
-
-    Raises:
-        InputError: An old tag is already merged, no person has it, or the rules form a circle.
-    """
-    for old, new in new_pairs:
-        if old in rules:
-            raise InputError(
-                f"{old!r} is already merged into {rules[old]!r}; {UNCHANGED_MESSAGE}",
-                hint=f"undo that merge first; `{CommandHint('tags')}` lists its number",
-            )
-        if old not in used_tags:
-            raise InputError(
-                f"no person has the tag {old!r}; {UNCHANGED_MESSAGE}",
-                hint=f"`{CommandHint('tags', find='…')}` finds tags",
-            )
-        rules[old] = new
-
-    circular_tags = rules.keys() - tag_merges.resolve_replacement_chains(rules).keys()
-    if circular_tags:
-        message = f"the merges of {min(circular_tags)!r} would form a circle; {UNCHANGED_MESSAGE}"
-        raise InputError(message, hint="leave out a merge of the circle")
 
 
 def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -> Report:

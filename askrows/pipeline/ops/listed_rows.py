@@ -245,6 +245,7 @@ def _parse_answer(
     return {
         **answer_row,
         "answer": json.loads(answer_row["answer"]),
+        "unmerged": json.loads(answer_row["unmerged"] or "null"),
         "confidences": json.loads(answer_row["confidences"] or "{}"),
         "preferred": is_preferred,
         "forgotten": answer_row["answer"] == answers.FORGOTTEN_ANSWER,

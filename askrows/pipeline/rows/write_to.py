@@ -58,6 +58,7 @@ from askrows.pipeline.rows.reflection import (
 from askrows.pipeline.rows.refusals import translate_refusals
 from askrows.pipeline.store.answers import (
     FORGOTTEN_ANSWER,
+    ORIGINAL_ANSWER,
     OTHER,
     PERSON,
     VersionPreference,
@@ -275,6 +276,7 @@ class AnswerTarget:
         row_ids: Collection[str],
         preference: VersionPreference,
         *,
+        former_answers: Sequence[TargetValue] = (),
         later_answers: Sequence[TargetValue] = (),
         removed_version: str | None = None,
     ) -> None:
@@ -295,6 +297,7 @@ class AnswerTarget:
             tx: The caller's transaction, which must be rolled back after an error.
             row_ids: Ids of the task's rows.
             preference: The order of preference among the answers.
+            former_answers: Answers as they were stored before the caller changed them.
             later_answers: Answers that the caller stores later in this transaction.
             removed_version: Treat the stored answers of this version as deleted. "" means the
                 answers of all versions, None means no answers.
@@ -303,7 +306,7 @@ class AnswerTarget:
             RefusedRowError: A rule of the table refuses a value, or the cell of an existing row is
                 still NULL although the answer has a value.
         """
-        read_answers = self._read_answers(tx, row_ids)
+        read_answers = self.read_answers(tx, row_ids)
         other_ids = {answer.row_id for answer in read_answers if answer.version == OTHER}
         stored_answers = [answer for answer in read_answers if answer.row_id not in other_ids]
         remaining_answers = [answer for answer in stored_answers if answer.is_applied]
@@ -314,16 +317,18 @@ class AnswerTarget:
                 if removed_version and answer.version != removed_version
             ]
         remaining_answers += [answer for answer in later_answers if answer.row_id not in other_ids]
-        former_answers = self._group_by_target_row(stored_answers)
+        former_by_key = self._group_by_target_row(
+            [answer for answer in former_answers if answer.row_id not in other_ids] + stored_answers
+        )
         new_answers = self._group_by_target_row(remaining_answers)
-        keys = former_answers.keys() | new_answers.keys()
+        keys = former_by_key.keys() | new_answers.keys()
 
         for page_keys in split_into_pages(sorted(keys)):
             preferred_answers = {
                 key: _select_preferred(new_answers.get(key, ()), preference) for key in page_keys
             }
             with translate_refusals(self.label, hint="change the value, or the rules of the table"):
-                self._write_answers(tx, preferred_answers, former_answers)
+                self._write_answers(tx, preferred_answers, former_by_key)
             written_cells = {
                 key: self._make_cells(answer) for key, answer in preferred_answers.items()
             }
@@ -354,7 +359,7 @@ class AnswerTarget:
             run_many(tx, update(self.table).where(has_key).values(new_values), changes)
         self._check_written(tx, cells_by_key)
 
-    def _read_answers(self, tx: Connection, row_ids: Collection[str]) -> list[TargetValue]:
+    def read_answers(self, tx: Connection, row_ids: Collection[str]) -> list[TargetValue]:
         """Return the stored answers that the table can show, oldest first for each row.
 
         Corrections that were undone, and unusable values of another program, are among them.
@@ -577,7 +582,7 @@ class AnswerTarget:
                 rows.c.askrows_hash,
                 rows.c.askrows_values,
                 stored.id,
-                stored.answer,
+                ORIGINAL_ANSWER,
                 stored.unusable,
                 target_cell.is_(None),
                 *cells,
@@ -618,7 +623,7 @@ class AnswerTarget:
             select(literal(1)).select_from(self.table).where(has_key, self._shows_former(tx))
         )
         own_ids = set[str]()
-        for answer in self._read_answers(tx, list(values)):
+        for answer in self.read_answers(tx, list(values)):
             own_value = json.loads(answer.answer_json)
             value = values[answer.row_id]
             is_shown = all(value.get(name) == own_value.get(name) for name in self.shown_fields)

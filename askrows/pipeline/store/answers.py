@@ -41,7 +41,7 @@ from sqlalchemy import (
 )
 
 from askrows.pipeline.core.states import Mode, Outcome
-from askrows.pipeline.store import journal
+from askrows.pipeline.store import journal, tag_merges
 from askrows.pipeline.store.claims import PARKED
 from askrows.pipeline.store.database import (
     PAGE_ROWS,
@@ -87,6 +87,8 @@ FORGOTTEN_ANSWER = "null"
 _NEVER_BEGUN_RANK = 1
 # The columns of an answer that no reply gave.
 _NO_REPLY = {"model_version": "", "response_id": "", "tokens_in": 0, "tokens_out": 0, "cost": 0.0}
+# The JSON of an answer before merges of tags.
+ORIGINAL_ANSWER = func.coalesce(answers.c.unmerged, answers.c.answer)
 _USAGE_COLUMNS = ("tokens_in", "tokens_out", "cost")
 # Each opening for writing lists versions, so both statements are constants.
 _VERSION_STARTS = f"""
@@ -142,11 +144,16 @@ def insert_answers_and_attempts(
     answer_rows: Sequence[dict[str, Any]],
     attempt_rows: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Insert rows into the tables of answers and of attempts, given by column name."""
+    """Insert rows into the tables of answers and of attempts, given by column name.
+
+    All are of one task, whose merges are applied to the answers.
+    """
     time_type = UtcTime()
     stored_rows = [
         row | {"at": time_type.process_bind_param(row["at"], tx.dialect)} for row in answer_rows
     ]
+    if stored_rows:
+        stored_rows = tag_merges.merge_records(tx, stored_rows[0]["task"], stored_rows)
     insert_through_driver(tx, answers, stored_rows)
     run_many(tx, insert(attempts), attempt_rows)
 
@@ -544,6 +551,13 @@ class PreferredAnswer(NamedTuple):
     # Who reviewed the answer, so that all its values are right values. Both can be None.
     reviewed_by: str | None
     reviewed_at: datetime | None
+    # JSON of the answer before merges of tags; None if no merge changed it.
+    unmerged: str | None
+
+    @property
+    def original_answer(self) -> str:
+        """Return the JSON of the answer before merges of tags."""
+        return self.unmerged or self.answer
 
     @property
     def is_corrected(self) -> bool:
@@ -586,7 +600,7 @@ def preferred_answers(
 class StoredAnswer(NamedTuple):
     """A stored answer."""
 
-    # JSON.
+    # JSON, before merges of tags.
     answer: str
     applied: bool
     # As the reply named them.
@@ -617,7 +631,8 @@ def stored_answers(
         select(
             answers.c.row_id,
             answers.c.input_hash,
-            *(answers.c[name] for name in StoredAnswer._fields),
+            ORIGINAL_ANSWER,
+            *(answers.c[name] for name in StoredAnswer._fields[1:]),
         )
         .where(
             answers.c.task == task,
@@ -673,24 +688,46 @@ def find_answered(
     return {row[0] for row in answered}
 
 
-def answers_of_version(tx: Connection, task: str, version: str | None) -> Iterator[tuple[str, str]]:
+def answers_of_version(
+    tx: Connection,
+    task: str,
+    version: str | None,
+    *,
+    preference: VersionPreference | None = None,
+) -> Iterator[tuple[str, str]]:
     """Yield (row id, answer as JSON) of each row's newest applied answer of a version.
 
     Rows that left their source are left out.
 
     Args:
         version: None means all versions; a correction then comes before all answers.
+        preference: The order of preference among all versions; else a correction counts, or the
+            newest answer.
     """
     gone_row = select(rows.c.n).where(
         rows.c.task == task, rows.c.row_id == answers.c.row_id, rows.c.gone_at.is_not(None)
     )
     query = (
         select(answers.c.row_id, answers.c.answer)
-        .where(is_preferred(VersionPreference(task), version=version))
+        .where(is_preferred(preference or VersionPreference(task), version=version))
         .where(~gone_row.correlate(answers).exists())
         .order_by(answers.c.id)
     )
     yield from map(tuple, stream_rows(tx, query, page=PAGE_ROWS))
+
+
+def read_original_answers(tx: Connection, task: str, row_ids: Sequence[str]) -> list[Any]:
+    """Return `id`, `row_id`, `answer` and `original` (before merges) of all answers to rows."""
+    query = select(
+        answers.c.id, answers.c.row_id, answers.c.answer, ORIGINAL_ANSWER.label("original")
+    ).where(answers.c.task == task, answers.c.answer != FORGOTTEN_ANSWER)
+    return list(select_matching(tx, query, answers.c.row_id, row_ids))
+
+
+def list_row_ids(tx: Connection, task: str) -> list[str]:
+    """Return the ids of all rows with an answer, applied or not, in their order."""
+    query = select(answers.c.row_id).where(_is_of_version(answers, task, None)).distinct()
+    return list(tx.execute(query.order_by(answers.c.row_id)).scalars())
 
 
 def answered_ids(task: str, version: str | None = None) -> Select[Any]:
@@ -803,7 +840,7 @@ def replace_other_values(
     records = [
         {**shared_columns, **value, "applied": value["unusable"] is None} for value in values
     ]
-    insert_new(tx, answers, records)
+    insert_new(tx, answers, tag_merges.merge_records(tx, task, records))
 
 
 def has_version(column: ColumnElement[str], version: str | None) -> ColumnElement[bool]:

@@ -19,8 +19,15 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, update
 
+from askrows.pipeline.store import tag_merges
 from askrows.pipeline.store.answer_counts import count_replies
-from askrows.pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, has_version, is_of_model
+from askrows.pipeline.store.answers import (
+    FORGOTTEN_ANSWER,
+    ORIGINAL_ANSWER,
+    PERSON,
+    has_version,
+    is_of_model,
+)
 from askrows.pipeline.store.confidences import FieldConfidence, make_confidence_columns
 from askrows.pipeline.store.database import change_matching, run_many, select_matching
 from askrows.pipeline.store.schema import answers
@@ -63,7 +70,7 @@ def list_edits(
 
     An edit is a correction by a person. An undo is an edit, too. Edits that were undone later are
     included. `before` is an empty dict if the row had no answer before the edit. A row without
-    edits has an empty list.
+    edits has an empty list. Merges of tags are not applied to `after`.
 
     Args:
         row_ids: The rows; None means all rows with an edit.
@@ -74,7 +81,7 @@ def list_edits(
             answers.c.who,
             answers.c.at,
             answers.c.before,
-            answers.c.answer,
+            ORIGINAL_ANSWER.label("answer"),
             answers.c.undoes,
             answers.c.set_fields,
         )
@@ -154,7 +161,7 @@ def add_edits(tx: Connection, task: str, new_edits: Mapping[str, NewEdit]) -> No
         }
         for row_id, new_edit in new_edits.items()
     ]
-    run_many(tx, insert(answers), rows)
+    run_many(tx, insert(answers), tag_merges.merge_records(tx, task, rows))
 
     undone_ids = [row_id for row_id, new_edit in new_edits.items() if not new_edit.is_applied]
     unapply = update(answers).where(*_is_correction(task)).values(applied=False)
@@ -216,11 +223,14 @@ def read_right_values(tx: Connection, task: str) -> dict[str, RightValues]:
     rows_by_id: dict[str, list[Any]] = {}
     for row in tx.execute(query):
         rows_by_id.setdefault(row.row_id, []).append(row)
-    values_by_id = {row_id: _make_right_values(rows) for row_id, rows in rows_by_id.items()}
+    rules_by_field = tag_merges.read_rules(tx, task)
+    values_by_id = {
+        row_id: _make_right_values(rows, rules_by_field) for row_id, rows in rows_by_id.items()
+    }
     return {row_id: right for row_id, right in values_by_id.items() if right.values}
 
 
-def _make_right_values(rows: Sequence[Any]) -> RightValues:
+def _make_right_values(rows: Sequence[Any], rules_by_field: tag_merges.RulesByField) -> RightValues:
     """Return the right values of a row: its reviewed answer, and the fields that people corrected.
 
     Corrections override the review; undone corrections do not count. With them are the values that
@@ -228,6 +238,7 @@ def _make_right_values(rows: Sequence[Any]) -> RightValues:
 
     Args:
         rows: The stored answers of one row: the corrections and the reviewed answer, oldest first.
+        rules_by_field: Merges of tags, which are applied to the replaced values, too.
     """
     right_values = RightValues("")
     corrections = [row for row in rows if row.version == PERSON]
@@ -241,7 +252,7 @@ def _make_right_values(rows: Sequence[Any]) -> RightValues:
     row_edits = [_to_edit(row, number=number) for number, row in enumerate(corrections, 1)]
     applied_edits = [edit for edit, row in zip(row_edits, corrections, strict=True) if row.applied]
     if applied_edits:
-        first_answer = applied_edits[0].before
+        first_answer = tag_merges.merge_answer(applied_edits[0].before, rules_by_field)
         set_fields = list_set_fields(row_edits)
         corrected_values = {
             name: value for name, value in applied_edits[-1].after.items() if name in set_fields

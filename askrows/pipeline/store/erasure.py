@@ -155,6 +155,7 @@ def erase_row(
         answers: {
             "input_hash": "",
             "answer": FORGOTTEN_ANSWER,
+            "unmerged": None,
             "confidences": None,
             "least_confidence": None,
             "response_id": "",
@@ -190,6 +191,7 @@ def erase_task(tx: Connection, task: str, *, now: datetime) -> None:
         tx.execute(delete(table).where(table.c.task == task))
     # Rows of a later task of this name are other rows.
     journal.delete_erased_rows(tx, task)
+    tag_merges.delete_merges(tx, task)
     tx.execute(delete(tasks).where(tasks.c.name == task))
 
 

@@ -474,6 +474,8 @@ answers = Table(
     Column("line", Integer),
     # `answer` is JSON.
     *_columns("version input_hash answer"),
+    # The answer before the merges of values; NULL if no merge changed it.
+    *_columns("unmerged?"),
     Column("applied", Boolean, nullable=False),
     # The row's input had changed before the answer arrived.
     Column("outdated", Boolean, nullable=False, server_default=text("false")),
@@ -561,7 +563,7 @@ tasks = Table(
 )
 
 # The number of this schema. Every change of a table adds 1.
-SCHEMA_NUMBER = 5
+SCHEMA_NUMBER = 6
 # The kind of the journal's lines about tables of tasks that askrows created, not adopted.
 TABLE_CREATED_EVENT = "table"
 _SQLITE_WORKSPACE = "SELECT 1 FROM sqlite_master WHERE name = 'askrows_workspace'"

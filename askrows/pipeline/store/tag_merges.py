@@ -1,15 +1,18 @@
 """Merges of tags: each is a line of the journal, and so is each undo.
 
-A merge replaces a tag by another one in all answers, also in later ones, until it is undone.
+A tag is a text in a list of an answer. A merge replaces a tag by another one in all answers, also
+in later ones, until it is undone. Each list has merges of its own, see `name_list`.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete, select
 
 from askrows.pipeline.store import workspace
+from askrows.pipeline.store.schema import events
 
 # Kinds of the journal's lines; the name of the task follows.
 MERGE_EVENT = "merge "
@@ -27,6 +30,11 @@ class TagMerge(NamedTuple):
     # Both are None while the merge is in force.
     undone_by: str | None
     undone_at: datetime | None
+
+
+def name_list(task: str, field: str) -> str:
+    """Return the name by which the journal knows a list: the task and the field."""
+    return f"{task} {field}"
 
 
 def add_merge(tx: Connection, task: str, old: str, new: str, *, editor: str, now: datetime) -> int:
@@ -117,3 +125,67 @@ def resolve_replacement_chains(rules: Mapping[str, str]) -> dict[str, str]:
 def apply_rules(values: Sequence[str], rules: Mapping[str, str]) -> list[str]:
     """Replace values by the rules, and remove repetitions; the order stays."""
     return list(dict.fromkeys(rules.get(value, value) for value in values))
+
+
+# ---- stored answers
+
+# The final tag by merged tag, by field of the answer.
+RulesByField = Mapping[str, Mapping[str, str]]
+
+
+def read_rules(tx: Connection, task: str) -> RulesByField:
+    """Return the rules in force for the lists of a task, by field."""
+    prefix = MERGE_EVENT + name_list(task, "")
+    kinds = select(events.c.kind).where(events.c.kind.startswith(prefix, autoescape=True))
+    names = [kind.removeprefix(MERGE_EVENT) for kind in tx.execute(kinds.distinct()).scalars()]
+    rules_by_field = {name.rpartition(" ")[2]: active_merge_rules(tx, name) for name in names}
+    return {field: rules for field, rules in rules_by_field.items() if rules}
+
+
+def get_tags(answer: Mapping[str, Any], field: str) -> list[str]:
+    """Return the tags in a field of an answer; empty if the field is not a list of texts."""
+    tags = answer.get(field)
+    if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags):
+        return tags
+    return []
+
+
+def merge_answer(answer: Mapping[str, Any], rules_by_field: RulesByField) -> dict[str, Any]:
+    """Return an answer with merged lists; a list without a merged tag stays as it is."""
+    merged_answer = dict(answer)
+    for field, rules in rules_by_field.items():
+        tags = get_tags(answer, field)
+        if not rules.keys().isdisjoint(tags):
+            merged_answer[field] = apply_rules(tags, rules)
+    return merged_answer
+
+
+def merge_json(answer_json: str, rules_by_field: RulesByField) -> tuple[str, str | None]:
+    """Return an answer with merged lists, and the given answer; None if no merge changes it."""
+    if not rules_by_field:
+        return answer_json, None
+    answer = json.loads(answer_json)
+    merged_answer = merge_answer(answer, rules_by_field)
+    if merged_answer == answer:
+        return answer_json, None
+    return json.dumps(merged_answer, ensure_ascii=False, separators=(",", ":")), answer_json
+
+
+def merge_records(tx: Connection, task: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return records of answers of a task, with the merges in force applied."""
+    rules_by_field = read_rules(tx, task)
+    if not rules_by_field:
+        return records
+    merged_records = []
+    for record in records:
+        answer_json, unmerged_json = merge_json(record["answer"], rules_by_field)
+        merged_records.append({**record, "answer": answer_json, "unmerged": unmerged_json})
+    return merged_records
+
+
+def delete_merges(tx: Connection, task: str) -> None:
+    """Delete the merges of all lists of a task, and their undos."""
+    for event_kind in (MERGE_EVENT, MERGE_UNDONE_EVENT):
+        prefix = event_kind + name_list(task, "")
+        is_of_task = events.c.kind.startswith(prefix, autoescape=True)
+        tx.execute(delete(events).where(is_of_task))

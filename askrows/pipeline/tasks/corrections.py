@@ -314,8 +314,8 @@ def _make_validated_edit(
     if row_id in current.forgotten_ids:
         raise _forgotten_error(row_id)
 
-    change = correction.change
-    answer = current.answers[row_id]
+    preferred_answer = current.preferred_answers.get(row_id)
+    answer, change = _undo_merges(current.answers[row_id], correction.change, preferred_answer)
     row_edits = current.edits[row_id]
     new_answer = _make_changed_answer(task, answer, change, row_edits)
     row = current.rows.get(row_id)
@@ -349,7 +349,7 @@ def _make_validated_edit(
         )
         edit = edit._replace(after=valid_answer)
     elif task.user_file is not None:
-        edit = edit._replace(after=json.loads(model_answer.answer) if model_answer else {})
+        edit = edit._replace(after=json.loads(model_answer.original_answer) if model_answer else {})
     if not correction.confirms_values:
         changed_fields = _list_changed_fields(edit)
         edit = edit._replace(fields=tuple(name for name in edit.fields if name in changed_fields))
@@ -363,9 +363,29 @@ def _make_validated_edit(
         confidences = _choose_kept_confidences(
             edit.after,
             edits.list_set_fields([*row_edits, edit]),
-            filter(None, [current.preferred_answers.get(row_id), model_answer]),
+            filter(None, [preferred_answer, model_answer]),
         )
     return NewEdit(edit, task.hash_input(row), is_corrected, confidences)
+
+
+def _undo_merges(
+    shown_answer: Document,
+    change: Mapping[str, Any] | NumberOfUndoneEdit,
+    preferred_answer: PreferredAnswer | None,
+) -> tuple[Document, Mapping[str, Any] | NumberOfUndoneEdit]:
+    """Return an answer and its change without merges of tags, which are applied when it is stored.
+
+    A list that the editor left as it was shown keeps the tags from before merges.
+    """
+    if preferred_answer is None or preferred_answer.unmerged is None:
+        return shown_answer, change
+    answer: Document = json.loads(preferred_answer.unmerged)
+    if isinstance(change, int):
+        return answer, change
+    return answer, {
+        name: answer.get(name) if value == shown_answer.get(name) else value
+        for name, value in change.items()
+    }
 
 
 def _choose_kept_confidences(
@@ -386,7 +406,7 @@ def _choose_kept_confidences(
     """
     confidences: dict[str, FieldConfidence] = {}
     for source in sources:
-        source_values = json.loads(source.answer)
+        source_values = json.loads(source.original_answer)
         for name, confidence in decode_confidences(source.confidences).items():
             is_kept = name in values and name not in corrected_fields
             if is_kept and source_values.get(name) == values[name]:

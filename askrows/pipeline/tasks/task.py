@@ -465,7 +465,7 @@ class Task(ABC):
     def validate_values(
         self,
         values: Mapping[str, Any],
-        row: Mapping[str, Any],
+        row: Mapping[str, Any] | None,
         answer_model: "type[BaseModel]",
         *,
         row_id: str,
@@ -474,7 +474,8 @@ class Task(ABC):
 
         Args:
             values: JSON values by field.
-            row: The row that the answer is about, for `prepare_answer`.
+            row: The row that the answer is about, for `prepare_answer`; None if the values are not
+                checked with a row.
             answer_model: The model of the values. Values of another model than the task's are not
                 checked with their row.
             row_id: The id of the row, for messages.

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -58,9 +59,11 @@ from askrows.pipeline.rows.write_to import (
 )
 from askrows.pipeline.store import answers as stored_answers
 from askrows.pipeline.store import rows as row_store
+from askrows.pipeline.store import tag_merges
 from askrows.pipeline.store.answers import OTHER, VersionCounts
-from askrows.pipeline.store.database import Store, select_matching, split_into_pages
+from askrows.pipeline.store.database import Store, select_matching, split_into_pages, update_rows
 from askrows.pipeline.store.edits import NewEdit
+from askrows.pipeline.store.schema import answers as answers_table
 from askrows.pipeline.store.workspace import TaskRecord, record_row_change
 from askrows.pipeline.tasks import claiming, user_views
 from askrows.pipeline.tasks.prompt_builder import PromptBuilder
@@ -661,11 +664,13 @@ class UserTask(Task):
                 row_id: stored_rows[row_id][VALUES_COLUMN] for row_id in applied - outdated
             }
             outdated |= self._find_rows_changed_in_source(current_values)
+            merge_rules = tag_merges.read_rules(tx, self.name)
             current = list[TargetValue]()
             for row_id, outcome in outcomes_by_id.items():
                 if row_id in applied and row_id not in outdated:
                     answer = cast("BaseModel", outcome.answer)
-                    current.append(TargetValue(row_id, version, answer.model_dump_json(), now))
+                    merged_json, _ = tag_merges.merge_json(answer.model_dump_json(), merge_rules)
+                    current.append(TargetValue(row_id, version, merged_json, now))
             current_ids = [value.row_id for value in current]
             preference = self.make_version_preference(tx)
             self.answer_target.sync(tx, current_ids, preference, later_answers=current)
@@ -714,6 +719,30 @@ class UserTask(Task):
             preference = self.make_version_preference(tx)
             self.answer_target.sync(tx, new_edits.keys(), preference)
         self.update_derived(tx, list(new_edits))
+
+    def replace_answers(
+        self, tx: Connection, records: Mapping[str, Sequence[tuple[str, str | None, int]]]
+    ) -> None:
+        """Replace stored answers, and what `write_to=` and `derive=` make of them.
+
+        Args:
+            records: By row id, each answer with its JSON, the JSON before merges of tags, and its
+                id.
+
+        Raises:
+            ConfigurationError: Code of the task's file failed.
+            RefusedRowError: Another program's table refuses a value.
+        """
+        row_ids = list(records)
+        former_answers = list[TargetValue]()
+        if self.answer_target is not None:
+            former_answers = self.answer_target.read_answers(tx, row_ids)
+        columns = ("answer", "unmerged")
+        update_rows(tx, answers_table, columns, list(chain.from_iterable(records.values())))
+        if self.answer_target is not None:
+            preference = self.make_version_preference(tx)
+            self.answer_target.sync(tx, row_ids, preference, former_answers=former_answers)
+        self.update_derived(tx, row_ids)
 
     # ---- values of other programs
 

@@ -15,6 +15,7 @@ from askrows.pipeline.experts import tags
 from askrows.pipeline.quality.report import read_newest_report
 from askrows.pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
 from askrows.pipeline.run.snapshot import read_snapshot
+from askrows.pipeline.tasks.tag_lists import list_tag_lists
 from askrows.web.app_state import PEOPLE_TASK
 from askrows.web.render import PageState, join_value_texts, render_page
 from askrows.web.row_query import make_row_keys
@@ -37,8 +38,9 @@ def render_quality(
 ) -> HTMLResponse:
     """Render the quality of a task: the newest report with gates and samples, and parked rows.
 
-    The page also lists background work, and for people the counts of tags. The versions `a` and `b`
-    are compared on labelled rows; without them, the newest two versions with answers to such rows.
+    The page also lists background work, and the counts of tags in each list of texts. The versions
+    `a` and `b` are compared on labelled rows; without them, the newest two versions with answers to
+    such rows.
     """
     with app_state.open_to_read(task) as run:
         subject = run.workspace.settings.task
@@ -55,6 +57,12 @@ def render_quality(
         with read_snapshot(run.workspace, run.task, run.tasks) as snapshot:
             titles = snapshot.rows.read_titles(snapshot.tx, named_ids)
             parked_counts = snapshot.parked_counts
+        store = run.workspace.store
+        tag_reports = {
+            tag_list.field.name: tag_list.count(store) for tag_list in list_tag_lists(run.task)
+        }
+        if subject == PEOPLE_TASK:
+            tag_reports = {"tags": tags.count_tags(store)}
         return render_page(
             app_state,
             "quality.html",
@@ -65,7 +73,7 @@ def render_quality(
             parked_counts=parked_counts,
             titles=titles,
             row_keys=make_row_keys(run, named_ids),
-            tag_report=tags.count_tags(run.workspace.store) if subject == PEOPLE_TASK else None,
+            tag_reports=tag_reports,
             max_listed_tags=MAX_LISTED_TAGS,
             work_documents=work_documents,
             accuracy=accuracy,
