@@ -1,7 +1,7 @@
-"""Compare the answers of two versions field by field, and mark the words that differ."""
+"""Mark the words that differ between the answers of two versions, or in a row that changed."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
@@ -14,6 +14,10 @@ from askrows.web.render import join_value_texts
 MAX_COMPARED_WORDS = 4_000
 # A comparison needs so many versions.
 COMPARED_VERSIONS = 2
+# Unchanged words that are shown beside a changed word.
+CONTEXT_WORDS = 6
+_DELETED = Markup("<del>{}</del>")
+_INSERTED = Markup("<ins>{}</ins>")
 _WORD = re.compile(r"\s*(?:\w+|[^\w\s])|\s+")
 
 
@@ -81,22 +85,46 @@ def compare_row_answers(
 
 def _mark_differences(first: Any, second: Any) -> tuple[Markup, Markup]:
     """Return two values as HTML; the words of only one of them are in del or ins elements."""
+    first_html = Markup()
+    second_html = Markup()
+    for first_words, second_words in _align_words(first, second):
+        if first_words == second_words:
+            first_html += escape("".join(first_words))
+            second_html += escape("".join(second_words))
+        else:
+            first_html += _DELETED.format("".join(first_words))
+            second_html += _INSERTED.format("".join(second_words))
+    return first_html, second_html
+
+
+def mark_change(old: Any, new: Any) -> Markup:
+    """Return a changed value as HTML: old words in del, then new words in ins elements.
+
+    Of unchanged words only CONTEXT_WORDS beside a change are included.
+    """
+    html = Markup()
+    for old_words, new_words in _align_words(old, new):
+        if old_words == new_words:
+            if len(old_words) > 2 * CONTEXT_WORDS:
+                old_words[CONTEXT_WORDS:-CONTEXT_WORDS] = [" …"]
+            html += escape("".join(old_words))
+            continue
+        marked_words = []
+        if old_words:
+            marked_words.append(_DELETED.format("".join(old_words)))
+        if new_words:
+            marked_words.append(_INSERTED.format("".join(new_words)))
+        html += Markup(" → ").join(marked_words)
+    return html
+
+
+def _align_words(first: Any, second: Any) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield the words of two values from begin to end, as pairs of equal or different words."""
     first_words = _WORD.findall(join_value_texts(first))
     second_words = _WORD.findall(join_value_texts(second))
     if max(len(first_words), len(second_words)) > MAX_COMPARED_WORDS:
         first_words = ["".join(first_words)]
         second_words = ["".join(second_words)]
-
-    first_html = Markup()
-    second_html = Markup()
     matcher = SequenceMatcher(None, first_words, second_words, autojunk=False)
-    for tag, first_start, first_end, second_start, second_end in matcher.get_opcodes():
-        first_text = escape("".join(first_words[first_start:first_end]))
-        second_text = escape("".join(second_words[second_start:second_end]))
-        if tag == "equal":
-            first_html += first_text
-            second_html += second_text
-        else:
-            first_html += Markup("<del>{}</del>").format(first_text)
-            second_html += Markup("<ins>{}</ins>").format(second_text)
-    return first_html, second_html
+    for _, first_start, first_end, second_start, second_end in matcher.get_opcodes():
+        yield first_words[first_start:first_end], second_words[second_start:second_end]

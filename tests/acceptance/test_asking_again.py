@@ -101,6 +101,28 @@ def test_changed_row_is_counted_listed_and_exported_as_stale(notes_workspace: Wo
     assert asked_ids(workspace) == []
 
 
+@pytest.mark.promise("again", postgresql=True)
+def test_page_shows_what_changed_since_the_answer(notes_workspace: Workspace) -> None:
+    """A row that changed twice is compared with the text that was asked, until a new answer."""
+    workspace = notes_workspace
+    change = "note<del> 2</del> → <ins> two</ins>"
+    for text in ("note 2 changed", "note two"):
+        write_rows(workspace, {2: text})
+        workspace.run_command("tag")
+    with workspace.serve_page() as client:
+        assert change in client.get("/", params={"task": "notes"}).text
+        address = "/row?task=notes&key=2"
+        assert change in client.get(address).text
+        run_job(client, "/api/tasks/notes/rows/ask", json={"ids": ["2"]})
+        assert "<del>" not in client.get(address).text
+
+    # The text of the second answer is kept when the row changes again.
+    write_rows(workspace, {})
+    workspace.run_command("tag")
+    with workspace.serve_page() as client:
+        assert "note<del> two</del> → <ins> 2</ins>" in client.get(address).text
+
+
 @pytest.mark.promise("again")
 def test_answer_stays_while_gemini_is_down(
     notes_workspace: Workspace, outside_server: Outside

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Subquery, and_, case, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Subquery, and_, case, func, or_, select, true
 
 from askrows.pipeline.rows.cells import MAX_INTEGER, to_compact_json
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.store import answers as stored_answers
 from askrows.pipeline.store.answers import OTHER, PERSON
+from askrows.pipeline.store.database import select_matching
 from askrows.pipeline.store.rows import NO_HASH
 from askrows.pipeline.store.schema import rows as rows_table
 from askrows.pipeline.store.task_record import TaskRecord
@@ -127,6 +128,36 @@ def select_task_rows(
         has_no_key=true() if task.has_made_key else is_refused,
         place=columns.askrows_place,
     )
+
+
+def read_input_changes(
+    tx: Connection, task: TaskRecord, prompt_version: str, row_ids: Sequence[str]
+) -> dict[str, dict[str, tuple[Any, Any]]]:
+    """Return what changed since the newest answers of rows, by row id.
+
+    A row has, for each changed column that is asked about, the value that was asked and the present
+    value. A row is left out if the values that were asked are not stored: an image changed, or the
+    row changed twice while it was asked.
+    """
+    asked_hash = stored_answers.newest_model_answer(
+        task.name, rows_table.c.row_id, prompt_version, "input_hash"
+    )
+    query = select(rows_table.c.row_id, rows_table.c.asked_row, rows_table.c.row, asked_hash).where(
+        rows_table.c.task == task.name, rows_table.c.asked_row.is_not(None)
+    )
+    changes_by_id = {}
+    for row_id, asked_row, row, input_hash in select_matching(
+        tx, query, rows_table.c.row_id, row_ids
+    ):
+        old_values = parse_stored_values(asked_row)
+        new_values = parse_stored_values(row)
+        if hash_input(old_values, task.asked_columns) == input_hash:
+            changes_by_id[row_id] = {
+                name: (old_values.get(name), new_values.get(name))
+                for name in task.asked_columns
+                if old_values.get(name) != new_values.get(name)
+            }
+    return changes_by_id
 
 
 def parse_stored_values(row: str) -> dict[str, Any]:

@@ -28,9 +28,11 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    Update,
     bindparam,
     case,
     delete,
+    exists,
     func,
     insert,
     literal,
@@ -48,7 +50,7 @@ from askrows.pipeline.store.database import (
     select_matching,
     stream_rows,
 )
-from askrows.pipeline.store.schema import rows
+from askrows.pipeline.store.schema import row_claims, rows
 
 # PostgreSQL counts the table again after this number of new rows. Otherwise its planner expects
 # no rows.
@@ -161,6 +163,8 @@ class StagedRows(NamedTuple):
             last_n = 0
             if is_part:
                 last_n = _read_last_n(tx, task)
+            if counts.changed:
+                tx.execute(_make_asked_rows_update(task))
             written_count = tx.execute(self._build_upsert(task, now, last_n=last_n)).rowcount
             if not is_part:
                 # Rows that are gone are searched for only if there are any.
@@ -325,6 +329,20 @@ def stage_rows(store: Store) -> Iterator[StagedRows]:
             # A lost connection has dropped the table already.
             with contextlib.suppress(Exception), connection.begin():
                 _staged.drop(connection)
+
+
+def _make_asked_rows_update(task: str) -> Update:
+    """Return the statement that keeps the cells of rows that were asked, before they change."""
+    has_new_hash = exists().where(
+        _staged.c.row_id == rows.c.row_id, _staged.c.input_hash != rows.c.input_hash
+    )
+    was_asked = exists().where(
+        row_claims.c.task == rows.c.task,
+        row_claims.c.row_id == rows.c.row_id,
+        row_claims.c.input_hash == rows.c.input_hash,
+    )
+    is_changing = (rows.c.task == task) & has_new_hash & was_asked
+    return update(rows).where(is_changing).values(asked_row=rows.c.row)
 
 
 def _read_last_n(tx: Connection, task: str) -> int:

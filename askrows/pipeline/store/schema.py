@@ -459,6 +459,8 @@ rows = Table(
     # JSON of the values that functions of the task's file derive, and the text that is searched;
     # both are NULL until they are computed.
     *_columns("derived? index_text?"),
+    # `row` as it was asked last before it changed; NULL for a row that did not change since.
+    *_columns("asked_row?"),
     Index("askrows_rows_in_order", "task", "n"),
     Index("askrows_rows_of_input", "task", "input_hash"),
 )

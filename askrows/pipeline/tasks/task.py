@@ -263,6 +263,17 @@ class Task(ABC):
             if row_id in stored_rows
         }
 
+    def read_input_changes(
+        self,
+        tx: Connection,  # noqa: ARG002 - only user tasks keep what was asked
+        row_ids: Sequence[str],  # noqa: ARG002
+    ) -> Mapping[str, Mapping[str, tuple[Any, Any]]]:
+        """Return what changed since the answers of rows, as (old, new) by column, by row id.
+
+        Rows are left out if what was asked about them is not stored.
+        """
+        return {}
+
     def unpack_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored row with its cells by the names that the prompt uses."""
         return row

@@ -46,6 +46,7 @@ from askrows.pipeline.rows.stored_rows import (
     VALUES_COLUMN,
     make_rows_subquery,
     parse_stored_values,
+    read_input_changes,
     select_task_rows,
 )
 from askrows.pipeline.rows.task_rows import TaskRows
@@ -253,6 +254,12 @@ class UserTask(Task):
         return {
             row_id: self.memory_rows[row_id] for row_id in row_ids if row_id in self.memory_rows
         }
+
+    def read_input_changes(
+        self, tx: Connection, row_ids: Sequence[str]
+    ) -> Mapping[str, Mapping[str, tuple[Any, Any]]]:
+        """Return what changed since the newest answers of rows; see `stored_rows`."""
+        return read_input_changes(tx, self.record, self.prompt_version, row_ids)
 
     def unpack_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored row with its values by column; missing values are None."""

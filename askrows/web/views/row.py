@@ -29,7 +29,7 @@ from askrows.pipeline.tasks import claiming, corrections
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workflows import try_out
 from askrows.pipeline.workspace.open_workspace import agree_to_all
-from askrows.web.answer_differences import compare_row_answers
+from askrows.web.answer_differences import compare_row_answers, mark_change
 from askrows.web.app_state import PEOPLE_TASK, AppState
 from askrows.web.background_work import BackgroundJob
 from askrows.web.corrections_form import (
@@ -341,6 +341,7 @@ def _row_values(
     with run.workspace.store.read() as tx:
         askable_ids = claiming.filter_askable_ids(tx, run.task, [row_id])
         stored_answer = run.task.read_preferred_answers(tx, [row_id]).get(row_id)
+        changes = run.task.read_input_changes(tx, [row_id]).get(row_id, {})
         row_title = run.task.select_task_rows(tx).read_titles(tx, [row_id]).get(row_id, row_id)
     concepts = []
     if task == PASSAGES_TASK and columns:
@@ -360,6 +361,7 @@ def _row_values(
         "row_path": query.address("/parts/row", task, key=[key]),
         "next_address": query.address("/review", task, after=[key]),
         "reviewed_row": _find_reviewed_row(run, query),
+        "changes": {name: mark_change(*change) for name, change in changes.items()},
         "position_path": query.address("/parts/position", task, key=[key]),
         "task": task,
         "key": key,

@@ -20,6 +20,7 @@ from askrows.pipeline.tasks import row_export
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import ExportOptions
 from askrows.web import columns, conditions, corrections_form
+from askrows.web.answer_differences import mark_change
 from askrows.web.app_state import AppState
 from askrows.web.editor_cookie import LastEditor
 from askrows.web.errors import RequestRefusedError
@@ -322,8 +323,8 @@ def _describe_picture(values: Mapping[str, Any], answer_columns: Iterable[str]) 
 class _RowsPage(NamedTuple):
     """One page of rows."""
 
-    # Each row has `id`, `name`, `title`, `state`, `values` and `confidences` by column, and the
-    # fields of the answer that a person set, as `corrected`.
+    # Each row has `id`, `name`, `title`, `state`, `values` and `confidences` by column, the fields
+    # of the answer that a person set, as `corrected`, and the `changes` of a stale row by column.
     rows: list[dict[str, Any]]
     column_names: Sequence[str]
     # Position of the next page, or None on the last page.
@@ -386,6 +387,8 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
         names = task.select_task_rows(tx).read_names(tx, row_ids)
         titles = task.select_task_rows(tx).read_titles(tx, row_ids)
         edits_by_id = edits.list_edits(tx, task.name, row_ids)
+        stale_ids = [row.id for row in page.rows if row.state == RowState.STALE]
+        changes_by_id = task.read_input_changes(tx, stale_ids)
 
     rows = [
         {
@@ -396,6 +399,9 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
             "values": dict(row.values),
             "confidences": {name: row.values.get(bar) for name, bar in bar_names.items()},
             "corrected": edits.list_set_fields(edits_by_id[row.id]),
+            "changes": {
+                name: mark_change(*change) for name, change in changes_by_id.get(row.id, {}).items()
+            },
         }
         for row in page.rows
     ]
