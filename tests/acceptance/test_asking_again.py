@@ -101,7 +101,6 @@ def test_changed_row_is_counted_listed_and_exported_as_stale(notes_workspace: Wo
     assert asked_ids(workspace) == []
 
 
-@pytest.mark.promise("again", postgresql=True)
 def test_page_shows_what_changed_since_the_answer(notes_workspace: Workspace) -> None:
     """A row that changed twice is compared with the text that was asked, until a new answer."""
     workspace = notes_workspace
