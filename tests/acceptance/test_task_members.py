@@ -239,7 +239,8 @@ def score(row, answer) -> float:
 
 
 def describe(row, answer):
-    return f"{row['name']} made of {' and '.join(answer['tags'])}".lower()
+    tags = answer["tags"] if answer else ["unknown wood"]
+    return f"{row['name']} made of {' and '.join(tags)}".lower()
 '''
 DERIVED = ("derive={'score': score}", "index=describe")
 
@@ -306,11 +307,14 @@ def test_an_index_is_made_by_a_function_and_has_the_declared_metadata(boats: Wor
     path = declare(boats, *DERIVED, metadata, code=SCORE)
     boats.run_commands(*BATCH_COMMANDS, "index")
     (entry,) = boats.read_json("search", "glass", k=1)
-    assert entry["text"] == "dee made of glass"
-    assert boats.search("steel", k=1, where="score = 5 AND \"Name\" = 'Bee'") == ["2"]
+    assert (entry["text"], entry["answer"]) == ("dee made of glass", {"tags": ["GLASS"]})
+    for condition in ("score = 5 AND \"Name\" = 'Bee'", "kind = 'sloop'", "answer.tags = 'steel'"):
+        assert boats.search("steel", where=condition) == ["2"], condition
+    assert boats.search("made", tag="oak") == ["1"]
+    assert boats.search('"made of steel"') == ["2"]
     (metadata_path,) = boats.data.glob("index/tasks/boats/current/metadata.json")
     first_entry = json.loads(metadata_path.read_text())[0]
-    assert list(first_entry) == ["id", "label", "text", "answer", "Name", "tags", "score", "key"]
+    assert list(first_entry) == ["id", "Name", "tags", "score", "key"]
     assert first_entry["tags"] == ["TEAK", "OAK", "BRASS"]
 
     declare(boats, *DERIVED, metadata, code=SCORE.replace("made of", "is of"))
@@ -321,6 +325,48 @@ def test_an_index_is_made_by_a_function_and_has_the_declared_metadata(boats: Wor
     assert "cannot be read" in boats.run_command("rollback", "boats@1", code=2).stderr
     assert "dee is of glass" in boats.run_command("search", "glass").stdout
     boats.run_command("show", "1")
+
+
+def test_rows_without_an_answer_are_found_by_words_of_their_text(boats: Workspace) -> None:
+    """The function of the index makes their text; empty rows and meaning find none of them."""
+    declare(boats, *DERIVED, "requires=['kind']", code=SCORE)
+    boats.run_command("tag_live", limit=1)
+    report = boats.run_command("index", json=True).json
+    assert report["count"] == 1
+    hits = boats.read_json("search", "unknown wood", rank="words")
+    assert [(hit["key"], hit["untagged"], hit["similarity"]) for hit in hits] == [
+        ("2", True, None),
+        ("3", True, None),
+    ]
+    assert boats.search("unknown", rank="vectors") == ["1"]
+    boats.run_commands("tag_live", "index")
+    assert boats.search("unknown wood", rank="words") == []
+
+
+def test_lists_and_hits_show_the_declared_columns(boats: Workspace) -> None:
+    """They are columns, derived values and fields, in the declared order; a hit has its key."""
+    metadata = "metadata={'Boat': 'name', 'Score': 'score'}"
+    columns = "list_columns=['name', 'tags', 'score']"
+    declare(boats, *DERIVED, metadata, columns, code=SCORE)
+    boats.run_commands(*BATCH_COMMANDS, "index")
+    (row, *_) = boats.read_json("items")["rows"]
+    assert list(row)[:4] == ["id", "name", "tags", "score"]
+    (hit,) = boats.read_json("search", "steel", k=1)
+    assert list(hit)[:6] == ["rank", "id", "similarity", "name", "tags", "row_score"]
+    assert (hit["id"], hit["name"], hit["tags"], hit["row_score"]) == ("2", "Bee", ["STEEL"], 5)
+    assert "rank\tid\tname\ttags\trow_score" in boats.run_command("search", "steel").stdout
+
+    declare(boats, *DERIVED, "list_columns=['nam']", code=SCORE)
+    message = boats.run_command("tag", code=2).stderr
+    assert "list_columns= names the column 'nam'" in message
+
+
+def test_words_that_describe_no_row_do_not_count_in_questions(boats: Workspace) -> None:
+    """A question is searched without them, unless it has no other word."""
+    declare(boats, "label='{name}'", "index='{name} {tags}'", "question_words=['ada']")
+    boats.run_commands(*BATCH_COMMANDS, "index")
+    assert boats.search("ada of steel", rank="words") == ["2"]
+    assert boats.search("ada", rank="words") == ["1"]
 
 
 def test_a_derived_value_is_written_to_a_column_of_another_program(boats: Workspace) -> None:
@@ -397,7 +443,7 @@ def test_python_declares_a_task_with_functions(workspace: Workspace) -> None:
                 derive={"score": lambda row, answer: points if answer else 0},
                 requires=["note"],
                 words=("note", "notes", "judged", "blank"),
-                index=lambda row, answer: f"{row['text']} {answer['stars']}",
+                index=lambda row, answer: f"{row['text']} {answer and answer['stars']}",
                 metadata={"Note": "note"},
             )
 

@@ -89,6 +89,8 @@ _MEMBERS_WITHOUT_TYPE_CHECK = (
     "index",
     "words",
     "images",
+    "list_columns",
+    "question_words",
 )
 # Resolutions of images at the API.
 RESOLUTIONS = ("low", "medium", "high")
@@ -259,6 +261,10 @@ class Declaration(Generic[A_co]):
     # Members of an entry's metadata, each with the column or the field that it shows.
     metadata: Mapping[str, str] | None = None
     label: str | None = None
+    # Words of questions that describe no row.
+    question_words: Sequence[str] = ()
+    # Columns and fields that lists show, and hits of a search.
+    list_columns: Sequence[str] = ()
     # A row, several rows, the state of answered rows, and that of empty rows.
     words: Sequence[str] = ()
     gates: Mapping[str, Any] | None = None
@@ -397,7 +403,7 @@ class Declaration(Generic[A_co]):
                 )
 
     def _find_row_faults(self) -> Iterator[InputError]:
-        """Yield the faults of key, requires, check, clean, examples and images."""
+        """Yield the faults of key, requires, check, clean, examples, images and list_columns."""
         keys = [self.key] if isinstance(self.key, str) else self.key
         is_key = (
             isinstance(keys, list | tuple)
@@ -424,13 +430,14 @@ class Declaration(Generic[A_co]):
             yield InputError(
                 "examples= must be a list of pairs: a row ({column: value}) and its answer"
             )
-        for name in ("requires", "images"):
-            columns = getattr(self, name)
-            is_columns = isinstance(columns, list | tuple) and all(
-                isinstance(column, str) and column for column in columns
+        for name in ("requires", "images", "list_columns", "question_words"):
+            texts = getattr(self, name)
+            is_texts = isinstance(texts, list | tuple) and all(
+                isinstance(text, str) and text for text in texts
             )
-            if not is_columns:
-                yield InputError(f"{name}= must be a list of columns, not {columns!r}")
+            if not is_texts:
+                noun = "words" if name == "question_words" else "columns"
+                yield InputError(f"{name}= must be a list of {noun}, not {texts!r}")
 
     def _find_word_faults(self) -> Iterator[InputError]:
         """Yield the faults of words."""

@@ -160,6 +160,13 @@ def _count_entries(tx: Connection) -> int:
     return table.people_table(tx).count_rows(tx, table.tagged)
 
 
+def _list_texts(text_columns: Sequence[str], content: Mapping[str, Any]) -> list[str]:
+    """Return the texts that phrases and snippets are taken from, from the content of an entry."""
+    texts = [content[name] for name in ("Job Title", "Company", "Bio")]
+    texts += [find_cell_text(content, name) for name in text_columns]
+    return [text for text in texts if text]
+
+
 def _list_tags(metadata: Mapping[str, Any]) -> list[str]:
     """Return the tags of a person, from the metadata of the entry."""
     return [str(tag) for tag in metadata["tags"] or ()]
@@ -206,7 +213,6 @@ def make_people_index(text_columns: Sequence[str] = ()) -> IndexedTask:
     word_fields = ("title", "company", "bio", "name", "tags", *map(_word_field, text_columns))
     return IndexedTask(
         task=table.TASK,
-        entry_noun="expert",
         example_question="who knows water law",
         columns={
             "rank": "rank",
@@ -226,8 +232,7 @@ def make_people_index(text_columns: Sequence[str] = ()) -> IndexedTask:
         read_untagged=partial(_read_entries, table.untagged_with_bio, text_columns),
         check_columns=_check_columns,
         key="username",
-        text_members=("Job Title", "Company", "Bio"),
-        text_columns=text_columns,
+        list_texts=partial(_list_texts, text_columns),
         tags_of=_list_tags,
         hit_fields=_search_hit,
     )

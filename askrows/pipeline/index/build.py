@@ -45,7 +45,7 @@ from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.store import journal
 from askrows.pipeline.store.database import Connection, split_into_pages
 from askrows.pipeline.store.locks import Lock
-from askrows.pipeline.store.workspace import add_build, get_workspace
+from askrows.pipeline.store.workspace import add_build, get_workspace, update_task
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
@@ -111,7 +111,7 @@ class IndexReport:
             return report
 
         indexed_task = require_indexed_task(workspace, task)
-        entries = plural(self.count, indexed_task.entry_noun)
+        entries = plural(self.count, task.nouns.singular, task.nouns.plural)
         report.title = f"build {self.number} is in service: {entries}"
         report.title += f", {self.embedded:,} embedded, {self.cached:,} cached"
         if self.rolled_back:
@@ -181,6 +181,7 @@ def roll_back_index(workspace: OpenWorkspace, task: Task) -> IndexReport:
         record_promotion = partial(
             _record_promotion,
             workspace,
+            task,
             lock,
             "rolled back",
         )
@@ -198,11 +199,12 @@ def roll_back_index(workspace: OpenWorkspace, task: Task) -> IndexReport:
 
 def _record_promotion(
     workspace: OpenWorkspace,
+    task: Task,
     lock: Lock,
     reason: str,
     manifest: Manifest,
 ) -> None:
-    """Record in the database that a build is in service.
+    """Record in the database that a build of a task is in service.
 
     If the setting INDEX_COLUMNS is set, its value is recorded, too: later builds use it if the
     setting is not set. Writes in its own transaction.
@@ -225,6 +227,7 @@ def _record_promotion(
                 columns=index_columns,
                 now=now,
             )
+            update_task(tx, task.name, index_columns=index_columns)
         add_build(tx, manifest.number, position=manifest.position, reason=reason, now=now)
 
 
@@ -409,6 +412,7 @@ class _IndexBuilder:
         record_promotion = partial(
             _record_promotion,
             workspace,
+            self._task,
             lock,
             reason,
         )

@@ -71,6 +71,8 @@ class Hit:
     similarity: float | None
     # The entry of `metadata.json`.
     metadata: Mapping[str, Any]
+    # The metadata, and what else is stored of the entry.
+    content: Mapping[str, Any]
     # The number by which the hits are sorted.
     score: float
     # Why the entry was returned, for people.
@@ -140,14 +142,16 @@ class _HitDescriber:
             is_next_weak: The hit below this one is weak, or there is none.
         """
         metadata = self.index.read_metadata(row)
+        content = {**self.index.read_extra_cells(row), **metadata}
         terms_by_tag = {
-            tag: set(extract_terms_cached(tag)) for tag in self.indexed_task.tags_of(metadata)
+            tag: set(extract_terms_cached(tag)) for tag in self.indexed_task.tags_of(content)
         }
         is_weak = self._is_weak(row, similarity, terms_by_tag) and is_next_weak
         hit = Hit(
             rank,
             similarity,
             metadata,
+            content,
             score,
             is_weak=is_weak,
             is_untagged=row >= len(self.index),
@@ -159,7 +163,7 @@ class _HitDescriber:
         matching_tags = [
             tag for tag, tag_terms in terms_by_tag.items() if not query_terms.isdisjoint(tag_terms)
         ]
-        texts = self.indexed_task.list_entry_texts(metadata, self.index.read_extra_cells(row))
+        texts = self.indexed_task.list_texts(content)
         return replace(
             hit,
             why=self._explain_hit(hit, row, self.query.words_by_term),
@@ -428,7 +432,7 @@ def hit_to_document(indexed_task: IndexedTask, hit: Hit) -> dict[str, Any]:
         marks = [list(mark) for mark in hit.snippet.marks]
         snippet = {"text": hit.snippet.text, "marks": marks}
     return {
-        **indexed_task.make_hit_document(hit.rank, hit.similarity, hit.metadata),
+        **indexed_task.make_hit_document(hit.rank, hit.similarity, hit.content),
         "score": round(hit.score, 4),
         "weak": hit.is_weak,
         "untagged": hit.is_untagged,
@@ -448,7 +452,7 @@ def format_hit_heading(
     hit, and the key. Details are the key, then job title, company and source if they are not empty.
     A detail that equals the name is left out.
     """
-    fields = indexed_task.hit_fields(hit.metadata)
+    fields = indexed_task.hit_fields(hit.content)
     key = indexed_task.get_entry_name(hit.metadata)
     names = (fields.get("name"), fields.get("label"), key)
     display_name = next(str(name) for name in names if name)
@@ -463,14 +467,11 @@ def list_hits(
     hits: Sequence[Hit],
     documents: Sequence[Mapping[str, Any]],
 ) -> Part:
-    """Return the hits of a search as a part of a report; a line says so if there are none.
+    """Return the hits of a search as a part of a report.
 
     Args:
         documents: The JSON documents of the hits, in the same order.
     """
-    if not hits:
-        return f"no {indexed_task.entry_noun} found"
-
     rows = []
     for hit, document in zip(hits, documents, strict=True):
         cells = [_format_cell(document[member]) for member in indexed_task.columns.values()]

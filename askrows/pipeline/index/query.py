@@ -369,11 +369,12 @@ def build_mask(
     """
     masks = []
     column_paths = find_column_paths(index.read_metadata(0))
-    conditions = _make_conditions(options, column_paths)
+    extra_paths = find_column_paths(index.read_extra_cells(0))
+    conditions = _make_conditions(options, extra_paths | column_paths)
     if conditions:
         filter_mask = np.zeros(index.row_count, dtype=bool)
         all_conditions = Junction(requires_all=True, parts=tuple(conditions))
-        matching_rows = find_matching_rows(index, all_conditions, column_paths)
+        matching_rows = find_matching_rows(index, all_conditions, column_paths, extra_paths)
         filter_mask[list(matching_rows)] = True
         masks.append(filter_mask)
 
@@ -435,6 +436,7 @@ def find_matching_rows(
     index: "Index",
     condition: Expression,
     column_paths: Mapping[str, tuple[str, ...]],
+    extra_paths: Mapping[str, tuple[str, ...]],
 ) -> Iterator[int]:
     """Yield the numbers of the rows for which a condition is true.
 
@@ -444,12 +446,13 @@ def find_matching_rows(
     - A column of the metadata by its full name, for example `answer.name`.
     - A nested column by the last part of its name, for example `name`. If several columns have the
       same last part, that of the source row (`row.name`) is meant, else the first of them.
-    - A column of the source that is not in the metadata, but stored with the build (`extra_cells`).
+    - A column that is not in the metadata, but stored with the build (`extra_cells`).
 
     Args:
         index: The build. The SQL functions of conditions are registered in its connection.
         condition: The parsed condition.
         column_paths: JSON path of each column of the metadata, see `find_column_paths`.
+        extra_paths: JSON path of each column that is stored with the build, but not in metadata.
 
     Raises:
         InputError: The condition names an unknown column.
@@ -464,17 +467,18 @@ def find_matching_rows(
         column("row", Integer),
         column("metadata", Text),
     )
-    cells = {name: JsonCell(entry_table.c.metadata, path) for name, path in column_paths.items()}
-    # A column of the source has its short name, as in a list. Other nested columns have a short
-    # name too, if no column of the source has it.
-    source_path = (SOURCE_ROW_COLUMN,)
-    source_cells = {cell.path[-1]: cell for cell in cells.values() if cell.path[:-1] == source_path}
-    other_cells = {name: cell for name, cell in cells.items() if cell.path[:-1] != source_path}
     extra_table = table(
         "extra_cells",
         column("row", Integer),
         column("cells", Text),
     )
+    cells = {name: JsonCell(extra_table.c.cells, path) for name, path in extra_paths.items()}
+    cells |= {name: JsonCell(entry_table.c.metadata, path) for name, path in column_paths.items()}
+    # A column of the source has its short name, as in a list. Other nested columns have a short
+    # name too, if no column of the source has it.
+    source_path = (SOURCE_ROW_COLUMN,)
+    source_cells = {cell.path[-1]: cell for cell in cells.values() if cell.path[:-1] == source_path}
+    other_cells = {name: cell for name, cell in cells.items() if cell.path[:-1] != source_path}
     is_same_row = extra_table.c.row == entry_table.c.row
     searched_table = entry_table.outerjoin(extra_table, is_same_row)
     for name in index.extra_column_names():
@@ -503,8 +507,8 @@ def _make_phrase_mask(index: "Index", indexed_task: "IndexedTask", phrase: str) 
     phrase_stems = f" {' '.join(tokenizer.split_stems(phrase))} "
     mask = np.zeros(index.row_count, dtype=bool)
     for row in index.find_rows_with_all_terms(tokenizer.extract_terms(phrase)):
-        extra_cells = index.read_extra_cells(row)
-        for text in indexed_task.list_entry_texts(index.read_metadata(row), extra_cells):
+        content = {**index.read_extra_cells(row), **index.read_metadata(row)}
+        for text in indexed_task.list_texts(content):
             joined_terms = [term for _, _, term in tokenizer.find_joined_terms(text)]
             stems = [*tokenizer.split_stems(text), "&", *joined_terms]
             text_stems = " ".join(stems)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.ranking import RankMode
-from askrows.pipeline.core.report import Report
+from askrows.pipeline.core.report import Part, Report
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.index.builds import count_stale, open_synced_builds
 from askrows.pipeline.index.hits import Hit, hit_to_document, list_hits, make_hits
@@ -120,8 +120,10 @@ def report_search(
 
         indexed_task = session.indexed_task
         figures = [hit_to_document(indexed_task, hit) for hit in search_report.hits]
-        parts = [list_hits(indexed_task, search_report.hits, figures)]
-    return Report(figures, parts=parts)
+        part: Part = f"no {nouns.singular} found"
+        if search_report.hits:
+            part = list_hits(indexed_task, search_report.hits, figures)
+    return Report(figures, parts=[part])
 
 
 class SearchSession(AbstractContextManager["SearchSession"]):

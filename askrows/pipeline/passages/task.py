@@ -477,7 +477,6 @@ def _make_passage_index(shape: PassagesShape) -> IndexedTask:
     return IndexedTask(
         task=table.TASK,
         folder="tasks/passages",
-        entry_noun="passage",
         columns={"rank": "rank", "passage": "id", "concepts": "concepts", "text": "text"},
         ranking=Ranking((FieldGroup(("text",)), FieldGroup(("concepts",), 0.5))),
         count_entries=partial(_count_index_entries, shape),

@@ -195,7 +195,7 @@ class Grid:
         *,
         version: str | None = None,
         has_gone_rows: bool = False,
-        has_answer: bool = False,
+        conditions: Sequence[ColumnElement[bool]] = (),
         row_ids: Sequence[str] | None = None,
     ) -> Iterator[ViewRow]:
         """Yield the rows that meet a filter in the order in which they are asked.
@@ -205,7 +205,7 @@ class Grid:
         Args:
             version: As in `select_rows`.
             has_gone_rows: As in `select_rows`.
-            has_answer: Only rows that have an answer.
+            conditions: Only rows that meet these conditions on the row and its answer, too.
             row_ids: Only rows with these ids, of any number, which are sorted page by page.
 
         Raises:
@@ -214,8 +214,7 @@ class Grid:
         query = self.select_rows(
             tx, row_filter, *self._list_cells(), version=version, has_gone_rows=has_gone_rows
         )
-        if has_answer:
-            query = query.where(answers.c.id.is_not(None))
+        query = query.where(*conditions)
         native_ids = None
         if row_ids is not None:
             native_ids = self.table.ids.to_native_ids(row_ids)

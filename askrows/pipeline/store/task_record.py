@@ -47,6 +47,10 @@ class TaskRecord:
     has_index_function: bool = False
     # The column or field of each member of an entry's metadata; empty: the whole row.
     metadata: Mapping[str, str] = field(default_factory=dict)
+    # Words of questions that describe no row.
+    question_words: Sequence[str] = ()
+    # Columns and fields that lists and hits show; empty: the usual.
+    list_columns: Sequence[str] = ()
     # The type of each derived value by name, and the columns of other programs that get some.
     derived: Mapping[str, str] = field(default_factory=dict)
     derived_targets: Mapping[str, str] = field(default_factory=dict)
@@ -84,6 +88,8 @@ class TaskRecord:
     cursor: Mapping[str, Any] = field(default_factory=dict)
     # Versions that PREFER_VERSIONS stored, in their order.
     preferred_versions: tuple[str, ...] = ()
+    # Columns of INDEX_COLUMNS= of the newest build.
+    index_columns: Sequence[str] = ()
     # Folders that imports of images read.
     image_folders: Sequence[str] = ()
 

@@ -105,8 +105,8 @@ def merge_stored_record(
     - The size and time of the source stay. Its hash, which avoids that an unchanged source is read
       again, stays only if both records have the same columns of the prompt and of required
       quotations.
-    - State stays: the place up to which `cursor=` has read the query, the preferred versions and
-      the folders of images.
+    - State stays: the place up to which `cursor=` has read the query, the preferred versions, the
+      columns of the index and the folders of images.
 
     Args:
         declared_record: The record that was made from the task's present file.
@@ -134,6 +134,7 @@ def merge_stored_record(
         items_stamp=stored_record.items_stamp,
         cursor=stored_record.cursor,
         preferred_versions=stored_record.preferred_versions,
+        index_columns=stored_record.index_columns,
         image_folders=stored_record.image_folders,
     )
 

@@ -30,7 +30,6 @@ from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.ranking import Entry, Ranking
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import NoAnswer
-from askrows.pipeline.rows.cells import find_cell_text
 from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.store import answers
 from askrows.pipeline.store.answers import PreferredAnswer, VersionCounts, VersionPreference
@@ -68,8 +67,6 @@ class IndexedTask:
     task: str
     # Folder of the builds below DATA/index; empty for the task with stable paths in DATA.
     folder: str = ""
-    # Word for an entry.
-    entry_noun: str
     # Beginning of a question, for a hint.
     example_question: str = "words of a question"
     # Members of `shown` by column heading of the printed table.
@@ -82,15 +79,13 @@ class IndexedTask:
     read_entries: Callable[..., Iterable[Entry]]
     # Member of the metadata that names an entry in judged queries.
     key: str = "id"
-    # Members of the metadata that phrases are searched in.
-    text_members: Sequence[str] = ("text",)
-    # Other columns of the source that are searched too.
-    text_columns: Sequence[str] = ()
+    # Returns the texts of an entry, from its content, that phrases and snippets are taken from.
+    list_texts: Callable[[Mapping[str, Any]], Iterable[str]] = lambda content: [content["text"]]
     # Raises InputError if the source has no column of one of these names.
     check_columns: Callable[[Connection, Sequence[str]], None] = lambda _tx, _names: None
-    # Returns the tags of an entry from its metadata.
+    # Returns the tags of an entry from its content.
     tags_of: Callable[[Mapping[str, Any]], Sequence[str]]
-    # Returns the members of a hit from the metadata, the key first.
+    # Returns the members of a hit from the content of its entry, the key first.
     hit_fields: Callable[[Mapping[str, Any]], dict[str, Any]]
     # Yields the rows without an answer that only their words find, by ascending id.
     read_untagged: Callable[[Connection], Iterable[Entry]] = lambda _tx: ()
@@ -101,33 +96,19 @@ class IndexedTask:
         """Return the name of an entry in judged queries."""
         return str(metadata[self.key])
 
-    def list_entry_texts(
-        self,
-        metadata: Mapping[str, Any],
-        extra_cells: Mapping[str, Any],
-    ) -> list[str]:
-        """Return the non-empty texts of an entry that phrases and snippets are taken from.
-
-        Args:
-            metadata: The entry's part of `metadata.json`.
-            extra_cells: Its other columns of the source.
-        """
-        texts = [str(metadata[name]) for name in self.text_members if metadata[name]]
-        column_texts = (find_cell_text(extra_cells, name) for name in self.text_columns)
-        return [*texts, *filter(None, column_texts)]
-
     def make_hit_document(
         self,
         rank: int,
         similarity: float | None,
-        metadata: Mapping[str, Any],
+        content: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Return a hit as a JSON document: rank, key, similarity, then its other members.
 
         Args:
             similarity: Cosine; 1.0 for the same direction.
+            content: The entry's metadata and what else is stored of it.
         """
-        fields = self.hit_fields(metadata)
+        fields = self.hit_fields(content)
         key_name = next(iter(fields))
         cosine = None if similarity is None else round(float(similarity), 4)
         return {"rank": rank, key_name: fields[key_name], "similarity": cosine, **fields}

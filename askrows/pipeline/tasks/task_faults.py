@@ -37,6 +37,7 @@ MISSING_COLUMN_HINTS = {
     ),
     "index": "each name in braces must be a column or a field of the answer",
     "metadata": "name a column or a field of the answer",
+    "list_columns": "name a column or a field of the answer",
 }
 
 
@@ -149,6 +150,7 @@ def _find_missing_column_faults(
         "metadata": [
             name for name in (declaration.metadata or {}).values() if name not in made_names
         ],
+        "list_columns": [name for name in declaration.list_columns if name not in made_names],
         "label": [
             name for name in list_template_columns(declaration.label) if name not in derived_names
         ],

@@ -409,6 +409,8 @@ def make_record(
         has_folder=isinstance(declaration.items, Folder),
         has_index_function=callable(declaration.index),
         metadata=dict(zip(metadata, shown_names, strict=True)),
+        question_words=list(declaration.question_words),
+        list_columns=match_columns(declaration.list_columns, columns),
         derived={name: find_result_kind(function) for name, function in functions.items()},
         derived_targets={
             place.rpartition(".")[2]: place for place in declaration.derive or () if "." in place
@@ -542,6 +544,7 @@ def _has_index_change(stored_record: TaskRecord, merged_record: TaskRecord) -> b
         stored_record.index_template != merged_record.index_template
         or stored_record.name_template != merged_record.name_template
         or stored_record.metadata != merged_record.metadata
+        or stored_record.list_columns != merged_record.list_columns
         or stored_record.functions_id != merged_record.functions_id
     )
 

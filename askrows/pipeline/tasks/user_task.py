@@ -149,7 +149,12 @@ class UserTask(Task):
         if record.write_to is not None:
             self.answer_target = make_answer_target(record, record.write_to, provider)
         if record.index_template or record.has_index_function:
-            self.index = user_views.make_index(self, record)
+            text_columns = record.index_columns
+            # A file or a query has no other columns than those that `index=` can name.
+            has_table = bool(record.table) and not record.has_folder
+            if settings.index_columns is not None and has_table:
+                text_columns = settings.index_columns
+            self.index = user_views.make_index(self, record, text_columns=text_columns)
 
     @property
     def fill_hint(self) -> HintTemplate:
@@ -878,10 +883,7 @@ class UserTask(Task):
     def _derive_values(
         self, row: Mapping[str, Any], answer: Mapping[str, Any] | None
     ) -> tuple[dict[str, Any], Any]:
-        """Return the derived values of a row by name, and its indexed text.
-
-        The text is None without an answer, and if no function makes it.
-        """
+        """Return the derived values of a row by name, and its text if a function makes it."""
         declaration = self.user_file.declaration
         source_values = {name: row[name] for name in self.record.columns}
         derive = partial(
@@ -892,7 +894,7 @@ class UserTask(Task):
             name: derive(functions[name], kind=kind) for name, kind in self.record.derived.items()
         }
         index_text = None
-        if answer is not None and callable(declaration.index):
+        if callable(declaration.index):
             index_text = derive(declaration.index, kind="text")
         return values, index_text
 

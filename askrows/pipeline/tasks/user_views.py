@@ -17,8 +17,10 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, func, literal
 from askrows.pipeline.core.column_placeholders import (
     fill_template,
     find_column,
+    format_column_hint,
     list_template_columns,
 )
+from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.quotes import is_quotation, iterate_leaves
 from askrows.pipeline.core.ranking import Entry, FieldGroup, Ranking
 from askrows.pipeline.core.row_listing import NO_FILTER
@@ -30,8 +32,10 @@ from askrows.pipeline.rows.answer_views import (
     source_column_expression,
 )
 from askrows.pipeline.rows.cells import (
+    find_cell_text,
     iterate_texts,
     parse_json_cell,
+    stripped_text,
     to_column_value,
     to_prompt_text,
 )
@@ -82,7 +86,10 @@ MAX_HIT_TEXT_CHARS = 1_000
 MAX_ROW_NAME_CHARS = 1_000
 # Longer texts of an answer are sentences and no tags; neither are quotations.
 MAX_TAG_CHARS = 30
-ENTRY_RANKING = Ranking((FieldGroup(("text", "label")), FieldGroup(("answer",), 0.5)))
+# Members of each hit, beside those of its columns.
+HIT_MEMBERS = ("rank", "similarity", "score", "weak", "untagged", "why", "matching_tags", "snippet")
+# Words of an answer count half as much as those of the text.
+ANSWER_WORDS_WEIGHT = 0.5
 
 
 def name_row(record: TaskRecord, row: Mapping[str, Any]) -> str:
@@ -138,7 +145,8 @@ class TaskGridBuilder:
         Key, images, columns of the prompt and fields of the answer are shown by default.
         """
         default_names = dict.fromkeys(
-            [
+            self._record.list_columns
+            or [
                 *(name for name, _ in self._record.key),
                 *self._record.image_columns,
                 *self._record.asked_columns,
@@ -374,38 +382,100 @@ def _describe_editors(tx: Connection, task: str) -> dict[str, str]:
 # ---- index
 
 
-def make_index(task: Task, record: TaskRecord) -> IndexedTask:
-    """Return how the rows of a recorded task are indexed."""
+def make_index(task: Task, record: TaskRecord, *, text_columns: Sequence[str] = ()) -> IndexedTask:
+    """Return how the rows of a recorded task are indexed.
+
+    Args:
+        text_columns: Other columns of the rows that belong to the searched and embedded text.
+    """
     key_names = [name for name, _ in record.key]
     key = next((member for member, name in record.metadata.items() if [name] == key_names), "id")
+    hit_columns = ["key", "label", "text"]
+    # Names of the members of a hit by column; empty for the usual members.
+    hit_names = name_added_columns([*HIT_MEMBERS, key], record.list_columns, "row_")
+    if hit_names:
+        hit_columns = [key, *hit_names.values()]
+    text_fields = ("text", *map(_name_word_field, text_columns))
+    groups = [FieldGroup((*text_fields, "label")), FieldGroup(("answer",), ANSWER_WORDS_WEIGHT)]
+    if record.has_index_function:
+        groups = [FieldGroup(text_fields)]
     return IndexedTask(
         task=task.name,
         folder=f"tasks/{task.name}",
-        entry_noun=task.nouns.singular,
-        columns={name: name for name in ("rank", "key", "label", "text")},
-        ranking=ENTRY_RANKING,
+        columns={name: name for name in ["rank", *hit_columns]},
+        ranking=Ranking(tuple(groups), question_words=" ".join(record.question_words)),
         count_entries=partial(_count_index_entries, task),
-        read_entries=partial(_read_index_entries, task, record),
+        read_entries=partial(_read_index_entries, task, record, text_columns),
+        read_untagged=partial(_read_unanswered_entries, task, record, text_columns),
+        check_columns=partial(_check_text_columns, record),
         key=key,
+        list_texts=partial(_list_texts, record, text_columns),
         tags_of=_list_tags,
-        hit_fields=partial(_make_hit_fields, key),
+        hit_fields=partial(_make_hit_fields, record, key, hit_names),
     )
 
 
-def _make_hit_fields(key: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members of a hit, from the metadata of its entry, whose member `key` names it."""
+def _name_word_field(column: str) -> str:
+    """Return the name of the field of words of a column of INDEX_COLUMNS=."""
+    return f"column:{column}"
+
+
+def _check_text_columns(record: TaskRecord, _tx: Connection, names: Sequence[str]) -> None:
+    """Check that the rows of a task have the columns of INDEX_COLUMNS=.
+
+    Raises:
+        InputError: The rows have no such column; the hint suggests a similar name.
+    """
+    for name in names:
+        if find_column(name, record.shown_columns) is None:
+            raise InputError(
+                f"the rows of {record.name} have no column {name!r}; "
+                "the index in service was not changed",
+                hint=format_column_hint(name, record.shown_columns),
+            )
+
+
+def _list_texts(
+    record: TaskRecord, text_columns: Sequence[str], content: Mapping[str, Any]
+) -> list[str]:
+    """Return the texts of an entry that phrases and snippets are taken from.
+
+    A snippet from a column reads better than one from a text that a function made of columns.
+    """
+    names = [*text_columns]
+    if record.has_index_function:
+        key_names = [name for name, _ in record.key]
+        names += [name for name in record.asked_columns if name not in key_names]
+    texts = [find_cell_text(content["row"], name) for name in names]
+    return [text for text in [*texts, content["text"]] if text]
+
+
+def _make_hit_fields(
+    record: TaskRecord, key: str, hit_names: Mapping[str, str], content: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the members of a hit, from the content of its entry.
+
+    Args:
+        key: The member of the content that names the entry.
+        hit_names: Names of members of the hit by column; empty for the usual members.
+    """
+    if hit_names:
+        shown_values = {name: content[member] for member, name in record.metadata.items()}
+        values = {**content["answer"], **content["row"], **shown_values}
+        members = {hit_name: values[name] for name, hit_name in hit_names.items()}
+        return {key: content[key], **members}
     return {
-        "key": str(metadata[key]),
-        "label": metadata["label"],
-        "text": metadata["text"][:MAX_HIT_TEXT_CHARS],
-        "answer": metadata["answer"],
+        "key": str(content[key]),
+        "label": content["label"],
+        "text": content["text"][:MAX_HIT_TEXT_CHARS],
+        "answer": content["answer"],
     }
 
 
-def _list_tags(metadata: Mapping[str, Any]) -> list[str]:
+def _list_tags(content: Mapping[str, Any]) -> list[str]:
     """Return the short texts of an answer that are no quotations."""
     tags = list[str]()
-    for _, leaf in iterate_leaves(metadata["answer"]):
+    for _, leaf in iterate_leaves(content["answer"]):
         # A number says nothing without its field.
         if not is_quotation(leaf) and not isinstance(leaf, int | float):
             tags += [text for text in iterate_texts(leaf) if len(text) <= MAX_TAG_CHARS]
@@ -421,25 +491,59 @@ def _count_index_entries(task: Task, tx: Connection) -> int:
     return table.count_rows(tx, is_in_source, is_answered)
 
 
+def _read_unanswered_entries(
+    task: Task, record: TaskRecord, text_columns: Sequence[str], tx: Connection
+) -> Iterator[Entry]:
+    """Yield the entries of rows without an answer that have a text, by ascending id.
+
+    A function of the task's file makes the text. A template needs an answer.
+    """
+    columns = task.select_task_rows(tx).table.c
+    conditions = [
+        answers_table.c.id.is_(None),
+        ~columns.askrows_empty,
+        columns[INDEX_TEXT_COLUMN] != "",
+    ]
+    return _read_entries(task, record, text_columns, tx, conditions)
+
+
 def _read_index_entries(
     task: Task,
     record: TaskRecord,
+    text_columns: Sequence[str],
     tx: Connection,
     among: Sequence[str] | None = None,
 ) -> Iterator[Entry]:
     """Yield the index entries of the rows in the source that have an answer, by ascending id.
 
-    An entry has the preferred answer. Its metadata are id, label, text, the fields of the answer,
-    and the columns of the row or the members that `metadata=` names.
-
     Args:
         among: Only rows of these ids. All rows if omitted.
+    """
+    conditions = [answers_table.c.id.is_not(None)]
+    return _read_entries(task, record, text_columns, tx, conditions, row_ids=among)
+
+
+def _read_entries(
+    task: Task,
+    record: TaskRecord,
+    text_columns: Sequence[str],
+    tx: Connection,
+    conditions: Sequence[ColumnElement[bool]],
+    *,
+    row_ids: Sequence[str] | None = None,
+) -> Iterator[Entry]:
+    """Yield the index entries of the rows in the source that meet conditions, by ascending id.
+
+    An entry has the preferred answer. It stores id, label, text, the fields of the answer, and the
+    columns of the row. Its metadata are all of these or, with `metadata=`, the id and the members
+    that are named there.
     """
     template = record.index_template or ""
     columns_by_name = {
         name: find_column(name, record.shown_columns) for name in list_template_columns(template)
     }
-    for row in task.make_grid(tx).read_rows(tx, has_answer=True, row_ids=among):
+    rows = task.make_grid(tx).read_rows(tx, conditions=conditions, row_ids=row_ids)
+    for row in rows:
         values = task.unpack_row({KEY_COLUMN: row.id, VALUES_COLUMN: row.cells[VALUES_COLUMN]})
         row_name = name_row(record, values)
         # The name replaces an empty text.
@@ -450,26 +554,48 @@ def _read_index_entries(
         fields = {name: row.fields.get(name) for name, _ in record.fields}
         # WHERE= of a search can name any column.
         columns = {name: values[name] for name in record.shown_columns}
-        metadata = {
-            "id": row.id,
-            "label": row_name,
-            "text": text,
-            "answer": fields,
-            "row": columns,
-        }
+        content = {"id": row.id, "label": row_name, "text": text, "answer": fields, "row": columns}
         facts: list[Any] = [row_name, fields, columns]
+        metadata = content
+        extra_cells: dict[str, Any] = {}
         if record.metadata:
-            del metadata["row"]
-            shown_values = {**fields, **columns}
-            members = {member: shown_values[name] for member, name in record.metadata.items()}
-            metadata |= members
-            facts.append(members)
+            metadata = _make_metadata(record, row.id, fields, columns)
+            extra_cells = {name: cell for name, cell in content.items() if name != "id"}
+            facts.append(metadata)
+        column_texts = {name: find_cell_text(columns, name) for name in text_columns}
         searched_texts = {
             "text": text,
             "label": row_name,
             "answer": "\n".join(iterate_texts(fields)),
+            **{_name_word_field(name): cell for name, cell in column_texts.items()},
         }
-        yield Entry(row.id, text, metadata, facts, searched_texts)
+        parts = [text, *(f"{name}: {cell}." for name, cell in column_texts.items() if cell)]
+        yield Entry(row.id, " ".join(parts), metadata, facts, searched_texts, extra_cells)
+
+
+def _make_metadata(
+    record: TaskRecord, row_id: str, fields: Mapping[str, Any], columns: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the metadata of an entry as `metadata=` declares them, after the id.
+
+    The id is a number if the key is a column of whole numbers. Texts are stripped. Missing texts
+    and lists are empty.
+    """
+    metadata: dict[str, Any] = {"id": row_id}
+    (key, kind), *other_keys = record.key
+    if kind == "integer" and not other_keys:
+        metadata["id"] = columns[key]
+    values = {**fields, **columns}
+    kinds = {**dict(record.fields), **record.shown_columns}
+    list_fields = {field.name for field in record.answer_fields if field.kind == "list"}
+    for member, name in record.metadata.items():
+        value = values[name]
+        if kinds[name] == "text":
+            value = stripped_text(value)
+        elif value is None and name in list_fields:
+            value = []
+        metadata[member] = value
+    return metadata
 
 
 def _fill_entry_text(

@@ -164,7 +164,7 @@ def _run_search(open_index: SearchSession, query: SearchParameters) -> dict[str,
 def _hit_values(indexed_task: IndexedTask, hit: Hit) -> dict[str, Any]:
     """Return the values that the template displays of a hit."""
     title, subtitle_parts = format_hit_heading(indexed_task, hit)
-    tags = dict.fromkeys(indexed_task.tags_of(hit.metadata))
+    tags = dict.fromkeys(indexed_task.tags_of(hit.content))
     return {
         "key": indexed_task.get_entry_name(hit.metadata),
         "title": title,
