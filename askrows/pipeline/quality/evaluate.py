@@ -79,7 +79,7 @@ def _measure_of(task: Task) -> TaskMeasure:
 
     from askrows.pipeline.quality import measure
 
-    return TaskMeasure(measure.FIGURES, measure.measure)
+    return TaskMeasure(measure.list_figures(task), measure.measure)
 
 
 def write_report(

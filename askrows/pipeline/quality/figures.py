@@ -161,7 +161,12 @@ class TaskMeasure(NamedTuple):
 
 
 def read_figures(path: Path) -> tuple[Figure, ...]:
-    """Return the figures that a TSV file defines, in its order, followed by USAGE_FIGURES.
+    """Return the figures that a TSV file defines, in its order, followed by USAGE_FIGURES."""
+    return (*parse_figures(path), *USAGE_FIGURES)
+
+
+def parse_figures(path: Path) -> tuple[Figure, ...]:
+    """Return the figures that a TSV file defines, in its order.
 
     The first line is skipped. The columns are name, unit, low, high, minimum number of cases,
     description and reason of the bounds. An empty bound means no bound, and an empty minimum means
@@ -170,7 +175,7 @@ def read_figures(path: Path) -> tuple[Figure, ...]:
     with path.open(encoding="utf-8", newline="") as file:
         _, *rows = csv.reader(file, delimiter="\t")
 
-    figures = (
+    return tuple(
         Figure(
             name,
             cast("Unit", unit),
@@ -182,7 +187,6 @@ def read_figures(path: Path) -> tuple[Figure, ...]:
         )
         for name, unit, low, high, min_cases, description, reason in rows
     )
-    return (*figures, *USAGE_FIGURES)
 
 
 USAGE_FIGURES = (
@@ -371,7 +375,7 @@ def _judge_figure(
 
     It is not judged if `gate` is None, if `value` is None, or if fewer cases were measured than the
     gate requires. A judged figure is returned with the bounds of `gate`. A figure that is not
-    judged is returned with its default bounds.
+    judged is returned with its default bounds, or with those of `gate` if it has none.
 
     Args:
         figure: The figure with its default bounds.
@@ -383,11 +387,12 @@ def _judge_figure(
     if gate is None:
         reason = "switched off" if figure.is_gate else "it has no bounds"
         return MeasuredFigure(figure, value, case_count, None, reason)
+    shown_figure = figure if figure.is_gate else gate
     if value is None:
-        return MeasuredFigure(figure, value, case_count, None, "nothing to measure")
+        return MeasuredFigure(shown_figure, value, case_count, None, "nothing to measure")
     if case_count < gate.min_cases:
         reason = f"measured on {case_count:,}, at least {gate.min_cases:,} are needed"
-        return MeasuredFigure(figure, value, case_count, None, reason)
+        return MeasuredFigure(shown_figure, value, case_count, None, reason)
     return MeasuredFigure(gate, value, case_count, gate.find_missed_bound(value) is None)
 
 
@@ -399,10 +404,11 @@ def apply_gate_settings(
 ) -> dict[str, Figure | None]:
     """Return the gates in force by name, with the bounds that settings define; None for "off".
 
-    A gate is a figure with bounds. If no setting names it, it has its default bounds.
+    A gate is a figure with bounds. If no setting names it, it has its default bounds. A setting
+    may make a gate of any figure.
 
     Args:
-        figures: The figures of the task. Figures without bounds are ignored.
+        figures: The figures of the task.
         settings: The text of each setting, such as `evidence=0.95,same=off`, by the place it comes
             from, which messages name. A later text overrides an earlier text.
         other_gates: Gates of other tasks, which are ignored.
@@ -410,14 +416,15 @@ def apply_gate_settings(
     Raises:
         ConfigurationError: A text is malformed, or names an unknown gate.
     """
-    gates = {figure.name: figure for figure in figures if figure.is_gate}
+    figures_by_name = {figure.name: figure for figure in figures}
+    gates = {name: figure for name, figure in figures_by_name.items() if figure.is_gate}
     effective: dict[str, Figure | None] = {**gates}
     for place, text in settings.items():
         for part in split_names(text):
             name, _, bounds = map(str.strip, part.partition("="))
-            if name in gates:
+            if name in figures_by_name:
                 try:
-                    effective[name] = _replace_bounds(gates[name], bounds)
+                    effective[name] = _replace_bounds(figures_by_name[name], bounds)
                 except ValueError:
                     message = f"{place}: {part} has no valid bounds"
                     raise ConfigurationError(message, hint=GATES_HINT) from None

@@ -27,8 +27,10 @@ from askrows.pipeline.quality.figures import (
     read_figures,
     reply_values,
 )
+from askrows.pipeline.quality.tag_figures import make_tag_figures, measure_tags
 from askrows.pipeline.store import answer_counts, answers, claims
 from askrows.pipeline.store.database import Connection
+from askrows.pipeline.tasks.tag_lists import list_tag_lists
 from askrows.pipeline.tasks.task import Task
 
 # Models write this text if a field has no value.
@@ -41,6 +43,15 @@ MAX_SAMPLE_CHARS = 300
 # A field with more distinct values has no bars.
 MAX_BARS = 24
 FIGURES = read_figures(Path(__file__).with_name("figures.tsv"))
+
+
+def list_figures(task: Task) -> list[Figure]:
+    """Return the figures of a task without the means of its fields.
+
+    These are FIGURES and those of its lists of texts whose names are not the names of others.
+    """
+    names = {figure.name for figure in FIGURES}
+    return [*FIGURES, *(figure for figure in make_tag_figures(task) if figure.name not in names)]
 
 
 def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
@@ -73,7 +84,19 @@ def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
         f"mean-{path}": (total / number_count, number_count)
         for path, (number_count, total) in tally.numbers.items()
     }
+    tag_values = dict[str, FigureValue]()
+    tables = list[ReportTable]()
+    tag_lists = list_tag_lists(task)
+    for tag_list in tag_lists:
+        list_values, list_tables = measure_tags(tx, tag_list, version)
+        tag_values |= list_values
+        tables += list_tables
+    # These tables have the values of the lists, and their lengths.
+    tag_fields = {tag_list.field.name for tag_list in tag_lists}
+    counted_paths = tag_fields | {f"{name}-count" for name in tag_fields}
+    tables += [table for table in tally.bars() if table.title not in counted_paths]
     values: dict[str, FigureValue] = {
+        **tag_values,
         "answered": (divide(answer_count, asked_count), asked_count),
         "parked": (divide(parked_count, asked_count), asked_count),
         "cut": (divide(cut_count, replies.total), replies.total),
@@ -96,9 +119,9 @@ def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
         title=f"Quality of the answers of {task.name}",
         version=version or "all",
         rows=answer_count,
-        figures=(*FIGURES, *mean_figures),
+        figures=(*list_figures(task), *mean_figures),
         values=values,
-        tables=list(tally.bars()),
+        tables=tables,
         samples=list(_read_samples(tx, task, list(tally.sample))),
         notes=[
             f'{path}: the text "null" in {plural(null_count, "answer")}'
