@@ -33,6 +33,22 @@ task = Task(
 NAMED_BOATS = BOATS.replace('"text": str}', '"text": str}, file_key="name"').replace(
     '    key="name",\n', ""
 )
+READ = """
+def read(cells):
+    notes = []
+    length = cells.get("length_m")
+    if isinstance(length, str) and length.endswith("ft"):
+        cells["length_m"] = round(float(length.removesuffix("ft")) * 0.3048, 2)
+        notes.append(("length_m", f"read as {cells['length_m']} m", length))
+    builder = cells.pop("builder", None)
+    if builder:
+        cells["text"] = f"{cells.get('text') or ''} Built by {builder}."
+    return cells, notes
+
+"""
+READ_BOATS = NAMED_BOATS.replace(
+    'file_key="name"', 'file_key="name", read=read, file_columns=["builder"]'
+).replace("task = Task(", f"{READ}task = Task(")
 CSV = """Name,Built,length m,Text,Owner
 Albatross,1978,12.5,A ketch with two masts.,Ada
 Brisk,2004,7,A small day sailer.,
@@ -68,7 +84,7 @@ def test_file_is_imported_and_asked(boats: Workspace) -> None:
     """The table is made, faults are told, and a second import changes only what differs."""
     report = boats.run_command("import", **{"from": "boats.csv"}, json=True).json
     assert (report["added"], report["rejected"], report["changed"]) == (3, 1, 1)
-    assert "Owner" in str(report["notes"])
+    assert "other columns, stored for exports and --where: Owner" in str(report["notes"])
     assert boats.state_counts() == {"open": 3, "refused": 1}
     assert read_table(boats, "name, built, length_m") == [
         ("Albatross", 1978, 12.5),
@@ -247,3 +263,113 @@ def test_table_with_repeated_ids_is_refused(tmp_path: Path) -> None:
     refusal = boats.run_command("tag", code=3)
     assert "`id` is missing, empty or repeated (2 of 3)" in refusal.stderr
     assert [len(row) for row in run_sql(boats, "SELECT * FROM boats")] == [2, 2, 2]
+
+
+# ---- columns that the table lacks
+
+
+def test_other_columns_are_kept_beside_the_table(named_boats: Workspace) -> None:
+    """They are exported, filtered, shown in the view, kept by syncs, and forgotten with the row."""
+    boats = named_boats
+    boats.run_command("import", **{"from": "boats.csv"})
+    boats.run_command("tag", mode="live")
+    owners = [row["Owner"] for row in boats.exported_rows() if row["state"] == "answered"]
+    assert owners == ["Ada", "", "Cy"]
+    found = boats.run_command("items", where="Owner = 'Cy'", json=True).json
+    (found_row,) = found["rows"]
+    assert "Cormorant" in str(found_row)
+    view = 'SELECT name, "Owner" FROM boats_answered ORDER BY name'
+    assert tuple(run_sql(boats, view)[0]) == ("Albatross", "Ada")
+
+    # A file with other columns keeps those of earlier files; a dry run writes nothing.
+    boats.write_file("next.jsonl", json.dumps({"name": "Albatross", "Berths": 4}))
+    report = boats.run_command("import", **{"from": "next.jsonl"}, dry=True, json=True).json
+    assert (report["updated"], report["unchanged"]) == (1, 0)
+    boats.run_command("import", **{"from": "next.jsonl"})
+    report = boats.run_command("import", **{"from": "next.jsonl"}, json=True).json
+    assert (report["updated"], report["unchanged"]) == (0, 1)
+    run_sql(boats, "UPDATE boats SET length_m = 13 WHERE name = 'Albatross'")
+    boats.run_command("tag", mode="live")
+    row = boats.exported_rows()[0]
+    assert (row["length_m"], row["Owner"], row["Berths"]) == (13, "Ada", 4)
+
+    assert add(boats, name="Dory", text="A rowing boat.", Owner="Di")["answer"]
+    rows = {row["name"]: row for row in boats.exported_rows()}
+    assert rows["Dory"]["Owner"] == "Di"
+
+    # Another program gives the id of a boat to another one: its cells are not those of the boat.
+    run_sql(boats, "UPDATE boats SET name = 'Fulmar' WHERE name = 'Dory'")
+    boats.run_command("tag", mode="live")
+    rows = {row["name"]: row for row in boats.exported_rows()}
+    assert rows["Fulmar"]["Owner"] is None
+
+    boats.run_command("forget", "Albatross")
+    paths = [path for path in boats.data.rglob("*") if path.is_file()]
+    assert not [path for path in paths if b"Ada" in path.read_bytes()]
+
+
+def test_export_is_imported_without_its_answers(named_boats: Workspace) -> None:
+    """An export changes nothing; columns that askrows makes are ignored, with a note."""
+    boats = named_boats
+    boats.run_command("import", **{"from": "boats.csv"})
+    boats.run_command("tag", mode="live")
+    for format_name in ("csv", "json"):
+        target = f"boats-out.{format_name}"
+        boats.run_command("export", to=target)
+        report = boats.run_command("import", **{"from": target}, json=True).json
+        assert (report["added"], report["updated"], report["unchanged"]) == (0, 0, 3)
+        assert "columns ignored: answer_version, answered_at, id, reason, state, summary" in str(
+            report["notes"]
+        )
+    boats.run_command("tag", mode="live")
+    assert "answer_version" not in str(
+        boats.run_command("show", row="Brisk", json=True).json["row"]
+    )
+
+
+# ---- read=
+
+
+def test_function_reads_the_cells_of_files(named_boats: Workspace) -> None:
+    """Changed cells are findings with their line; a document's changes are warnings."""
+    boats = named_boats
+    boats.write_file("tasks/boats.py", READ_BOATS)
+    text = "NAME,length m,Builder,text\nAlbatross,40ft,Ash,A ketch.\nBrisk,7,,A sailer.\nEmu,x,,\n"
+    boats.write_file("boats.csv", text)
+    report = boats.run_command("import", **{"from": "boats.csv"}, json=True).json
+    assert [tuple(finding.values())[:5] for finding in report["findings"]] == [
+        (2, "length_m", "read as 12.19 m", "40ft", "changed"),
+        (4, "length_m", "not a number; left empty", "x", "changed"),
+    ]
+    assert report["findings"][0]["name"] == "Albatross"
+    assert read_table(boats, "name, length_m, text") == [
+        ("Albatross", 12.19, "A ketch. Built by Ash."),
+        ("Brisk", 7, "A sailer."),
+        ("Emu", None, None),
+    ]
+    # The cell of the further column stays under its own name, too, if it is another one.
+    boats.write_file("next.csv", "name,length_m\nAlbatross,40ft\n")
+    report = boats.run_command("import", **{"from": "next.csv"}, json=True).json
+    assert (report["unchanged"], report["changed"]) == (1, 1)
+
+    path = boats.write_file("new.json", json.dumps({"name": "Dory", "length_m": "10ft"}))
+    added = boats.run_command("add_row", **{"from": str(path)})
+    assert "Dory: length_m: read as 3.05 m (10ft)" in added.stderr
+    assert dict(read_table(boats, "name, length_m"))["Dory"] == 3.05
+
+
+def test_failing_function_changes_nothing(named_boats: Workspace) -> None:
+    """The error names the file, the line of the code and the line of the row."""
+    boats = named_boats
+    for code, message in (
+        ("    return cells", "read() must return the cells of the table by column"),
+        ("    return {'colour': 1}, []", "but it returned ({'colour': 1}, [])"),
+        ("    return cells['colour'], []", "read() failed on line 2 of the rows: KeyError"),
+    ):
+        function = f"def read(cells):\n{code}\n\n"
+        boats.write_file("tasks/boats.py", READ_BOATS.replace(READ, function))
+        refusal = boats.run_command("import", **{"from": "boats.csv"}, code=3).stderr
+        assert message in refusal, refusal
+        assert "boats.py, line " in refusal
+        assert "nothing was stored" in refusal
+    assert read_table(boats, "name") == []

@@ -85,3 +85,27 @@ def test_example_of_a_folder_is_run(workspace: Workspace, tmp_path: Path) -> Non
         "opening-hours.png",
         "tower.webp",
     }
+
+
+def test_example_of_read_is_run(workspace: Workspace) -> None:
+    """The example about cells of files changes two cells, and keeps the other column."""
+    page = (ROOT / "docs" / "own-tasks.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (head,) = [block for block in blocks if "class Boat(BaseModel)" in block]
+    section = page.partition("### Cells of files\n")[2].partition("\n## ")[0]
+    (example,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    Path("tasks").mkdir()
+    Path("tasks/boats.py").write_text(f"{head}\n\n{example}", encoding="utf-8")
+    lines = ["Name,Knots,Text,Builder,Port", "Ada,20 km/h,A ketch.,Ash,Kiel", "Bee,9,A sloop.,,"]
+    Path("boats.csv").write_text("\n".join(lines), encoding="utf-8")
+
+    told = workspace.ran("import", "--from", "boats.csv", "--json", TASK="boats", YES="1").stdout
+    (finding,) = json.loads(told)["findings"]
+    assert (finding["column"], finding["reason"]) == ("knots", "read as 10.8 knots")
+    rows = workspace.query("SELECT id, name, knots, text FROM boats ORDER BY id")
+    assert [tuple(row) for row in rows] == [
+        (1, "Ada", 10.8, "A ketch. Built by Ash."),
+        (2, "Bee", 9.0, "A sloop."),
+    ]
+    (cells,) = workspace.query("SELECT cells FROM askrows_extra_cells WHERE name = 'Ada'")
+    assert json.loads(cells[0]) == {"Port": "Kiel"}

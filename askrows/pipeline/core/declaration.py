@@ -150,6 +150,10 @@ class Folder:
         )
 
 
+# A note on a changed cell: its column, why it changed, and the cell as it was.
+CellNote = tuple[str, str, Any]
+
+
 @dataclass(frozen=True)
 class DatabaseTable:
     """A table of the workspace's database with the rows of a task.
@@ -164,13 +168,18 @@ class DatabaseTable:
     # The column by which rows of files are matched, and by which a person names a row. The key is
     # then the column `id`, which is not among `columns`.
     file_key: str = ""
+    # Called with the cells of a row of a file, by column. Returns the cells to store, and a note on
+    # each cell that it changed: its column, why it changed, and the cell as it was.
+    read: "Callable[[dict[str, Any]], tuple[Mapping[str, Any], Sequence[CellNote]]] | None" = None
+    # Further columns of files, from which `read` makes cells of the table.
+    file_columns: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        """Check the name and the columns.
+        """Check the name, the columns and the members about files.
 
         Raises:
-            InputError: The name is empty or reserved, the columns have other types, or `file_key`
-                is not one of them.
+            InputError: The name is empty or reserved, the columns have other types, or `file_key`,
+                `read` or `file_columns` does not fit them.
         """
         if not self.name.strip() or self.name.casefold().startswith("askrows_"):
             raise InputError(f"DatabaseTable cannot have the name {self.name!r}")
@@ -187,6 +196,18 @@ class DatabaseTable:
                 f"DatabaseTable({self.name!r}) has file_key={self.file_key!r}, which must be one "
                 f"of its columns, beside the column {ID_COLUMN!r} that every row has",
                 hint=f"name one of {', '.join(columns)}, and leave {ID_COLUMN!r} out of columns=",
+            )
+        if self.read is not None and not callable(self.read):
+            raise InputError(
+                f"DatabaseTable({self.name!r}) needs a function of the cells of a row in read=, "
+                f"not {self.read!r}"
+            )
+        file_columns: Any = self.file_columns
+        is_list = isinstance(file_columns, list | tuple)
+        if not is_list or (file_columns and self.read is None) or {*file_columns} & {*columns}:
+            raise InputError(
+                f"DatabaseTable({self.name!r}) has file_columns={file_columns!r}, which must be a "
+                "list of names that are no columns of the table, and that read= uses"
             )
 
     @property

@@ -15,7 +15,7 @@ import io
 import tomllib
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,11 @@ class ColumnLayout:
     # Columns that are kept under their name in the file, too, if the file calls them by a name
     # from `column_names.toml`.
     columns_kept_twice: frozenset[str] = frozenset()
+    # Names of columns that askrows makes. Their values in a file are ignored.
+    made_names: Sequence[str] = ()
+    # Further names that an export adds, each with the prefix that it gets beside a column of this
+    # name. Only the values of an export are ignored.
+    export_prefixes: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def columns_by_own_name(self) -> dict[str, str]:
@@ -156,6 +161,19 @@ class ColumnMapping:
             if column not in chosen_names
         }
         self._match_known_names(chosen_names)
+        self._made_names = {fold_name(name) for name in layout.made_names}
+        if has_export_columns(self._file_names):
+            self._made_names |= self._find_export_names()
+
+    def _find_export_names(self) -> set[str]:
+        """Return the folded names in an export of columns that are not those of its rows."""
+        folded_names = {fold_name(name) for name in self._file_names}
+        export_names = set[str]()
+        for name, prefix in self.layout.export_prefixes.items():
+            prefixed_name = fold_name(f"{prefix}{name}")
+            is_prefixed = prefixed_name in folded_names
+            export_names.add(prefixed_name if is_prefixed else fold_name(name))
+        return export_names
 
     def _match_known_names(self, chosen_names: Mapping[str, str]) -> None:
         """Match other columns to the first name in the file that is a known name of the column.
@@ -190,12 +208,16 @@ class ColumnMapping:
 
         Returns:
             The layout's column; or the name itself if it means no column; or None if the values are
-            ignored, because MAP= assigns another name or no name to the column that the name means.
+            ignored, because MAP= assigns another name or no name to the column that the name means,
+            or because askrows makes them.
         """
         column = self.find_column(name)
-        if column is None and fold_name(name) not in self.layout.columns_by_own_name:
-            return name
-        return column
+        if column is not None:
+            return column
+        folded_name = fold_name(name)
+        is_ignored = folded_name in self.layout.columns_by_own_name
+        is_ignored |= folded_name in self._made_names
+        return None if is_ignored else name
 
     def find_file_name(self, column: str) -> str:
         """Return the first name in the file that means a column, or ""."""

@@ -5,7 +5,7 @@ it. Each sync also copies the rows to the task's stored rows, as it copies those
 """
 
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -28,10 +28,11 @@ from sqlalchemy import (
     update,
 )
 
-from askrows.pipeline.core.command_hint import CommandHint
-from askrows.pipeline.core.declaration import ID_COLUMN
+from askrows.pipeline.core.command_hint import CommandHint, OptionHint
+from askrows.pipeline.core.declaration import ID_COLUMN, CellNote
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.text import join_first, plural
+from askrows.pipeline.rows.answer_views import ANSWERED_AT, CORRECTED_BY, VERSION_COLUMN
 from askrows.pipeline.rows.cells import parse_json, parse_number, stripped_text, to_column_value
 from askrows.pipeline.rows.columns import ColumnLayout, ColumnMapping
 from askrows.pipeline.rows.reflection import (
@@ -58,7 +59,11 @@ from askrows.pipeline.rows.row_import import (
     import_rows,
 )
 from askrows.pipeline.rows.row_sync import MAX_KEY_BYTES
-from askrows.pipeline.store import claims, journal
+from askrows.pipeline.rows.source import RESERVED_PREFIX
+from askrows.pipeline.rows.task_rows import REASON_COLUMN, STATE_COLUMN
+from askrows.pipeline.rows.task_tables import list_filled_kinds
+from askrows.pipeline.rows.view_row import ANSWER_PREFIX, COST_KINDS, name_answer_columns
+from askrows.pipeline.store import claims, extra_cells, journal
 from askrows.pipeline.store.database import run_many, select_matching
 from askrows.pipeline.store.schema import ColumnTyped
 from askrows.pipeline.store.task_record import TaskRecord
@@ -72,6 +77,9 @@ MAX_LISTED_COLUMNS = 10
 MAX_NAME_CHARS = 200
 # Keys that a note lists.
 MAX_LISTED_KEYS = 3
+# Returns the cells of a row to store, and notes on changed cells, of its cells by column and its
+# line.
+ReadCells = Callable[[Mapping[str, Any], int], tuple[Mapping[str, Any], Sequence[CellNote]]]
 # What a column that needs a value gets for an empty cell, by the column's kind.
 _BLANKS_BY_KIND: Mapping[str, Any] = {"text": "", "integer": 0, "real": 0}
 # Why a cell does not fit its column, by the column's kind.
@@ -237,10 +245,21 @@ def _replace_nulls(table: Table, record: TaskRecord, values: Mapping[str, Any]) 
 def make_layout(record: TaskRecord) -> ColumnLayout:
     """Return the columns that an import of the task reads."""
     names = list_file_columns(record)
+    made_names = [*dict(record.fields), *name_answer_columns(record).values(), *record.derived]
+    if record.file_key:
+        made_names.append(ID_COLUMN)
+    confidence_names = [f"{field}_confidence" for field, _ in record.fields]
+    answer_names = [VERSION_COLUMN, ANSWERED_AT, CORRECTED_BY, *COST_KINDS, *confidence_names]
     return ColumnLayout(
         get_file_key(record),
-        {name: name for name in names},
+        {name: name for name in (*names, *record.file_columns)},
         f"give a file with the columns {', '.join(names)}",
+        columns_kept_twice=frozenset((record.file_key, *record.file_columns)),
+        made_names=[*made_names, *list_filled_kinds(record)],
+        export_prefixes={
+            **dict.fromkeys(answer_names, ANSWER_PREFIX),
+            **dict.fromkeys((STATE_COLUMN, REASON_COLUMN), "row_"),
+        },
     )
 
 
@@ -252,15 +271,27 @@ def list_file_columns(record: TaskRecord) -> list[str]:
 class TableRowsFile(MappedFile):
     """A file with rows for the table of a task."""
 
-    def __init__(self, path: Path, options: ImportOptions, record: TaskRecord) -> None:
-        """Open the file; see `MappedFile`."""
+    def __init__(
+        self, path: Path, options: ImportOptions, record: TaskRecord, read_cells: ReadCells
+    ) -> None:
+        """Open the file; see `MappedFile`.
+
+        Args:
+            read_cells: Returns the cells to store of a row of the file, with notes.
+        """
         self.layout = make_layout(record)
         self._record = record
+        self._read_cells = read_cells
         super().__init__(path, options)
 
     def check_row(self, row: SourceRow) -> SoundRow | Finding:
         """Return the row by column, or the finding that rejects it."""
-        return check_table_row(self._record, row)
+        read_row, changes = _read_row(self._record, row, self._read_cells)
+        checked_row = check_table_row(self._record, read_row)
+        if isinstance(checked_row, Finding):
+            return checked_row
+        findings = [change._replace(key=checked_row.key) for change in changes]
+        return checked_row._replace(findings=(*findings, *checked_row.findings))
 
     def fold_key(self, key: str) -> str:
         """Return the key in the form that equal keys of one file share.
@@ -271,6 +302,24 @@ class TableRowsFile(MappedFile):
         return folded_key.casefold() if self._record.file_key else folded_key
 
 
+def _read_row(
+    record: TaskRecord, row: SourceRow, read_cells: ReadCells
+) -> tuple[SourceRow, list[Finding]]:
+    """Return a row of a file as `read=` reads it, and a finding without a key for each note.
+
+    Cells of columns that are neither in the table nor in `file_columns=` stay.
+    """
+    names = {*list_file_columns(record), *record.file_columns}
+    cells = {name: cell for name, cell in row.values.items() if name in names}
+    other_cells = {name: cell for name, cell in row.values.items() if name not in names}
+    cells_to_store, notes = read_cells(cells, row.line_number)
+    findings = [
+        Finding(row.line_number, column, reason, make_excerpt(cell), FindingKind.CHANGED)
+        for column, reason, cell in notes
+    ]
+    return SourceRow(row.line_number, {**cells_to_store, **other_cells}), findings
+
+
 def check_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Finding:
     """Return a row with values of the kinds of its columns, or the finding that rejects it.
 
@@ -279,15 +328,14 @@ def check_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Finding:
     """
     key_column = get_file_key(record)
     key_kind = record.columns[key_column]
-    key_cell = row.values.get(key_column)
-    if isinstance(key_cell, str):
-        key_cell = key_cell.strip()
+    found_cell = row.values.get(key_column)
+    key_cell = found_cell.strip() if isinstance(found_cell, str) else found_cell
     max_chars = MAX_NAME_CHARS if record.file_key else MAX_KEY_BYTES // 4
     key, reason = parse_key(key_cell, max_chars=max_chars)
     if not reason and key_kind == "integer" and _convert_cell(key_cell, key_kind) is None:
         reason = _MISFIT_REASONS[key_kind]
     if reason:
-        return make_rejection(row.line_number, reason, key_cell or "", column=key_column)
+        return make_rejection(row.line_number, reason, found_cell or "", column=key_column)
 
     findings = list[Finding]()
     names = list_file_columns(record)
@@ -304,7 +352,11 @@ def check_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Finding:
             findings.append(
                 Finding(row.line_number, name, reason, excerpt, FindingKind.CHANGED, key)
             )
-    extra_cells = {name: cell for name, cell in row.values.items() if name not in names}
+    extra_cells = {
+        name: cell
+        for name, cell in row.values.items()
+        if name not in names and name.strip() and not name.casefold().startswith(RESERVED_PREFIX)
+    }
     return SoundRow(key, values, row.line_number, tuple(findings), extra_cells)
 
 
@@ -322,16 +374,25 @@ def _convert_cell(cell: Any, kind: str) -> Any:
 
 
 def read_document_row(
-    data: bytes, record: TaskRecord, column_map: Mapping[str, str], *, document_name: str
+    data: bytes,
+    record: TaskRecord,
+    column_map: Mapping[str, str],
+    *,
+    document_name: str,
+    read_cells: ReadCells,
+    accepts_changes: bool = True,
 ) -> tuple[SoundRow, Sequence[str]]:
     """Return the row of a JSON document, and notes on how its names were read; store nothing.
 
     Args:
         column_map: Names in the document by column, from MAP=.
         document_name: File name of the document, or "-" for standard input.
+        read_cells: Returns the cells to store of the document, with notes.
+        accepts_changes: Accept cells that `read_cells` changed; they are findings of the row.
 
     Raises:
-        InputError: The document is not a JSON object, or its row would be rejected or changed.
+        InputError: The document is not a JSON object, or its row would be rejected, or changed in
+            another way.
     """
     source_name = "standard input" if document_name == "-" else document_name
     layout = make_layout(record)
@@ -347,12 +408,15 @@ def read_document_row(
     mapped_row = mapping.map_row(SourceRow(1, document))
     if isinstance(mapped_row, Finding):
         raise _make_document_error(source_name, mapped_row, hint)
-    row = check_table_row(record, mapped_row)
+    read_row, changes = _read_row(record, mapped_row, read_cells)
+    row = check_table_row(record, read_row)
     if isinstance(row, Finding):
         raise _make_document_error(source_name, row, hint)
-    if row.findings:
-        raise _make_document_error(source_name, row.findings[0], hint)
-    return row, [*mapping.notes, *describe_unread_columns(row.extra_cells)]
+    faults = row.findings if accepts_changes else (*changes, *row.findings)
+    if faults:
+        raise _make_document_error(source_name, faults[0], hint)
+    row = row._replace(findings=tuple(changes))
+    return row, [*mapping.notes, *describe_other_columns(record, mapping)]
 
 
 def _make_document_error(source_name: str, finding: Finding, hint: str) -> InputError:
@@ -365,31 +429,52 @@ def _make_document_error(source_name: str, finding: Finding, hint: str) -> Input
     )
 
 
-def describe_unread_columns(names: Sequence[str] | Mapping[str, Any]) -> list[str]:
-    """Return a note on the names of a file that are no columns of the table; empty without any."""
-    if not names:
-        return []
-    excerpts = [make_excerpt(name) for name in names]
-    listed_names = join_first(excerpts, MAX_LISTED_COLUMNS)
-    return [f"not stored, because the table has no such column: {listed_names}"]
+def describe_other_columns(record: TaskRecord, mapping: ColumnMapping) -> Iterator[str]:
+    """Yield notes on the names of a file that are no columns of the table.
+
+    A note lists the columns that are stored beside the table, and another those that are ignored.
+    """
+    if mapping.kept_names:
+        yield (
+            f"other columns, stored for exports and {OptionHint('where')}: "
+            f"{_list_columns(mapping.kept_names)}"
+        )
+    if mapping.ignored_names:
+        correct_command = CommandHint("correct", task=record.name, row="…")
+        yield (
+            f"columns ignored: {_list_columns(sorted(mapping.ignored_names))}; "
+            f"`{correct_command}` changes an answer"
+        )
+
+
+def _list_columns(names: Iterable[str]) -> str:
+    return join_first([make_excerpt(name) for name in names], MAX_LISTED_COLUMNS)
 
 
 # ---- import a file
 
 
 def import_table_rows(
-    workspace: OpenWorkspace, record: TaskRecord, path: Path, options: ImportOptions
+    workspace: OpenWorkspace,
+    record: TaskRecord,
+    path: Path,
+    options: ImportOptions,
+    read_cells: ReadCells,
 ) -> ImportReport:
     """Import the rows of a file into the table of a task, in one transaction.
 
     New keys are inserted, and known keys updated in the columns that the file has. Rows that the
     file lacks are counted, and nothing is deleted. A dry import writes nothing.
 
+    Args:
+        read_cells: Returns the cells to store of a row of the file, with notes.
+
     Raises:
+        ConfigurationError: Code of the task's file failed. Nothing was changed.
         InputError: The file cannot be read, or the report cannot be written. Nothing was changed.
         RefusedRowError: A rule of the table refuses a row. Nothing was changed.
     """
-    file = TableRowsFile(path, options, record)
+    file = TableRowsFile(path, options, record, read_cells)
     report = import_rows(
         workspace,
         file,
@@ -398,7 +483,7 @@ def import_table_rows(
         max_page_rows=ROWS_PER_WRITE,
         list_gone=partial(_find_gone_keys, record, file),
     )
-    report.notes += describe_unread_columns(file.mapping.kept_names)
+    report.notes += describe_other_columns(record, file.mapping)
     if report.gone:
         keys = join_first(report.gone_keys, MAX_LISTED_KEYS)
         list_file = report.report or "gone.csv"
@@ -442,7 +527,7 @@ def _write_rows(
         insert_table_rows(tx, record, [row.values for row in new_rows])
 
     table = _reflect_table(tx, record)
-    updated_count = 0
+    updated_keys = store_extra_cells(tx, record, rows, is_dry=is_dry)
     changed_ids = list[str]()
     for row in rows:
         stored_row = stored_rows.get(row.key)
@@ -452,12 +537,45 @@ def _write_rows(
         if not changes:
             continue
         row_id = str(stored_row[record.key[0][0]])
-        updated_count += 1
+        updated_keys.add(row.key)
         if not is_dry:
             update_table_row(tx, record, row_id, changes)
         if not changes.keys().isdisjoint([*record.asked_columns, *record.required_columns]):
             changed_ids.append(row_id)
+    updated_count = len(updated_keys & stored_rows.keys())
     return WrittenRows(len(new_rows), updated_count, changed_ids)
+
+
+def store_extra_cells(
+    tx: Connection, record: TaskRecord, rows: Sequence[SoundRow], *, is_dry: bool = False
+) -> set[str]:
+    """Store the cells of rows in the table that have no column there.
+
+    Cells of earlier files are kept if the row lacks their columns.
+
+    Args:
+        is_dry: Only compare; write nothing.
+
+    Returns:
+        The keys of the rows whose cells differ from the stored cells.
+    """
+    cells_by_key = {row.key: row.extra_cells for row in rows if row.extra_cells}
+    table_rows = read_table_rows(tx, record, list(cells_by_key))
+    id_column, _ = record.key[0]
+    ids_by_key = {key: str(row[id_column]) for key, row in table_rows.items()}
+    names_by_id = {
+        ids_by_key[key]: str(row[get_file_key(record)]) for key, row in table_rows.items()
+    }
+    stored_cells = extra_cells.read_extra_cells(tx, record.name, names_by_id)
+    changed_rows = dict[str, tuple[str, str, Mapping[str, Any]]]()
+    for key, row_id in ids_by_key.items():
+        former_cells = stored_cells.get(row_id, {})
+        cells = {**former_cells, **cells_by_key[key]}
+        if cells != former_cells:
+            changed_rows[key] = (row_id, names_by_id[row_id], cells)
+    if not is_dry:
+        extra_cells.replace_extra_cells(tx, record.name, list(changed_rows.values()))
+    return set(changed_rows)
 
 
 def _find_changes(

@@ -7,10 +7,11 @@ transaction. To stage a row means to store it in a temporary table until then. A
 row that a user erased; it is not stored again.
 """
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +21,13 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.report import format_counts
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.rows.cells import hash_text, to_compact_json
+from askrows.pipeline.rows.answer_views import make_views
+from askrows.pipeline.rows.cells import (
+    find_value_kind,
+    hash_text,
+    merge_kinds,
+    to_compact_json,
+)
 from askrows.pipeline.rows.row_findings import (
     MAX_KEPT_FINDINGS,
     Finding,
@@ -32,7 +39,7 @@ from askrows.pipeline.rows.row_findings import (
     make_refused_row,
     make_rejection,
 )
-from askrows.pipeline.rows.source import RowSource, read_rows_by_id
+from askrows.pipeline.rows.source import EXTRA_CELLS_COLUMN, RowSource, read_rows_by_id
 from askrows.pipeline.rows.stored_rows import (
     has_only_blanks,
     hash_input,
@@ -149,6 +156,8 @@ class RowSync:
     # Completes what follows from the stored rows, in the transaction that stores them.
     on_stored: Callable[[Connection], None] | None = None
     report: RowSyncReport = field(default_factory=RowSyncReport, init=False)
+    # The kinds of the columns beside the table, by name, in the order of the rows.
+    extra_kinds: dict[str, str] = field(default_factory=dict, init=False)
 
     def run(self, source: Any, display: Progress) -> RowSyncReport:
         """Read a source to its end, and update the rows of the task in one transaction.
@@ -187,6 +196,9 @@ class RowSync:
                 if cursor is not None:
                     state["cursor"] = cursor.read
                 workspace.update_task(tx, task_name, **state)
+                if self.extra_kinds != self.record.extra_columns:
+                    workspace.update_task(tx, task_name, extra_columns=self.extra_kinds)
+                    make_views(tx, replace(self.record, extra_columns=self.extra_kinds))
 
                 if counts.changed:
                     changed_ids = stored_rows.select_changed_ids(task_name, changed_at=self.now)
@@ -339,6 +351,7 @@ class RowSync:
             for name, kind in record.columns.items()
             if (value := get_value(name)) is not None
         }
+        values |= self._read_extra_values(get_value(EXTRA_CELLS_COLUMN))
         try:
             json_bytes = orjson.dumps(values)
         except TypeError:
@@ -379,6 +392,18 @@ class RowSync:
             "seen": None,
             "unusable": None,
         }
+
+    def _read_extra_values(self, cells_json: str | None) -> dict[str, Any]:
+        """Return the cells beside the table as they are stored, and note their columns' kinds."""
+        values = dict[str, Any]()
+        for name, cell in json.loads(cells_json or "{}").items():
+            # The table may have got the column since.
+            if name in self.record.columns:
+                continue
+            kind = merge_kinds(self.extra_kinds.get(name), find_value_kind(cell))
+            self.extra_kinds[name] = kind or "text"
+            values[name] = to_stored_value(cell, kind or "text")
+        return values
 
     def _make_id(self, line: int, values: Mapping[str, Any]) -> str | Finding:
         """Return the id of a row, made of its key columns, or the finding that it has no id.

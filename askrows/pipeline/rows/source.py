@@ -64,6 +64,8 @@ FILE_HINT = (
 MEMORY_ROWS = "<rows given in Python>"
 # The beginning of the names of columns that askrows adds to those of the source.
 RESERVED_PREFIX = "askrows_"
+# A column of the query of a `DatabaseTable`: the cells that are stored beside the table, as JSON.
+EXTRA_CELLS_COLUMN = "askrows_extra_cells"
 # A view of PostgreSQL has room for 1,600 columns.
 MAX_COLUMNS = 1_500
 # Our own choice: a view over large tables may need minutes for its first row.
@@ -85,13 +87,23 @@ def resolve_items(declaration: Declaration, path: Path) -> str:
     if isinstance(declaration.items, Folder):
         return declaration.items.query
     if isinstance(declaration.items, DatabaseTable):
-        names = ", ".join(map(quote_name, declaration.items.kinds))
-        key = quote_name(declaration.keys[0])
-        table = quote_name(declaration.items.name)
-        return f"SELECT {names} FROM {table} ORDER BY {key}"  # noqa: S608 - quoted names
+        return _make_table_query(declaration.items, declaration.keys[0], declaration.name)
     if declaration.is_query or declaration.items == MEMORY_ROWS:
         return str(declaration.items)
     return str((path.parent / declaration.items).resolve())
+
+
+def _make_table_query(items: DatabaseTable, key: str, task: str) -> str:
+    """Return the query of the rows of a table, with the cells that are stored beside it."""
+    columns = [f"t.{quote_name(name)}" for name in items.kinds]
+    key_column = f"t.{quote_name(key)}"
+    name_column = f"t.{quote_name(items.file_key or key)}"
+    return (
+        f"SELECT {', '.join(columns)}, e.cells AS {EXTRA_CELLS_COLUMN} "  # noqa: S608 - quoted
+        f"FROM {quote_name(items.name)} AS t LEFT JOIN askrows_extra_cells AS e "
+        f"ON e.task = {quote_text(task)} AND e.row_id = CAST({key_column} AS TEXT) "
+        f"AND e.name = CAST({name_column} AS TEXT) ORDER BY {key_column}"
+    )
 
 
 def open_source(
@@ -643,7 +655,7 @@ def check_column_names(
         fault = ""
         if not name.strip() or INVALID_TEXT.search(name):
             fault = "has no name, or one with NUL or invalid UTF-8"
-        elif name.casefold().startswith(RESERVED_PREFIX):
+        elif name.casefold().startswith(RESERVED_PREFIX) and name != EXTRA_CELLS_COLUMN:
             fault = f"begins with {RESERVED_PREFIX}, which is reserved for columns of askrows"
         elif name.casefold() in folded_names:
             fault = "occurs twice (case does not matter)"

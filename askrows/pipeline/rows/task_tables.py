@@ -90,7 +90,7 @@ def _make_specs(
     table_name = record.table
     new_id_column: Column[Any] = Column("id", BigId, Identity(), primary_key=True)
     file_table = make_file_table(table_name, new_id_column, sqlite_autoincrement=True)
-    for name, kind in _list_filled_kinds(record).items():
+    for name, kind in list_filled_kinds(record).items():
         if name not in file_table.c:
             file_table.append_column(Column(name, _ROW_TYPES.get(kind, Text())))
     specs = [
@@ -110,7 +110,7 @@ def _make_specs(
     return specs
 
 
-def _list_filled_kinds(record: TaskRecord) -> dict[str, str]:
+def list_filled_kinds(record: TaskRecord) -> dict[str, str]:
     """Return the kinds of the columns of `write_to=` and `derive=` in the table of the rows."""
     targets = list(make_derived_targets(record).values())
     if record.write_to is not None:
@@ -131,7 +131,7 @@ def _make_row_spec(record: TaskRecord) -> TableSpec:
     """
     key, _ = record.key[0]
     # The columns of the rows come first, and keep their kinds.
-    kinds = {**record.columns, **_list_filled_kinds(record), **record.columns}
+    kinds = {**record.columns, **list_filled_kinds(record), **record.columns}
     needs = {name: _ROW_NEEDS[kind] for name, kind in kinds.items() if kind in _ROW_NEEDS}
     columns: list[Column[Any]] = [
         Column(

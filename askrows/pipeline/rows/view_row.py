@@ -49,6 +49,8 @@ CONFIDENCE = "confidence"
 JUDGEMENT_NAMES = (REVIEWED, CONFIDENCE, DOUBTFUL)
 # Column with the place of a row whose key is a hash.
 ROW_NUMBER = "row_number"
+# Columns with the tokens and the cost of an answer, with their kinds.
+COST_KINDS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}
 # The prefix of columns of answers whose names are taken.
 ANSWER_PREFIX = "answer_"
 # Sorts behind all probabilities.

@@ -26,6 +26,7 @@ from askrows.pipeline.store.schema import (
     attempts,
     batches,
     events,
+    extra_cells,
     row_claims,
     rows,
     runs,
@@ -61,7 +62,7 @@ def has_records(tx: Connection, task: str, row_id: str) -> bool:
     """Return whether any table of the engine has a record about a row."""
     queries = (
         select(table.c.task).where(table.c.task == task, table.c.row_id == row_id)
-        for table in (*REQUEST_TABLES, again, rows)
+        for table in (*REQUEST_TABLES, again, rows, extra_cells)
     )
     return any(has_row(tx, query) for query in queries)
 
@@ -132,9 +133,9 @@ def erase_row(
 ) -> None:
     """Erase the stored answers of a row, and given texts in other records.
 
-    Claims, marks, corrections and values of other programs are deleted. Attempts and answers stay
-    as records of costs, without content and under another row id. The row in `askrows_rows` or in
-    the task's table stays. On SQLite the deleted content is overwritten.
+    Claims, marks, corrections, values of other programs and cells beside a table are deleted.
+    Attempts and answers stay as records of costs, without content and under another row id. The row
+    in `askrows_rows` or in the task's table stays. On SQLite the deleted content is overwritten.
     Journals nothing. Runs in the caller's transaction.
 
     Args:
@@ -166,7 +167,7 @@ def erase_row(
     for table, values in erased_values.items():
         is_of_row = (table.c.task == task) & (table.c.row_id == row_id)
         tx.execute(update(table).where(is_of_row).values(row_id=new_id, **values))
-    for table in (row_claims, again):
+    for table in (row_claims, again, extra_cells):
         tx.execute(delete(table).where(table.c.task == task, table.c.row_id == row_id))
     for word in texts_to_erase:
         whole_word = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
@@ -187,7 +188,7 @@ def erase_task(tx: Connection, task: str, *, now: datetime) -> None:
     versions = select(batches.c.version).where(batches.c.task == task).distinct()
     for version in tx.execute(versions).scalars().all():
         delete_version(tx, task, version, now=now)
-    for table in (answers, attempts, row_claims, again, rows):
+    for table in (answers, attempts, row_claims, again, rows, extra_cells):
         tx.execute(delete(table).where(table.c.task == task))
     # Rows of a later task of this name are other rows.
     journal.delete_erased_rows(tx, task)

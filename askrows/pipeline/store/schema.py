@@ -465,6 +465,15 @@ rows = Table(
     Index("askrows_rows_of_input", "task", "input_hash"),
 )
 
+# Cells of imported files that have no column in the table of a task, as JSON (see
+# `store.extra_cells`).
+extra_cells = Table(
+    "askrows_extra_cells",
+    metadata,
+    *_columns("task row_id name cells"),
+    PrimaryKeyConstraint("task", "row_id"),
+)
+
 answers = Table(
     "askrows_answers",
     metadata,

@@ -43,6 +43,8 @@ class TaskRecord:
     table: str = ""
     # Column of this table by which rows of files are matched and persons name rows; empty: the key.
     file_key: str = ""
+    # Further columns of files, of which a function of the task's file makes cells of this table.
+    file_columns: Sequence[str] = ()
     # The indexed text is the result of a function of the file.
     has_index_function: bool = False
     # The column or field of each member of an entry's metadata; empty: the whole row.
@@ -90,6 +92,9 @@ class TaskRecord:
     preferred_versions: tuple[str, ...] = ()
     # Columns of INDEX_COLUMNS= of the newest build.
     index_columns: Sequence[str] = ()
+    # The type of each column of files that the table lacks, by name; its cells are stored beside
+    # the table.
+    extra_columns: Mapping[str, str] = field(default_factory=dict)
     # Folders that imports of images read.
     image_folders: Sequence[str] = ()
 
@@ -112,8 +117,8 @@ class TaskRecord:
 
     @property
     def shown_columns(self) -> dict[str, str]:
-        """Return the type of each column of the source and of each derived value, by name."""
-        return {**self.columns, **self.derived}
+        """Return the type of each column of a row by name: source, other files, derived values."""
+        return {**self.columns, **self.extra_columns, **self.derived}
 
     @property
     def is_query(self) -> bool:

@@ -27,6 +27,7 @@ from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.declaration import (
     NAME,
     RESERVED,
+    CellNote,
     DatabaseTable,
     Declaration,
     DeclarationError,
@@ -643,6 +644,42 @@ class UserFile:
             hint="correct the file, then run the same command again",
         )
 
+    def read_cells(
+        self, cells: Mapping[str, Any], line: int
+    ) -> tuple[Mapping[str, Any], Sequence[CellNote]]:
+        """Return the cells to store of a row of a file, and notes, as `read=` of its table does.
+
+        Args:
+            cells: The cells by column.
+            line: The line of the row, for messages.
+
+        Raises:
+            ConfigurationError: The function failed, or returned something other than cells of the
+                table and notes.
+        """
+        read = getattr(self.declaration.items, "read", None)
+        if read is None:
+            return cells, ()
+        function_line = find_function_line(read)
+        try:
+            result = read(dict(cells))
+        except (Exception, SystemExit) as error:
+            raise self.make_line_error(
+                find_error_line(error, Path(self.record.path)) or function_line,
+                f"read() failed on line {line} of the rows: {type(error).__name__}: {error}",
+                unchanged="nothing was stored",
+            ) from error
+
+        if not _is_read_result(result, self.record.columns):
+            raise self.make_line_error(
+                function_line,
+                "read() must return the cells of the table by column, and a list of (column, "
+                f"reason, cell), but it returned {result!r:.200} for line {line} of the rows",
+                unchanged="nothing was stored",
+            )
+        cells_to_store, notes = result
+        return cells_to_store, notes
+
     def derive_value(
         self,
         function: Any,
@@ -681,3 +718,20 @@ class UserFile:
                 line, f"{name}() returned {fault}, for {row_id!r}", unchanged="nothing was changed"
             )
         return value
+
+
+def _is_read_result(result: Any, columns: Mapping[str, str]) -> bool:
+    """Return whether the result of `read=` is a pair of cells by column and a list of notes."""
+    if not isinstance(result, tuple) or len(result) != len(("cells", "notes")):
+        return False
+    cells, notes = result
+    if not isinstance(cells, Mapping) or not cells.keys() <= columns.keys():
+        return False
+    is_list = isinstance(notes, list | tuple)
+    return is_list and all(
+        isinstance(note, tuple)
+        and len(note) == len(("column", "reason", "cell"))
+        and isinstance(note[0], str)
+        and isinstance(note[1], str)
+        for note in notes
+    )

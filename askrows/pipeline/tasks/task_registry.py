@@ -406,6 +406,7 @@ def make_record(
         index_template=declaration.index_template,
         table=declaration.table_name,
         file_key=getattr(declaration.items, "file_key", ""),
+        file_columns=list(getattr(declaration.items, "file_columns", ())),
         has_folder=isinstance(declaration.items, Folder),
         has_index_function=callable(declaration.index),
         metadata=dict(zip(metadata, shown_names, strict=True)),

@@ -59,6 +59,7 @@ from askrows.pipeline.rows.write_to import (
     make_derived_targets,
 )
 from askrows.pipeline.store import answers as stored_answers
+from askrows.pipeline.store import extra_cells
 from askrows.pipeline.store import rows as row_store
 from askrows.pipeline.store import tag_merges
 from askrows.pipeline.store.answers import OTHER, VersionCounts
@@ -371,6 +372,7 @@ class UserTask(Task):
             if self.record.has_folder and self.answer_target is not None:
                 self.answer_target.delete_records(tx, row_id)
             delete_table_row(tx, self.record, row_id)
+            extra_cells.delete_extra_cells(tx, self.name, [row_id])
         row_store.delete_row(tx, self.name, row_id)
 
     def count_kept_values(self, tx: Connection, row_ids: Sequence[str]) -> KeptValues:

@@ -53,6 +53,7 @@ from askrows.pipeline.rows.stored_rows import (
 )
 from askrows.pipeline.rows.view_row import (
     ANSWER_PREFIX,
+    COST_KINDS,
     ViewColumn,
     ViewRow,
     name_added_columns,
@@ -78,8 +79,6 @@ _CELL_NAMES = (
     CHANGED_AT_COLUMN,
     INDEX_TEXT_COLUMN,
 )
-# Columns with the tokens and the cost of an answer, with their kinds.
-_COST_KINDS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}
 # Characters of the text that a hit contains.
 MAX_HIT_TEXT_CHARS = 1_000
 # Longest name of a row.
@@ -134,7 +133,7 @@ class TaskGridBuilder:
         sources = [*self._record.shown_columns, *self._own_keys]
         # Names of the fields by the names of their columns.
         self._fields = {name: field for field, name in name_answer_columns(self._record).items()}
-        answer_parts = (VERSION_COLUMN, ANSWERED_AT, *_COST_KINDS)
+        answer_parts = (VERSION_COLUMN, ANSWERED_AT, *COST_KINDS)
         self._answer_names = name_added_columns(
             [*sources, *self._fields], answer_parts, ANSWER_PREFIX
         )
@@ -142,18 +141,21 @@ class TaskGridBuilder:
     def build(self) -> Grid:
         """Return the grid, a list of the task's rows that can be searched, filtered and sorted.
 
-        Key, images, columns of the prompt and fields of the answer are shown by default.
+        The key (or the column that names the rows), images, columns of the prompt and fields of the
+        answer are shown by default.
         """
+        key_names = [name for name, _ in self._record.key]
         default_names = dict.fromkeys(
             self._record.list_columns
             or [
-                *(name for name, _ in self._record.key),
+                *([self._record.file_key] if self._record.file_key else key_names),
                 *self._record.image_columns,
                 *self._record.asked_columns,
                 *self._record.derived,
                 *self._fields,
             ],
         )
+        uncounted_names = {*default_names, *key_names}
         # Their values are different in nearly all rows, as are those of the key and of the prompt.
         uncounted_fields = {
             field.name
@@ -169,18 +171,18 @@ class TaskGridBuilder:
             threshold=self._doubtful_confidence,
             cells={
                 **{name: self._table.table.c[name] for name in _CELL_NAMES},
-                **{name: answers_table.c[name] for name in _COST_KINDS},
+                **{name: answers_table.c[name] for name in COST_KINDS},
             },
             read_values=_read_source_values,
             source_names=[*self._record.shown_columns, *self._own_keys],
             default_names=list(default_names),
-            cost_names=[self._answer_names[part] for part in _COST_KINDS],
+            cost_names=[self._answer_names[part] for part in COST_KINDS],
             # The values contain the key, unless it is a hash.
             searched_cells=(),
             searched_documents=(self._values, answers_table.c.answer),
             facets=[
                 *(name for name, field in self._fields.items() if field not in uncounted_fields),
-                *(name for name in self._record.shown_columns if name not in default_names),
+                *(name for name in self._record.shown_columns if name not in uncounted_names),
             ],
         )
 
@@ -222,7 +224,7 @@ class TaskGridBuilder:
         names = self._answer_names
         columns[names[VERSION_COLUMN]] = ViewColumn(_read_answer_version)
         columns[names[ANSWERED_AT]] = ViewColumn(_read_answer_time, "time")
-        for part, kind in _COST_KINDS.items():
+        for part, kind in COST_KINDS.items():
             columns[names[part]] = ViewColumn(partial(read_cell, part), kind)
         return columns
 

@@ -19,6 +19,7 @@ from askrows.pipeline.rows.database_table import (
     insert_table_rows,
     read_document_row,
     read_table_rows,
+    store_extra_cells,
 )
 from askrows.pipeline.run.run_units import ask_single_rows
 
@@ -48,12 +49,20 @@ def add_row(run: Run, data: bytes, *, document_name: str, mapping: str) -> Repor
     """
     task = run.task
     record = task.user_file.record if task.user_file else None
-    if record is None or not record.table or record.has_folder:
+    if task.user_file is None or record is None or not record.table or record.has_folder:
         raise InputError(
             f"task {task.subject} has no table that takes new rows; nothing was stored",
             hint="add the row to the source of the task, or declare items=DatabaseTable(…)",
         )
-    row, notes = read_document_row(data, record, parse_map(mapping), document_name=document_name)
+    row, notes = read_document_row(
+        data,
+        record,
+        parse_map(mapping),
+        document_name=document_name,
+        read_cells=task.user_file.read_cells,
+    )
+    for change in row.findings:
+        run.workspace.display.warn(f"{row.key}: {change.column}: {change.reason} ({change.value})")
     # A missing key or model is raised before the row is stored.
     run.open_client()
     with run.workspace.store.write() as tx:
@@ -66,6 +75,7 @@ def add_row(run: Run, data: bytes, *, document_name: str, mapping: str) -> Repor
                 field=get_file_key(record),
             )
         insert_table_rows(tx, record, [row.values])
+        store_extra_cells(tx, record, [row])
         row_id = read_table_rows(tx, record, [row.key])[row.key][record.key[0][0]]
 
     run = run.sync_task()

@@ -130,11 +130,13 @@ def import_file(run: Run, file: Path, options: ImportOptions) -> Report:
         return _import_folder(run, file)
 
     nouns = run.task.nouns
-    record = run.task.user_file.record if run.task.user_file else None
-    if record is None:
+    user_file = run.task.user_file
+    if user_file is None:
         imported = import_file_rows(run.workspace, run.workspace.settings.task, file, options)
     else:
-        imported = import_table_rows(run.workspace, record, file, options)
+        imported = import_table_rows(
+            run.workspace, user_file.record, file, options, user_file.read_cells
+        )
         if not options.dry:
             run.sync_task()
     report = Report(imported.document, errors=collect_error(imported.require_imported_row))

@@ -1,0 +1,59 @@
+"""Store the cells of imported files that have no column in the table of a task.
+
+The cells of a row are stored with its id, and with its name: if another program gives the id to a
+row of another name, they are not the cells of that row.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from askrows.pipeline.store.database import run_many, select_matching
+from askrows.pipeline.store.schema import extra_cells
+
+
+def read_extra_cells(
+    tx: Connection, task: str, names_by_id: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Return the stored cells of rows by id; rows without cells, or of another name, are left out.
+
+    Args:
+        names_by_id: The present names of the rows by id.
+    """
+    columns = extra_cells.c
+    query = select(columns.row_id, columns.name, columns.cells).where(columns.task == task)
+    return {
+        row_id: json.loads(cells)
+        for row_id, name, cells in select_matching(tx, query, columns.row_id, list(names_by_id))
+        if name == names_by_id[row_id]
+    }
+
+
+def replace_extra_cells(
+    tx: Connection, task: str, rows: Sequence[tuple[str, str, Mapping[str, Any]]]
+) -> None:
+    """Store the cells of rows in place of their former cells.
+
+    Args:
+        rows: Id, name and cells of each row.
+    """
+    delete_extra_cells(tx, task, [row_id for row_id, _, _ in rows])
+    records = [
+        {
+            "task": task,
+            "row_id": row_id,
+            "name": name,
+            "cells": json.dumps(cells, ensure_ascii=False, separators=(",", ":")),
+        }
+        for row_id, name, cells in rows
+    ]
+    run_many(tx, insert(extra_cells), records)
+
+
+def delete_extra_cells(tx: Connection, task: str, row_ids: Iterable[str]) -> None:
+    """Delete the cells of rows."""
+    columns = extra_cells.c
+    for row_id in row_ids:
+        tx.execute(delete(extra_cells).where(columns.task == task, columns.row_id == row_id))
