@@ -254,6 +254,37 @@ def test_adopted_table_has_ids_of_its_own(named_boats: Workspace, id_type: str) 
     assert [bool(summaries[row_id]) for row_id in ids] == [True, True, True, False]
 
 
+def test_changed_and_missing_boats_are_told(named_boats: Workspace) -> None:
+    """A parked boat with another text is asked again, an answered one is stale.
+
+    A dry run counts the same, and its report lists missing boats, which `forget` deletes.
+    """
+    boats = named_boats
+    check = "def check(answer, row):\n    if row['text'] == '?':\n        raise NoAnswer('use')\n\n"
+    task = NAMED_BOATS.replace("import DatabaseTable, Task", "import DatabaseTable, NoAnswer, Task")
+    task = task.replace("task = Task(", f"{check}\ntask = Task(check=check, ")
+    boats.write_file("tasks/boats.py", task)
+    boats.write_file(
+        "boats.csv", "name,text\nAlbatross,A ketch.\nBrisk,?\nEmu,A ferry.\nFulmar,?\n"
+    )
+    boats.run_command("import", **{"from": "boats.csv"})
+    boats.run_command("tag", mode="live")
+    assert boats.state_counts() == {"answered": 2, "parked": 2}
+
+    boats.write_file("next.csv", "name,text\nAlbatross,A sloop.\nBrisk,A yawl.\nFulmar,?\n")
+    for is_dry in (True, False):
+        options = {"dry": True, "report": "gone.csv"} if is_dry else {}
+        report = boats.run_command("import", json=True, **{"from": "next.csv"}, **options).json
+        assert (report["updated"], report["unchanged"], report["released"]) == (2, 1, 1)
+        assert report["gone"] == 1
+        assert "lacks 1 row of the table boats (Emu); none was deleted" in str(report["notes"])
+        assert "askrows forget --task boats --file gone.csv" in str(report["notes"])
+    assert boats.state_counts() == {"answered": 1, "stale": 1, "open": 1, "parked": 1}
+
+    boats.run_command("forget", file="gone.csv")
+    assert [name for (name,) in read_table(boats, "name")] == ["Albatross", "Brisk", "Fulmar"]
+
+
 def test_table_with_repeated_ids_is_refused(tmp_path: Path) -> None:
     """Nothing is written, and the error says how many ids cannot be used."""
     boats = Workspace(tmp_path / "here", task="boats", settings={"YES": "1"})

@@ -120,7 +120,8 @@ def read_table_rows(
         row = dict(zip(record.columns, cells, strict=True))
         rows[str(row[file_key])] = row
 
-    rows_by_folded_key = {key.casefold(): row for key, row in rows.items() if key not in keys}
+    other_keys = rows.keys() - {*keys}
+    rows_by_folded_key = {key.casefold(): rows[key] for key in other_keys}
     matches = {key: rows.get(key) or rows_by_folded_key.get(key.casefold()) for key in keys}
     return {key: row for key, row in matches.items() if row is not None}
 

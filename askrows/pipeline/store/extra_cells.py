@@ -5,12 +5,12 @@ row of another name, they are not the cells of that row.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, select
 
-from askrows.pipeline.store.database import run_many, select_matching
+from askrows.pipeline.store.database import insert_into, run_many, select_matching
 from askrows.pipeline.store.schema import extra_cells
 
 
@@ -39,7 +39,11 @@ def replace_extra_cells(
     Args:
         rows: Id, name and cells of each row.
     """
-    delete_extra_cells(tx, task, [row_id for row_id, _, _ in rows])
+    statement = insert_into(extra_cells, tx.dialect.name)
+    statement = statement.on_conflict_do_update(
+        index_elements=["task", "row_id"],
+        set_={name: statement.excluded[name] for name in ("name", "cells")},
+    )
     records = [
         {
             "task": task,
@@ -49,11 +53,10 @@ def replace_extra_cells(
         }
         for row_id, name, cells in rows
     ]
-    run_many(tx, insert(extra_cells), records)
+    run_many(tx, statement, records)
 
 
-def delete_extra_cells(tx: Connection, task: str, row_ids: Iterable[str]) -> None:
-    """Delete the cells of rows."""
+def delete_extra_cells(tx: Connection, task: str, row_id: str) -> None:
+    """Delete the cells of a row."""
     columns = extra_cells.c
-    for row_id in row_ids:
-        tx.execute(delete(extra_cells).where(columns.task == task, columns.row_id == row_id))
+    tx.execute(delete(extra_cells).where(columns.task == task, columns.row_id == row_id))

@@ -372,7 +372,7 @@ class UserTask(Task):
             if self.record.has_folder and self.answer_target is not None:
                 self.answer_target.delete_records(tx, row_id)
             delete_table_row(tx, self.record, row_id)
-            extra_cells.delete_extra_cells(tx, self.name, [row_id])
+            extra_cells.delete_extra_cells(tx, self.name, row_id)
         row_store.delete_row(tx, self.name, row_id)
 
     def count_kept_values(self, tx: Connection, row_ids: Sequence[str]) -> KeptValues:
