@@ -273,8 +273,10 @@ def test_changed_and_missing_boats_are_told(named_boats: Workspace) -> None:
 
     boats.write_file("next.csv", "name,text\nAlbatross,A sloop.\nBrisk,A yawl.\nFulmar,?\n")
     for is_dry in (True, False):
-        options = {"dry": True, "report": "gone.csv"} if is_dry else {}
-        report = boats.run_command("import", json=True, **{"from": "next.csv"}, **options).json
+        options: dict[str, Any] = {"from": "next.csv"}
+        if is_dry:
+            options |= {"dry": True, "report": "gone.csv"}
+        report = boats.run_command("import", json=True, **options).json
         assert (report["updated"], report["unchanged"], report["released"]) == (2, 1, 1)
         assert report["gone"] == 1
         assert "lacks 1 row of the table boats (Emu); none was deleted" in str(report["notes"])

@@ -139,6 +139,7 @@ def _make_row_spec(record: TaskRecord) -> TableSpec:
             _ROW_TYPES.get(kind, Text()),
             primary_key=name == key,
             unique=name == record.file_key,
+            nullable=name not in {key, record.file_key},
         )
         for name, kind in kinds.items()
     ]
