@@ -59,9 +59,8 @@ from askrows.pipeline.rows.write_to import (
     make_derived_targets,
 )
 from askrows.pipeline.store import answers as stored_answers
-from askrows.pipeline.store import extra_cells
+from askrows.pipeline.store import extra_cells, tag_merges
 from askrows.pipeline.store import rows as row_store
-from askrows.pipeline.store import tag_merges
 from askrows.pipeline.store.answers import OTHER, VersionCounts
 from askrows.pipeline.store.database import Store, select_matching, split_into_pages, update_rows
 from askrows.pipeline.store.edits import NewEdit
