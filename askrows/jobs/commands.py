@@ -437,7 +437,7 @@ ALIASES = {
     ),
     "score": Command(
         function_path="row_commands:score",
-        summary="Compute the scores of people again from stored data.",
+        summary="Compute scores and other derived values again.",
         access="write",
     ),
 }

@@ -33,7 +33,7 @@ from askrows.jobs.options import (
 )
 from askrows.jobs.output import show_changing_lines, system_user
 from askrows.pipeline.batch.run import Run
-from askrows.pipeline.core.command_hint import CommandHint, OptionHint
+from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.declaration import ReadOptions
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report
@@ -48,6 +48,7 @@ from askrows.pipeline.ops.status import report_status, watch_runs
 from askrows.pipeline.tasks import corrections, row_export
 from askrows.pipeline.tasks.tag_lists import find_tag_list, parse_merges
 from askrows.pipeline.tasks.task_values import ExportOptions
+from askrows.pipeline.tasks.user_task import UserTask
 from askrows.pipeline.workflows import correct_rows
 
 DEFAULT_PAGE_ROWS = 20
@@ -355,19 +356,29 @@ def correct(
 
 
 def score(run: Run) -> Report:
-    """Compute the scores of people again from their stored data.
+    """Compute the derived values of TASK again, such as scores.
 
-    A score, 0 to 100, says how complete a person is: bio, tags, profile address, job title, hourly
-    rate. Only scores that differ from the stored scores are written. Another task is refused,
-    because its rows have no scores.
+    The rows are read again before. Only values that differ from the stored values are written, also
+    to the columns of your own tables that `derive=` names. A task without `derive=` is refused.
+
+    The score of people, 0 to 100, says how complete a person is: bio, tags, profile address, job
+    title, hourly rate.
     """
-    if run.task.subject != EXPERTS:
+    current_run = run.sync_task()
+    task = current_run.task
+    store = run.workspace.store
+    is_people = task.subject == EXPERTS
+    if not is_people and not (isinstance(task, UserTask) and task.record.functions_id):
         raise InputError(
-            f"rows of {run.task.subject} have no scores; nothing was changed",
-            hint=f"`{CommandHint('score', task=EXPERTS)}` is about people",
+            f"{task.nouns.plural} of {task.subject} have no derived values; nothing was changed",
+            hint="set derive= in the task's file",
         )
-    with run.workspace.store.write() as tx:
-        changed = people_table.refresh_scores(tx)
-        total = run.task.select_task_rows(tx).count_rows(tx)
-    title = f"{plural(total, 'score')} checked, {changed:,} changed"
+    with store.write() as tx:
+        if isinstance(task, UserTask):
+            changed = task.correct_derived(tx)
+        else:
+            changed = people_table.refresh_scores(tx)
+        total = task.select_task_rows(tx).count_rows(tx)
+    noun = "score" if is_people else "row"
+    title = f"{plural(total, noun)} checked, {changed:,} changed"
     return Report({"total": total, "changed": changed}, title)

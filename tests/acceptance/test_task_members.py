@@ -291,6 +291,8 @@ def test_a_derived_value_is_that_of_the_preferred_version(
     boats: Workspace, outside_server: Outside
 ) -> None:
     """It changes with the answers of another version, and with PREFER_VERSIONS."""
+    declare(boats)
+    assert "have no derived values" in boats.run_command("score", code="any").stderr
     declare(boats, *DERIVED, code=SCORE)
     boats.run_command("tag_live")
     outside_server.answerer = lambda _request: {"tags": ["a", "b", "c", "d"]}
@@ -370,7 +372,7 @@ def test_words_that_describe_no_row_do_not_count_in_questions(boats: Workspace) 
 
 
 def test_a_derived_value_is_written_to_a_column_of_another_program(boats: Workspace) -> None:
-    """The column has the value of every row, and is empty after the row was forgotten."""
+    """The column has the value of every row; `score` restores it, and `forget` empties it."""
     run_sql(boats, "CREATE TABLE ships (id VARCHAR(9) PRIMARY KEY, text TEXT, score REAL)")
     for number, text in ((1, "oak"), (2, ""), (3, "ash")):
         insert = "INSERT INTO ships (id, text) VALUES (:id, :text)"
@@ -383,6 +385,15 @@ def test_a_derived_value_is_written_to_a_column_of_another_program(boats: Worksp
     assert run_sql(boats, "SELECT score FROM ships ORDER BY id") == [(1.0,), (1.0,), (1.0,)]
     boats.run_command("ingest")
     assert run_sql(boats, "SELECT score FROM ships ORDER BY id") == [(5.0,), (1.0,), (5.0,)]
+
+    # Another program changes cells.
+    run_sql(boats, "UPDATE ships SET score = 9 WHERE id IN ('1', '2')")
+    findings = boats.run_command("doctor", code=5).output
+    assert "2 derived values that do not match their rows, of 1, 2" in findings
+    assert boats.read_json("score") == {"total": 3, "changed": 2}
+    assert run_sql(boats, "SELECT score FROM ships ORDER BY id") == [(5.0,), (1.0,), (5.0,)]
+    assert boats.read_json("score") == {"total": 3, "changed": 0}
+    assert boats.read_json("doctor")["healthy"]
     boats.run_command("forget", "3")
     assert run_sql(boats, "SELECT score FROM ships ORDER BY id") == [(5.0,), (1.0,), (None,)]
 

@@ -359,6 +359,12 @@ class AnswerTarget:
             run_many(tx, update(self.table).where(has_key).values(new_values), changes)
         self._check_written(tx, cells_by_key)
 
+    def read_values(self, tx: Connection, row_ids: Sequence[str]) -> Iterator[tuple[str, Any]]:
+        """Yield the ids of rows of the table with their cells of the column."""
+        key = self.table.c[self.key_names[0]]
+        query = select(cast(key, Text), self.table.c[self.column_name])
+        yield from map(tuple, select_matching(tx, query, key, row_ids))
+
     def read_answers(self, tx: Connection, row_ids: Collection[str]) -> list[TargetValue]:
         """Return the stored answers that the table can show, oldest first for each row.
 

@@ -450,6 +450,17 @@ def list_underived_ids(tx: Connection, task: str) -> list[str]:
     return list(tx.execute(select(rows.c.row_id).where(is_due)).scalars())
 
 
+def derived_pages(tx: Connection, task: str) -> Iterator[dict[str, tuple[str, str | None]]]:
+    """Yield pages of rows with derived values: (values as JSON, indexed text) by row id."""
+    query = (
+        select(rows.c.row_id, rows.c.derived, rows.c.index_text)
+        .where(rows.c.task == task, rows.c.derived.is_not(None))
+        .order_by(rows.c.n)
+    )
+    for page in stream_rows(tx, query, page=PAGE_ROWS).partitions():
+        yield {row_id: (derived, index_text) for row_id, derived, index_text in page}
+
+
 def clear_derived(tx: Connection, task: str) -> None:
     """Delete the derived values of all rows of a task."""
     has_derived = (rows.c.task == task) & rows.c.derived.is_not(None)

@@ -22,6 +22,8 @@ from askrows.pipeline.core.answer_types import make_answer_validator
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
 from askrows.pipeline.core.declaration import Declaration, validate_answer
 from askrows.pipeline.core.errors import ConfigurationError, InputError
+from askrows.pipeline.core.files import hash_file
+from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.quotes import locate_quotes
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import NoAnswer
@@ -31,6 +33,7 @@ from askrows.pipeline.rows.answer_views import are_views_made, make_views
 from askrows.pipeline.rows.cells import (
     find_unstorable_reason,
     parse_json_cell,
+    to_column_value,
     to_compact_json,
     to_plain_value,
     to_prompt_text,
@@ -77,6 +80,8 @@ from askrows.pipeline.tasks.task_values import (
     ExportRows,
     KeptValues,
     RequestOutcome,
+    RowFault,
+    RowFaults,
     RowsById,
     TaskNouns,
     TaskRow,
@@ -89,6 +94,8 @@ if TYPE_CHECKING:
 
 # Fewer characters of a hash are not taken for its beginning.
 MIN_HASH_CHARS = 4
+# A fault that `doctor` finds.
+WRONG_DERIVED_FAULT = "derived values that do not match their rows"
 # The JSON of a value of another program that is no answer.
 NO_ANSWER = "{}"
 # A whole number of a key column of 64 bits, as a person types it.
@@ -867,19 +874,90 @@ class UserTask(Task):
             row_ids = row_store.list_underived_ids(tx, self.name)
         targets = make_derived_targets(self.record)
         for page_ids in split_into_pages(row_ids):
-            rows = self.read_rows(tx, page_ids)
-            answers = self.read_current_answers(tx, page_ids)
-            values_by_id = dict[str, dict[str, Any]]()
-            records = list[dict[str, Any]]()
-            for row_id, row in rows.items():
-                values, index_text = self._derive_values(row, answers[row_id] or None)
-                values_by_id[row_id] = values
-                document = to_compact_json(values)
-                records.append({"id": row_id, "derived": document, "index_text": index_text})
+            derived_rows = self._derive_rows(tx, page_ids)
+            records = [
+                {"id": row_id, "derived": to_compact_json(values), "index_text": index_text}
+                for row_id, (values, index_text) in derived_rows.items()
+            ]
             row_store.save_derived(tx, self.name, records)
             for name, target in targets.items():
-                target_values = {row_id: values[name] for row_id, values in values_by_id.items()}
+                target_values = {
+                    row_id: values[name] for row_id, (values, _) in derived_rows.items()
+                }
                 target.write_values(tx, target_values)
+
+    def correct_derived(self, tx: Connection) -> int:
+        """Store derived values that are wrong anew; return how many rows had some.
+
+        Raises:
+            ConfigurationError: A function failed, or its value cannot be stored.
+            RefusedRowError: Another program's table refuses a value.
+        """
+        wrong_ids = list(self._find_wrong_derived(tx))
+        self.update_derived(tx, wrong_ids)
+        if wrong_ids:
+            record_row_change(tx, self.name)
+        return len(wrong_ids)
+
+    def check_rows(
+        self, tx: Connection, display: Progress
+    ) -> tuple[Mapping[str, int], Sequence[RowFault]]:
+        """Return no figures, and the faults of derived values; see `Task.check_rows`.
+
+        They are not checked after a change of the task's file: the next `tag` computes them anew.
+        """
+        path = self.user_file.path
+        if path is None or not path.is_file() or hash_file(path) != self.record.functions_id:
+            return {}, ()
+        row_faults = RowFaults(
+            {
+                WRONG_DERIVED_FAULT: (
+                    "lists, exports and the index show other values",
+                    CommandHint("score", task=self.name),
+                    True,
+                )
+            }
+        )
+        table = self.select_task_rows(tx)
+        with display.bar(f"checking {self.nouns.plural}", table.count_rows(tx)):
+            for page_ids in split_into_pages(self._find_wrong_derived(tx)):
+                names = table.read_names(tx, page_ids)
+                row_faults.add(WRONG_DERIVED_FAULT, names.values(), len(page_ids))
+        return {}, row_faults.summarize_faults()
+
+    def _find_wrong_derived(self, tx: Connection) -> Iterator[str]:
+        """Yield the ids of rows whose stored derived values or indexed text are not right.
+
+        A cell that `derive=` names is wrong, too, if another program changed it. Rows that have no
+        derived values yet are left out.
+        """
+        targets = make_derived_targets(self.record)
+        for page in row_store.derived_pages(tx, self.name):
+            derived_rows = self._derive_rows(tx, list(page))
+            wrong_ids = {
+                row_id
+                for row_id, (values, index_text) in derived_rows.items()
+                if page[row_id] != (to_compact_json(values), index_text)
+            }
+            for name, target in targets.items():
+                kind = self.record.derived[name]
+                for row_id, cell in target.read_values(tx, list(derived_rows)):
+                    values, _ = derived_rows[row_id]
+                    stored_value = to_column_value(kind, to_plain_value(cell))
+                    if stored_value != to_column_value(kind, values[name]):
+                        wrong_ids.add(row_id)
+            yield from sorted(wrong_ids)
+
+    def _derive_rows(
+        self, tx: Connection, row_ids: Sequence[str]
+    ) -> dict[str, tuple[dict[str, Any], Any]]:
+        """Return the derived values and the indexed text of rows, by row id; store nothing."""
+        rows = self.read_rows(tx, row_ids)
+        answers = self.read_current_answers(tx, row_ids)
+        return {
+            row_id: self._derive_values(row, answers[row_id] or None)
+            for row_id, row in rows.items()
+        }
 
     def _derive_values(
         self, row: Mapping[str, Any], answer: Mapping[str, Any] | None
