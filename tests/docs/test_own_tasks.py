@@ -40,6 +40,7 @@ EXAMPLES = {
     "Cleaned answers": {"answered": 3, "empty": 1},
     "Words for rows and states": {"rated": 3, "no_text": 1},
     "Derived values": {"answered": 3, "empty": 1},
+    "Tags": {"answered": 3, "empty": 1},
     "The index": {"answered": 3, "empty": 1},
 }
 
@@ -47,6 +48,15 @@ EXAMPLES = {
 @pytest.mark.parametrize("heading", EXAMPLES)
 def test_example_of_a_member_is_run(workspace: Workspace, heading: str) -> None:
     """The example in each section is a task that is asked."""
+    ask_example(workspace, heading)
+    document = json.loads(workspace.ran("status", "--json", TASK="boats").stdout)
+    counts = document["boats"]
+    del counts["total"]
+    assert {state: count for state, count in counts.items() if count} == EXAMPLES[heading]
+
+
+def ask_example(workspace: Workspace, heading: str) -> None:
+    """Write the example of a section as the task `boats`, and ask its rows."""
     page = (ROOT / "docs" / "own-tasks.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (head,) = [block for block in blocks if "class Boat(BaseModel)" in block]
@@ -58,10 +68,21 @@ def test_example_of_a_member_is_run(workspace: Workspace, heading: str) -> None:
     (folder / "boats.py").write_text(f"{head}\n\n{example}", encoding="utf-8")
     (folder / "boats.csv").write_text(BOATS, encoding="utf-8")
     workspace.ran("tag-live", TASK="boats", YES="1")
-    document = json.loads(workspace.ran("status", "--json", TASK="boats").stdout)
-    counts = document["boats"]
-    del counts["total"]
-    assert {state: count for state, count in counts.items() if count} == EXAMPLES[heading]
+
+
+def test_example_of_tags_is_run(workspace: Workspace) -> None:
+    """The commands of the section merge a tag, and undo the merge."""
+    ask_example(workspace, "Tags")
+
+    def read_tags(*words: str) -> list[str]:
+        """Run the command `tags`, and return the tags in use."""
+        workspace.ran("tags", *words, TASK="boats")
+        document = json.loads(workspace.ran("tags", "--json", TASK="boats").stdout)
+        return [counted["tag"] for counted in document["tags"]]
+
+    first_tag, *_ = read_tags()
+    assert "yacht" in read_tags("--merge", f"{first_tag}=yacht")
+    assert first_tag in read_tags("--undo", "1")
 
 
 def test_example_of_a_folder_is_run(workspace: Workspace, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ value of a field: a person corrected or confirmed it. A version is `task@n/model
 version is `task@n`.
 
 - `figures` defines figures and gates. `measure` computes those of user tasks; people and passages
-  have a module `quality` of their own.
+  have a module `quality` of their own. `tag_figures` measures lists of texts.
 - `evaluate` measures a task, judges the figures, and writes the `report`.
 - `pilot` draws pilots, and decides whether all rows may be asked.
 - `drawn_rows` draws rows for people to check.

@@ -458,7 +458,7 @@ def derived_pages(tx: Connection, task: str) -> Iterator[dict[str, tuple[str, st
         .order_by(rows.c.n)
     )
     for page in stream_rows(tx, query, page=PAGE_ROWS).partitions():
-        yield {row_id: (derived, index_text) for row_id, derived, index_text in page}
+        yield {row.row_id: (row.derived, row.index_text) for row in page}
 
 
 def clear_derived(tx: Connection, task: str) -> None:

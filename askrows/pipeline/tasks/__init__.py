@@ -20,6 +20,7 @@ Requests and answers:
   adds images.
 - `equal_rows` gives rows with equal inputs the answer of one request.
 - `request_outcomes` validates replies, stores answers and failures, and decides what parks a row.
+- `tag_lists` counts and merges the tags in lists of answers.
 - `corrections` stores corrections of people, and `right_value_file` reads them from a file.
 - `row_export` writes rows with their answers to a file.
 """
