@@ -71,6 +71,7 @@ def test_texts_and_images_are_opened(workspace: Workspace) -> None:
         tab.click(".tasks summary")
         tab.click(".tasks a:text-is('Images')")
         reader.until("document.querySelector('.gallery img').naturalWidth > 0")
+        reader.wait_until_loaded()
         tab.keyboard.press("j")
         tab.keyboard.press("Enter")
         tab.wait_for_url("**/row?**")

@@ -15,6 +15,9 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
 FEW_ROWS = 6
 MAX_TAB_PRESSES = 80
 MAX_CLICKS = 6
+IS_SHOWN_LAST = """performance.getEntriesByName("first-paint")[0].startTime
+  > Math.max(...performance.getEntriesByType("resource")
+    .filter(({ name }) => name.endsWith(".js")).map((script) => script.responseEnd))"""
 DROP_FILE = """(text) => {
   const dataTransfer = new DataTransfer();
   dataTransfer.items.add(new File([text], "lamps.csv"));
@@ -50,6 +53,7 @@ def test_a_dropped_file_is_asked_with_four_clicks(workspace: Workspace, tmp_path
     with reading(workspace) as (reader, tab, _):
         tab.evaluate(DROP_FILE, (tmp_path / "lamps.csv").read_text(encoding="utf-8"))
         tab.locator("#question-text").wait_for()
+        reader.wait_until_loaded()
         tab.select_option("[name='role.1']", "key")
         reader.wait_for("#row-counts", "the name of the row is already on line 2")
         assert tab.input_value("[name='role.0']") == "unsent"
@@ -71,16 +75,27 @@ def test_a_dropped_file_is_asked_with_four_clicks(workspace: Workspace, tmp_path
         reader.wait_for("#state", f"{len(texts)} answered")
 
 
+def test_nothing_is_shown_before_the_scripts_work(workspace: Workspace) -> None:
+    """A file that is dropped at once is not opened by the browser, however slow the server is."""
+    workspace.begin()
+    with reading(workspace) as (reader, tab, _):
+        tab.route("**/dom.js", lambda route: (tab.wait_for_timeout(500), route.continue_()))
+        reader.go("/add")
+        reader.until("performance.getEntriesByName('first-paint').length")
+        assert tab.evaluate(IS_SHOWN_LAST)
+
+
 def test_a_file_becomes_a_table_by_keyboard_alone(workspace: Workspace, tmp_path: Path) -> None:
     """From the first page to the downloaded table every control is reached by Tab."""
     texts = write_lamps(tmp_path / "lamps.csv", FEW_ROWS)
     workspace.begin()
     with reading(workspace) as (reader, tab, _):
-        _press_tab_until(reader, tab, "#drop [type=file]")
+        # The browser is told before the keys that the test chooses the file.
         with tab.expect_file_chooser() as chooser:
-            tab.keyboard.press("Enter")
+            _press(reader, tab, "#drop [type=file]")
         chooser.value.set_files(tmp_path / "lamps.csv")
         tab.locator("#question-text").wait_for()
+        reader.wait_until_loaded()
 
         for selector, text in (
             ("#question-text", "Praise or blame?"),

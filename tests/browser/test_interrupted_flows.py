@@ -22,6 +22,7 @@ def open_new_task(tab: Any, path: Path) -> None:
     """Choose a file on the first page of an empty workspace, and wait for its question."""
     tab.set_input_files("#drop [type=file]", path)
     tab.locator("#question-text").wait_for()
+    tab.wait_for_load_state()
 
 
 def fill_question(tab: Any) -> None:

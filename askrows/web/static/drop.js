@@ -3,6 +3,7 @@
 
 import { find, findAll, listen, listenToHtmx } from "./dom.js";
 import { createLine, joinSentences, showNotice } from "./notices.js";
+import "./page.js";
 
 const HTTP_ACCEPTED = 202;
 const HTTP_NO_CONTENT = 204;
