@@ -150,7 +150,7 @@ def items(
         ).to_report()
     if counts:
         return listed_rows.count_rows(
-            run.workspace.store, run.task, row_filter, within_s=None
+            run.workspace, run.task, row_filter, within_s=None
         ).to_report()
     page = listed_rows.read_page(run.workspace.store, run.task, options)
     return page.to_report(has_chosen_columns=columns is not None)

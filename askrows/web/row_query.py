@@ -1,6 +1,7 @@
 """The query parameters that select and display a task's rows."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
@@ -73,7 +74,7 @@ class RowQuery(BaseModel):
         names = map(str.strip, ",".join(self.fields).split(","))
         return list(dict.fromkeys(filter(None, names))) or None
 
-    @property
+    @cached_property
     def pairs(self) -> list[tuple[str, str]]:
         """Return the parameters that are set, as (name, text), without `task` and `after`.
 

@@ -309,9 +309,6 @@ def neutralize_formula(text: str) -> str:
 
     A signed number or a single dash is not changed, because no program runs it.
     """
-    # Most cells begin with a letter or a digit, which begins no formula.
-    if text[:1].isalnum():
-        return text
     is_formula = (_FORMULA.match(text) or _MARKED.match(text)) and not _SIGNED.fullmatch(text)
     return f"'{text}" if is_formula else text
 
@@ -343,12 +340,16 @@ def csv_line(
 ) -> bytes:
     r"""Return a CSV record as UTF-8, ending with `\r\n`, quoted as needed (RFC 4180).
 
-    `guard` escapes the texts. By default no text is a formula.
+    `guard` escapes the texts, except those that begin with a letter or a digit, as most do: they
+    are no formulas. By default no text is a formula.
     """
     text = io.StringIO()
     # The line end also decides about quoting: with `\n` alone, Python 3.12 does not quote a single
     # carriage return.
     csv.writer(text, lineterminator="\r\n").writerow(
-        [guard(cell) if isinstance(cell, str) else cell for cell in cells],
+        [
+            guard(cell) if isinstance(cell, str) and not cell[:1].isalnum() else cell
+            for cell in cells
+        ],
     )
     return text.getvalue().encode("utf-8", "replace")

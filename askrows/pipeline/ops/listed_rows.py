@@ -91,7 +91,7 @@ def find_position(
 
 
 def count_rows(
-    store: Store,
+    ws: OpenWorkspace,
     task: Task,
     row_filter: RowFilter = NO_FILTER,
     *,
@@ -108,9 +108,10 @@ def count_rows(
     Raises:
         InputError: The filter is invalid.
     """
-    with store.read() as tx:
-        grid = task.make_grid(tx)
-        return grid.count_rows(tx, row_filter, within_s=within_s, max_members=max_members)
+    with ws.store.read() as tx:
+        return task.make_grid(tx).count_rows(
+            tx, row_filter, data=ws.data, within_s=within_s, max_members=max_members
+        )
 
 
 def write_rows(

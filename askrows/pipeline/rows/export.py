@@ -36,6 +36,8 @@ TEXTS_KIND = "texts"
 MIN_SHEET_YEAR = 1901
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _PARQUET_GROUP_ROWS = 10_000
+# A tuple is checked faster than a union, and each cell is checked.
+_NUMBER_TYPES = (int, float)
 
 
 def encode_rows(
@@ -89,13 +91,11 @@ def _encode_csv(
     """Yield the lines of a CSV file, the header first."""
     yield text.csv_line(list(kinds), guard)
     for row in rows:
-        cells = [
-            to_spreadsheet_cell(row[name], texts=kind == TEXTS_KIND) for name, kind in kinds.items()
-        ]
+        cells = [to_spreadsheet_cell(row[name], kind) for name, kind in kinds.items()]
         yield text.csv_line(cells, guard)
 
 
-def to_spreadsheet_cell(value: Any, *, texts: bool) -> str | float:
+def to_spreadsheet_cell(value: Any, kind: str) -> str | float:
     """Return a value as a cell of CSV or .xlsx.
 
     A number stays a number, because it cannot be a formula. A quotation, which is stored as a text
@@ -104,16 +104,18 @@ def to_spreadsheet_cell(value: Any, *, texts: bool) -> str | float:
 
     Args:
         value: A plain value, date or time.
-        texts: The value is of a column with lists of texts. A list is joined by "; " instead of
-            written as JSON; all its members must be texts.
+        kind: The kind of its column. A list of TEXTS_KIND is joined by "; " instead of written as
+            JSON; all its members must be texts.
     """
     if isinstance(value, str):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if value is None:
+        return ""
+    if isinstance(value, _NUMBER_TYPES) and not isinstance(value, bool):
         return value
     if is_stored_quotation(value):
         return str(value["quote"])
-    if texts and isinstance(value, list):
+    if kind == TEXTS_KIND and isinstance(value, list):
         return "; ".join(value)
     return _format_value(value)
 
@@ -203,16 +205,15 @@ def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, kind:
     Raises:
         InputError: The sheet has no such row or column, or the text is too long for a cell.
     """
-    cell_text = to_spreadsheet_cell(value, texts=kind == TEXTS_KIND)
     # The library returns a code other than 0 if a limit of the format is exceeded.
     fault = 0
-    if isinstance(value, bool):
-        fault = sheet.write_boolean(row_index, column_index, value)
-    elif isinstance(value, int | float) and abs(value) <= MAX_EXACT_FLOAT:
-        fault = sheet.write_number(row_index, column_index, value)
-    elif (day := _find_date(value)) is not None:
+    if (day := _find_date(value)) is not None:
         fault = sheet.write_datetime(row_index, column_index, day)
-    elif cell_text:
+    elif isinstance(value, bool):
+        fault = sheet.write_boolean(row_index, column_index, value)
+    elif isinstance(value, _NUMBER_TYPES) and abs(value) <= MAX_EXACT_FLOAT:
+        fault = sheet.write_number(row_index, column_index, value)
+    elif cell_text := to_spreadsheet_cell(value, kind):
         fault = sheet.write_string(row_index, column_index, str(cell_text))
     if fault:
         raise InputError(

@@ -24,6 +24,8 @@ from askrows.pipeline.rows.where_sql import fold_value
 # Values of a cell that are listed. Longer values are sentences, which are not listed.
 MAX_VALUES = 12
 _MAX_VALUE_CHARS = 30
+# Cells without a value, as JSON.
+_MISSING_JSON = frozenset({"null", '""'})
 # Longer numbers are written with an exponent.
 _MAX_NUMBER_CHARS = 15
 # A text that is a number, but no code such as 007.
@@ -73,10 +75,20 @@ def list_value_counts(
         An empty list if a value is an object, or if the cell has no lists and either more than 12
         different texts or a text of more than 30 characters.
     """
+    counted_values = [
+        (orjson.loads(text), row_count)
+        for text, row_count in rows_by_json.items()
+        if text and text not in _MISSING_JSON
+    ]
+    # A column of numbers may have a different one in each row.
+    rows_by_number = _count_numbers(counted_values)
+    are_numbers = rows_by_number.total() == sum(row_count for _, row_count in counted_values)
+    if are_numbers and len(rows_by_number) > MAX_VALUES:
+        return _group_into_ranges(name, rows_by_number)
+
     spellings_by_key: dict[str, Counter[Any]] = {}
     has_lists = False
-    for text, row_count in rows_by_json.items():
-        value = orjson.loads(text or "null")
+    for value, row_count in counted_values:
         members = [value]
         if isinstance(value, list):
             has_lists = True
@@ -97,11 +109,10 @@ def list_value_counts(
         [(spelling, _)] = list_commonest(spellings.items(), 1)
         row_counts[type(spelling), spelling] = spellings.total()
 
-    rows_by_number = _count_numbers(row_counts)
+    rows_by_number = _count_numbers(
+        (spelling, row_count) for (_, spelling), row_count in row_counts.items()
+    )
     are_numbers = rows_by_number.total() == row_counts.total()
-    if are_numbers and not has_lists and len(rows_by_number) > MAX_VALUES:
-        return _group_into_ranges(name, rows_by_number)
-
     short_values = [
         (value, row_count)
         for (_, value), row_count in row_counts.items()
@@ -119,10 +130,10 @@ def list_value_counts(
     ]
 
 
-def _count_numbers(row_counts: Mapping[tuple[type, Any], int]) -> Counter[float]:
+def _count_numbers(counted_values: Iterable[tuple[Any, int]]) -> Counter[float]:
     """Return how many rows have each number; other values are left out."""
     rows_by_number = Counter[float]()
-    for (_, value), row_count in row_counts.items():
+    for value, row_count in counted_values:
         number = parse_number(value)
         if number is not None:
             rows_by_number[number] += row_count

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -55,6 +56,7 @@ from askrows.pipeline.rows.facets import (
     list_commonest,
     list_value_counts,
 )
+from askrows.pipeline.rows.kept_counts import count_states
 from askrows.pipeline.rows.row_state import STATES_WITH_REASON, RowState
 from askrows.pipeline.rows.task_rows import (
     REASON_COLUMN,
@@ -94,7 +96,7 @@ from askrows.pipeline.store.database import (
     split_into_pages,
     stream_rows,
 )
-from askrows.pipeline.store.rows import IS_REFUSED, count_refused
+from askrows.pipeline.store.rows import IS_REFUSED
 from askrows.pipeline.store.schema import answers
 from askrows.pipeline.store.schema import rows as stored_rows
 
@@ -211,23 +213,25 @@ class Grid:
         Raises:
             InputError: The filter is invalid.
         """
-        query = self.select_rows(
-            tx, row_filter, *self._list_cells(), version=version, has_gone_rows=has_gone_rows
-        )
-        query = query.where(*conditions)
         native_ids = None
+        state = self.table.scanned_state_expression
         if row_ids is not None:
             native_ids = self.table.ids.to_native_ids(row_ids)
+            state = self.table.state_expression
+        query = self.select_rows(
+            tx, row_filter, *self._list_cells(state), version=version, has_gone_rows=has_gone_rows
+        )
+        query = query.where(*conditions)
         columns = self.table.table.c
         query = query.order_by(columns[self.table.order_column])
         records = select_matching(tx, query, columns[self.table.id_column], native_ids)
         return map(self._read_row, records)
 
-    def _list_cells(self) -> list[ColumnElement[Any]]:
-        """Return the expressions of which `_read_row` makes a row of the view."""
+    def _list_cells(self, state: ColumnElement[str]) -> list[ColumnElement[Any]]:
+        """Return the expressions, with that of the state, that `_read_row` makes a row of."""
         return [
             self.table.row_id,
-            self.table.state_expression,
+            state,
             *self.table.reason_cells,
             *(answers.c[name] for name in ANSWER_COLUMNS),
             *self.cells.values(),
@@ -307,7 +311,9 @@ class Grid:
             return make_refused_grid(tx, self.table.task).read_kinds_and_rows(tx, refused_options)
 
         names = self.select_names(options)
-        query = self.select_rows(tx, options.row_filter, *self._list_cells())
+        query = self.select_rows(
+            tx, options.row_filter, *self._list_cells(self.table.state_expression)
+        )
         if options.after is not None:
             query = query.where(self._make_after_condition(tx, options))
         query = self._sort_rows(query, options).limit(options.limit)
@@ -494,6 +500,7 @@ class Grid:
         tx: Connection,
         row_filter: RowFilter,
         *,
+        data: Path,
         within_s: float | None = None,
         max_members: int = MAX_VALUES,
     ) -> RowCounts:
@@ -503,7 +510,7 @@ class Grid:
           ids are requested.
         - A table may lack refused rows (`is_refused` is None). The refused rows of the task
           in `askrows_rows` are then counted instead if they are requested. Without any filter they
-          are added to the total and to the states.
+          are added to the total and to the states, which are those of `kept_counts` then.
         - Versions are None, and values are empty, if counting them takes longer than `within_s`
           seconds.
         - A facet of lists has the `max_members` commonest members.
@@ -512,17 +519,15 @@ class Grid:
             InputError: The filter is invalid; see `_make_conditions`.
         """
         if self.should_list_refused(row_filter):
-            return make_refused_grid(tx, self.table.task).count_rows(tx, row_filter)
+            return make_refused_grid(tx, self.table.task).count_rows(tx, row_filter, data=data)
 
-        counters = None
+        counters: dict[str, Counter[str | None]] = {}
         with contextlib.suppress(SlowError), limit_time(tx, within_s):
             counters = self._count_facets(tx, row_filter)
-        if counters is None:
-            counters = self._count_values(tx, row_filter, [self.state_name])
-
-        state_counts = counters.pop(self.state_name)
-        if self.table.is_refused is None and not self._make_conditions(tx, row_filter):
-            state_counts[RowState.REFUSED] = count_refused(tx, self.table.task)
+        if self.state_name in counters:
+            state_counts = counters.pop(self.state_name)
+        else:
+            state_counts = self._count_states(tx, row_filter, data)
         states = {name: state_counts[name] for name in self.table.listed_state_words}
         gone_count = 0
         if self._make_excluded_condition(row_filter) is not None:
@@ -555,12 +560,25 @@ class Grid:
             return None
         return self.table.is_gone
 
+    def _count_states(
+        self, tx: Connection, row_filter: RowFilter, data: Path
+    ) -> Counter[str | None]:
+        """Return how many rows of a filter have each state, by the task's words, with gone rows."""
+        if self._make_conditions(tx, row_filter):
+            return self._count_values(tx, row_filter, [self.state_name])[self.state_name]
+        counts = count_states(tx, self.table, data)
+        return Counter({self.table.name_state(state): counts.count(state) for state in RowState})
+
     def _count_facets(
         self, tx: Connection, row_filter: RowFilter
     ) -> dict[str, Counter[str | None]]:
-        """Count rows by state, version, review, doubt, and each facet that has few values."""
-        facets = [*self.facets[:_MAX_FACETS], *self.judgements.counted_names]
-        names = [self.state_name, _VERSION, *facets]
+        """Count rows by version, review, doubt, and each facet that has few values.
+
+        With a filter they are also counted by state.
+        """
+        names = [_VERSION, *self.facets[:_MAX_FACETS], *self.judgements.counted_names]
+        if self._make_conditions(tx, row_filter):
+            names.append(self.state_name)
         # A column of texts that differ is found in a few rows, so that others are not counted.
         first_counters = self._count_values(tx, row_filter, names, max_rows=_FIRST_FACET_ROWS)
         countable_names = [name for name in names if is_countable(first_counters[name])]
@@ -585,7 +603,7 @@ class Grid:
         """
         expressions: dict[str, ColumnElement[Any]] = {
             **{name: select_json(tx, cell) for name, cell in self._cells.items() if name in names},
-            self.state_name: self.table.state_expression,
+            self.state_name: self.table.scanned_state_expression,
             _VERSION: answers.c.version,
         }
         choices = dict(row_filter.choices)
@@ -613,7 +631,7 @@ class Grid:
             counts = select(literal(name), cast(column, Text), func.count())
             queries.append(counts.where(*other_fits).group_by(column))
         counters = {name: Counter[str | None]() for name in names}
-        for name, value, row_count in tx.execute(union_all(*queries)):
+        for name, value, row_count in tx.execute(union_all(*queries)).all():
             counters[name][value] += row_count
         return counters
 

@@ -110,6 +110,15 @@ class TaskRows:
         """
         return self._make_state_expression(self.is_claimed, self.is_parked)
 
+    @property
+    def scanned_state_expression(self) -> ColumnElement[str]:
+        """The state expression for queries that read nearly all rows.
+
+        One scan of the records of claims is faster than a look-up for each row.
+        """
+        has_claim = self._is_in_scan(claims.IS_CLAIMED)
+        return self._make_state_expression(has_claim, self._is_in_scan(self._is_parking))
+
     def _make_state_expression(
         self, is_claimed: ColumnElement[bool], is_parked: ColumnElement[bool]
     ) -> ColumnElement[str]:
@@ -412,10 +421,7 @@ class TaskRows:
 
     def select_counts(self, *conditions: ColumnElement[bool]) -> Select[Any]:
         """Return the SELECT of state word and count of the rows that meet all conditions."""
-        # Nearly all rows are counted, so one scan of the records is faster than a look-up for each.
-        has_claim = self._is_in_scan(claims.IS_CLAIMED)
-        state = self._make_state_expression(has_claim, self._is_in_scan(self._is_parking))
-        rows = select(state.label(STATE_COLUMN)).where(*conditions)
+        rows = select(self.scanned_state_expression.label(STATE_COLUMN)).where(*conditions)
         # The long expression is in a subquery, because GROUP BY would repeat it.
         states = rows.select_from(self.table).subquery()
         return select(states.c.state, func.count()).group_by(states.c.state)

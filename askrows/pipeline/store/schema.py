@@ -88,7 +88,7 @@ class UtcTime(TypeDecorator[datetime]):
         dialect: Dialect,  # noqa: ARG002 - SQLAlchemy passes it
     ) -> datetime | None:
         """Return the time of a cell in UTC; None for NULL."""
-        return to_utc_time(value)
+        return None if value is None else to_utc_time(value)
 
 
 def to_utc_time(cell: Any) -> datetime | None:

@@ -341,6 +341,8 @@ def read_export(tx: Connection, task: Task, options: ExportOptions) -> ExportRow
         editors_by_id = _describe_editors(tx, task.name)
     editors_name = name_added_columns(names, [CORRECTED_BY], ANSWER_PREFIX)[CORRECTED_BY]
 
+    readers = {name: grid.columns[name].read for name in names}
+
     def iterate_rows() -> Iterator[dict[str, Any]]:
         """Yield each row with its cells, and count its answer."""
         for row in grid.read_rows(
@@ -351,7 +353,7 @@ def read_export(tx: Connection, task: Task, options: ExportOptions) -> ExportRow
         ):
             if row.answer is not None:
                 version_counts[row.answer.version] += 1
-            values = grid.list_values(row, names)
+            values = {name: read(row) for name, read in readers.items()}
             if editors_by_id:
                 values[editors_name] = editors_by_id.get(row.id)
             yield values

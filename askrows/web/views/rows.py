@@ -196,7 +196,7 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
     with app_state.open_to_read(query.task) as run:
         task = run.workspace.settings.task
         counts = listed_rows.count_rows(
-            run.workspace.store,
+            run.workspace,
             run.task,
             query.row_filter,
             within_s=COUNT_TIMEOUT_S,
