@@ -101,10 +101,12 @@ def test_passages_with_ids_of_any_kind_are_asked_in_place(workspace: Workspace, 
     assert workspace.state_counts() == {"with_concepts": 2, "open": 1}
 
 
+# `forget` removes lines from sealed files.
+@pytest.mark.excused("batches_are_made_once")
 def test_rows_of_another_program_in_asset_ai_stay(workspace: Workspace, api: Engine) -> None:
     """Images with an answer of this model are not asked, and foreign rows never change.
 
-    A rollback removes only answers that askrows wrote and nobody changed.
+    A rollback, and `forget`, remove only answers that askrows wrote and nobody changed.
     """
     workspace.task = IMAGES
     photos = workspace.home / "photos"
@@ -148,6 +150,15 @@ def test_rows_of_another_program_in_asset_ai_stay(workspace: Workspace, api: Eng
     workspace.run_command("rollback", f"images@1/{MODEL}", yes=True)
     assert sorted(run_sql(workspace, answers_query)) == sorted([*rows, *changed_rows])
     assert run_sql(workspace, assets_query) == assets
+
+    # `c` has a record of askrows beside that of the other program, `d` only the latter.
+    workspace.run_command("tag", mode="live", yes=True)
+    assert ("c", "gemini", MODEL) in {row[:3] for row in run_sql(workspace, answers_query)}
+    for asset_id in "cd":
+        forgotten = workspace.read_json("forget", row=asset_id, yes=True)
+        assert forgotten["kept_values"] == {"place": "asset_ai", "rows": 1}
+    assert sorted(run_sql(workspace, answers_query)) == sorted([*rows, *changed_rows])
+    assert run_sql(workspace, assets_query) == assets[:2]
 
 
 # The user removed the concepts, so that their passage is asked again.

@@ -530,23 +530,25 @@ class AnswerTarget:
             )
 
     def delete_records(self, tx: Connection, row_id: str) -> None:
-        """Delete all records of a row, also those of other programs; cells of a column stay."""
+        """Delete the records of a row that show an answer of askrows; cells of a column stay.
+
+        Unlike `sync`, it does so also if a value of another program is stored for the row.
+        """
         if self.has_records:
-            is_of_row = cast(self.table.c[self.column_name], Text) == row_id
-            tx.execute(delete(self.table).where(is_of_row))
+            read_answers = self._read_answers(tx, [row_id])
+            own_answers = [answer for answer in read_answers if answer.version != OTHER]
+            former_answers = self._group_by_target_row(own_answers)
+            self._write_answers(tx, dict.fromkeys(former_answers), former_answers)
 
     # ---- find written answers
 
     def count_written_rows(self, tx: Connection, row_ids: Sequence[str]) -> int:
-        """Return how many of these rows have a value in the column, or a record of this provider.
+        """Return how many of these rows have a value in the column, or a record.
 
-        For a column, values of other programs count, too.
+        Those of other programs count, too.
         """
-        is_written: ColumnElement[bool] = self.table.c[self.column_name].is_not(None)
-        if self.has_records:
-            is_written = self.table.c.provider == self.provider
         key_text: ColumnElement[Any] = cast(self.table.c[self.key_names[0]], Text)
-        query = select(key_text).where(is_written)
+        query = select(key_text).where(self.table.c[self.column_name].is_not(None))
         return len({row[0] for row in select_matching(tx, query, key_text, row_ids)})
 
     def read_other_values(
