@@ -142,6 +142,8 @@ def test_row_without_a_reply_is_open(boats: Workspace, api: Engine) -> None:
     boats.run_command("tag", mode="live")
     assert read_table(boats, "name, summary")[0][1]
 
+    assert add(boats, name="Emu", text=" ")["problem"] == "not asked: it has no text to ask about"
+
 
 def test_adopted_table_keeps_its_rows(boats: Workspace) -> None:
     """A table of another program gets the column of `write_to=` after the consent, no other."""

@@ -91,9 +91,14 @@ def _make_report(
     run: Run, key: str, row_id: str, result: RunResult, notes: Sequence[str]
 ) -> Report:
     """Return the report of an added row: its key, the answer, and why there is none."""
-    answers = run.workspace.store.query(run.task.read_preferred_answers, [row_id])
+    with run.workspace.store.read() as tx:
+        answers = run.task.read_preferred_answers(tx, [row_id])
+        rows = run.task.select_task_rows(tx)
+        is_empty = bool(rows.filter_ids(tx, [row_id], rows.is_empty))
     answer = json.loads(answers[row_id].answer) if row_id in answers else None
     problem = "" if answer else explain_missing_answer(result)
+    if is_empty:
+        problem = "not asked: it has no text to ask about"
     document = {"row": key, "answer": answer, "problem": problem, "notes": list(notes)}
     report = Report(document, f"{key} added", notes=list(notes))
     if answer:
