@@ -123,6 +123,8 @@ def estimate_request(
 # Our own estimates for the parts of an answer.
 # A text or a quotation, whatever its limits.
 TEXT_VALUE_TOKENS = 15
+# A text in a list, which is a tag.
+TAG_TOKENS = 4
 # Members of a list or a mapping, whatever its limits.
 MEMBERS_PER_LIST = 3
 # Quotes, colon and comma of a member; a pair of brackets; a number, true, false or null.
@@ -134,11 +136,15 @@ def estimate_answer_tokens(answer_model: "type[BaseModel]") -> int:
     return _estimate_node_tokens(json_schema(answer_model))
 
 
-def _estimate_node_tokens(node: Mapping[str, Any]) -> int:
+def _estimate_node_tokens(node: Mapping[str, Any], text_tokens: int = TEXT_VALUE_TOKENS) -> int:
     """Estimate the tokens of a value that a node of a JSON schema describes.
 
     A union and an enum count as their longest choice. An object counts all its properties with
     their names. A list counts as MEMBERS_PER_LIST members. Each value adds PUNCTUATION_TOKENS.
+
+    Args:
+        node: The node.
+        text_tokens: Tokens of a text that is no quotation.
     """
     union_choices = node.get("anyOf") or node.get("oneOf")
     if union_choices:
@@ -150,11 +156,11 @@ def _estimate_node_tokens(node: Mapping[str, Any]) -> int:
         tokens += name_tokens + _estimate_node_tokens(property_node)
 
     if "items" in node:
-        tokens += MEMBERS_PER_LIST * _estimate_node_tokens(node["items"])
+        tokens += MEMBERS_PER_LIST * _estimate_node_tokens(node["items"], TAG_TOKENS)
 
     choices = node.get("enum", [node["const"]] if "const" in node else [])
     if choices:
         tokens += max(estimate_tokens(str(choice)) for choice in choices)
     elif node.get("type") == "string":
-        tokens += TEXT_VALUE_TOKENS
+        tokens += TEXT_VALUE_TOKENS if "format" in node else text_tokens
     return tokens
