@@ -535,7 +535,7 @@ class AnswerTarget:
         Unlike `sync`, it does so also if a value of another program is stored for the row.
         """
         if self.has_records:
-            read_answers = self._read_answers(tx, [row_id])
+            read_answers = self.read_answers(tx, [row_id])
             own_answers = [answer for answer in read_answers if answer.version != OTHER]
             former_answers = self._group_by_target_row(own_answers)
             self._write_answers(tx, dict.fromkeys(former_answers), former_answers)
