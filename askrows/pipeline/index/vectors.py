@@ -19,8 +19,8 @@ from askrows.pipeline.core.ranking import Entry
 from askrows.pipeline.core.states import STANDARD
 from askrows.pipeline.index.manifest import Manifest
 from askrows.pipeline.index.vector_cache import VectorCache, Vectors, open_vector_cache
+from askrows.pipeline.provider.call_errors import RUN_LATER_HINT
 from askrows.pipeline.provider.embed import add_task_prefix, embed_locally, max_embedding_bytes
-from askrows.pipeline.provider.gemini.api_errors import RUN_LATER_HINT
 from askrows.pipeline.provider.models import MAX_EMBED_BYTES, MAX_EMBED_TEXTS, UNLIMITED_RATES
 from askrows.pipeline.provider.rate_limiter import PACED_BURST_S, RateLimiter
 from askrows.pipeline.provider.service import Service

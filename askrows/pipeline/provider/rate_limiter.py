@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from askrows.pipeline.core.command_hint import HintTemplate, OptionHint
 from askrows.pipeline.core.errors import ThrottledError
-from askrows.pipeline.provider.gemini.api_errors import RUN_LATER_HINT
+from askrows.pipeline.provider.call_errors import RUN_LATER_HINT
 from askrows.pipeline.provider.models import RateLimits
 from askrows.pipeline.provider.retry import RetryPolicy
 

@@ -17,7 +17,7 @@ import orjson
 
 from askrows.pipeline.core.errors import IncompleteError
 from askrows.pipeline.core.files import new_part_path, read_lines, removed_on_error
-from askrows.pipeline.provider.gemini.api_errors import RUN_LATER_HINT, format_error
+from askrows.pipeline.provider.call_errors import RUN_LATER_HINT, format_error
 from askrows.pipeline.provider.requests import make_request_key
 from askrows.pipeline.provider.responses import decode_result_line, has_error_content
 from askrows.pipeline.provider.result_file import UTF8_BOM, ResultFile

@@ -159,7 +159,7 @@ def test_download_goes_by_name_and_streams(script: Script, client: Client, tmp_p
     payload = b"x" * 10_000_000
     script.answers = [Answer(body=payload, headers={"Content-Type": "application/octet-stream"})]
     # Load the SDK first, because its own memory is not measured.
-    assert client._transport._sdk is not None
+    assert client._transport._connected_api is not None
 
     tracemalloc.start()
     size = client.download(RESULT, tmp_path / "r.part")

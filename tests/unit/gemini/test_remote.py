@@ -11,7 +11,8 @@ from google.genai import types
 
 from askrows.pipeline.core.errors import NotSentError, UnavailableError
 from askrows.pipeline.core.states import REMOTE_STATES, Outcome, is_known_state, remote_state
-from askrows.pipeline.provider.gemini.api_errors import UnreadableReplyError, convert_exception
+from askrows.pipeline.provider.call_errors import UnreadableReplyError
+from askrows.pipeline.provider.gemini.api_errors import convert_exception
 from askrows.pipeline.provider.gemini.remote import read_batch_page, read_operation
 from askrows.pipeline.provider.responses import BLOCKING_FINISH_REASONS, parse_response
 

@@ -18,44 +18,37 @@ from askrows.pipeline.core.errors import (
     KeyRefusedError,
     MissingError,
     ModelRefusedError,
-    NotSentError,
     RefusedError,
     RemoteError,
     SchemaRefusedError,
     ThrottledError,
     UnavailableError,
-    UnreadableError,
     UploadTypeRefusedError,
 )
-from askrows.pipeline.core.redact import redact
 from askrows.pipeline.core.states import normalize_enum
-from askrows.pipeline.core.text import shorten, to_single_line
+from askrows.pipeline.provider.call_errors import (
+    RUN_LATER_HINT,
+    convert_connection_error,
+    parse_seconds,
+    quote_server_text,
+    to_text,
+)
 from askrows.pipeline.provider.responses import (
     HTTP_STATUS_BY_RPC_CODE,
     has_error_content,
-    make_excerpt,
     object_or_empty,
     parse_count,
     read_rpc_code,
 )
 
-# Characters stored of the reason of a failed batch.
-MAX_ERROR_CHARS = 1_000
 # Daily quotas are reset at midnight there (rate limits page, read 2026-11).
 PACIFIC_TIMEZONE = ZoneInfo("America/Los_Angeles")
 # The 4xx codes after which the call may have had an effect.
 UNCLEAR_CLIENT_ERROR_CODES = frozenset({408, 409, 499})
 # Beginnings of ErrorInfo.reason.
 KEY_REASON_PREFIXES = ("API_KEY_", "SERVICE_DISABLED", "CONSUMER_", "BILLING_DISABLED")
-# Exceptions of the SDK for a reply that does not fit its types.
-SDK_PARSE_ERRORS = (ValueError, LookupError, TypeError, AttributeError)
-# Characters of Google's own message, and of its status, that are quoted.
-MAX_QUOTED_CHARS = 300
+# Characters of Google's status that are quoted.
 MAX_STATUS_CHARS = 40
-# Our own choice: characters of a server's text that are searched for markup.
-MAX_SERVER_TEXT_CHARS = 20_000
-# Our own choice: a longer delay of a server is taken for a mistake, and cut to this.
-MAX_RETRY_AFTER_S = 86_400.0
 # Google's words for the subject of a refusal: a thinkingConfig, a model without any quota, money,
 # a model that is full, a large schema.
 THINKING_PATTERN = re.compile(r"thinking[ _]?(level|budget)", re.IGNORECASE)
@@ -82,35 +75,6 @@ THINKING_HINT = (
 )
 # Google's own refusals link to this page for billing (read 2026-11).
 BILLING_PAGE = "https://aistudio.google.com"
-RUN_LATER_HINT = "finished work is stored; run the same command again later"
-
-
-class UnreadableReplyError(ValueError):
-    """A reply of the API with an unexpected form; the client converts it to one of our errors."""
-
-
-def to_text(member: Any) -> str:
-    """Return a JSON text as it is; "" for any other type."""
-    return member if isinstance(member, str) else ""
-
-
-def format_error(error: Any) -> str:
-    """Return an error object of the API as `<code>: <text>` on one line; "" if there is none.
-
-    The error is a JSON object, read as a dict. Anything else, and an empty dict, gives "".
-    The code is the `code` or the `status`; without both only the text is returned. The text is the
-    message, or an excerpt of the error. Upload sessions and passwords in addresses are removed; an
-    API key is not, because it is not known here. At most MAX_ERROR_CHARS characters are returned.
-    """
-    if not isinstance(error, dict) or not error:
-        return ""
-
-    message = error.get("message")
-    text = message if isinstance(message, str) else make_excerpt(error)
-    code = error.get("code", error.get("status", ""))
-    if isinstance(code, int | str) and code != "":
-        text = f"{code}: {text}"
-    return to_single_line(redact(text))[:MAX_ERROR_CHARS]
 
 
 def convert_exception(
@@ -140,7 +104,6 @@ def convert_exception(
     Raises:
         Exception: The given error, if it is a fault of our own.
     """
-    import httpx2
     from google.genai import errors
 
     if isinstance(error, AskrowsError):
@@ -155,32 +118,14 @@ def convert_exception(
             headers=getattr(error.response, "headers", None),
         )
 
-    error_text = redact(" ".join(str(error).split()), key)[:MAX_QUOTED_CHARS]
-    no_connection = (
-        httpx2.ConnectError,
-        httpx2.ConnectTimeout,
-        httpx2.PoolTimeout,
-        httpx2.ProxyError,
+    return convert_connection_error(
+        error,
+        provider="Gemini",
+        action=action,
+        key=key,
+        address=address,
+        timeout_s=timeout_s,
     )
-    if isinstance(error, no_connection):
-        message = f"cannot connect to {address} to {action}; nothing was sent"
-        if error_text:
-            message += f" ({error_text})"
-        return NotSentError(message, hint="check the network, then run the same command again")
-
-    if isinstance(error, httpx2.TimeoutException | TimeoutError):
-        message = f"Gemini sent no reply within {timeout_s:g} s when asked to {action}"
-    elif isinstance(error, httpx2.HTTPError | httpx2.StreamError | httpx2.InvalidURL):
-        message = f"the connection broke when Gemini was asked to {action}"
-        if error_text:
-            message += f" ({error_text})"
-    elif isinstance(error, (*SDK_PARSE_ERRORS, OSError, RecursionError)):
-        message = f"the reply of Gemini to the request to {action} cannot be read: {error_text}"
-        if not isinstance(error, OSError):
-            return UnreadableError(message, hint=RUN_LATER_HINT)
-    else:
-        raise error
-    return UnavailableError(message, hint=RUN_LATER_HINT)
 
 
 def build_refusal(
@@ -215,8 +160,8 @@ def build_refusal(
           subclasses.
     """
     error = _find_error_object(document)
-    status = _quote_server_text(error.get("status"), key)[:MAX_STATUS_CHARS]
-    quoted_text = _quote_server_text(error.get("message"), key)
+    status = quote_server_text(error.get("status"), key)[:MAX_STATUS_CHARS]
+    quoted_text = quote_server_text(error.get("message"), key)
     code_and_status = str(code)
     if status:
         code_and_status += f" {status}"
@@ -475,29 +420,5 @@ def _find_retry_after_s(error: Mapping[str, Any], headers: Mapping[str, str]) ->
     retry_infos = _details_of_type(error, "RetryInfo")
     delay_texts = [str(info.get("retryDelay", "")).removesuffix("s") for info in retry_infos]
     delay_texts.append(headers.get("retry-after", ""))
-    delays_s = [_parse_seconds(delay_text) for delay_text in delay_texts]
+    delays_s = [parse_seconds(delay_text) for delay_text in delay_texts]
     return max(filter(None, delays_s), default=None)
-
-
-def _parse_seconds(text: str) -> float | None:
-    """Return a number of seconds, cut to MAX_RETRY_AFTER_S.
-
-    Returns:
-        The seconds, or None if the text is not a number: a Retry-After header may be a date.
-    """
-    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*", text)
-    if match is None:
-        return None
-    return min(float(match[1]), MAX_RETRY_AFTER_S)
-
-
-def _quote_server_text(text: Any, key: str) -> str:
-    """Return a server's text for a message, or "" if it is not a text.
-
-    The text is on one line, has no credentials and no markup, and is cut to MAX_QUOTED_CHARS.
-    """
-    if not isinstance(text, str):
-        return ""
-    text_without_markup = re.sub(r"<[^<>]{0,200}>", " ", text[:MAX_SERVER_TEXT_CHARS])
-    line = to_single_line(redact(text_without_markup, key))
-    return shorten(line, MAX_QUOTED_CHARS)

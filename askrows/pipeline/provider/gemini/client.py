@@ -35,14 +35,16 @@ from askrows.pipeline.core.redact import Secret
 from askrows.pipeline.core.settings import GOOGLE_URL
 from askrows.pipeline.core.states import STANDARD, Mode
 from askrows.pipeline.core.text import plural
+from askrows.pipeline.provider import call_errors
 from askrows.pipeline.provider.embed import build_embedding_request, normalize_vectors
 from askrows.pipeline.provider.gemini import api_errors, remote
 from askrows.pipeline.provider.gemini.remote import BATCH_NAME_PATTERN, FILE_NAME_PATTERN
-from askrows.pipeline.provider.gemini.transport import Transport, running_call
+from askrows.pipeline.provider.gemini.transport import GeminiTransport
 from askrows.pipeline.provider.models import MAX_EMBED_TEXTS, Model
 from askrows.pipeline.provider.remote_batch import RemoteBatch
 from askrows.pipeline.provider.responses import object_or_empty
 from askrows.pipeline.provider.retry import RetryPolicy
+from askrows.pipeline.provider.transport import running_call
 
 if TYPE_CHECKING:
     from google import genai
@@ -113,7 +115,7 @@ class Client:
                 "the Gemini key is empty or contains characters that are not printable ASCII",
                 hint="set GEMINI_API_KEY",
             )
-        self._transport = Transport(
+        self._transport = GeminiTransport(
             key=Secret(key),
             base_url=Secret.url(base_url or GOOGLE_URL),
             retry_policy=RetryPolicy(
@@ -263,7 +265,7 @@ class Client:
             )
 
         if file["state"] not in ("", "ACTIVE", "UNSPECIFIED"):
-            raise api_errors.UnreadableReplyError(
+            raise call_errors.UnreadableReplyError(
                 f"the uploaded file has the state {file['state']!r}, not 'ACTIVE'"
             )
         return file
@@ -338,10 +340,10 @@ class Client:
 
             # If the reply is inconsistent, only the list of batches shows which batch is ours.
             if batch.display_name not in {"", display_name}:
-                raise api_errors.UnreadableReplyError("the reply is about another batch")
+                raise call_errors.UnreadableReplyError("the reply is about another batch")
             metadata = document.get("metadata")
             if isinstance(metadata, dict) and metadata.get("name", batch.name) != batch.name:
-                raise api_errors.UnreadableReplyError("the reply names two batches")
+                raise call_errors.UnreadableReplyError("the reply names two batches")
             return batch
 
         attempt = self._transport.attempt_call(
@@ -366,7 +368,7 @@ class Client:
             get_call = sdk.aio.batches.get(name=name, config=_request_config(self.call_timeout_s))
             batch = remote.read_operation(await self._transport.reply_document(get_call))
             if batch.name != name:
-                raise api_errors.UnreadableReplyError("the reply is about another batch")
+                raise call_errors.UnreadableReplyError("the reply is about another batch")
             return batch
 
         return self._call(fetch_batch, action=f"read {name}")
@@ -386,7 +388,7 @@ class Client:
             get_call = sdk.aio.models.get(model=name, config=_request_config(self.call_timeout_s))
             document = await self._transport.reply_document(get_call)
             if not isinstance(document, dict) or not isinstance(document.get("name"), str):
-                raise api_errors.UnreadableReplyError("the reply does not describe a model")
+                raise call_errors.UnreadableReplyError("the reply does not describe a model")
             return document
 
         return self._call(fetch_model, action=f"describe the model {name}")
@@ -422,7 +424,7 @@ class Client:
                 raise UnavailableError(
                     "the list of batches at Gemini cannot be read to its end: "
                     "a page names an earlier page as the next page",
-                    hint=api_errors.RUN_LATER_HINT,
+                    hint=call_errors.RUN_LATER_HINT,
                 )
             page_tokens.add(page_token)
             config["page_token"] = page_token
@@ -479,7 +481,7 @@ class Client:
             except httpx2.RemoteProtocolError as error:
                 raise IncompleteError(
                     f"only a part of {file_name} was downloaded: the connection ended early",
-                    hint=api_errors.RUN_LATER_HINT,
+                    hint=call_errors.RUN_LATER_HINT,
                 ) from error
             # An error of the disk: network errors are other exceptions.
             except OSError as error:
@@ -521,7 +523,7 @@ class Client:
         if stream is not None and not stream.has_unpacked_size(file.tell()):
             raise IncompleteError(
                 f"only a part of {file_name} was downloaded: its gzip data end early",
-                hint=api_errors.RUN_LATER_HINT,
+                hint=call_errors.RUN_LATER_HINT,
             )
         return file.tell()
 
@@ -619,7 +621,7 @@ class Client:
             RemoteError: The reply has status 200 but contains an error.
         """
         if not isinstance(document, dict) or not document:
-            raise api_errors.UnreadableReplyError("the reply is empty or is not a JSON object")
+            raise call_errors.UnreadableReplyError("the reply is empty or is not a JSON object")
 
         error_code = api_errors.find_error_code(document)
         if error_code is not None:

@@ -22,7 +22,7 @@ from askrows.pipeline.core.states import (
     normalize_enum,
     remote_state,
 )
-from askrows.pipeline.provider.gemini.api_errors import (
+from askrows.pipeline.provider.call_errors import (
     UnreadableReplyError,
     format_error,
     to_text,

@@ -1,48 +1,26 @@
-"""Run calls of the SDK: an event loop in a thread of its own, time-outs, retries and raw replies.
+"""Calls of Google's SDK in an event loop of their own; see `provider/transport.py`.
 
-- The SDK reads the environment, repeats creates, ignores the delay that a server asks for, sets no
-  time-out, and drops members of replies. So it gets explicit options, and its retries are off.
-- The running call is the attempt that is being made, with the bytes of its last reply.
-- Each call has a time-out as a whole.
-- A hook of the HTTP library keeps the bytes of each reply.
-- Errors have our own messages and no SDK error as their cause, because that may echo the key.
+The SDK reads the environment, repeats creates, ignores the delay that a server asks for, sets no
+time-out, and drops members of replies. So it gets explicit options, and its retries are off.
 """
 
-import asyncio
-import contextlib
 import math
-import re
-import threading
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from concurrent.futures import CancelledError, Future
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from datetime import datetime
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx2
 import orjson
-import tenacity
 
-from askrows.pipeline.core.errors import (
-    AskrowsError,
-    ConfigurationError,
-    NotSentError,
-    RemoteError,
-    ThrottledError,
-    UnavailableError,
+from askrows.pipeline.core.errors import AskrowsError, RemoteError
+from askrows.pipeline.provider.call_errors import UnreadableReplyError
+from askrows.pipeline.provider.gemini.api_errors import build_refusal, convert_exception
+from askrows.pipeline.provider.transport import (
+    Transport,
+    read_reply,
+    running_call,
+    watch_gzip,
 )
-from askrows.pipeline.core.redact import Secret, keep_out_of_logs, redact_document
-from askrows.pipeline.provider.gemini.api_errors import (
-    RUN_LATER_HINT,
-    SDK_PARSE_ERRORS,
-    UnreadableReplyError,
-    build_refusal,
-    convert_exception,
-)
-from askrows.pipeline.provider.retry import RetryPolicy
 
 if TYPE_CHECKING:
     import ssl
@@ -51,227 +29,13 @@ if TYPE_CHECKING:
 
 # Set explicitly, because the SDK's default was v1beta before 3.0 and is v1 since then.
 API_VERSION = "v1beta"
-# Our own choice: more than the number of calls that ever run at once.
-MAX_CONNECTIONS = 100
-# Our own choice, except for downloads: the vectors of a hundred texts take about 4 MB.
-MAX_REPLY_BYTES = 256 * 1024 * 1024
-# A call may take longer than its connection by this time, so that a missing connection is noticed.
-CONNECT_GRACE_S = 0.5
-# Our own choice: a person who waits hears within five seconds that no connection can be made.
-CONNECT_TIMEOUT_S = 4.0
-# Our own choice: attempts of a call that fails slowly, however long they take.
-MIN_ATTEMPTS = 3
-
-T = TypeVar("T")
 
 
-@dataclass
-class RunningCall:
-    """A call of the SDK, and the parts of its last reply that the SDK does not return."""
+class GeminiTransport(Transport["genai.Client"]):
+    """Runs calls of the SDK, and calls that it lacks."""
 
-    # The time-out of the whole call.
-    timeout: asyncio.Timeout
-    # Called when a connection exists, directly before the request is written to it.
-    on_send: Callable[[], None] | None = None
-    # Bytes of the last reply; empty for a download.
-    body: bytes = b""
-    # The service tier that answered, from a header; "" if the header is missing.
-    service_tier: str = ""
-    # The body of a download that arrives gzipped.
-    gzip_stream: "_GzipStream | None" = None
-
-
-class _GzipStream(httpx2.AsyncByteStream):
-    """A gzipped body that is passed on unchanged, and whose last four bytes are remembered.
-
-    These bytes are the unpacked length. The HTTP library accepts a body that ends early, so the
-    length has to be compared.
-    """
-
-    def __init__(self, body: Any) -> None:
-        self._body = body
-        self._tail = b""
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._body:
-            self._tail = (self._tail + chunk)[-4:]
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._body.aclose()
-
-    def has_unpacked_size(self, size_bytes: int) -> bool:
-        """Return whether the gzip data end with this unpacked length (modulo 2**32)."""
-        return int.from_bytes(self._tail, "little") == size_bytes % 2**32
-
-
-running_call: ContextVar[RunningCall] = ContextVar("askrows_call")
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class Transport:
-    """Runs calls of the SDK in an event loop of its own, with time-outs and retries.
-
-    Nothing is opened before the first call. The environment is not read, except for proxies and
-    certificates if `trust_env` is set.
-    """
-
-    key: Secret
-    base_url: Secret
-    # How often a failing call is repeated, except after a clear refusal.
-    retry_policy: RetryPolicy
-    trust_env: bool
-    sleep: Callable[[float], None]
-    now: Callable[[], datetime]
-    _opening_lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-
-    def open(self) -> None:
-        """Open the SDK unless it is open; otherwise the first call opens it.
-
-        Raises:
-            ConfigurationError: The base URL, a certificate file or a proxy cannot be used.
-        """
-        self.run(self._open())
-
-    async def _open(self) -> "genai.Client":
-        with self._opening_lock:
-            return self._sdk
-
-    def close(self) -> None:
-        """Close the connections and end running calls; a second call does nothing."""
-        with self._opening_lock:
-            loop = self.__dict__.pop("_loop", None)
-        if loop is not None:
-            loop.call_soon_threadsafe(loop.stop)
-            self._thread.join()
-
-    def call_with_retries(
-        self,
-        call: "Callable[[genai.Client], Awaitable[T]]",
-        *,
-        action: str,
-        timeout_s: float,
-        should_wait_for_quota: bool = True,
-        should_wait_for_connection: bool = True,
-    ) -> T:
-        """Make a call, and repeat it until it succeeds, fails for good, or the time is used up.
-
-        Only an UnavailableError, a NotSentError and a minute's quota are repeated; a daily quota is
-        not. A wait lasts as long as the server asks, or as our own random delay if that is longer.
-        No further attempt is made in two cases:
-
-        - All waits together would be longer than the time of the retry policy.
-        - That time has passed since the start, and at least MIN_ATTEMPTS attempts were made.
-
-        Args:
-            call: Makes the call with the SDK. It has to be repeatable.
-            action: A verb and its object for error messages.
-            timeout_s: The time-out of each attempt.
-            should_wait_for_quota: Also repeat the call after a quota of the minute refused it.
-            should_wait_for_connection: Also repeat the call after no connection was made.
-
-        Returns:
-            The result of `call`.
-
-        Raises:
-            AskrowsError: The error of the last attempt.
-        """
-
-        def is_transient(error: BaseException) -> bool:
-            if isinstance(error, ThrottledError):
-                # A daily quota does not recover within the retry time.
-                return should_wait_for_quota and error.resets_at is None
-            if isinstance(error, NotSentError):
-                return should_wait_for_connection
-            return isinstance(error, UnavailableError)
-
-        def next_delay_s(state: tenacity.RetryCallState) -> float:
-            error = state.outcome.exception() if state.outcome else None
-            requested_s = getattr(error, "retry_after_s", None)
-            return self.retry_policy.delay_s(state.attempt_number, requested_s=requested_s)
-
-        def should_stop(state: tenacity.RetryCallState) -> bool:
-            total_delay_s = state.idle_for + state.upcoming_sleep
-            is_slow = (state.seconds_since_start or 0.0) >= self.retry_policy.max_elapsed_s
-            is_slow_for_good = is_slow and state.attempt_number >= MIN_ATTEMPTS
-            return is_slow_for_good or self.retry_policy.is_over(total_delay_s)
-
-        def attempt() -> T:
-            return self.run(self.attempt_call(call, action=action, timeout_s=timeout_s))
-
-        retrying = tenacity.Retrying(
-            sleep=self.sleep,
-            retry=tenacity.retry_if_exception(is_transient),
-            wait=next_delay_s,
-            stop=should_stop,
-            reraise=True,
-        )
-        return retrying(attempt)
-
-    def run(self, call: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the client's event loop and return its result.
-
-        If this thread is interrupted meanwhile, the coroutine is cancelled. Errors of the coroutine
-        are raised unchanged.
-
-        Raises:
-            AskrowsError: The client was closed during the call.
-        """
-        future = self.start(call)
-        try:
-            return future.result()
-        except CancelledError:
-            raise AskrowsError(
-                "the client was closed during the call",
-                hint=RUN_LATER_HINT,
-            ) from None
-        except BaseException:
-            future.cancel()
-            raise
-
-    def start(self, call: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start a coroutine in the client's event loop, which is started if necessary."""
-        with self._opening_lock:
-            return asyncio.run_coroutine_threadsafe(call, self._loop)
-
-    async def attempt_call(
-        self,
-        call: "Callable[[genai.Client], Awaitable[T]]",
-        *,
-        action: str,
-        timeout_s: float,
-        on_send: Callable[[], None] | None = None,
-    ) -> T:
-        """Make one attempt of a call within a time-out; open the SDK before the first call.
-
-        The time-out of the whole attempt is longer by CONNECT_GRACE_S. The bytes of its replies are
-        recorded in `running_call`, from which `reply_document` reads them.
-
-        Args:
-            call: Makes the call with the SDK.
-            action: A verb and its object for error messages.
-            timeout_s: The time-out in seconds.
-            on_send: Called directly before a request is written to its connection. If it raises an
-                error, the request is not sent.
-
-        Raises:
-            AskrowsError: The converted error of the network, the SDK or the API.
-            ConfigurationError: The SDK cannot be opened.
-        """
-        sdk = await self._open()
-        try:
-            async with asyncio.timeout(timeout_s + CONNECT_GRACE_S) as timeout:
-                running_call.set(RunningCall(timeout, on_send))
-                return await call(sdk)
-        except Exception as error:  # noqa: BLE001 - a fault of our own is raised as it is
-            raise convert_exception(
-                error,
-                action=action,
-                key=self.key.reveal(),
-                now=self.now(),
-                address=str(self.base_url),
-                timeout_s=timeout_s,
-            ) from None
+    provider: ClassVar[str] = "Gemini"
+    address_variable: ClassVar[str] = "GOOGLE_GEMINI_BASE_URL"
 
     def build_refusal(self, code: int, document: Any, *, action: str) -> RemoteError:
         """Return our error for an HTTP code and a body, without the key; see `api_errors`."""
@@ -282,19 +46,6 @@ class Transport:
             key=self.key.reveal(),
             now=self.now(),
         )
-
-    async def reply_document(self, call: Awaitable[object]) -> Any:
-        """Await a call of the SDK and return the JSON of its reply, without credentials.
-
-        The reply is used even if the SDK cannot parse it. A list that contains an entry of another
-        program is such a reply, and a live reply was paid for.
-        """
-        try:
-            await call
-        except SDK_PARSE_ERRORS:
-            if not running_call.get().body:
-                raise
-        return self.parse_reply()
 
     async def post(self, path: str, body: Mapping[str, Any], *, timeout_s: float) -> None:
         """Send a body without the SDK, in the running call; a response hook records the reply.
@@ -321,50 +72,13 @@ class Transport:
         )
         await errors.APIError.raise_for_async_response(response)
 
-    def parse_reply(self) -> Any:
-        """Return the JSON of the last reply of the running call, without credentials."""
-        body = redact_document(running_call.get().body, self.key.reveal())
-        return orjson.loads(body)
+    def _connect(self, base_url: str, ssl_context: "ssl.SSLContext") -> "genai.Client":
+        """Return the SDK with explicit options.
 
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        """Return the client's event loop; the first access starts its daemon thread.
-
-        When the loop is stopped, the thread cancels all tasks and closes the connections.
-        """
-        runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-        loop = runner.get_loop()
-
-        def serve() -> None:
-            """Run the loop until it is stopped, then cancel its tasks and close the connections."""
-            with runner:
-                loop.run_forever()
-                # Cancel the tasks first. A connection that closes during a call is another error.
-                for task in asyncio.all_tasks(loop):
-                    task.cancel()
-                if self.__dict__.pop("_sdk", None):
-                    loop.run_until_complete(self._http_client.aclose())
-
-        self._thread = threading.Thread(target=serve, name="gemini", daemon=True)
-        self._thread.start()
-        return loop
-
-    @cached_property
-    def _sdk(self) -> "genai.Client":
-        """Return the SDK; the first access opens it and the HTTP client with explicit options.
-
-        Keeps the key out of the logs of libraries. Switches off the SDK's retries and its warnings
-        about unknown enum values.
-
-        Raises:
-            ConfigurationError: The base URL, a certificate file or a proxy cannot be used.
+        Switches off the SDK's retries and its warnings about unknown enum values.
         """
         from google import genai
         from google.genai import types
-
-        base_url = self._checked_base_url()
-        self._http_client, ssl_context = self._open_http_client()
-        keep_out_of_logs(self.key.reveal())
 
         # The SDK warns of enum values that it does not know. They are of no use to a user, and
         # `states` handles unknown values.
@@ -383,115 +97,47 @@ class Transport:
         )
         return genai.Client(api_key=self.key.reveal(), vertexai=False, http_options=options)
 
-    def _checked_base_url(self) -> str:
-        """Return the base URL; raise ConfigurationError if it is not an HTTP address of a host.
+    def _convert_error(self, error: Exception, *, action: str, timeout_s: float) -> AskrowsError:
+        """Return our error for an exception of the SDK, the HTTP library or the network."""
+        return convert_exception(
+            error,
+            action=action,
+            key=self.key.reveal(),
+            now=self.now(),
+            address=str(self.base_url),
+            timeout_s=timeout_s,
+        )
 
-        An address with a blank is refused, too.
-        """
-        base_url = self.base_url.reveal()
-        parsed_url = httpx2.URL()
-        with contextlib.suppress(httpx2.InvalidURL):
-            parsed_url = httpx2.URL(base_url)
+    async def _record_response(self, response: httpx2.Response) -> None:
+        """Record the body and the service tier of a reply in the running call.
 
-        is_http = parsed_url.scheme in {"http", "https"}
-        if not is_http or not parsed_url.host or re.search(r"\s", base_url):
-            raise ConfigurationError(
-                f"{self.base_url} is not the address of a server",
-                hint="GOOGLE_GEMINI_BASE_URL must begin with http:// or https://",
-            )
-        return base_url
+        The body of a download is not read here.
 
-    def _open_http_client(self) -> "tuple[httpx2.AsyncClient, ssl.SSLContext]":
-        """Create the HTTP client, with a hook that records each reply, and its SSL context.
+        A refused piece of an upload raises an error. The SDK would accept any upload status,
+        whatever the HTTP code, and would continue without that piece.
 
         Raises:
-            ConfigurationError: A certificate file or a proxy of the environment cannot be used.
+            UnreadableReplyError: The body is too long according to its header, or a piece of an
+                upload has an unexpected status.
+            google.genai.errors.APIError: The API refused a piece of an upload.
         """
-        try:
-            ssl_context = httpx2.create_ssl_context(trust_env=self.trust_env)
-            http_client = httpx2.AsyncClient(
-                verify=ssl_context,
-                trust_env=self.trust_env,
-                limits=httpx2.Limits(
-                    max_connections=MAX_CONNECTIONS,
-                    max_keepalive_connections=MAX_CONNECTIONS,
-                ),
-                event_hooks={"request": [_prepare_request], "response": [_record_response]},
+        from google.genai import errors
+
+        call = running_call.get()
+        if response.request.url.path.endswith(":download"):
+            watch_gzip(response)
+            return
+
+        await read_reply(response)
+        call.service_tier = response.headers.get("x-gemini-service-tier", "")
+
+        upload_command = response.request.headers.get("x-goog-upload-command", "")
+        if not upload_command.startswith("upload"):
+            return
+        await errors.APIError.raise_for_async_response(response)
+        upload_status = response.headers.get("x-goog-upload-status")
+        expected_status = "final" if "finalize" in upload_command else "active"
+        if upload_status != expected_status:
+            raise UnreadableReplyError(
+                f"a part of the upload has the status {upload_status!r}, not {expected_status!r}",
             )
-        # An error of the SSL library, which does not name the file.
-        except OSError as error:
-            raise ConfigurationError(
-                "the certificates in SSL_CERT_FILE or SSL_CERT_DIR cannot be read: "
-                f"{error.strerror}",
-                hint="set SSL_CERT_FILE to a file and SSL_CERT_DIR to a folder, or unset both",
-            ) from error
-        except (ImportError, ValueError, httpx2.InvalidURL) as error:
-            raise ConfigurationError(
-                "the proxy in the environment cannot be used: its address is invalid, or it is a "
-                "SOCKS proxy",
-                hint="set HTTPS_PROXY to an http:// address, "
-                "or unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY",
-            ) from error
-        return http_client, ssl_context
-
-
-async def _prepare_request(request: httpx2.Request) -> None:
-    """Shorten the time-out for making a connection, and let the request call `on_send`.
-
-    A slow reply keeps the time-out of its call.
-    """
-    timeouts = request.extensions["timeout"]
-    timeouts["connect"] = min(timeouts["connect"] or CONNECT_TIMEOUT_S, CONNECT_TIMEOUT_S)
-    on_send = running_call.get().on_send
-    if on_send is None:
-        return
-
-    async def trace(event_name: str, details: Mapping[str, Any]) -> None:
-        """Call `on_send` when the request itself is sent, not the request to a proxy before it."""
-        is_start = event_name.endswith("send_request_headers.started")
-        if is_start and details["request"].method != b"CONNECT":
-            on_send()
-
-    request.extensions["trace"] = trace
-
-
-async def _record_response(response: httpx2.Response) -> None:
-    """Record the body and the service tier of a reply in the running call.
-
-    The body of a download is not read here. If it is gzipped, its stream is replaced by a
-    `_GzipStream`, which is recorded too, so that the unpacked length can be checked afterwards.
-
-    A refused piece of an upload raises an error. The SDK would accept any upload status, whatever
-    the HTTP code, and would continue without that piece.
-
-    Raises:
-        UnreadableReplyError: The body is longer than MAX_REPLY_BYTES according to its header, or a
-            piece of an upload has an unexpected status.
-        google.genai.errors.APIError: The API refused a piece of an upload.
-    """
-    from google.genai import errors
-
-    call = running_call.get()
-    if response.request.url.path.endswith(":download"):
-        encoding = response.headers.get("content-encoding", "")
-        if encoding.strip().lower() == "gzip":
-            gzip_stream = _GzipStream(response.stream)
-            call.gzip_stream = gzip_stream
-            response.stream = gzip_stream
-        return
-
-    if int(response.headers.get("content-length", 0)) > MAX_REPLY_BYTES:
-        raise UnreadableReplyError(f"the reply is longer than {MAX_REPLY_BYTES:,} bytes")
-    call.body = await response.aread()
-    call.service_tier = response.headers.get("x-gemini-service-tier", "")
-
-    upload_command = response.request.headers.get("x-goog-upload-command", "")
-    if not upload_command.startswith("upload"):
-        return
-    await errors.APIError.raise_for_async_response(response)
-    upload_status = response.headers.get("x-goog-upload-status")
-    expected_status = "final" if "finalize" in upload_command else "active"
-    if upload_status != expected_status:
-        raise UnreadableReplyError(
-            f"a part of the upload has the status {upload_status!r}, not {expected_status!r}",
-        )

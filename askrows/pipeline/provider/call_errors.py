@@ -1,0 +1,139 @@
+"""Errors of calls that every provider shares: lost connections, time-outs, unreadable replies.
+
+Errors are returned, and the caller raises them. Credentials are the API key, the ids of upload
+sessions, and passwords in addresses. A server may echo its request, so its texts are quoted without
+them.
+"""
+
+import re
+from typing import Any
+
+from askrows.pipeline.core.errors import (
+    AskrowsError,
+    NotSentError,
+    UnavailableError,
+    UnreadableError,
+)
+from askrows.pipeline.core.redact import redact
+from askrows.pipeline.core.text import shorten, to_single_line
+from askrows.pipeline.provider.responses import make_excerpt
+
+# Characters stored of the reason of a failed batch.
+MAX_ERROR_CHARS = 1_000
+# Characters of a server's own message that are quoted.
+MAX_QUOTED_CHARS = 300
+# Our own choice: characters of a server's text that are searched for markup.
+MAX_SERVER_TEXT_CHARS = 20_000
+# Our own choice: a longer delay of a server is taken for a mistake, and cut to this.
+MAX_RETRY_AFTER_S = 86_400.0
+# Exceptions for a reply that does not have the expected form.
+PARSE_ERRORS = (ValueError, LookupError, TypeError, AttributeError)
+RUN_LATER_HINT = "finished work is stored; run the same command again later"
+
+
+class UnreadableReplyError(ValueError):
+    """A reply of the API with an unexpected form; the client converts it to one of our errors."""
+
+
+def to_text(member: Any) -> str:
+    """Return a JSON text as it is; "" for any other type."""
+    return member if isinstance(member, str) else ""
+
+
+def format_error(error: Any) -> str:
+    """Return an error object of the API as `<code>: <text>` on one line; "" if there is none.
+
+    The error is a JSON object, read as a dict. Anything else, and an empty dict, gives "".
+    The code is the `code` or the `status`; without both only the text is returned. The text is the
+    message, or an excerpt of the error. Upload sessions and passwords in addresses are removed; an
+    API key is not, because it is not known here. At most MAX_ERROR_CHARS characters are returned.
+    """
+    if not isinstance(error, dict) or not error:
+        return ""
+
+    message = error.get("message")
+    text = message if isinstance(message, str) else make_excerpt(error)
+    code = error.get("code", error.get("status", ""))
+    if isinstance(code, int | str) and code != "":
+        text = f"{code}: {text}"
+    return to_single_line(redact(text))[:MAX_ERROR_CHARS]
+
+
+def convert_connection_error(
+    error: Exception,
+    *,
+    provider: str,
+    action: str,
+    key: str,
+    address: str,
+    timeout_s: float,
+) -> AskrowsError:
+    """Return our error for an exception of the HTTP library, the network or a parser.
+
+    A connection that was never made becomes a NotSentError. A time-out, a broken connection and a
+    reply that cannot be read become an UnavailableError; it is an UnreadableError if the reply
+    arrived whole.
+
+    Args:
+        error: An error of the HTTP library, the network or a parser.
+        provider: The name of the provider, for the message.
+        action: A verb and its object, such as "download files/x", for the message.
+        key: The API key, which is removed from messages.
+        address: The server's address, without a password.
+        timeout_s: The time-out of the call, for the message.
+
+    Raises:
+        Exception: The given error, if it is a fault of our own.
+    """
+    import httpx2
+
+    error_text = redact(" ".join(str(error).split()), key)[:MAX_QUOTED_CHARS]
+    no_connection = (
+        httpx2.ConnectError,
+        httpx2.ConnectTimeout,
+        httpx2.PoolTimeout,
+        httpx2.ProxyError,
+    )
+    if isinstance(error, no_connection):
+        message = f"cannot connect to {address} to {action}; nothing was sent"
+        if error_text:
+            message += f" ({error_text})"
+        return NotSentError(message, hint="check the network, then run the same command again")
+
+    if isinstance(error, httpx2.TimeoutException | TimeoutError):
+        message = f"{provider} sent no reply within {timeout_s:g} s when asked to {action}"
+    elif isinstance(error, httpx2.HTTPError | httpx2.StreamError | httpx2.InvalidURL):
+        message = f"the connection broke when {provider} was asked to {action}"
+        if error_text:
+            message += f" ({error_text})"
+    elif isinstance(error, (*PARSE_ERRORS, OSError, RecursionError)):
+        message = f"the reply of {provider} to the request to {action} cannot be read: {error_text}"
+        if not isinstance(error, OSError):
+            return UnreadableError(message, hint=RUN_LATER_HINT)
+    else:
+        raise error
+    return UnavailableError(message, hint=RUN_LATER_HINT)
+
+
+def parse_seconds(text: str) -> float | None:
+    """Return a number of seconds, cut to MAX_RETRY_AFTER_S.
+
+    Returns:
+        The seconds, or None if the text is not a number: a Retry-After header may be a date.
+    """
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*", text)
+    if match is None:
+        return None
+    return min(float(match[1]), MAX_RETRY_AFTER_S)
+
+
+def quote_server_text(text: Any, key: str) -> str:
+    """Return a server's text for a message, or "" if it is not a text.
+
+    The text is on one line, has no credentials and no markup, and is cut to MAX_QUOTED_CHARS.
+    """
+    if not isinstance(text, str):
+        return ""
+    text_without_markup = re.sub(r"<[^<>]{0,200}>", " ", text[:MAX_SERVER_TEXT_CHARS])
+    line = to_single_line(redact(text_without_markup, key))
+    return shorten(line, MAX_QUOTED_CHARS)
