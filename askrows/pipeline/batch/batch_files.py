@@ -20,7 +20,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from askrows.pipeline.batch.budget import quota_day
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint
@@ -241,7 +240,8 @@ def store_calls_of_dead_process(run: Run, batch: BatchRow) -> None:
     path = part_path(run.workspace.data, batch.number).with_suffix(CALLS_SUFFIX)
     calls = path.stat().st_size if path.exists() else batch.calls
     if calls != batch.calls:
-        day = batch.day or quota_day(batch.submitted_at or run.workspace.now()).isoformat()
+        sent_at = batch.submitted_at or run.workspace.now()
+        day = batch.day or run.workspace.provider.quota_day(sent_at).isoformat()
         with run.workspace.store.write() as tx:
             batches.update_batch_columns(tx, batch.number, day=day, calls=calls)
     # The number is committed, so it is safe from a kill between this and the seal.

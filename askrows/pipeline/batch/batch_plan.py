@@ -25,8 +25,11 @@ from askrows.pipeline.core import files
 from askrows.pipeline.core.progress import ProgressBar
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.provider.control_requests import ControlRequest, make_control_requests
-from askrows.pipeline.provider.models import MAX_FILE_BYTES
+from askrows.pipeline.provider.control_requests import (
+    CONTROL_KEYS,
+    ControlRequest,
+    make_control_requests,
+)
 from askrows.pipeline.provider.usage import NO_USAGE, Usage, calculate_cost, sum_usage
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection, Store, split_into_pages
@@ -112,10 +115,14 @@ class RequestDraft:
         or LIVE_BATCH_IMAGES if the task sends images.
         """
         settings = self.run.workspace.settings
+        provider = self.run.workspace.provider
         self._max_file_tokens = settings.batch_tokens
         if self.mode is Mode.BATCH:
             self._max_file_rows = settings.batch_rows
-            self._max_file_bytes = min(settings.batch_bytes, MAX_FILE_BYTES)
+            if provider.max_batch_requests is not None:
+                control_room = provider.max_batch_requests - len(CONTROL_KEYS)
+                self._max_file_rows = min(self._max_file_rows, control_room)
+            self._max_file_bytes = min(settings.batch_bytes, provider.max_file_bytes)
             max_queued_tokens = self.run.model.max_enqueued_tokens(settings.tier)
             if max_queued_tokens is not None:
                 queue_share = int(max_queued_tokens * MAX_QUEUE_SHARE)
@@ -123,7 +130,7 @@ class RequestDraft:
         else:
             live_rows = LIVE_BATCH_IMAGES if self.run.task.sends_images else LIVE_BATCH_ROWS
             self._max_file_rows = min(live_rows, settings.batch_rows)
-            self._max_file_bytes = MAX_FILE_BYTES
+            self._max_file_bytes = provider.max_file_bytes
 
     def add_requests(
         self,

@@ -7,17 +7,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import datetime
 
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import ConfigurationError, InputError, RemoteError
 from askrows.pipeline.core.settings import Budget, Settings
 from askrows.pipeline.core.states import BatchState
-from askrows.pipeline.provider.gemini.api_errors import PACIFIC_TIMEZONE, next_midnight_pacific
-from askrows.pipeline.provider.models import MAX_ACTIVE_BATCHES, MAX_BATCH_AGE, Model, load_models
+from askrows.pipeline.provider.models import Model, load_models
+from askrows.pipeline.provider.providers import Provider, find_provider
 from askrows.pipeline.provider.usage import Usage
-from askrows.pipeline.store import batches, money, runs
+from askrows.pipeline.store import batches, money, runs, workspace
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks.task import Task
@@ -46,17 +46,14 @@ def add_reserve(usd: float) -> float:
     return usd * (1 + RESERVE_SHARE)
 
 
-def quota_day(now: datetime) -> date:
-    """Return the US/Pacific date of a time: the day of the API's daily quotas and daily budgets."""
-    return now.astimezone(PACIFIC_TIMEZONE).date()
-
-
 @dataclass(frozen=True)
 class Budgets:
     """The budgets that limit this command: that of the command or `tag`, and that of the day."""
 
     budgets: tuple[Budget, ...]
     now: datetime
+    # Whose day the budget of the day counts.
+    provider: Provider
 
     def remaining_amounts(
         self, tx: Connection, *, excluded_batch: int | None = None
@@ -138,7 +135,7 @@ class Budgets:
         hint = f"set a larger {budget.name}"
         if budget.name == "BUDGET_PER_DAY":
             start = ""
-            resets_at = next_midnight_pacific(self.now)
+            resets_at = self.provider.next_reset(self.now)
             hint += f", or run the command again after {resets_at:%Y-%m-%d %H:%M} UTC"
         return BudgetError(f"{budget.name}={budget.usd:g}{start} {reason}", hint=hint)
 
@@ -147,7 +144,7 @@ def read_current_budgets(run: Run, running: Budget | None = None) -> Budgets:
     """Return the budgets that limit this command now: its own, and the budget of the day.
 
     The own budget is `run.budget`; it counts spending since its own start. The budget of the day is
-    the setting BUDGET_PER_DAY, and starts at midnight US/Pacific.
+    the setting BUDGET_PER_DAY, and starts at midnight where the provider's quotas do.
 
     Args:
         running: The budget of an unfinished `tag`, which replaces the budget of this command,
@@ -163,13 +160,13 @@ def read_current_budgets(run: Run, running: Budget | None = None) -> Budgets:
         active_budgets.append(command_budget)
 
     now = run.workspace.now()
+    provider = run.workspace.provider
     if run.workspace.settings.budget_per_day is not None:
-        day = quota_day(now)
-        started_at = datetime(day.year, day.month, day.day, tzinfo=PACIFIC_TIMEZONE).astimezone(UTC)
+        started_at = provider.start_of_day(provider.quota_day(now))
         active_budgets.append(
             Budget(run.workspace.settings.budget_per_day, started_at, "BUDGET_PER_DAY")
         )
-    return Budgets(tuple(active_budgets), now)
+    return Budgets(tuple(active_budgets), now, provider)
 
 
 def list_used_budgets(run: Run) -> list[tuple[Budget, float]]:
@@ -297,19 +294,21 @@ def count_remaining_quota_tokens(
 def find_quota_refusal(tx: Connection, batch: BatchRow, settings: Settings) -> str:
     """Return why the API would refuse a batch now; "" if it should accept it.
 
-    It refuses the batch if MAX_ACTIVE_BATCHES others are at the API, or if too many prompt tokens
+    It refuses the batch if as many others as it allows are there, or if too many prompt tokens
     would be queued for the batch's model together with this batch. Submitting and submitted batches
     of all tasks are at the API. If no other batch of any model is there, a batch of any size may be
     tried, and the result is "". A cancelled batch counts until the API says that it is over; the
     reason names it.
     """
+    provider = find_provider(workspace.get_workspace(tx).backend)
     active_batches = [
         active
         for active in batches.batches_in_states(tx, *API_STATES)
         if active.number != batch.number
     ]
-    if len(active_batches) >= MAX_ACTIVE_BATCHES:
-        return f"{len(active_batches)} batches are at the API, which accepts {MAX_ACTIVE_BATCHES}"
+    max_batches = provider.max_active_batches
+    if len(active_batches) >= max_batches:
+        return f"{len(active_batches)} batches are at the API, which accepts {max_batches}"
 
     model = load_models(settings.models_file).get(batch.model)
     if model is None or not active_batches:
@@ -322,13 +321,13 @@ def find_quota_refusal(tx: Connection, batch: BatchRow, settings: Settings) -> s
     reason = (
         f"{tokens:,} tokens would be queued for {batch.model}, and the API accepts {max_tokens:,}"
     )
-    cancelled_text = describe_cancelled(queued_batches)
+    cancelled_text = describe_cancelled(queued_batches, provider)
     if cancelled_text:
         reason += f"; {cancelled_text}"
     return reason
 
 
-def describe_cancelled(queued_batches: Sequence[BatchRow]) -> str:
+def describe_cancelled(queued_batches: Sequence[BatchRow], provider: Provider) -> str:
     """Return which batches are cancelled but still use queued tokens; "" if none is cancelled.
 
     The text has the time of the cancel, the tokens, and the time at which the API ends the batch at
@@ -340,7 +339,7 @@ def describe_cancelled(queued_batches: Sequence[BatchRow]) -> str:
     return "; ".join(
         f"batch {batch.number} was cancelled at {batch.cancel_asked_at:%Y-%m-%d %H:%M} UTC and "
         f"holds {batch.estimated_in:,} queued tokens until the API says that it is over, "
-        f"at the latest at {batch.create_sent_at + MAX_BATCH_AGE:%Y-%m-%d %H:%M} UTC"
+        f"at the latest at {batch.create_sent_at + provider.max_batch_age:%Y-%m-%d %H:%M} UTC"
         for batch in queued_batches
         if batch.cancel_asked_at is not None and batch.create_sent_at is not None
     )

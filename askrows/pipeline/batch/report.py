@@ -14,14 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from askrows.pipeline.batch.budget import quota_day
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.report import EstimatedCost, Report, make_table
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import BatchState, Mode
 from askrows.pipeline.core.text import duration_in_words, format_usd
 from askrows.pipeline.provider.models import Model, load_models
-from askrows.pipeline.store import batches, claims, money
+from askrows.pipeline.provider.providers import find_provider
+from askrows.pipeline.store import batches, claims, money, workspace
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks import claiming
@@ -188,7 +188,9 @@ def report_costs(run: Run, group_key: str) -> Report:
         run.workspace.store, run.tasks, group_key=group_key, task_name=task_name
     )
     total_row = {group_key: "all"} | figures["total"]
-    group_column = "day_(US/Pacific)=day" if group_key == "day" else group_key
+    group_column = group_key
+    if group_key == "day":
+        group_column = f"day_({run.workspace.provider.timezone_name})=day"
     table = make_table([*figures["rows"], total_row], f"{group_column} {COST_COLUMNS}")
     return Report(figures, parts=[table])
 
@@ -257,10 +259,11 @@ def _cost_entries(
     Yields:
         A key for each of COST_KEYS, and those of COST_FIGURES that are not 0.
     """
+    provider = find_provider(workspace.get_workspace(tx).backend)
     keys_by_batch: dict[int, dict[str, str]] = {}
     for batch in batches.batches_in_states(tx, task=task_name):
         keys = {
-            "day": quota_day(batch.create_sent_at or batch.created_at).isoformat(),
+            "day": provider.quota_day(batch.create_sent_at or batch.created_at).isoformat(),
             "task": subjects.get(batch.task, batch.task),
             "model": batch.model,
             "batch": "trials" if batch.mode is Mode.TRIAL else str(batch.run or batch.number),
@@ -286,7 +289,7 @@ def _cost_entries(
 
     for duplicate in batches.list_duplicates(tx):
         if duplicate["batch"] in keys_by_batch:
-            found_day = quota_day(duplicate["found_at"]).isoformat()
+            found_day = provider.quota_day(duplicate["found_at"]).isoformat()
             keys = {**keys_by_batch[duplicate["batch"]], "day": found_day}
             yield keys, {"lost": duplicate["estimated_cost"]}
 

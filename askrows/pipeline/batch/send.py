@@ -40,8 +40,6 @@ from askrows.pipeline.tasks.request_outcomes import Provenance, write_outcomes
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import RequestOutcome, WriteResult
 
-# An upload is used again for this long. The API keeps it for 48 hours.
-UPLOAD_REUSE_TIME = timedelta(hours=40)
 # Unclear creates of a batch in a run, before a person should look.
 MAX_UNCLEAR_CREATES = 3
 # A stopped process reads its batch this often after another process continued it.
@@ -353,8 +351,8 @@ class _Send(NamedTuple):
     def _upload_requests(self, display_name: str) -> str:
         """Upload the verified request file and record it; return the name of the upload.
 
-        A recorded upload younger than UPLOAD_REUSE_TIME is used again; then the file is neither
-        read nor sent. An upload recorded in the future is not used.
+        A recorded upload younger than `Provider.file_reuse_time` is used again; then the file is
+        neither read nor sent. An upload recorded in the future is not used.
 
         Raises:
             InconsistentError: The request file was changed.
@@ -365,7 +363,7 @@ class _Send(NamedTuple):
         if batch.upload and batch.uploaded_at:
             # A time in the future was recorded by a wrong clock, so the age is unknown.
             age = run.workspace.now() - batch.uploaded_at
-            if timedelta(0) <= age < UPLOAD_REUSE_TIME:
+            if timedelta(0) <= age < run.workspace.provider.file_reuse_time:
                 return batch.upload
 
         path = files.verify_sealed_file(
@@ -482,6 +480,7 @@ class _Send(NamedTuple):
         )
         cancelled_text = budget.describe_cancelled(
             [active for active in active_batches if active.model == self.batch.model],
+            self.run.workspace.provider,
         )
         if cancelled_text:
             self.run.workspace.display.warn(f"batch {self.batch.number} waits: {cancelled_text}")
@@ -583,7 +582,7 @@ def delete_upload(
     """Delete an upload that is not needed any more; None does nothing.
 
     Args:
-        warn: Called with a message if the upload cannot be deleted. The API deletes it after 48 h.
+        warn: Called with a message if the upload cannot be deleted. The API deletes it later.
     """
     if not upload:
         return
@@ -591,6 +590,5 @@ def delete_upload(
         client.delete(upload)
     except errors.RemoteError as error:
         warn(
-            f"the upload {upload} could not be deleted; the API deletes it after 48 h: "
-            f"{error.message}",
+            f"the upload {upload} could not be deleted; the API deletes it later: {error.message}",
         )

@@ -30,8 +30,7 @@ from askrows.pipeline.core.text import INVALID_TEXT
 from askrows.pipeline.core.where_parser import Comparison, Expression, Junction, parse_where
 from askrows.pipeline.index.indexed_tasks import require_indexed_task
 from askrows.pipeline.index.vector_cache import Vectors
-from askrows.pipeline.index.vectors import check_embedding_model, embed_queries
-from askrows.pipeline.provider.models import MAX_EMBED_TEXTS
+from askrows.pipeline.index.vectors import MAX_QUERIES, check_embedding_model, embed_queries
 from askrows.pipeline.provider.service import Service
 from askrows.pipeline.store.database import split_into_pages
 from askrows.pipeline.tasks.task import Task
@@ -254,7 +253,7 @@ def build_measured_queries(
     *,
     options: SearchOptions,
 ) -> Iterator[SearchQuery]:
-    """Yield a query for each typed query; each page of MAX_EMBED_TEXTS is embedded together.
+    """Yield a query for each typed query; each page of MAX_QUERIES is embedded together.
 
     Embedding may cost money. If entries are ranked by words only, nothing is embedded, and the
     queries have no vectors. Hits of these queries get no reasons. Unlike in `build_typed_query`, a
@@ -273,7 +272,7 @@ def build_measured_queries(
     """
     indexed_task = require_indexed_task(workspace, task)
     filler_words = indexed_task.ranking.question_words
-    for page in split_into_pages(typed_queries, MAX_EMBED_TEXTS):
+    for page in split_into_pages(typed_queries, MAX_QUERIES):
         queries = [parse_query(typed_query) for typed_query in page]
         vectors: Vectors | Sequence[None] = [None] * len(queries)
         if options.rank is not RankMode.WORDS:

@@ -223,7 +223,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
     ) -> Iterator[list[Hit]]:
         """Yield the hits of each query in order, without reasons, snippets and matching tags.
 
-        Queries are embedded in pages of MAX_EMBED_TEXTS.
+        Queries are embedded in pages of MAX_QUERIES.
 
         Raises:
             InputError: A query or a filter is invalid.

@@ -21,7 +21,7 @@ from askrows.pipeline.index.manifest import Manifest
 from askrows.pipeline.index.vector_cache import VectorCache, Vectors, open_vector_cache
 from askrows.pipeline.provider.call_errors import RUN_LATER_HINT
 from askrows.pipeline.provider.embed import add_task_prefix, embed_locally, max_embedding_bytes
-from askrows.pipeline.provider.models import MAX_EMBED_BYTES, MAX_EMBED_TEXTS, UNLIMITED_RATES
+from askrows.pipeline.provider.models import UNLIMITED_RATES
 from askrows.pipeline.provider.rate_limiter import PACED_BURST_S, RateLimiter
 from askrows.pipeline.provider.service import Service
 from askrows.pipeline.provider.usage import Usage, calculate_cost, estimate_tokens
@@ -39,10 +39,10 @@ ZERO_VECTOR_REASON = "the embedding model returned a vector of zeros"
 UNUSABLE_VECTOR_REASON = "the embedding model returned no vector of {dim} numbers"
 # Gemini's task type for the vectors of queries.
 QUERY_TASK_TYPE = "RETRIEVAL_QUERY"
-# Entries that are looked up in the cache at once; a multiple of a call, so that calls are full.
-LOOKUP_PAGE_ENTRIES = 12 * MAX_EMBED_TEXTS
-# Calls at once, by backend.
-PARALLEL_CALLS = {"local": 2, "gemini": 4}
+# Queries that are embedded together. They are short, so they always fit into a call.
+MAX_QUERIES = 100
+# Entries that are looked up in the cache at once: so many full calls.
+LOOKUP_PAGE_CALLS = 12
 # If the middle of a long text is cut, this much of its end is kept.
 KEPT_END_CHARS = 1000
 
@@ -89,14 +89,13 @@ def embed_queries(
     embed_texts = partial(embed, service.embedding_model, dim=dim, is_query=True)
     if cache is None or is_local:
         return np.concatenate(
-            [embed_texts(texts=page) for page in split_into_pages(texts, MAX_EMBED_TEXTS)],
+            [embed_texts(texts=page) for page in split_into_pages(texts, MAX_QUERIES)],
         )
 
     keys = cache.make_keys(texts, task_type=QUERY_TASK_TYPE)
 
     def add_vectors(missing_positions: list[int]) -> None:
-        # Queries are short, so a hundred always fit into the bytes of a call.
-        for page in split_into_pages(missing_positions, MAX_EMBED_TEXTS):
+        for page in split_into_pages(missing_positions, MAX_QUERIES):
             vectors = embed_texts(texts=[texts[position] for position in page])
             cache.add(
                 [keys[position] for position in page],
@@ -143,6 +142,7 @@ class Embedder:
         self._service = service
         self._task = task
         self._model = service.embedding_model
+        self._page_entries = LOOKUP_PAGE_CALLS * workspace.provider.max_embed_texts
         limits = (
             UNLIMITED_RATES
             if workspace.backend == "local"
@@ -192,7 +192,7 @@ class Embedder:
         text_count = 0
         tokens = 0
         entry_count = 0
-        for page in split_into_pages(entries, LOOKUP_PAGE_ENTRIES):
+        for page in split_into_pages(entries, self._page_entries):
             missing_positions = self.cache.find_missing(self.make_keys(page))
             text_count += len(missing_positions)
             prepared_texts = [self._prepare_text(page[position]) for position in missing_positions]
@@ -225,7 +225,7 @@ class Embedder:
         """
         embedded_count = 0
         entry_count = 0
-        for page in split_into_pages(entries, LOOKUP_PAGE_ENTRIES):
+        for page in split_into_pages(entries, self._page_entries):
             keys = self.make_keys(page)
             missing_positions = [
                 position
@@ -290,7 +290,7 @@ class Embedder:
                 return []
 
         # Its threads are daemons, so an interrupt ends the caller at once.
-        with ThreadPool(PARALLEL_CALLS[workspace.backend]) as pool:
+        with ThreadPool(workspace.provider.parallel_embedding_calls) as pool:
             for results in pool.imap_unordered(run_call, calls):
                 yield from results
         if failures:
@@ -344,13 +344,14 @@ class Embedder:
     ) -> Iterator[EmbeddingCall]:
         """Yield the missing texts in calls that fit the API's limits, in page order.
 
-        A call has at most MAX_EMBED_TEXTS texts and MAX_EMBED_BYTES bytes, and fits the model's
+        A call has at most as many texts and bytes as the provider allows, and fits the model's
         limits per minute. Texts that are too long for the model are cut. A text that alone exceeds
         a limit gets its own call.
 
         Args:
             missing_positions: Positions in `page` of the entries to embed.
         """
+        provider = self._workspace.provider
         positions = list[int]()
         texts = list[str]()
         tokens = 0
@@ -359,7 +360,8 @@ class Embedder:
             text, text_tokens = self._prepare_text(page[position])
             text_bytes = max_embedding_bytes(text, self._model, dim=self._workspace.settings.dim)
 
-            is_full = len(texts) == MAX_EMBED_TEXTS or size_bytes + text_bytes > MAX_EMBED_BYTES
+            has_all_texts = len(texts) == provider.max_embed_texts
+            is_full = has_all_texts or size_bytes + text_bytes > provider.max_embed_bytes
             fits_limits = self._rate_limiter.fits(tokens + text_tokens, requests=len(texts) + 1)
             if texts and (is_full or not fits_limits):
                 yield EmbeddingCall(positions, texts, tokens)

@@ -33,25 +33,12 @@ Price = Annotated[float, Ge(0)]
 PositiveCount = Annotated[int, Gt(0)]
 # Google's names of usage tiers. A project with a billing account has at least tier 1.
 AccountTier = Literal["free", "1", "2", "3"]
-# Requests per minute, prompt tokens per minute, requests per Pacific day, and batch tokens that may
-# wait at once.
+# Requests per minute, prompt tokens per minute, requests per day of quotas, and batch tokens that
+# may wait at once.
 LimitName = Literal["rpm", "tpm", "rpd", "enqueued_tokens"]
 Resolution = Literal["low", "medium", "high", "usual"]
 ThinkingLevel = Literal["MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH"]
 
-# Size of an uploaded file: 2 GB (Files API guide, read 2026-11). The decimal unit is safe.
-MAX_FILE_BYTES = 2 * 1000**3
-# Batches of a project at the same time (rate limits page, copy of 2026-01).
-MAX_ACTIVE_BATCHES = 100
-# The API aims to end a batch in 24 h, and ends each batch after 48 h (Batch API guide, read
-# 2026-11).
-TARGET_BATCH_AGE = timedelta(hours=24)
-MAX_BATCH_AGE = timedelta(hours=48)
-# Texts in an embedding call. This is customary, and the API refuses more (read 2026-11).
-MAX_EMBED_TEXTS = 100
-# Bytes of an embedding call. The API refuses more than 4,194,304 (its message, seen 2026-11); our
-# own limit is 5 % lower.
-MAX_EMBED_BYTES = 4_000_000
 FREE_TIER = "free"
 # Beginning with the tier that has the highest limits.
 PAID_TIERS = ("3", "2", "1")
@@ -90,7 +77,7 @@ class RateLimits(NamedTuple):
     rpm: int | None
     # Prompt tokens per minute.
     tpm: int | None
-    # Requests per Pacific day.
+    # Requests per day of quotas.
     rpd: int | None
 
 
@@ -119,6 +106,8 @@ class Model:
 
     name: str
     kind: ModelKind
+    # Whose calls serve the model; see `providers`.
+    provider: Literal["gemini"] = "gemini"
     # Prices of a live call without a service tier, the day on which they were valid, and their
     # source.
     price_in: Price

@@ -77,7 +77,7 @@ class RateLimiter:
             monotonic: Returns the monotonic time in seconds.
             burst_s: After idling, the calls of this time may start at once.
         """
-        # Requests of this Pacific day, as far as they are known here.
+        # Requests of this day of quotas, as far as they are known here.
         self.used_today = 0
         self._max_requests = _or_infinite(limits.rpm)
         self._max_tokens = _or_infinite(limits.tpm)
@@ -118,7 +118,7 @@ class RateLimiter:
 
         Args:
             calls: Monotonic time and prompt tokens of each call that this process did not make.
-            today: Requests of this Pacific day, including ours.
+            today: Requests of this day of quotas, including ours.
         """
         self.used_today = today
         other_calls = [StartedCall(at, tokens, is_own_call=False) for at, tokens in calls]

@@ -273,7 +273,7 @@ class LiveBatches:
             return
 
         calls = open_batch.calls
-        quota_day = budget.quota_day(self.run.workspace.now()).isoformat()
+        quota_day = self.run.workspace.provider.quota_day(self.run.workspace.now()).isoformat()
         with self.run.workspace.store.write(patience_s=self._write_timeout_s) as tx:
             batches.update_batch_columns(
                 tx,
@@ -312,7 +312,7 @@ class LiveBatches:
             calls_today = batches.count_calls_of_day(
                 tx,
                 run.model.name,
-                day=budget.quota_day(now).isoformat(),
+                day=run.workspace.provider.quota_day(now).isoformat(),
             )
 
         other_calls = list[tuple[float, int]]()

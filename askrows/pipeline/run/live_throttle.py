@@ -24,7 +24,6 @@ from askrows.pipeline.core.errors import (
 )
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.provider.gemini.api_errors import next_midnight_pacific
 from askrows.pipeline.provider.gemini.client import FLEX_TIMEOUT_S
 from askrows.pipeline.provider.rate_limiter import RateLimiter, StartedCall
 from askrows.pipeline.provider.retry import RetryPolicy
@@ -205,7 +204,7 @@ class LiveThrottle:
         is_quota_used_up = math.isinf(pause_s)
         if is_quota_used_up and not self.running_calls:
             run = self._run
-            resets_at = next_midnight_pacific(run.workspace.now())
+            resets_at = run.workspace.provider.next_reset(run.workspace.now())
             quota = plural(run.rate_limits.rpd or 0, "request")
             raise ThrottledError(
                 f"the limit of {quota} per day for {run.model.name} is reached; "

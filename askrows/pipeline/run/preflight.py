@@ -29,12 +29,9 @@ from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import format_object, format_usd, plural
-from askrows.pipeline.provider.gemini.api_errors import next_midnight_pacific
 from askrows.pipeline.provider.models import (
     FREE_TIER,
-    MAX_ACTIVE_BATCHES,
     MONTHLY_SPENDING_CAPS,
-    TARGET_BATCH_AGE,
 )
 from askrows.pipeline.provider.usage import Usage, calculate_cost, sum_usage
 from askrows.pipeline.quality import pilot
@@ -447,9 +444,9 @@ class _PlanEstimator:
         self.plan = plan
         self.now = run.workspace.now()
         # When the daily quota is reset.
-        self.reset_at = next_midnight_pacific(self.now)
+        self.reset_at = run.workspace.provider.next_reset(self.now)
         model_name = run.model.name
-        quota_day = budget.quota_day(self.now).isoformat()
+        quota_day = run.workspace.provider.quota_day(self.now).isoformat()
         with run.workspace.store.read() as tx:
             self.calibration = budget.load_calibration(tx, run.version, run.task.fingerprint)
             # Prepared batches of earlier commands.
@@ -571,9 +568,10 @@ class _PlanEstimator:
 
         # Batches of the local engine run only while a command looks at them.
         is_local = self.run.model.local
+        target_s = self.run.workspace.provider.target_batch_age.total_seconds()
         return self._make_priced_estimate(
             Mode.BATCH,
-            seconds=None if is_local else TARGET_BATCH_AGE.total_seconds() * turns,
+            seconds=None if is_local else target_s * turns,
             count=plan.batches,
             warnings=warnings,
             refusal_reason=self.pilot_reason,
@@ -584,16 +582,17 @@ class _PlanEstimator:
         """Return how many batches of the plan's mean size may wait at the API at the same time.
 
         The result is at least 1, and may be more than the plan has. The bounds are
-        MAX_ACTIVE_BATCHES and the prompt tokens that may be queued for the model. Batches that wait
-        at the API already are not subtracted.
+        those of the provider and the prompt tokens that may be queued for the model. Batches that
+        wait at the API already are not subtracted.
         """
         plan = self.plan
+        max_batches = self.run.workspace.provider.max_active_batches
         prompt_tokens = plan.usage.prompt
         max_tokens = self.run.model.max_enqueued_tokens(self.run.workspace.settings.tier)
         if max_tokens is None or not prompt_tokens:
-            return MAX_ACTIVE_BATCHES
+            return max_batches
         batches_for_tokens = int(max_tokens * plan.batches / prompt_tokens)
-        return max(1, min(MAX_ACTIVE_BATCHES, batches_for_tokens))
+        return max(1, min(max_batches, batches_for_tokens))
 
     def _make_priced_estimate(
         self,

@@ -28,7 +28,7 @@ from askrows.pipeline.core.states import BatchState, Mode, describe_remote_state
 from askrows.pipeline.core.text import describe_requests, duration_in_words, shorten
 from askrows.pipeline.index.builds import Builds, count_stale
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
-from askrows.pipeline.provider.models import MAX_BATCH_AGE, TARGET_BATCH_AGE
+from askrows.pipeline.provider.providers import Provider
 from askrows.pipeline.rows.kept_counts import count_states
 from askrows.pipeline.rows.row_state import StateCounts
 from askrows.pipeline.rows.source import read_file_stamp
@@ -61,6 +61,8 @@ class RunProgress:
     is_killed: bool
     # When the batch was sent, if it waits at the API; None with the local engine.
     waits_since: datetime | None
+    # The provider at which it waits.
+    provider: Provider
     # The time of this account.
     now: datetime
 
@@ -104,7 +106,7 @@ class RunProgress:
     def wait(self) -> dict[str, Any] | None:
         """Return how long the batch has waited at the API, for JSON, or None if it does not wait.
 
-        A batch is slow if it waits longer than Google's target. The API ends it at `expires_at`.
+        A batch is slow if it waits longer than the provider's target. It ends at `expires_at`.
         """
         if self.waits_since is None:
             return None
@@ -112,8 +114,8 @@ class RunProgress:
         return {
             "batch": self.batch.number,
             "elapsed_s": round(elapsed.total_seconds()),
-            "is_slow": elapsed > TARGET_BATCH_AGE,
-            "expires_at": (self.waits_since + MAX_BATCH_AGE).isoformat(),
+            "is_slow": elapsed > self.provider.target_batch_age,
+            "expires_at": (self.waits_since + self.provider.max_batch_age).isoformat(),
         }
 
     @property
@@ -174,14 +176,15 @@ class RunProgress:
 
         "" if it is not slow.
         """
-        if self.waits_since is None or self.now - self.waits_since <= TARGET_BATCH_AGE:
+        target_age = self.provider.target_batch_age
+        if self.waits_since is None or self.now - self.waits_since <= target_age:
             return ""
-        target = duration_in_words(TARGET_BATCH_AGE.total_seconds())
-        expires_at = self.waits_since + MAX_BATCH_AGE
+        target = duration_in_words(target_age.total_seconds())
+        expires_at = self.waits_since + self.provider.max_batch_age
         expiry = "expires" if expires_at > self.now else "should have expired"
         move = CommandHint("batch-move", batch=self.number, to=Mode.FLEX.value)
         return (
-            f"longer than Google's target of {target}; "
+            f"longer than {self.provider.company}'s target of {target}; "
             f"{expiry} at {expires_at:%Y-%m-%d %H:%M} UTC; `{move}` asks its rows in another mode"
         )
 
@@ -334,6 +337,7 @@ class Snapshot:
                 done=min(done_count, request_count),
                 rows=None if tag_run is None else tag_run.rows,
                 is_killed=run.number in killed_numbers,
+                provider=self.ws.provider,
                 waits_since=None if self.ws.backend == "local" else _find_wait_start(run, now=now),
                 now=now,
             )

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.provider import answer_schema, decisions, requests, responses
-from askrows.pipeline.provider.models import MAX_FILE_BYTES, Model
+from askrows.pipeline.provider.models import Model
+from askrows.pipeline.provider.providers import find_provider
 from askrows.pipeline.provider.usage import Usage, estimate_tokens
 from askrows.pipeline.store import answer_counts
 from askrows.pipeline.store.database import Connection
@@ -168,6 +169,7 @@ class RequestBuilder:
             ConfigurationError: The task's file changed during the command.
         """
         task = self.task
+        max_file_bytes = find_provider(self.model.provider).max_file_bytes
         cut_counts = answer_counts.count_cut_short(tx, task.name, list(rows))
 
         for row in task.make_task_rows(rows):
@@ -183,10 +185,10 @@ class RequestBuilder:
                 )
             except InputError as error:
                 raise self._make_row_error(tx, row.id, error.message) from error
-            if len(line) >= MAX_FILE_BYTES:
+            if len(line) >= max_file_bytes:
                 reason = (
                     f"the request has {len(line):,} bytes, "
-                    f"more than the API's limit of {MAX_FILE_BYTES:,} for a file"
+                    f"more than the API's limit of {max_file_bytes:,} for a file"
                 )
                 raise self._make_row_error(tx, row.id, reason)
             yield PlannedRequest(row, line, usage)

@@ -11,6 +11,7 @@ from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.provider.providers import Provider, find_provider
 from askrows.pipeline.store import journal, workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.locks import Lock, Locks
@@ -51,6 +52,11 @@ class OpenWorkspace:
     def data(self) -> Path:
         """Return the folder of the workspace."""
         return self.settings.data
+
+    @property
+    def provider(self) -> Provider:
+        """Return the name, the limits and the abilities of what answers."""
+        return find_provider(self.backend)
 
     @property
     def has_placeholder_answers(self) -> bool:

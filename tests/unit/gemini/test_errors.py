@@ -11,7 +11,8 @@ from askrows.pipeline.core.errors import (
     ThrottledError,
     UnavailableError,
 )
-from askrows.pipeline.provider.gemini.api_errors import build_refusal, next_midnight_pacific
+from askrows.pipeline.provider.gemini.api_errors import build_refusal
+from askrows.pipeline.provider.providers import GEMINI
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 
@@ -28,7 +29,7 @@ NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 )
 def test_next_midnight_pacific(now: datetime, reset: datetime) -> None:
     """Daily quotas reset at midnight Pacific, also on days of 25 and 23 hours."""
-    assert next_midnight_pacific(now) == reset
+    assert GEMINI.next_reset(now) == reset
 
 
 @pytest.mark.parametrize(

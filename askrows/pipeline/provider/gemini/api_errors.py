@@ -7,10 +7,9 @@ addresses.
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import (
@@ -33,6 +32,7 @@ from askrows.pipeline.provider.call_errors import (
     quote_server_text,
     to_text,
 )
+from askrows.pipeline.provider.providers import GEMINI
 from askrows.pipeline.provider.responses import (
     HTTP_STATUS_BY_RPC_CODE,
     has_error_content,
@@ -41,8 +41,6 @@ from askrows.pipeline.provider.responses import (
     read_rpc_code,
 )
 
-# Daily quotas are reset at midnight there (rate limits page, read 2026-11).
-PACIFIC_TIMEZONE = ZoneInfo("America/Los_Angeles")
 # The 4xx codes after which the call may have had an effect.
 UNCLEAR_CLIENT_ERROR_CODES = frozenset({408, 409, 499})
 # Beginnings of ErrorInfo.reason.
@@ -225,13 +223,6 @@ def build_refusal(
     return error_type(message, hint=hint, code=code, status=status)
 
 
-def next_midnight_pacific(now: datetime) -> datetime:
-    """Return the time of the next reset of daily quotas, in UTC; the clock change is respected."""
-    tomorrow = now.astimezone(PACIFIC_TIMEZONE).date() + timedelta(days=1)
-    midnight = datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=PACIFIC_TIMEZONE)
-    return midnight.astimezone(UTC)
-
-
 def find_error_code(document: Any) -> int | None:
     """Return the HTTP code of an error that was sent with status 200 instead of a reply.
 
@@ -325,7 +316,7 @@ def _build_throttling_error(
 
     quota_failures = _details_of_type(error, "QuotaFailure")
     if any("PerDay" in str(quota_failure.get("violations")) for quota_failure in quota_failures):
-        resets_at = next_midnight_pacific(now)
+        resets_at = GEMINI.next_reset(now)
         return ThrottledError(
             message,
             hint="the daily quota is used up; "

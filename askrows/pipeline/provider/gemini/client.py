@@ -40,7 +40,8 @@ from askrows.pipeline.provider.embed import build_embedding_request, normalize_v
 from askrows.pipeline.provider.gemini import api_errors, remote
 from askrows.pipeline.provider.gemini.remote import BATCH_NAME_PATTERN, FILE_NAME_PATTERN
 from askrows.pipeline.provider.gemini.transport import GeminiTransport
-from askrows.pipeline.provider.models import MAX_EMBED_TEXTS, Model
+from askrows.pipeline.provider.models import Model
+from askrows.pipeline.provider.providers import GEMINI
 from askrows.pipeline.provider.remote_batch import RemoteBatch
 from askrows.pipeline.provider.responses import object_or_empty
 from askrows.pipeline.provider.retry import RetryPolicy
@@ -643,7 +644,7 @@ class Client:
         vector in a repeated call either, its vector is NaN.
 
         Args:
-            texts: 1 to MAX_EMBED_TEXTS texts that are not blank.
+            texts: 1 to `Provider.max_embed_texts` texts that are not blank.
             dim: Numbers per vector.
             is_query: The texts are search queries, not documents. A person waits for them, so their
                 time-out is that of a short call, and a missing connection is an error at once.
@@ -653,10 +654,10 @@ class Client:
             ValueError: There are too few or too many texts, or a text is blank.
             AskrowsError: The call failed after all retries, or its vectors are unusable.
         """
-        if not 0 < len(texts) <= MAX_EMBED_TEXTS or not all(text.strip() for text in texts):
+        max_texts = GEMINI.max_embed_texts
+        if not 0 < len(texts) <= max_texts or not all(text.strip() for text in texts):
             raise ValueError(
-                f"a call embeds 1 to {MAX_EMBED_TEXTS} texts, none of them blank; "
-                f"it got {len(texts)}",
+                f"a call embeds 1 to {max_texts} texts, none of them blank; it got {len(texts)}",
             )
         timeout_s = self.call_timeout_s if is_query else self._transfer_timeout_s
         body = {

@@ -1,0 +1,91 @@
+"""What differs between providers besides their calls: names, limits, and what they have.
+
+Other packages take these values from here, so they know no provider by its name. The local engine
+speaks Gemini's protocol and has its limits.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from zoneinfo import ZoneInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    """A provider of models: its name in messages, its limits, and what it has."""
+
+    # The name in messages, and that of the company whose service it is.
+    name: str
+    company: str
+    # Whose calls it takes: the value of `Model.provider`.
+    protocol: str
+    # The time zone of the day of its daily quotas, and its name.
+    timezone: tzinfo
+    timezone_name: str
+    # The largest request file, in bytes of our form.
+    max_file_bytes: int
+    # Requests in a batch, and batches at the same time; None means that there is no such limit.
+    max_batch_requests: int | None
+    max_active_batches: int
+    # It aims to end a batch after the first time, and ends each batch after the second.
+    target_batch_age: timedelta
+    max_batch_age: timedelta
+    # An uploaded file is kept this long, and is used again for a shorter time.
+    file_age: timedelta
+    file_reuse_time: timedelta
+    # Texts, and bytes, of an embedding call; embedding calls at once.
+    max_embed_texts: int
+    max_embed_bytes: int
+    parallel_embedding_calls: int
+    has_batches: bool = True
+    has_embeddings: bool = True
+    has_decisions: bool = True
+
+    @property
+    def file_age_text(self) -> str:
+        """Return how long an uploaded file is kept, in words."""
+        return f"{self.file_age.days} days"
+
+    def quota_day(self, now: datetime) -> date:
+        """Return the day of the daily quotas, and of daily budgets, to which a time belongs."""
+        return now.astimezone(self.timezone).date()
+
+    def start_of_day(self, day: date) -> datetime:
+        """Return the time at which a day of the quotas begins, in UTC."""
+        return datetime.combine(day, time(), self.timezone).astimezone(UTC)
+
+    def next_reset(self, now: datetime) -> datetime:
+        """Return the next reset of daily quotas, in UTC; a change of the clock is respected."""
+        return self.start_of_day(self.quota_day(now) + timedelta(days=1))
+
+
+GEMINI = Provider(
+    name="Gemini",
+    company="Google",
+    protocol="gemini",
+    # Daily quotas are reset at midnight there (rate limits page, read 2026-11).
+    timezone=ZoneInfo("America/Los_Angeles"),
+    timezone_name="US/Pacific",
+    # 2 GB (Files API guide, read 2026-11). The decimal unit is safe.
+    max_file_bytes=2 * 1000**3,
+    max_batch_requests=None,
+    # Batches of a project at the same time (rate limits page, copy of 2026-01).
+    max_active_batches=100,
+    # Batch API guide, read 2026-11.
+    target_batch_age=timedelta(hours=24),
+    max_batch_age=timedelta(hours=48),
+    # The API keeps a file for 48 hours.
+    file_age=timedelta(days=2),
+    file_reuse_time=timedelta(hours=40),
+    # This is customary, and the API refuses more (read 2026-11).
+    max_embed_texts=100,
+    # The API refuses more than 4,194,304 (its message, seen 2026-11); our own limit is 5 % lower.
+    max_embed_bytes=4_000_000,
+    parallel_embedding_calls=4,
+)
+LOCAL_ENGINE = replace(GEMINI, parallel_embedding_calls=2)
+_PROVIDERS = {"gemini": GEMINI, "local": LOCAL_ENGINE}
+
+
+def find_provider(backend: str | None) -> Provider:
+    """Return the provider of a backend; a workspace without one is described as Gemini's."""
+    return _PROVIDERS[backend or "gemini"]
