@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from askrows.emulator import decide, embed, generate, messages
 from askrows.emulator.catalogue import MODELS, Model, find_model
 from askrows.emulator.messages import ApiError, invalid_argument
+from askrows.emulator.openai import PATH_PREFIX, OpenAIApi
 from askrows.emulator.state import EngineState, Row, build_file_resource, build_operation
 from askrows.emulator.worker import BatchWorker, count_requests
 
@@ -120,6 +121,8 @@ class Api:
         self._state = state
         self._worker = worker
         self._log = log
+        # The same state in the form of OpenAI's API.
+        self.openai = OpenAIApi(state, worker)
         # A handler takes the request and the groups of its pattern. It returns a JSON document, a
         # file to send, or a complete response. None is an empty document.
         self._routes: list[tuple[str, str, Callable[..., Any]]] = [
@@ -185,6 +188,16 @@ class Api:
             ApiError: 403 if the key is missing, 404 if there is no such path, or as the handler
                 raises it.
         """
+        if request.url.path.startswith(PATH_PREFIX):
+            body = await request.body()
+            return await run_in_threadpool(
+                self.openai.answer,
+                request.method,
+                request.url.path.removeprefix(PATH_PREFIX),
+                headers=request.headers,
+                query=request.query_params,
+                body=body,
+            )
         path_error = ApiError(
             404,
             f"The requested URL {request.url.path} was not found on this server.",

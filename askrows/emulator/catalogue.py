@@ -47,9 +47,11 @@ _GENERATION_MODELS = [
     *(Model(f"gemini-{name}") for name in _GEMINI_NAMES.split()),
     Model("askrows-local-1"),
 ]
+_OPENAI_MODELS = [Model(f"gpt-{name}") for name in ("5", "5-mini", "5-nano", "4.1-mini", "4o-mini")]
 _EMBEDDING_MODELS = [
     Model("gemini-embedding-001", _EMBED_METHODS, 2_048, 1),
     Model("gemini-embedding-2", _EMBED_METHODS, 8_192, 1),
+    Model("text-embedding-3-small", _EMBED_METHODS, 8_192, 1),
     Model("askrows-local-embedding-1", _EMBED_METHODS, 8_192, 1),
 ]
 _DECISION_MODELS = [
@@ -58,7 +60,8 @@ _DECISION_MODELS = [
 ]
 # Every model by its name after `models/`, in the order of the model list.
 MODELS = {
-    model.name: model for model in [*_GENERATION_MODELS, *_EMBEDDING_MODELS, *_DECISION_MODELS]
+    model.name: model
+    for model in [*_GENERATION_MODELS, *_OPENAI_MODELS, *_EMBEDDING_MODELS, *_DECISION_MODELS]
 }
 
 

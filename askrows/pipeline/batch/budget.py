@@ -14,7 +14,7 @@ from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import ConfigurationError, InputError, RemoteError
 from askrows.pipeline.core.settings import Budget, Settings
 from askrows.pipeline.core.states import BatchState
-from askrows.pipeline.provider.models import Model, load_models
+from askrows.pipeline.provider.models import Model, find_recorded_model, load_models
 from askrows.pipeline.provider.providers import Provider, find_provider
 from askrows.pipeline.provider.usage import Usage
 from askrows.pipeline.store import batches, money, runs, workspace
@@ -310,7 +310,8 @@ def find_quota_refusal(tx: Connection, batch: BatchRow, settings: Settings) -> s
     if len(active_batches) >= max_batches:
         return f"{len(active_batches)} batches are at the API, which accepts {max_batches}"
 
-    model = load_models(settings.models_file).get(batch.model)
+    models_by_name = load_models(settings.models_file)
+    model = find_recorded_model(batch.model, models_by_name, settings)
     if model is None or not active_batches:
         return ""
     max_tokens = model.max_enqueued_tokens(settings.tier)

@@ -308,6 +308,7 @@ def confirm_move(run: Run, batch: BatchRow, mode: Mode) -> None:
         InputError: The model is not served by flex, a person did not confirm, or the costs are
             above the amount that a person agreed to before.
     """
+    run.service.check_mode(mode)
     if mode is Mode.FLEX and not run.model.flex:
         raise InputError(
             f"{run.model.name} is not available in flex; nothing was changed",

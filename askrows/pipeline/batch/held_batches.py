@@ -114,7 +114,7 @@ def replace_held_result(run: Run, number: int) -> bool:
 
         part = files.new_part_path(path)
         try:
-            fetch_result(run, batch, part)
+            sha256 = fetch_result(run, batch, part)
             draft = files.sync_part(part)
             if draft.sha256 == batch.result_sha256:
                 with run.workspace.store.write() as tx:
@@ -122,7 +122,9 @@ def replace_held_result(run: Run, number: int) -> bool:
                 return False
             lock.raise_if_lost()
             with run.workspace.store.write() as tx:
-                batches.replace_result(tx, batch, draft, now=run.workspace.now())
+                batches.replace_result(
+                    tx, batch, draft, download_sha256=sha256, now=run.workspace.now()
+                )
             files.rename_sealed(draft, path)
         finally:
             part.unlink(missing_ok=True)

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
 
-from askrows.pipeline.core.errors import AccountError, RemoteError
+from askrows.pipeline.core.errors import AccountError, RemoteError, RequestFormError
 from askrows.pipeline.core.states import Mode, Outcome
 from askrows.pipeline.core.text import join_first, plural
-from askrows.pipeline.provider.responses import ParsedReply
+from askrows.pipeline.provider.responses import WRONG_FORM_REASON, ParsedReply
 from askrows.pipeline.store import answers, batches
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection
@@ -71,6 +71,8 @@ class FailureError(NamedTuple):
     code: int
     # It is about billing or permissions of the key's project.
     is_of_account: bool
+    # It is about the form that all requests share.
+    is_of_form: bool
 
 
 @dataclass
@@ -160,6 +162,14 @@ class IngestSummary:
             )
 
         request_count = self.batch.requests
+        form_error = next((error for error in self.first_replies if error.is_of_form), None)
+        if form_error is not None:
+            return RequestFormError(
+                f"{self._describe_requests(self.error_counts[form_error])} were refused alike: "
+                f"{self.first_replies[form_error].excerpt}; no row was charged",
+                hint=f"change the answer or the settings of the task, then `{nouns.ask_command}` "
+                "asks these rows again",
+            )
         if request_count == 1 or request_count not in self.error_counts.values():
             return None
 
@@ -259,10 +269,9 @@ def _add_failures(
     attempts = answers.attempts_of_batches(tx, numbers)
     for outcome, reason, code, row_id, excerpt in attempts:
         if code is not None:
-            reply = ParsedReply(
-                Outcome.REFUSED, "error-line", rpc_code=code, excerpt_source=excerpt
-            )
-            error = FailureError(code, reply.is_account_failure)
+            reply = ParsedReply(Outcome.REFUSED, reason, rpc_code=code, excerpt_source=excerpt)
+            is_of_form = reason == WRONG_FORM_REASON
+            error = FailureError(code, reply.is_account_failure and not is_of_form, is_of_form)
             summary.error_counts[error] += 1
             summary.first_replies.setdefault(error, reply)
         short_reason, _, detail = reason.partition(": ")

@@ -348,8 +348,9 @@ class _Poll:
             with self.run.workspace.store.write() as tx:
                 batches.update_if_submitted(tx, batch, over_at=now)
             wait_ends_at = now + UNNAMED_RESULT_WAIT
+            name = self.run.workspace.provider.name
             self.run.workspace.display.warn(
-                f"batch {batch.number} succeeded, but Gemini does not name its result yet; "
+                f"batch {batch.number} succeeded, but {name} does not name its result yet; "
                 f"it is checked again until {wait_ends_at:%Y-%m-%d %H:%M} UTC",
             )
             return True
@@ -450,5 +451,11 @@ class _Poll:
             path = sealed_result(run.workspace.data, batch)
             if not files.is_sealed(path, batch.result_sha256):
                 restore_result(
-                    run.client, run.workspace.locks, batch, path, display=run.workspace.display
+                    run.client,
+                    run.workspace.store,
+                    run.workspace.locks,
+                    batch,
+                    path,
+                    display=run.workspace.display,
+                    now=run.workspace.now,
                 )

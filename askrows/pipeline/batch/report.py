@@ -21,6 +21,7 @@ from askrows.pipeline.core.states import BatchState, Mode
 from askrows.pipeline.core.text import duration_in_words, format_usd
 from askrows.pipeline.provider.models import Model, load_models
 from askrows.pipeline.provider.providers import find_provider
+from askrows.pipeline.provider.service import choose_backend
 from askrows.pipeline.store import batches, claims, money, workspace
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection, Store
@@ -303,7 +304,7 @@ def report_prices(settings: Settings, *, day: date) -> Report:
     Rate limits are those of the catalogue. For the model that answers, limits that the settings
     have replace them.
     """
-    settings = settings.for_backend(settings.effective_backend)
+    settings = settings.for_backend(choose_backend(settings))
     uses = {
         settings.model.removeprefix("models/"): "answers",
         settings.embedding_model.removeprefix("models/"): "embeds",

@@ -8,6 +8,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.states import BatchState, Outcome, RemoteState
 from askrows.pipeline.provider.control_requests import CONTROL_KEYS
-from askrows.pipeline.provider.gemini.client import Client
+from askrows.pipeline.provider.port import ProviderClient
 from askrows.pipeline.provider.remote_batch import RemoteBatch
 from askrows.pipeline.provider.requests import make_request_key
 from askrows.pipeline.provider.result_file import ResultFile
@@ -53,6 +54,8 @@ class Download(NamedTuple):
     matched_requests: int = -1
     # Description of the received file, in words.
     arrival_text: str = ""
+    # The SHA-256 of the bytes as they came.
+    sha256: str = ""
 
 
 def download_result(run: Run, number: int, remote: RemoteBatch) -> None:
@@ -80,12 +83,14 @@ def download_result(run: Run, number: int, remote: RemoteBatch) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             best_path = files.new_part_path(path)
             try:
-                if _download_best_result(run, batch, remote, best_path):
+                download = _download_best_result(run, batch, remote, best_path)
+                if download is not None:
                     draft = files.sync_part(best_path)
                     _seal_result(
                         batch,
                         remote,
                         draft,
+                        download_sha256=download.sha256,
                         data=run.workspace.data,
                         store=run.workspace.store,
                         now=run.workspace.now,
@@ -98,17 +103,23 @@ def download_result(run: Run, number: int, remote: RemoteBatch) -> None:
     delete_upload(run.client, upload, warn=run.workspace.display.warn)
 
 
-def fetch_result(run: Run, batch: BatchRow, path: Path) -> None:
+def fetch_result(run: Run, batch: BatchRow, path: Path) -> str:
     """Download the result of a batch that is over to a path; nothing else is changed.
+
+    Returns:
+        The SHA-256 of the bytes as they came.
 
     Raises:
         RemoteError: The API could not be reached, or does not have the batch or its result.
     """
     remote = run.client.get_batch(batch.remote_name or "")
-    if not _download_best_result(run, batch, remote, path):
+    download = _download_best_result(run, batch, remote, path)
+    if download is None:
         raise errors.MissingError(
-            f"Gemini has no result of batch {batch.number} any more; the batch was not changed"
+            f"{run.workspace.provider.name} has no result of batch {batch.number} any more; "
+            "the batch was not changed"
         )
+    return download.sha256
 
 
 def _seal_result(
@@ -116,6 +127,7 @@ def _seal_result(
     remote: RemoteBatch,
     draft: files.SealedFile,
     *,
+    download_sha256: str,
     data: Path,
     store: Store,
     now: Callable[[], datetime],
@@ -128,13 +140,14 @@ def _seal_result(
 
     Args:
         draft: The downloaded file, synced to disk under a temporary name.
+        download_sha256: The hash of its bytes as they came.
 
     Raises:
         StateConflictError: Another process has moved the batch to another state.
     """
     end_reason = _describe_ending(remote)
     path = result_path(data, batch.number)
-    columns = {"remote_word": remote.state_name}
+    columns = {"remote_word": remote.state_name, "download_sha256": download_sha256}
     if remote.state is not RemoteState.SUCCEEDED:
         columns["reason"] = end_reason
     with store.write() as tx:
@@ -186,8 +199,8 @@ def _download_best_result(
     batch: BatchRow,
     remote: RemoteBatch,
     best_path: Path,
-) -> bool:
-    """Download the result to `best_path`; return whether it is there to be sealed.
+) -> Download | None:
+    """Download the result to `best_path`; return the download if it is there to be sealed.
 
     As many requests are expected in the result as the API counted. If it counted none, all requests
     of a batch that succeeded are expected. A file with fewer requests is downloaded again, up to
@@ -205,7 +218,7 @@ def _download_best_result(
         best_path: Gets the download with the most requests.
 
     Returns:
-        False if the API names no result. False also, after a warning, if a person cancelled the
+        None if the API names no result. None also, after a warning, if a person cancelled the
         batch and the result does not exist or is not usable, or if the batch did not succeed and
         the result does not exist.
 
@@ -215,7 +228,7 @@ def _download_best_result(
             charged although their answers exist at the API.
     """
     if not remote.has_result:
-        return False
+        return None
 
     is_abandoned = is_given_up(batch)
     is_succeeded = remote.state is RemoteState.SUCCEEDED
@@ -239,7 +252,7 @@ def _download_best_result(
         run.workspace.display.warn(
             f"batch {batch.number}: its result is not available: {error.message}"
         )
-        return False
+        return None
     finally:
         # Nobody deletes this file later, once the batch has moved.
         latest_path.unlink(missing_ok=True)
@@ -256,17 +269,18 @@ def _download_best_result(
             run.workspace.display.warn(
                 f"batch {batch.number}: {shortfall}; the most complete download is used"
             )
-        return True
+        return best
 
-    message = f"Gemini sent {latest.arrival_text} instead of the result of batch {batch.number}"
+    name = run.workspace.provider.name
+    message = f"{name} sent {latest.arrival_text} instead of the result of batch {batch.number}"
     if is_part:
         message = (
-            f"Gemini sent only a part of the result of batch {batch.number} ({shortfall}), "
+            f"{name} sent only a part of the result of batch {batch.number} ({shortfall}), "
             "and its downloads still differ"
         )
     if is_abandoned:
         run.workspace.display.warn(f"{message}; the result is given up")
-        return False
+        return None
     poll = run.task.nouns.command("batch-poll")
     give_up = CommandHint("batch-cancel", batch=batch.number)
     raise errors.UnavailableError(
@@ -339,7 +353,7 @@ def _download_best(
 
 
 def _download_once(
-    client: Client,
+    client: ProviderClient,
     store: Store,
     *,
     batch: BatchRow,
@@ -362,29 +376,31 @@ def _download_once(
         RemoteError: Any other error of the download.
     """
     try:
-        arrival_text = _write_result(client, batch, remote=remote, path=path)
+        arrival_text, sha256 = _write_result(client, store, batch, remote=remote, path=path)
     except errors.IncompleteError as error:
         return Download(arrival_text=f"only a part ({error.message})")
     with ResultFile(path) as results:
         key_count = results.count_present_keys(_request_keys(store, batch))
         if results.is_truncated:
             arrival_text = "a file that ends inside a line"
-        return Download(not results.is_truncated, key_count, arrival_text)
+        return Download(not results.is_truncated, key_count, arrival_text, sha256)
 
 
 def _write_result(
-    client: Client,
+    client: ProviderClient,
+    store: Store,
     batch: BatchRow,
     *,
     remote: RemoteBatch,
     path: Path,
-) -> str:
+) -> tuple[str, str]:
     """Write the result of a batch to a path, one line per request with its key.
 
     Takes inline results from `remote`, or else downloads the result file.
 
     Returns:
-        The kind of the received file in words, for messages.
+        The kind of the received file in words, for messages, and the SHA-256 of its bytes as they
+        came.
 
     Raises:
         IncompleteError: Only a part was received.
@@ -392,11 +408,13 @@ def _write_result(
     """
     if remote.inline_results:
         write_inline_results(path, remote.inline_results)
+        sha256 = files.hash_file(path)
     else:
-        client.download(remote.result_file or "", path)
+        keys = partial(_request_keys, store, batch)
+        sha256 = client.download(remote.result_file or "", path, keys=keys)
     arrival_text = describe_body(path)
     rewrite_as_lines(path, task_name=batch.task)
-    return arrival_text
+    return arrival_text, sha256
 
 
 def _request_keys(store: Store, batch: BatchRow) -> Iterator[str]:
@@ -412,16 +430,19 @@ def _request_keys(store: Store, batch: BatchRow) -> Iterator[str]:
 
 
 def restore_result(
-    client: Client,
+    client: ProviderClient,
+    store: Store,
     locks: Locks,
     batch: BatchRow,
     path: Path,
     *,
     display: Progress,
+    now: Callable[[], datetime],
 ) -> None:
     """Download a lost result again; do nothing if another process has the batch's lock.
 
-    The file gets its final name only if its hash is the recorded hash. Prints whether the
+    The file gets its final name only if the bytes as they came have the recorded hash. If a newer
+    version translates them differently, the hash of the file is recorded anew. Prints whether the
     result was restored. An error of the API, or other bytes, is printed with the command that
     gives the batch up. The state of the batch stays.
     """
@@ -433,10 +454,15 @@ def restore_result(
             if lock is None:
                 return
             remote = client.get_batch(batch.remote_name or "")
-            _write_result(client, batch, remote=remote, path=part)
-            if files.hash_file(part) != batch.result_sha256:
+            _, sha256 = _write_result(client, store, batch, remote=remote, path=part)
+            draft = files.sync_part(part)
+            is_same_file = draft.sha256 == batch.result_sha256
+            if not is_same_file and sha256 != batch.download_sha256:
                 raise errors.MissingError("the API sent other bytes")
-            files.rename_sealed(files.sync_part(part), path)
+            if not is_same_file:
+                with store.write() as tx:
+                    batches.replace_result(tx, batch, draft, download_sha256=sha256, now=now())
+            files.rename_sealed(draft, path)
             display.say(f"batch {number}: its lost result was downloaded again, byte for byte")
     except errors.RemoteError as error:
         give_up = CommandHint("batch-cancel", batch=number)

@@ -19,7 +19,7 @@ from askrows.pipeline.tasks.task_values import AskedRows
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 if TYPE_CHECKING:
-    from askrows.pipeline.provider.gemini.client import Client
+    from askrows.pipeline.provider.port import ProviderClient
     from askrows.pipeline.tasks.user_task import UserTask
 
 # The shown estimate is rounded; a cost may exceed it by this much.
@@ -80,7 +80,7 @@ class Run:
         return cast("UserTask", self.task)
 
     @property
-    def client(self) -> "Client":
+    def client(self) -> "ProviderClient":
         """Return the client of the backend; announce the backend at the first use.
 
         Raises:
@@ -88,7 +88,7 @@ class Run:
         """
         return announcements.open_client(self.workspace, self.service, self.task)
 
-    def open_client(self) -> "Client":
+    def open_client(self) -> "ProviderClient":
         """Open the client of the backend now, so that a missing key is reported early; return it.
 
         Raises:

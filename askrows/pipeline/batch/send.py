@@ -28,7 +28,7 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.states import BatchState, Outcome
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.provider import responses
-from askrows.pipeline.provider.gemini.client import Client
+from askrows.pipeline.provider.port import ProviderClient
 from askrows.pipeline.provider.remote_batch import RemoteBatch
 from askrows.pipeline.store import batches, claims, workspace
 from askrows.pipeline.store.batches import BatchRow
@@ -376,6 +376,7 @@ class _Send(NamedTuple):
             display_name=display_name,
             sha256=batch.request_sha256,
             size=batch.request_size,
+            model=batch.model,
         )
         with run.workspace.store.write() as tx:
             batches.update_batch_columns(
@@ -574,7 +575,7 @@ def abandon_batch(
 
 
 def delete_upload(
-    client: Client,
+    client: ProviderClient,
     upload: str | None,
     *,
     warn: Callable[[str], None] = lambda _: None,

@@ -16,7 +16,7 @@ from askrows.pipeline.batch.run_result import CREATED_OUTCOMES, RunResult, RunSt
 from askrows.pipeline.batch.send import SendOutcome, abandon_batch
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
-from askrows.pipeline.core.states import BatchState, Outcome
+from askrows.pipeline.core.states import BatchState, Mode, Outcome
 from askrows.pipeline.core.text import format_usd, plural
 from askrows.pipeline.provider.usage import Usage
 from askrows.pipeline.store import answers, batches
@@ -91,7 +91,7 @@ def submit_batches(
         return {}
 
     # A missing key, or an engine that cannot start, is reported before anything is written.
-    run.open_client()
+    _open_batch_client(run)
     if not is_confirmed:
         _print_and_confirm_plan(run, plan)
 
@@ -124,6 +124,16 @@ def submit_batches(
         message = f"{describe_outage(outage_batch)}, so one batch is sent at a time"
         result.stop = RunStop(StopReason.BATCHES_FAILED, message)
     return submission.sent
+
+
+def _open_batch_client(run: Run) -> None:
+    """Open the client of a provider that has batches.
+
+    Raises:
+        ConfigurationError: The provider has none, no key is set, or the engine cannot start.
+    """
+    run.service.check_mode(Mode.BATCH)
+    run.open_client()
 
 
 def _print_and_confirm_plan(run: Run, plan: BatchPlan) -> None:

@@ -114,6 +114,12 @@ class AccountError(RemoteError):
     """Gemini refused requests because of the project of the key; other requests fail alike."""
 
 
+class RequestFormError(AccountError):
+    """All requests of a batch were refused alike, so their common form is wrong."""
+
+    exit_code = 3
+
+
 class RefusedError(RemoteError):
     """A clear refusal: the request was understood and had no effect. A retry cannot help."""
 

@@ -18,8 +18,8 @@ from urllib.parse import quote
 
 # Characters; a shorter key may be a word of a text (Google's have 39).
 MIN_REDACTED_KEY_CHARS = 16
-# Google's keys begin like this, the older ones with the first word.
-_GOOGLE_KEY = re.compile(r"\b(?:AIza|AQ\.)[\w-]{30,}")
+# Google's keys begin like this, the older ones with the first word, and OpenAI's with sk-.
+_KNOWN_KEY = re.compile(r"\b(?:AIza|AQ\.)[\w-]{30,}|\bsk-[\w-]{20,}")
 # Options of database URLs.
 PASSWORD_OPTIONS = (
     "password",
@@ -157,11 +157,11 @@ def redact(text: str, *keys: str) -> str:
 
 
 def redact_keys(text: str, *keys: str) -> str:
-    """Return a message without keys: those of this process, and what looks like a key of Google.
+    """Return a message without keys: those of this process, and what looks like one.
 
     A message may quote a key that was typed as the value of another option.
     """
-    return hide_keys(_GOOGLE_KEY.sub("***", text), *keys)
+    return hide_keys(_KNOWN_KEY.sub("***", text), *keys)
 
 
 def hide_keys(text: str, *keys: str) -> str:

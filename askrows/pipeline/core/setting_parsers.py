@@ -201,7 +201,9 @@ def _make_pattern_parser(pattern: str, expectation: str) -> Callable[[str], str]
     return parse
 
 
-parse_backend = _make_pattern_parser("gemini|local", "'gemini' or 'local'")
+parse_backend = _make_pattern_parser(
+    "gemini|openai|server|local", "'gemini', 'openai', 'server' or 'local'"
+)
 parse_tier = _make_pattern_parser("free|1|2|3", "free, 1, 2 or 3")
 parse_table_name = _make_pattern_parser(
     r"[A-Za-z_][A-Za-z0-9_]{0,62}",

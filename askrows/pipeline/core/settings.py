@@ -52,6 +52,17 @@ PREFIX = "ASKROWS_"
 KEY_NAMES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
 BASE_NAMES = ("GOOGLE_GEMINI_BASE_URL",)
 GOOGLE_URL = "https://generativelanguage.googleapis.com/"
+OPENAI_KEY_NAMES = ("OPENAI_API_KEY",)
+OPENAI_BASE_NAMES = ("OPENAI_BASE_URL",)
+OPENAI_URL = "https://api.openai.com/v1"
+# Settings with a key.
+KEY_SETTINGS = frozenset({"api_key", "openai_key"})
+# Settings of the key and of the address, and the provider's own address, by backend.
+_ACCESS_BY_BACKEND = {
+    "gemini": ("api_key", "base_url", GOOGLE_URL),
+    "openai": ("openai_key", "openai_url", OPENAI_URL),
+    "server": ("openai_key", "openai_url", OPENAI_URL),
+}
 # Sources of settings.
 DOTENV = ".env"
 IN_PYTHON = "given in Python"
@@ -73,12 +84,11 @@ def _setting(default: Any, parse: Callable[[str], Any], text: str, **metadata_me
         default: The default.
         parse: Parser of its text.
         text: Description.
-        metadata_members: `local`, the default with the local engine; `unit`, if the parser does not
-            determine it; `names`, the variables, if they are not `ASKROWS_<NAME>`; `example`, a
-            valid value, if the default is not one.
+        metadata_members: `local`, `openai` or `server`, the default with that backend; `unit`, if
+            the parser does not determine it; `names`, the variables, if they are not
+            `ASKROWS_<NAME>`; `example`, a valid value, if the default is not one.
     """
     metadata = {
-        "local": None,
         "unit": _UNITS.get(parse, ""),
         "names": (),
         "example": None if default is None else str(default).removesuffix(".0"),
@@ -112,7 +122,7 @@ class Settings:
     backend: str | None = _setting(
         None,
         parse_backend,
-        "gemini or local; default: gemini if a key is set, else local",
+        "gemini, openai, server or local; default: that of the key, else local",
         example="local",
     )
     database_url: Secret | None = _setting(
@@ -125,12 +135,15 @@ class Settings:
         str,
         "the model that answers",
         local="askrows-local-1",
+        openai="gpt-5-mini",
     )
     embedding_model: str = _setting(
         "gemini-embedding-2",
         str,
         "the model that embeds texts",
         local="askrows-local-embedding-1",
+        openai="text-embedding-3-small",
+        server="askrows-local-embedding-1",
     )
     decision_model: str = _setting(
         "gemini-decision-1",
@@ -164,7 +177,7 @@ class Settings:
     rpd: int | None = _setting(
         None,
         parse_positive_count,
-        "live requests per day (US/Pacific), instead of the tier's",
+        "live requests per day, instead of the tier's",
         unit="requests/day",
     )
     batch_rows: int = _setting(
@@ -176,7 +189,7 @@ class Settings:
     batch_bytes: int = _setting(
         1_000_000_000,
         parse_positive_size,
-        "largest request file; the API accepts 2 GB",
+        "largest request file; Gemini accepts 2 GB, and OpenAI 200 MB",
     )
     batch_tokens: int = _setting(
         3_000_000,
@@ -192,7 +205,7 @@ class Settings:
     budget_per_day: float | None = _setting(
         None,
         parse_usd,
-        "most USD per day (US/Pacific), in total",
+        "most USD per day (Gemini: US/Pacific, OpenAI: UTC), in total",
         example="5",
     )
     concurrency: int = _setting(
@@ -314,6 +327,18 @@ class Settings:
         "a server instead of Google's",
         names=BASE_NAMES,
     )
+    openai_key: Secret | None = _setting(
+        None,
+        Secret.key,
+        "the key of OpenAI, or of a server that speaks its API",
+        names=OPENAI_KEY_NAMES,
+    )
+    openai_url: Secret | None = _setting(
+        None,
+        Secret.url,
+        "a server that speaks OpenAI's API, instead of OpenAI's",
+        names=OPENAI_BASE_NAMES,
+    )
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def version_of(self, task: str, prompt_version: str) -> str | None:
@@ -329,28 +354,43 @@ class Settings:
         return None
 
     @property
-    def effective_backend(self) -> str:
-        """Return the backend: the setting, else gemini if there is a key, else local."""
-        return self.backend or ("gemini" if self.api_key else "local")
+    def backend_of_keys(self) -> str:
+        """Return the backend: the setting, else that of the only key, else local.
+
+        With both keys it is gemini. An address without a key is a server of one's own.
+        """
+        if self.backend or self.api_key:
+            return self.backend or "gemini"
+        if self.openai_key:
+            return "openai"
+        return "server" if self.openai_url else "local"
+
+    def key_of(self, backend: str) -> Secret | None:
+        """Return the key of a backend; None if it is not set. The local engine has none."""
+        key: Secret | None = getattr(self, _ACCESS_BY_BACKEND[backend][0])
+        return key
+
+    def address_of(self, backend: str) -> Secret | None:
+        """Return the address that is set for a backend; None for the provider's own."""
+        address: Secret | None = getattr(self, _ACCESS_BY_BACKEND[backend][1])
+        return address
 
     def for_backend(self, backend: str, *, lag_s: float = 0.0) -> "Settings":
         """Return these settings with the defaults of a backend.
 
-        Settings that were set keep their values. Only `local` has defaults of its own.
+        Settings that were set keep their values. The defaults without a backend are Gemini's.
 
         Args:
-            backend: gemini or local.
+            backend: gemini, openai, server or local.
             lag_s: Measured seconds until a new batch is in the list of batches. With either
                 backend, LIST_LAG is raised to it, unless LIST_LAG was set.
         """
-        local_defaults = {
-            setting.name: setting.metadata["local"]
+        own_defaults = {
+            setting.name: setting.metadata[backend]
             for setting in _DECLARED
-            if setting.name not in self.sources and setting.metadata["local"] is not None
+            if setting.name not in self.sources and backend in setting.metadata
         }
-        settings = self
-        if backend == "local":
-            settings = replace(self, **local_defaults)
+        settings = replace(self, **own_defaults) if own_defaults else self
         if "list_lag" in self.sources:
             return settings
         return replace(settings, list_lag=max(settings.list_lag, lag_s))
@@ -379,32 +419,38 @@ class Settings:
         path = str(self.data / "askrows.db").replace("%", "%25").replace("?", "%3F")
         return Secret.url(f"sqlite:///{path}")
 
-    def confirm_server(self) -> Secret:
-        """Return the address of the API, confirmed; the key is sent to it.
+    def confirm_server(self, backend: str) -> Secret:
+        """Return the address of a backend's API, confirmed; key and rows are sent to it.
 
         If `.env` set it, a person must confirm it once for the workspace, because a stranger may
         have written that file: ASKROWS_TRUST names it, or the person says yes at the terminal, and
-        the yes is stored. Google's address needs no confirmation.
+        the yes is stored. The provider's own address needs no confirmation.
+
+        Args:
+            backend: gemini, openai or server.
 
         Raises:
             ConfigurationError: `.env` set the address, and nobody confirms it. Or `.env` set the
                 address, but not the key; then nobody is asked.
         """
-        server = self.base_url or Secret.url(GOOGLE_URL)
-        is_google = server.reveal().rstrip("/") == GOOGLE_URL.rstrip("/")
-        if is_google or self.sources.get("base_url") != DOTENV:
+        key_setting, address_setting, own_address = _ACCESS_BY_BACKEND[backend]
+        server = self.address_of(backend) or Secret.url(own_address)
+        is_own = server.reveal().rstrip("/") == own_address.rstrip("/")
+        if is_own or self.sources.get(address_setting) != DOTENV:
             return server
-        if not self.sources.get("api_key", "").endswith(DOTENV):
+        variable = VARIABLES[address_setting][0]
+        has_foreign_key = not self.sources.get(key_setting, "").endswith(DOTENV)
+        if self.key_of(backend) and has_foreign_key:
             raise ConfigurationError(
                 f".env sets the server {server}, but the key is not from .env; nothing was sent",
-                hint=f"set both in .env, or set {BASE_NAMES[0]} in the environment too",
+                hint=f"set both in .env, or set {variable} in the environment too",
             )
         trust.require_confirmed(
             str(server).rstrip("/"),
             self.data,
             trusted=self.trust,
-            fact=f"the key and all requests go to {server} ({BASE_NAMES[0]}, {DOTENV}), "
-            "not to Google",
+            fact=f"the key and all requests go to {server} ({variable}, {DOTENV}), "
+            f"not to {'Google' if backend == 'gemini' else 'OpenAI'}",
             unchanged="nothing was sent",
         )
         return server
@@ -447,11 +493,11 @@ def load_settings(
     sources: dict[str, str] = {}
     places = (("environment", environ), (DOTENV, dotenv or {}))
     # The key is read first, because the error of another setting may quote it.
-    for setting in sorted(_DECLARED, key=lambda setting: setting.name != "api_key"):
+    for setting in sorted(_DECLARED, key=lambda setting: setting.name not in KEY_SETTINGS):
         names = VARIABLES[setting.name]
         for name, (place, mapping) in product(names, places):
             text = mapping.get(name)
-            if setting.name == "api_key":
+            if setting.name in KEY_SETTINGS:
                 text = (text or "").strip()
             if text:
                 values[setting.name] = _parse_setting(setting, text, name, f" ({place})")
@@ -503,7 +549,7 @@ def _parse_setting(setting: Field[Any], text: str, name: str, place: str = "") -
             raise ValueError("it is not valid UTF-8")  # noqa: TRY301 - like an error of a parser
         return setting.metadata["parse"](text)
     except ValueError as error:
-        masked_text = mask_key(text) if setting.name == "api_key" else mask_password(text)
+        masked_text = mask_key(text) if setting.name in KEY_SETTINGS else mask_password(text)
         hint = setting.metadata["help"]
         example = setting.metadata["example"]
         if example is not None:
@@ -565,7 +611,7 @@ def list_setting_rows(settings: Settings) -> list[SettingRow]:
     Each row has the variable, the value as a text ("" if not set), its source ("default" if no
     source sets it), help and unit. Some defaults depend on the backend.
     """
-    effective_settings = settings.for_backend(settings.effective_backend)
+    effective_settings = settings.for_backend(settings.backend_of_keys)
     rows = []
     for setting in _DECLARED:
         value = getattr(effective_settings, setting.name)

@@ -176,6 +176,7 @@ _WORDS_BY_CODE = {
     "no-candidates": "reply without an answer",
     "no-response": "line without a reply",
     "error-line": "error of Gemini",
+    "wrong-form": "request refused like all others",
 }
 # A code is the first word of a reason, or of the last failure of a parked row.
 _CODE_PATTERN = re.compile(rf"(^|{LAST_FAILURE_INTRODUCTION})({'|'.join(_WORDS_BY_CODE)})(?![\w-])")

@@ -83,7 +83,7 @@ def embed_queries(
     Raises:
         AskrowsError: A call of the backend failed.
     """
-    is_local = workspace.backend == "local"
+    is_local = service.embedding_model.local
     embed = embed_locally if is_local else open_client(workspace, service, task).embed
     dim = workspace.settings.dim
     embed_texts = partial(embed, service.embedding_model, dim=dim, is_query=True)
@@ -145,7 +145,7 @@ class Embedder:
         self._page_entries = LOOKUP_PAGE_CALLS * workspace.provider.max_embed_texts
         limits = (
             UNLIMITED_RATES
-            if workspace.backend == "local"
+            if self._model.local
             else self._model.rate_limits(workspace.settings.tier)
         )
         # The server refuses calls above the limit of the day.
@@ -166,13 +166,13 @@ class Embedder:
         Binds the workspace to Gemini if it is not bound yet, except with the local engine.
         """
         vectors = embed_queries(self._workspace, self._service, self._task, texts, self.cache)
-        if self._workspace.backend != "local":
+        if not self._model.local:
             self._bind_backend()
         return vectors
 
     def is_paid(self) -> bool:
         """Return whether embedding costs anything today."""
-        if self._workspace.backend == "local":
+        if self._model.local:
             return False
         today = self._workspace.now().date()
         prompt_price, _ = self._model.prices(STANDARD, day=today)
@@ -267,7 +267,7 @@ class Embedder:
             return
 
         workspace = self._workspace
-        if workspace.backend == "local":
+        if self._model.local:
             announce_backend(workspace, self._service, self._task)
             embed: EmbedFunction = embed_locally
         else:

@@ -383,7 +383,7 @@ def _compare_remote_batches(report: DoctorReport) -> Iterator[RowFault]:
         RemoteError: The backend cannot be reached.
     """
     ws = report.ws
-    if ws.backend == "local" and not ws.is_bound():
+    if not ws.provider.has_batches or (ws.backend == "local" and not ws.is_bound()):
         return
 
     remote_batches = report.service.client.list_batches()

@@ -53,7 +53,7 @@ LOCAL_ENGINE_FILES = (
     "local-engine-files",
 )
 OUT_OF_REACH = (
-    "your own files, exports and backups; files that Gemini keeps for two days; "
+    "your own files, exports and backups; files that {name} keeps for {age}; "
     "mentions of them in other rows"
 )
 # Figures of the report; see `make_table`.
@@ -185,10 +185,11 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
         for name in names:
             journal.finish_erasure(tx, task.name, name)
 
-    out_of_reach = OUT_OF_REACH
+    provider = run.workspace.provider
+    out_of_reach = OUT_OF_REACH.format(name=provider.name, age=provider.file_age_text)
     stored_table = _find_stored_table(task, run.workspace.data)
     if stored_table is not None:
-        out_of_reach = f"the row, if {stored_table} has it: delete it there; {OUT_OF_REACH}"
+        out_of_reach = f"the row, if {stored_table} has it: delete it there; {out_of_reach}"
     figures = {
         "username": ", ".join(names),
         "usernames": names,

@@ -4,7 +4,7 @@
 - The tasks that are not in BUILT_IN_TASKS are user tasks.
 - A shipped task is used in a workspace if its tables exist there, or if TASK= names it and the
   command may make them. To adopt an existing table is to add the columns that it lacks.
-- The backend is Gemini or the local engine. The first upload binds a workspace to its backend.
+- The backend is a provider or the local engine. The first upload binds a workspace to its backend.
 - `check_access_and_detect_workspace` runs before anything is written. A reading command writes
   nothing, so a mistyped name makes nothing. The first writing command in another program's database
   lists its additions and asks.
@@ -216,7 +216,14 @@ def _make_run(
 
     return Run(
         opened,
-        Service(opened.settings, opened.backend, display, now=opened.now, sleep=opened.sleep),
+        Service(
+            opened.settings,
+            opened.backend,
+            display,
+            now=opened.now,
+            sleep=opened.sleep,
+            bound_address=opened.bound_address,
+        ),
         task=next(task for task in tasks if task.subject == settings.task),
         tasks=tuple(tasks),
     )

@@ -95,6 +95,12 @@ DEFAULT_RATE_LIMITS = {
 }
 
 
+_NO_LIMITS: Mapping[Any, Any] = {
+    tier: dict.fromkeys(("rpm", "tpm", "rpd", "enqueued_tokens"), "none")
+    for tier in (FREE_TIER, "1")
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Model:
     """One entry of the table of models; field names are the keys of the table.
@@ -107,7 +113,7 @@ class Model:
     name: str
     kind: ModelKind
     # Whose calls serve the model; see `providers`.
-    provider: Literal["gemini"] = "gemini"
+    provider: Literal["gemini", "openai"] = "gemini"
     # Prices of a live call without a service tier, the day on which they were valid, and their
     # source.
     price_in: Price
@@ -131,6 +137,12 @@ class Model:
     thinking: Mapping[str, Any] | None = None
     # Accepted thinking levels, lowest first; () if they are unknown.
     thinking_levels: tuple[ThinkingLevel, ...] = ()
+    # Whether the model uses a temperature; None if its name shows it.
+    temperature: bool | None = None
+    # Whether the schema of an answer is strict: all members required.
+    strict_schema: bool = True
+    # Whether a request calls the limit of its reply `max_tokens`, as many servers do.
+    has_max_tokens: bool = False
     # Maximum tokens of a prompt and of a reply.
     input_limit: int | None = None
     output_limit: int | None = None
@@ -252,8 +264,10 @@ class Model:
 
     @property
     def accepts_temperature(self) -> bool:
-        """Return whether the model uses a temperature; only 2.x models do, later ones ignore it."""
-        return self.name.startswith("gemini-2")
+        """Return whether the model uses a temperature; of Gemini's, only 2.x models do."""
+        if self.temperature is not None:
+            return self.temperature
+        return self.provider != "gemini" or self.name.startswith("gemini-2")
 
     def count_image_tokens(self, resolution: str | None) -> int:
         """Return the tokens of an image.
@@ -432,6 +446,36 @@ def find_serving_model(
     if serving_model is None or serving_model.local or serving_model.kind != asked_model.kind:
         return asked_model
     return serving_model
+
+
+def make_server_model(name: str) -> Model:
+    """Return the model of a server of one's own: it costs nothing, and has no limits."""
+    return Model(
+        name=name,
+        kind="generate",
+        provider="openai",
+        price_in=0.0,
+        price_out=0.0,
+        priced_on=date(2026, 11, 30),
+        source="a server of your own",
+        flex=False,
+        strict_schema=False,
+        has_max_tokens=True,
+        tiers=_NO_LIMITS,
+    )
+
+
+def find_recorded_model(
+    name: str, models_by_name: Mapping[str, Model], settings: Settings
+) -> Model | None:
+    """Return a model that was asked; None if the table no longer has it.
+
+    A server of one's own may have any model.
+    """
+    model = models_by_name.get(name)
+    if model is None and settings.openai_url is not None:
+        return make_server_model(name)
+    return model
 
 
 def load_models(user_file: Path | None = None) -> dict[str, Model]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
+from askrows.pipeline.core.settings import GOOGLE_URL, OPENAI_URL
+
 
 @dataclass(frozen=True, kw_only=True)
 class Provider:
@@ -18,6 +20,10 @@ class Provider:
     company: str
     # Whose calls it takes: the value of `Model.provider`.
     protocol: str
+    # The variables of its key and of its address, and its own address.
+    key_variable: str
+    address_variable: str
+    own_address: str
     # The time zone of the day of its daily quotas, and its name.
     timezone: tzinfo
     timezone_name: str
@@ -41,6 +47,13 @@ class Provider:
     has_decisions: bool = True
 
     @property
+    def full_name(self) -> str:
+        """Return the name with that of its company."""
+        if self.name == self.company:
+            return self.name
+        return f"{self.company}'s {self.name}"
+
+    @property
     def file_age_text(self) -> str:
         """Return how long an uploaded file is kept, in words."""
         return f"{self.file_age.days} days"
@@ -62,6 +75,9 @@ GEMINI = Provider(
     name="Gemini",
     company="Google",
     protocol="gemini",
+    key_variable="GEMINI_API_KEY",
+    address_variable="GOOGLE_GEMINI_BASE_URL",
+    own_address=GOOGLE_URL,
     # Daily quotas are reset at midnight there (rate limits page, read 2026-11).
     timezone=ZoneInfo("America/Los_Angeles"),
     timezone_name="US/Pacific",
@@ -82,8 +98,41 @@ GEMINI = Provider(
     max_embed_bytes=4_000_000,
     parallel_embedding_calls=4,
 )
+# Limits: Batch API guide, files and embeddings references, read 2025-09.
+OPENAI = Provider(
+    name="OpenAI",
+    company="OpenAI",
+    protocol="openai",
+    key_variable="OPENAI_API_KEY",
+    address_variable="OPENAI_BASE_URL",
+    own_address=OPENAI_URL,
+    timezone=UTC,
+    timezone_name="UTC",
+    # OpenAI accepts 200 MB on the wire. Our form of a line is at least half as long.
+    max_file_bytes=100 * 1000**2,
+    max_batch_requests=50_000,
+    # No limit is published; this is our own.
+    max_active_batches=100,
+    target_batch_age=timedelta(hours=24),
+    max_batch_age=timedelta(hours=24),
+    file_age=timedelta(days=30),
+    file_reuse_time=timedelta(days=7),
+    max_embed_texts=2_048,
+    # A call has at most 300,000 tokens, which are at least as many bytes.
+    max_embed_bytes=300_000,
+    parallel_embedding_calls=4,
+    has_decisions=False,
+)
+# A server of one's own speaks OpenAI's protocol, and has live calls only.
+OWN_SERVER = replace(
+    OPENAI,
+    name="your server",
+    company="your server",
+    has_batches=False,
+    has_embeddings=False,
+)
 LOCAL_ENGINE = replace(GEMINI, parallel_embedding_calls=2)
-_PROVIDERS = {"gemini": GEMINI, "local": LOCAL_ENGINE}
+_PROVIDERS = {"gemini": GEMINI, "local": LOCAL_ENGINE, "openai": OPENAI, "server": OWN_SERVER}
 
 
 def find_provider(backend: str | None) -> Provider:

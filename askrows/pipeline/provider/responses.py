@@ -71,7 +71,14 @@ ACCOUNT_ERROR_PATTERN = re.compile(
     r"|\b(?:caller|account)\b|suspended|denied access|authentication",
     re.IGNORECASE,
 )
+# What an error does, if the provider says so: the fault is that of the service, of the account, or
+# of the form that all requests share. Its row is not charged then.
+SERVICE_EFFECT = "service"
+ACCOUNT_EFFECT = "account"
+FORM_EFFECT = "form"
 FILE_ERROR_PATTERN = re.compile(r"\b(?:files?|ur[il]s?)\b", re.IGNORECASE)
+# The reason of a request that failed like all others.
+WRONG_FORM_REASON = "wrong-form"
 # An excerpt is long enough to recognise a line and short enough for a table.
 MAX_EXCERPT_CHARS = 200
 # Names of the token counts in a reply, in lower case and without "_". The second name of a kind is
@@ -125,6 +132,8 @@ class ParsedReply(NamedTuple):
     served_tier: str = ""
     # The text, bytes or JSON value from which an excerpt is made.
     excerpt_source: Any = ""
+    # What its error does; "" if the provider does not say so.
+    effect: str = ""
     # The probability of each field that a decision model answered, by field name.
     confidences: Mapping[str, float] = MappingProxyType({})
 
@@ -141,6 +150,8 @@ class ParsedReply(NamedTuple):
     @property
     def is_account_failure(self) -> bool:
         """Return whether this error is about billing or permissions of the project, not the row."""
+        if self.effect:
+            return self.effect == ACCOUNT_EFFECT
         if self.rpc_code not in ACCOUNT_RPC_CODES:
             return False
 
@@ -366,9 +377,11 @@ def _parse_error(error: Any) -> ParsedReply:
     fields = error if isinstance(error, dict) else {"message": error}
     message = fields.get("message")
     excerpt_source = message if isinstance(message, str) and message else error
+    effect = excerpt_or_empty(fields.get("effect"))
     return ParsedReply(
         Outcome.REFUSED,
-        "error-line",
+        WRONG_FORM_REASON if effect == FORM_EFFECT else "error-line",
+        effect=effect,
         rpc_code=read_rpc_code(fields),
         excerpt_source=excerpt_source,
     )

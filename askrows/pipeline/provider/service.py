@@ -1,6 +1,7 @@
 """The service that answers: its client, its models, and the local engine.
 
-The service is Gemini or the local engine, a server in this process that gives placeholder answers.
+The service is a provider or the local engine, a server in this process that gives placeholder
+answers.
 """
 
 import contextlib
@@ -9,19 +10,72 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any
 
-from askrows.pipeline.core.command_hint import CommandHint
+from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.provider.models import Model, ModelKind
-
-if TYPE_CHECKING:
-    from askrows.pipeline.provider.gemini.client import Client
+from askrows.pipeline.core.states import Mode
+from askrows.pipeline.provider.models import (
+    Model,
+    ModelKind,
+    find_model,
+    find_recorded_model,
+    load_models,
+    make_server_model,
+)
+from askrows.pipeline.provider.port import ProviderClient
+from askrows.pipeline.provider.providers import Provider, find_provider
 
 # The local engine accepts any key. This one names its owner and is no word of an error.
 LOCAL_KEY = "key-of-the-local-engine"
+
+
+def choose_backend(settings: Settings) -> str:
+    """Return the backend of a workspace that is not bound: that of MODEL, else that of the key.
+
+    A model of OpenAI is asked at OpenAI, or at the address that is set. A model of Gemini may be
+    asked of the local engine.
+    """
+    if settings.backend is None and "model" in settings.sources:
+        model = load_models(settings.models_file).get(settings.model.removeprefix("models/"))
+        if model is not None and model.provider == "openai":
+            has_only_address = settings.openai_url and not settings.openai_key
+            return "server" if has_only_address else "openai"
+        if model is not None and not model.local:
+            return "gemini" if settings.api_key else "local"
+    return settings.backend_of_keys
+
+
+def describe_address(settings: Settings, backend: str) -> str:
+    """Return the address of a backend, without a password; "" for the local engine."""
+    if backend == "local":
+        return ""
+    address = settings.address_of(backend) or find_provider(backend).own_address
+    return str(address).rstrip("/")
+
+
+def check_model_provider(model: Model, backend: str) -> None:
+    """Check that a model is one of the provider of a backend.
+
+    Raises:
+        ConfigurationError: It is a model of another provider, or of the local engine.
+    """
+    provider = find_provider(backend)
+    hint = f"set a model of {provider.name}: `{CommandHint('prices')}` lists them"
+    has_local_vectors = model.kind == "embed" and not provider.has_embeddings
+    if model.local and backend != "local" and not has_local_vectors:
+        raise ConfigurationError(
+            f"{model.name} is a model of the local engine, but this workspace uses {provider.name}",
+            hint=hint,
+        )
+    if not model.local and model.provider != provider.protocol:
+        raise ConfigurationError(
+            f"{model.name} is not a model of {provider.name}, which this workspace uses; "
+            "nothing was read",
+            hint=f"{hint}; another {OptionHint('data')} may use another provider",
+        )
 
 
 @dataclass
@@ -29,11 +83,13 @@ class Service:
     """The backend of a workspace. Costly members are made when they are first used."""
 
     settings: Settings
-    # `gemini` or `local`.
+    # See the setting BACKEND.
     backend: str
     display: Progress
     now: Callable[[], datetime]
     sleep: Callable[[float], None]
+    # The address to which the workspace is bound; None if it is not bound.
+    bound_address: str | None = None
     # A person was told which backend works, or need not be told.
     is_announced: bool = False
     # When this process first looked for an unclear create, in seconds of the monotonic clock, by
@@ -43,58 +99,111 @@ class Service:
     _models: dict[tuple[str, ModelKind], Model] = field(default_factory=dict)
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
+    @property
+    def provider(self) -> Provider:
+        """Return the name, the limits and the abilities of the backend."""
+        return find_provider(self.backend)
+
     @cached_property
-    def client(self) -> "Client":
+    def client(self) -> ProviderClient:
         """Return the client of the backend, which is made at the first use.
 
         If the backend is the local engine, it is started first, in this process. The client is
         closed with the service.
 
         Raises:
-            ConfigurationError: No API key is set, nobody confirmed an API address that is not
-                Google's, or the local engine cannot start.
+            ConfigurationError: No API key is set, nobody confirmed an API address that is not the
+                provider's, or the local engine cannot start.
         """
         from askrows.pipeline.provider.gemini.client import Client
+        from askrows.pipeline.provider.openai.client import OpenAIClient
 
         settings = self.settings
+        options: dict[str, Any] = {
+            "call_timeout_s": settings.call_timeout,
+            "create_timeout_s": settings.create_timeout,
+            "retry_for_s": settings.retry_for,
+            "first_wait_s": settings.retry_wait,
+            "trust_env": self.backend != "local",
+            "sleep": self.sleep,
+            "now": self.now,
+        }
+        client: Client | OpenAIClient
         if self.backend == "local":
             url = self._start_local_engine()
-            api_key = LOCAL_KEY
+            client = Client(api_key=LOCAL_KEY, base_url=url, **options)
         else:
             self.check_access()
-            url = settings.confirm_server().reveal()
-            api_key = settings.api_key.reveal() if settings.api_key else ""
-
-        client = Client(
-            api_key=api_key,
-            base_url=url,
-            call_timeout_s=settings.call_timeout,
-            create_timeout_s=settings.create_timeout,
-            retry_for_s=settings.retry_for,
-            first_wait_s=settings.retry_wait,
-            trust_env=self.backend != "local",
-            sleep=self.sleep,
-            now=self.now,
-        )
+            key = settings.key_of(self.backend)
+            options["api_key"] = key.reveal() if key else ""
+            options["base_url"] = settings.confirm_server(self.backend).reveal()
+            if self.provider.protocol == "gemini":
+                client = Client(**options)
+            else:
+                client = OpenAIClient(
+                    provider=self.provider, find_model=self._find_asked_model, **options
+                )
         self._closing.callback(client.close)
         return client
 
-    def check_access(self) -> None:
-        """Check that an API key is set and its server is confirmed, unless the engine is local.
+    def _find_asked_model(self, name: str) -> Model:
+        """Return the model of a request file or call, which may be an earlier MODEL.
 
         Raises:
-            ConfigurationError: No API key is set, or nobody confirmed an API address that is not
-                Google's.
+            ConfigurationError: The table of models does not have it.
+        """
+        models_by_name = load_models(self.settings.models_file)
+        model = find_recorded_model(name, models_by_name, self.settings)
+        return model or find_model(name, kind="generate", today=self.now().date())
+
+    def check_access(self) -> None:
+        """Check that a key is set and its server is confirmed, unless the engine is local.
+
+        Raises:
+            ConfigurationError: No key is set, the workspace is bound to another address, or nobody
+                confirmed an API address that is not the provider's.
         """
         if self.backend == "local":
             return
 
-        if not self.settings.api_key:
+        provider = self.provider
+        if not self.settings.key_of(self.backend) and self.backend != "server":
             raise ConfigurationError(
-                "this workspace uses Gemini, and no API key is set",
-                hint="set GEMINI_API_KEY in the environment or in .env",
+                f"this workspace uses {provider.name}, and no API key is set",
+                hint=f"set {provider.key_variable} in the environment or in .env",
             )
-        self.settings.confirm_server()
+        if self.backend == "server" and not self.settings.address_of(self.backend):
+            raise ConfigurationError(
+                "this workspace uses a server of your own, and no address is set",
+                hint=f"set {provider.address_variable}, such as http://127.0.0.1:11434/v1",
+            )
+        address = describe_address(self.settings, self.backend)
+        if self.bound_address not in {None, address}:
+            raise ConfigurationError(
+                f"this workspace is bound to {provider.name} at {self.bound_address}, "
+                f"not at {address}; nothing was sent",
+                hint=f"set {provider.address_variable} as before, or use another "
+                f"{OptionHint('data')}",
+            )
+        self.settings.confirm_server(self.backend)
+
+    def check_mode(self, mode: Mode) -> None:
+        """Check that the provider has what a mode needs.
+
+        Raises:
+            ConfigurationError: A server of one's own has only live calls, or the provider has no
+                decision models.
+        """
+        provider = self.provider
+        hint = f"{OptionHint(mode='live')} asks by single calls"
+        if mode in {Mode.BATCH, Mode.FLEX} and not provider.has_batches:
+            raise ConfigurationError(
+                f"{provider.name} has no {mode} mode, only live calls; nothing was asked", hint=hint
+            )
+        if mode is Mode.DECIDE and not provider.has_decisions:
+            raise ConfigurationError(
+                f"{provider.name} has no decision models; nothing was asked", hint=hint
+            )
 
     def _start_local_engine(self) -> str:
         """Start the local engine until the service is closed; return its URL."""
@@ -136,19 +245,22 @@ class Service:
             ConfigurationError: There is no such model, it is shut down or has another kind, or it
                 needs the local engine.
         """
-        from askrows.pipeline.provider.models import find_model
-
         known_model = self._models.get((name, kind))
         if known_model is not None:
             return known_model
 
         today = self.now().date()
-        model = find_model(name, kind=kind, today=today, user_file=self.settings.models_file)
-        if model.local and self.backend != "local":
-            raise ConfigurationError(
-                f"{name} is a model of the local engine, but this workspace uses Gemini",
-                hint=f"set a model of Gemini: `{CommandHint('prices')}` lists them",
-            )
+        bare_name = name.strip().removeprefix("models/")
+        is_server_model = (
+            self.backend == "server"
+            and kind == "generate"
+            and bare_name not in load_models(self.settings.models_file)
+        )
+        if is_server_model:
+            model = make_server_model(bare_name)
+        else:
+            model = find_model(name, kind=kind, today=today, user_file=self.settings.models_file)
+        check_model_provider(model, self.backend)
         if warning := model.retirement_warning(today):
             self.display.warn(warning)
         self._models[name, kind] = model

@@ -9,6 +9,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import re
 import threading
 from abc import ABC, abstractmethod
@@ -18,7 +19,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 
 import httpx2
 import orjson
@@ -27,6 +28,7 @@ import tenacity
 from askrows.pipeline.core.errors import (
     AskrowsError,
     ConfigurationError,
+    IncompleteError,
     NotSentError,
     ThrottledError,
     UnavailableError,
@@ -37,6 +39,7 @@ from askrows.pipeline.provider.call_errors import (
     RUN_LATER_HINT,
     UnreadableReplyError,
 )
+from askrows.pipeline.provider.providers import Provider
 from askrows.pipeline.provider.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -50,6 +53,8 @@ MAX_REPLY_BYTES = 256 * 1024 * 1024
 CONNECT_GRACE_S = 0.5
 # Our own choice: a person who waits hears within five seconds that no connection can be made.
 CONNECT_TIMEOUT_S = 4.0
+# Our own choice: a slower transfer fails, once its first time-out is used up.
+MIN_TRANSFER_BYTES_PER_S = 64 * 1024
 # Our own choice: attempts of a call that fails slowly, however long they take.
 MIN_ATTEMPTS = 3
 
@@ -110,9 +115,7 @@ class Transport(ABC, Generic[ApiT]):
     certificates if `trust_env` is set.
     """
 
-    # The name of the provider in messages, and the variable that sets its address.
-    provider: ClassVar[str]
-    address_variable: ClassVar[str]
+    provider: Provider
     key: Secret
     base_url: Secret
     # How often a failing call is repeated, except after a clear refusal.
@@ -300,7 +303,7 @@ class Transport(ABC, Generic[ApiT]):
                 if self.__dict__.pop("_connected_api", None):
                     loop.run_until_complete(self._http_client.aclose())
 
-        self._thread = threading.Thread(target=serve, name=self.provider.lower(), daemon=True)
+        self._thread = threading.Thread(target=serve, name=self.provider.protocol, daemon=True)
         self._thread.start()
         return loop
 
@@ -344,7 +347,7 @@ class Transport(ABC, Generic[ApiT]):
         if not is_http or not parsed_url.host or re.search(r"\s", base_url):
             raise ConfigurationError(
                 f"{self.base_url} is not the address of a server",
-                hint=f"{self.address_variable} must begin with http:// or https://",
+                hint=f"{self.provider.address_variable} must begin with http:// or https://",
             )
         return base_url
 
@@ -423,3 +426,40 @@ def watch_gzip(response: httpx2.Response) -> None:
         gzip_stream = GzipStream(response.stream)
         running_call.get().gzip_stream = gzip_stream
         response.stream = gzip_stream
+
+
+class DownloadWriter:
+    """Writes the bytes of a download, and extends the time-out of its call with each chunk.
+
+    A chunk adds the seconds that it takes at MIN_TRANSFER_BYTES_PER_S.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        """Write to an open file; the running call is that of the download."""
+        self._file = file
+        self._call = running_call.get()
+        self._size_bytes = 0
+        self._digest = hashlib.sha256()
+
+    def write(self, chunk: bytes) -> None:
+        """Write a chunk."""
+        self._file.write(chunk)
+        self._size_bytes += len(chunk)
+        self._digest.update(chunk)
+        extra_s = len(chunk) / MIN_TRANSFER_BYTES_PER_S
+        timeout = self._call.timeout
+        timeout.reschedule((timeout.when() or 0.0) + extra_s)
+
+    @property
+    def sha256(self) -> str:
+        """Return the hash of all bytes until now, in hex."""
+        return self._digest.hexdigest()
+
+    def check_complete(self, name: str) -> None:
+        """Raise IncompleteError if the body was gzip data that ended early."""
+        stream = self._call.gzip_stream
+        if stream is not None and not stream.has_unpacked_size(self._size_bytes):
+            raise IncompleteError(
+                f"only a part of {name} was downloaded: its gzip data end early",
+                hint=RUN_LATER_HINT,
+            )

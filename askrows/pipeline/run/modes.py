@@ -28,7 +28,9 @@ def choose_mode(run: Run, mode: Mode) -> Run:
 
     Raises:
         InputError: The mode is decide, and the task has open fields; nothing was asked.
+        ConfigurationError: The provider does not have the mode.
     """
+    run.service.check_mode(mode)
     open_fields = request_builder.list_open_fields(run.task) if mode is Mode.DECIDE else ()
     if open_fields:
         reason = request_builder.describe_open_fields(open_fields)

@@ -508,7 +508,8 @@ class _PlanEstimator:
         if seconds:
             seconds = max(seconds, call_s)
 
-        is_available = mode is not Mode.FLEX or model.flex
+        has_flex = model.flex and self.run.workspace.provider.has_batches
+        is_available = mode is not Mode.FLEX or has_flex
         return self._make_priced_estimate(
             mode,
             seconds=seconds,
@@ -558,6 +559,9 @@ class _PlanEstimator:
         if tier == FREE_TIER and not self.run.model.local:
             absence_reason = "the free tier has no batches"
             warnings.append(f"{absence_reason}; if your tier is another, set {OptionHint('tier')}")
+
+        if not self.run.workspace.provider.has_batches:
+            absence_reason = f"{self.run.workspace.provider.name} has no batches"
 
         turns = math.ceil(plan.batches / self._max_batches_at_once())
         if turns > 1:

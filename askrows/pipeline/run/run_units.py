@@ -216,6 +216,7 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
     if not selected_count:
         run.check_has_rows()
         return
+    run.service.check_mode(mode)
     if mode is Mode.FLEX and not run.model.flex:
         message = f"{run.model.name} is not available in flex; nothing was asked"
         hint = (

@@ -630,7 +630,12 @@ def accept_held(tx: Connection, batch: BatchRow, *, now: datetime) -> None:
 
 
 def replace_result(
-    tx: Connection, batch: BatchRow, sealed_file: SealedFile, *, now: datetime
+    tx: Connection,
+    batch: BatchRow,
+    sealed_file: SealedFile,
+    *,
+    download_sha256: str,
+    now: datetime,
 ) -> None:
     """Record another result file of a *downloaded* batch, which is not held any more.
 
@@ -644,6 +649,7 @@ def replace_result(
         now=now,
         held=None,
         result_sha256=sealed_file.sha256,
+        download_sha256=download_sha256,
     )
 
 

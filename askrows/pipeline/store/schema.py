@@ -186,6 +186,8 @@ class BatchRow:
     seconds: float = 0
     result_file: str | None
     result_sha256: str | None
+    # The SHA-256 of the result as it was downloaded, before it was translated.
+    download_sha256: str | None
     # What shows that the result gives replies to the wrong requests. None if nothing shows it, and
     # empty if a person accepted the result in spite of it.
     held: str | None
@@ -302,6 +304,8 @@ workspace = Table(
     Column("workspace_id", Text, nullable=False),
     # The first batch, answer or vector sets it.
     Column("backend", Text),
+    # The address of the backend, set with it; empty for the local engine.
+    Column("address", Text),
     # Grows with every change of a task's rows.
     Column("position", BigInteger, nullable=False, server_default=text("0")),
     # JSON: the position of the last change of each task's rows. An index that was read at an

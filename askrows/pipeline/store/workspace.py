@@ -1,7 +1,7 @@
 """Read and write the workspace's row, its journal, promoted builds, folder marker and task records.
 
 - The journal is the table `askrows_events`: a line for each change of a state.
-- The backend is what answers and embeds: Gemini, or the local engine for trials without a key.
+- The backend is what answers and embeds: a provider, or the local engine for trials without a key.
 - The position is a counter that grows with every change of a task's rows.
 - The build that was promoted last is in service; `index/current` follows its row. A build is
   compared with the database only if its task changed since.
@@ -103,6 +103,8 @@ class WorkspaceRow:
     workspace_id: str
     # None before the first batch, answer or vector.
     backend: str | None
+    # The address of the backend; None before, and "" with the local engine.
+    address: str | None
     # Grows with every change of a task's rows.
     position: int
 
@@ -110,7 +112,7 @@ class WorkspaceRow:
 def get_workspace(tx: Connection) -> WorkspaceRow:
     """Return the workspace's row."""
     row = read_workspace_row(tx)
-    return WorkspaceRow(row["workspace_id"], row["backend"], row["position"])
+    return WorkspaceRow(row["workspace_id"], row["backend"], row["address"], row["position"])
 
 
 def read_change_id(tx: Connection) -> str:
@@ -127,19 +129,21 @@ def read_change_id(tx: Connection) -> str:
     return str(tx.execute(_SERVER_SNAPSHOT).scalar_one())
 
 
-def bind_workspace(tx: Connection, backend: str, *, now: datetime) -> None:
-    """Bind the workspace to Gemini or to the local engine, if it is not bound yet.
+def bind_workspace(tx: Connection, backend: str, address: str, *, now: datetime) -> None:
+    """Bind the workspace to a provider or to the local engine, if it is not bound yet.
 
     So real answers and vectors are never mixed with placeholders. The binding is journaled. Nothing
     is written if the workspace is bound already. Runs in the caller's transaction.
 
     Args:
-        backend: `gemini` or `local`.
+        backend: See the setting BACKEND.
+        address: The address of the backend, without a password.
 
     Raises:
         ConfigurationError: The workspace is bound to the other backend.
     """
-    bind = update(workspace).where(workspace.c.backend.is_(None)).values(backend=backend)
+    bind = update(workspace).where(workspace.c.backend.is_(None))
+    bind = bind.values(backend=backend, address=address)
     if tx.execute(bind).rowcount == 1:
         record_event(tx, "workspace", "backend", old=None, new=backend, reason="first use", now=now)
 
@@ -156,7 +160,7 @@ def unbind_workspace(tx: Connection, *, now: datetime) -> None:
     """Remove the backend of a workspace without requests, so that the next use binds it again."""
     old = get_workspace(tx).backend
     reason = "no request of the local engine is left"
-    tx.execute(update(workspace).values(backend=None))
+    tx.execute(update(workspace).values(backend=None, address=None))
     record_event(tx, "workspace", "backend", old=old, new=None, reason=reason, now=now)
 
 

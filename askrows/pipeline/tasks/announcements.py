@@ -9,10 +9,10 @@ from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 if TYPE_CHECKING:
-    from askrows.pipeline.provider.gemini.client import Client
+    from askrows.pipeline.provider.port import ProviderClient
 
 
-def open_client(workspace: OpenWorkspace, service: Service, task: Task) -> "Client":
+def open_client(workspace: OpenWorkspace, service: Service, task: Task) -> "ProviderClient":
     """Return the client of the backend, after a person was told which backend works.
 
     Raises:
@@ -39,7 +39,7 @@ def announce_backend(workspace: OpenWorkspace, service: Service, task: Task) -> 
     message = ""
     if workspace.backend != "local":
         message = describe_first_upload(workspace, task)
-    elif settings.backend is None and settings.api_key:
+    elif settings.backend is None and (settings.api_key or settings.openai_key):
         message = (
             "this workspace is bound to the local engine (placeholder results); "
             "the API key is not used"
@@ -75,6 +75,7 @@ def describe_first_upload(workspace: OpenWorkspace, task: Task) -> str:
         if workspace.store.query(request_history.has_sent_request, task.name):
             return ""
 
-    base_url = workspace.settings.base_url
-    service = f"Gemini at {base_url}" if base_url else "Google's Gemini"
+    provider = workspace.provider
+    base_url = workspace.settings.address_of(workspace.backend)
+    service = f"{provider.name} at {base_url}" if base_url else provider.full_name
     return f"{task.nouns.inputs_noun} leave this machine from now on: they go to {service}"

@@ -94,7 +94,7 @@ def make_provenance(batch: BatchRow, *, settings: Settings) -> Provenance:
         ConfigurationError: The table no longer has the model of the batch.
     """
     models_by_name = models.load_models(settings.models_file)
-    model = models_by_name.get(batch.model)
+    model = models.find_recorded_model(batch.model, models_by_name, settings)
     if model is None:
         raise ConfigurationError(
             f"batch {batch.number} was sent to {batch.model}, "
@@ -165,9 +165,10 @@ def validate_reply(
 ) -> RequestOutcome:
     """Validate one reply: a failure keeps its reason, any other reply must validate as an answer.
 
-    An error of billing or permissions of the API key's account never leads to parking the row: it
-    is neither charged to the row nor counted as a failure of the service (forgiven). Any other
-    failure is charged to the row. Surplus values are dropped from an answer and counted. Writes
+    An error of billing or permissions of the API key's account never leads to parking the row, and
+    neither does a form that all requests share: it is neither charged to the row nor counted as a
+    failure of the service (forgiven). A failure of the service is not charged. Any other failure is
+    charged to the row. Surplus values are dropped from an answer and counted. Writes
     nothing.
 
     If the row is gone or its input changed since the request, the answer's quotations and the
@@ -182,14 +183,15 @@ def validate_reply(
         ConfigurationError: A validator or `check` in the user's task file failed.
     """
     if reply.outcome is not Outcome.ANSWERED:
-        is_account_failure = reply.is_account_failure
+        is_forgiven = reply.is_account_failure or reply.effect == responses.FORM_EFFECT
+        is_service_failure = reply.effect == responses.SERVICE_EFFECT
         return RequestOutcome(
             claim,
             reply.outcome,
             reply.reason,
             reply=reply,
-            is_charged=not is_account_failure,
-            is_forgiven=is_account_failure,
+            is_charged=not is_forgiven and not is_service_failure,
+            is_forgiven=is_forgiven,
         )
 
     try:

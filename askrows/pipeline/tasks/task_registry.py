@@ -26,6 +26,7 @@ from askrows.pipeline.core.quotes import has_quotes, requires_quote
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import suggest_similar
 from askrows.pipeline.core.vocabulary import separate_vocabularies
+from askrows.pipeline.provider.service import choose_backend
 from askrows.pipeline.provider.usage import estimate_answer_tokens
 from askrows.pipeline.rows.adopt import TaskTables
 from askrows.pipeline.rows.answer_views import (
@@ -78,7 +79,7 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[UserTask,
     settings.
     """
     records = workspace.list_tasks(tx)
-    backend = settings.effective_backend
+    backend = choose_backend(settings)
     if records:
         backend = workspace.get_workspace(tx).backend or backend
     return tuple(

@@ -91,7 +91,10 @@ def verify_gemini(run: Run) -> Report:
     trusted = run.workspace.settings.trust
     if run.workspace.backend != "local":
         # The server is confirmed for the current workspace, and so for its subfolder.
-        trusted = (*trusted, str(run.workspace.settings.confirm_server()).rstrip("/"))
+        trusted = (
+            *trusted,
+            str(run.workspace.settings.confirm_server(run.workspace.backend)).rstrip("/"),
+        )
     settings = replace(
         run.workspace.settings,
         data=data,
@@ -117,7 +120,7 @@ def verify_gemini(run: Run) -> Report:
     report = Report(figures, title, [f"{name}: {text}" for name, text in figures["facts"].items()])
     if run.workspace.backend == "local":
         report.title = "Gemini was not checked: the local engine answered all rows"
-        report.next_step = f"set GEMINI_API_KEY, then {CommandHint('verify-gemini')}"
+        report.next_step = f"set GEMINI_API_KEY, then {CommandHint('verify')}"
     return report
 
 
@@ -190,7 +193,7 @@ def _ask_and_measure(run: Run, check_run: Run) -> dict[str, Any]:
         f"{index_report.count}, each with {run.workspace.settings.dim} numbers"
     )
     for remote_name in filter(None, remote_names):
-        # If this fails, Gemini deletes the batch in two days.
+        # If this fails, the API deletes the batch later.
         with contextlib.suppress(RemoteError):
             check_run.client.delete(remote_name)
 

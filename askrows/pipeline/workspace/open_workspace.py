@@ -11,7 +11,13 @@ from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.provider.models import load_models
 from askrows.pipeline.provider.providers import Provider, find_provider
+from askrows.pipeline.provider.service import (
+    check_model_provider,
+    choose_backend,
+    describe_address,
+)
 from askrows.pipeline.store import journal, workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.locks import Lock, Locks
@@ -39,9 +45,12 @@ class OpenWorkspace:
     settings: Settings
     store: Store
     locks: Locks
-    # `gemini` or `local`.
+    # See the setting BACKEND.
     backend: str
     display: Progress
+    # The address of the backend, and that to which the workspace is bound; None if it is not bound.
+    address: str = ""
+    bound_address: str | None = None
     # Asks a person a question; returns the answer.
     ask_person: Callable[[str], bool] = agree_to_nothing
     now: Callable[[], datetime] = _read_utc_clock
@@ -68,8 +77,8 @@ class OpenWorkspace:
         return self.store.query(workspace.get_workspace).backend is not None
 
     def bind_backend(self, tx: Connection) -> None:
-        """Bind the workspace to its backend, in the caller's transaction."""
-        workspace.bind_workspace(tx, self.backend, now=self.now())
+        """Bind the workspace to its backend and address, in the caller's transaction."""
+        workspace.bind_workspace(tx, self.backend, self.address, now=self.now())
 
     def confirm(
         self,
@@ -116,16 +125,33 @@ def make_open_workspace(
     """
     workspace_row = workspace.get_workspace(tx)
     _check_bound_backend(settings, workspace_row.backend)
-    backend = workspace_row.backend or settings.effective_backend
+    backend = workspace_row.backend or choose_backend(settings)
+    if "model" in settings.sources:
+        _check_named_model(settings, backend)
     return OpenWorkspace(
         settings=settings.for_backend(backend, lag_s=journal.read_list_delay_s(tx)),
         store=store,
         locks=Locks(store, settings.data / "locks", workspace_row.workspace_id),
         backend=backend,
+        address=describe_address(settings, backend),
+        bound_address=workspace_row.address,
         display=display,
         ask_person=confirm,
         now=store.make_clock(tx),
     )
+
+
+def _check_named_model(settings: Settings, backend: str) -> None:
+    """Check that the setting MODEL names no model of another provider; unknown names pass.
+
+    The local engine imitates Gemini's models.
+
+    Raises:
+        ConfigurationError: It is a model of another provider.
+    """
+    model = load_models(settings.models_file).get(settings.model.removeprefix("models/"))
+    if model is not None:
+        check_model_provider(model, backend)
 
 
 def _check_bound_backend(settings: Settings, bound_backend: str | None) -> None:

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from askrows.pipeline.index.vectors import estimate_index_cost
+from askrows.pipeline.provider.service import choose_backend
 from askrows.pipeline.run.snapshot import read_snapshot
 from askrows.web.render import PageState, has_running, render_page
 from askrows.web.views.command_api import INDEX_EVENT
@@ -22,7 +23,7 @@ def render_settings(app_state: PageState, task: str | None = None) -> HTMLRespon
             "settings.html",
             run,
             "settings",
-            used_settings=settings.for_backend(settings.effective_backend),
+            used_settings=settings.for_backend(choose_backend(settings)),
             work_documents={} if work is None else {"doctor": work.document},
         )
 

@@ -162,10 +162,10 @@ def test_download_goes_by_name_and_streams(script: Script, client: Client, tmp_p
     assert client._transport._connected_api is not None
 
     tracemalloc.start()
-    size = client.download(RESULT, tmp_path / "r.part")
+    sha256 = client.download(RESULT, tmp_path / "r.part")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert size == len(payload)
+    assert sha256 == hashlib.sha256(payload).hexdigest()
     assert (tmp_path / "r.part").read_bytes() == payload
     assert peak < 6_000_000
     assert script.calls == [f"GET /v1beta/{RESULT}:download?alt=media"]
@@ -443,7 +443,8 @@ def test_download_is_complete_or_absent(script: Script, client: Client, tmp_path
         Answer(body=payload, cut=1000),
         Answer(body=payload),
     ]
-    assert client.download(RESULT, tmp_path / "r.part") == len(payload)
+    sha256 = hashlib.sha256(payload).hexdigest()
+    assert client.download(RESULT, tmp_path / "r.part") == sha256
     assert (tmp_path / "r.part").read_bytes() == payload
 
     script.reply = lambda _request: Answer({"error": {"code": 404, "message": "no"}}, code=404)

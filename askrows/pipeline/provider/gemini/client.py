@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import httpx2
@@ -41,11 +40,16 @@ from askrows.pipeline.provider.gemini import api_errors, remote
 from askrows.pipeline.provider.gemini.remote import BATCH_NAME_PATTERN, FILE_NAME_PATTERN
 from askrows.pipeline.provider.gemini.transport import GeminiTransport
 from askrows.pipeline.provider.models import Model
+from askrows.pipeline.provider.port import KeyList
 from askrows.pipeline.provider.providers import GEMINI
 from askrows.pipeline.provider.remote_batch import RemoteBatch
 from askrows.pipeline.provider.responses import object_or_empty
 from askrows.pipeline.provider.retry import RetryPolicy
-from askrows.pipeline.provider.transport import running_call
+from askrows.pipeline.provider.transport import (
+    MIN_TRANSFER_BYTES_PER_S,
+    DownloadWriter,
+    running_call,
+)
 
 if TYPE_CHECKING:
     from google import genai
@@ -62,8 +66,6 @@ MAX_LIST_PAGES = 1_000
 LIST_PAGE_SIZE = 100
 # A transfer may take this many times as long as a call, before the time for its size is added.
 TRANSFER_TIMEOUT_FACTOR = 10
-# Our own choice: a slower transfer fails, once its first time-out is used up.
-MIN_TRANSFER_BYTES_PER_S = 64 * 1024
 # Our own choice: the delay between two status requests for an upload that is being processed.
 UPLOAD_POLL_INTERVAL_S = 2.0
 # Our own choice: the upper limit of our own waits. The server may ask for longer waits.
@@ -117,6 +119,7 @@ class Client:
                 hint="set GEMINI_API_KEY",
             )
         self._transport = GeminiTransport(
+            provider=GEMINI,
             key=Secret(key),
             base_url=Secret.url(base_url or GOOGLE_URL),
             retry_policy=RetryPolicy(
@@ -171,7 +174,9 @@ class Client:
 
     # Files and batches
 
-    def upload(self, path: Path, *, display_name: str, sha256: str, size: int) -> str:
+    def upload(
+        self, path: Path, *, display_name: str, sha256: str, size: int, model: str = ""
+    ) -> str:
         """Upload a sealed file; return its remote name, `files/…`, once it is ACTIVE and verified.
 
         The size must agree, and so must the hash if the API returns it. Each retry starts a new
@@ -182,12 +187,14 @@ class Client:
             display_name: The name of the upload at the API, also for messages.
             sha256: The file's hash in hex.
             size: The file's size in bytes.
+            model: Not needed here.
 
         Raises:
             InconsistentError: The local file is missing or has another size.
             RemoteError: The upload was refused, or failed until the retry time was used up.
             ConfigurationError: The base URL, a certificate file or a proxy cannot be used.
         """
+        del model
         if not path.is_file() or path.stat().st_size != size:
             raise InconsistentError(
                 f"{path} is missing or does not have the {size:,} bytes that were sealed",
@@ -450,8 +457,8 @@ class Client:
 
         self._call(cancel, action=f"cancel {name}")
 
-    def download(self, file_name: str, part_path: Path) -> int:
-        """Write a result file to `part_path` with little memory; return its size in bytes.
+    def download(self, file_name: str, part_path: Path, *, keys: KeyList | None = None) -> str:
+        """Write a result file to `part_path` with little memory; return the SHA-256 of its bytes.
 
         The file is not synced. Each retry writes it from the start. A body that was cut and has no
         length looks complete, so the caller has to count its lines.
@@ -459,6 +466,7 @@ class Client:
         Args:
             file_name: `files/…`. URIs are not accepted, because the SDK cuts them at a dash.
             part_path: The file to write. It is removed if an error is raised.
+            keys: Not needed here, because a key has any length.
 
         Raises:
             InconsistentError: The file name is malformed.
@@ -467,10 +475,11 @@ class Client:
             ConfigurationError: The file cannot be written.
             AskrowsError: The call failed for another reason, after all retries.
         """
+        del keys
         _check_name(file_name, FILE_NAME_PATTERN, "file")
 
-        async def fetch(sdk: "genai.Client") -> int:
-            """Write the file and return its size; remove it and convert errors if that fails."""
+        async def fetch(sdk: "genai.Client") -> str:
+            """Write the file and return its hash; remove it and convert errors if that fails."""
             try:
                 # This thread opened the file and removes it. The thread that waits for the download
                 # may be interrupted earlier.
@@ -497,36 +506,22 @@ class Client:
             timeout_s=self._transfer_timeout_s,
         )
 
-    async def _write_download(self, sdk: "genai.Client", file_name: str, file: BinaryIO) -> int:
-        """Write the bytes of a remote file, and extend the call's time-out with each chunk.
-
-        A chunk adds the seconds that it takes at MIN_TRANSFER_BYTES_PER_S.
+    async def _write_download(self, sdk: "genai.Client", file_name: str, file: BinaryIO) -> str:
+        """Write the bytes of a remote file; see `DownloadWriter`.
 
         Returns:
-            The number of bytes written. If the reply is gzip data, they are unpacked first.
+            The SHA-256 of the bytes. If the reply is gzip data, they are unpacked first.
 
         Raises:
             IncompleteError: The gzip data ended early.
         """
-        call = running_call.get()
-
-        def write_chunk(chunk: bytes) -> None:
-            file.write(chunk)
-            extra_s = len(chunk) / MIN_TRANSFER_BYTES_PER_S
-            call.timeout.reschedule((call.timeout.when() or 0.0) + extra_s)
-
+        writer = DownloadWriter(file)
         # The SDK accepts any object with a `write` method.
-        destination: Any = SimpleNamespace(write=write_chunk)
+        destination: Any = writer
         config = _request_config(self._transfer_timeout_s)
         await sdk.aio.files.download(file=file_name, destination=destination, config=config)
-
-        stream = call.gzip_stream
-        if stream is not None and not stream.has_unpacked_size(file.tell()):
-            raise IncompleteError(
-                f"only a part of {file_name} was downloaded: its gzip data end early",
-                hint=call_errors.RUN_LATER_HINT,
-            )
-        return file.tell()
+        writer.check_complete(file_name)
+        return writer.sha256
 
     # Live calls
 

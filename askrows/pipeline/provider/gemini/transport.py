@@ -7,7 +7,7 @@ time-out, and drops members of replies. So it gets explicit options, and its ret
 import math
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import orjson
@@ -33,9 +33,6 @@ API_VERSION = "v1beta"
 
 class GeminiTransport(Transport["genai.Client"]):
     """Runs calls of the SDK, and calls that it lacks."""
-
-    provider: ClassVar[str] = "Gemini"
-    address_variable: ClassVar[str] = "GOOGLE_GEMINI_BASE_URL"
 
     def build_refusal(self, code: int, document: Any, *, action: str) -> RemoteError:
         """Return our error for an HTTP code and a body, without the key; see `api_errors`."""

@@ -1,0 +1,131 @@
+"""Translate requests of ours to bodies of chat completions, and completions to replies of ours."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from askrows.pipeline.provider.models import Model
+from askrows.pipeline.provider.openai.strict_schema import make_json_schema
+from askrows.pipeline.provider.responses import object_or_empty
+
+ENDPOINT = "/v1/chat/completions"
+# A longer custom id is refused (Batch API reference, read 2025-09).
+MAX_CUSTOM_ID_CHARS = 64
+SHORT_ID_CHARS = 32
+_FINISH_REASONS = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
+# Tiers of a reply that are no tier of ours; they cost the standard price.
+_STANDARD_TIERS = frozenset({"auto", "default"})
+
+
+def make_custom_id(key: str) -> str:
+    """Return the id of a request on the wire: its key, or a hash of a key that is too long."""
+    if len(key) <= MAX_CUSTOM_ID_CHARS:
+        return key
+    key_hash = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+    return key_hash[:SHORT_ID_CHARS]
+
+
+def make_wire_line(model: Model, line: bytes) -> bytes:
+    """Return the line of a batch file for a sealed request line, with a line end."""
+    document = orjson.loads(line)
+    wire_document = {
+        "custom_id": make_custom_id(document["key"]),
+        "method": "POST",
+        "url": ENDPOINT,
+        "body": make_body(model, document["request"]),
+    }
+    return orjson.dumps(wire_document) + b"\n"
+
+
+def make_body(model: Model, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body of a chat completion for a request of ours."""
+    config = request["generationConfig"]
+    messages: list[dict[str, Any]] = [
+        {"role": "system", "content": part["text"]}
+        for part in object_or_empty(request.get("systemInstruction")).get("parts", ())
+    ]
+    parts = [_convert_part(part, config) for part in request["contents"][0]["parts"]]
+    # Some servers take only a text.
+    has_only_texts = all(part["type"] == "text" for part in parts)
+    content: Any = "\n\n".join(part["text"] for part in parts) if has_only_texts else parts
+    messages.append({"role": "user", "content": content})
+
+    schema = make_json_schema(config["responseSchema"], is_strict=model.strict_schema)
+    json_schema = {"name": "answer", "strict": model.strict_schema, "schema": schema}
+    limit_name = "max_tokens" if model.has_max_tokens else "max_completion_tokens"
+    body = {
+        "model": model.name,
+        "messages": messages,
+        limit_name: config["maxOutputTokens"],
+        "response_format": {"type": "json_schema", "json_schema": json_schema},
+    }
+    if "temperature" in config:
+        body["temperature"] = config["temperature"]
+    level = object_or_empty(config.get("thinkingConfig")).get("thinkingLevel")
+    if level:
+        body["reasoning_effort"] = str(level).lower()
+    return body
+
+
+def _convert_part(part: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a text or an image of a prompt as a part of a message."""
+    if "text" in part:
+        return {"type": "text", "text": part["text"]}
+    image = part["inlineData"]
+    image_url = {"url": f"data:{image['mimeType']};base64,{image['data']}"}
+    if str(config.get("mediaResolution", "")).endswith("_LOW"):
+        image_url["detail"] = "low"
+    return {"type": "image_url", "image_url": image_url}
+
+
+def read_completion(completion: Any) -> dict[str, Any]:
+    """Return a chat completion as a reply of ours; see `responses.parse_response`.
+
+    Only the first choice counts. A refusal of the model is a blocked reply with its text. Reasoning
+    tokens are thoughts. Members of another form count as missing.
+    """
+    body = object_or_empty(completion)
+    usage = object_or_empty(body.get("usage"))
+    output_details = object_or_empty(usage.get("completion_tokens_details"))
+    input_details = object_or_empty(usage.get("prompt_tokens_details"))
+    output_tokens = _whole_number(usage.get("completion_tokens"))
+    thought_tokens = min(output_tokens, _whole_number(output_details.get("reasoning_tokens")))
+    metadata = {
+        "promptTokenCount": usage.get("prompt_tokens"),
+        "candidatesTokenCount": output_tokens - thought_tokens,
+        "thoughtsTokenCount": thought_tokens,
+        "cachedContentTokenCount": input_details.get("cached_tokens"),
+    }
+    service_tier = body.get("service_tier")
+    if isinstance(service_tier, str):
+        is_standard = service_tier in _STANDARD_TIERS
+        metadata["serviceTier"] = "standard" if is_standard else service_tier
+
+    return {
+        "candidates": _read_candidates(body.get("choices")),
+        "usageMetadata": metadata,
+        "modelVersion": body.get("model"),
+        "responseId": body.get("id"),
+    }
+
+
+def _read_candidates(choices: Any) -> list[dict[str, Any]]:
+    """Return the first choice of a completion as the only candidate; [] if there is none."""
+    if not isinstance(choices, list) or not choices:
+        return []
+    choice = object_or_empty(choices[0])
+    message = object_or_empty(choice.get("message"))
+    finish_reason = _FINISH_REASONS.get(str(choice.get("finish_reason")), "OTHER")
+    text = message.get("content")
+    if message.get("refusal"):
+        finish_reason = "SAFETY"
+        text = message["refusal"]
+    return [{"finishReason": finish_reason, "content": {"parts": [{"text": text}]}}]
+
+
+def _whole_number(value: Any) -> int:
+    """Return a count of a reply; 0 if it is not a whole number."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return value if is_count else 0

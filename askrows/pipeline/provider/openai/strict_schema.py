@@ -1,0 +1,101 @@
+"""Translate the schema of an answer to JSON Schema, and check OpenAI's limits of strict schemas.
+
+In a strict schema every member of an object is required, and no other member is allowed. A member
+that may be missing accepts null instead; `decode_reply` drops such a null. Limits: structured
+outputs guide, read 2025-09.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from askrows.pipeline.core.errors import ConfigurationError
+
+MAX_LEVELS = 10
+MAX_MEMBERS = 5_000
+MAX_CHOICES = 1_000
+_COPIED_KEYWORDS = (
+    "description",
+    "enum",
+    "format",
+    "maximum",
+    "minimum",
+    "maxItems",
+    "minItems",
+)
+
+
+def make_json_schema(schema: Mapping[str, Any], *, is_strict: bool) -> dict[str, Any]:
+    """Return the JSON Schema of a `responseSchema`; see the docstring of the module.
+
+    Args:
+        schema: A node of a `responseSchema`.
+        is_strict: Require all members, as OpenAI does. Other servers take optional members.
+    """
+    if "anyOf" in schema:
+        choices = [make_json_schema(choice, is_strict=is_strict) for choice in schema["anyOf"]]
+        if schema.get("nullable"):
+            choices.append({"type": "null"})
+        converted: dict[str, Any] = {"anyOf": choices}
+        if "description" in schema:
+            converted["description"] = schema["description"]
+        return converted
+
+    kind = schema["type"].lower()
+    converted = {"type": kind}
+    converted |= {keyword: schema[keyword] for keyword in _COPIED_KEYWORDS if keyword in schema}
+    if kind == "array":
+        converted["items"] = make_json_schema(schema["items"], is_strict=is_strict)
+    if kind == "object":
+        converted |= _convert_members(schema, is_strict=is_strict)
+    if schema.get("nullable"):
+        converted["type"] = [kind, "null"]
+        if "enum" in converted:
+            converted["enum"] = [*converted["enum"], None]
+    return converted
+
+
+def _convert_members(schema: Mapping[str, Any], *, is_strict: bool) -> dict[str, Any]:
+    """Return the members of an object, and which of them are required."""
+    required_names = schema.get("required", ())
+    members = {}
+    for name, node in schema["properties"].items():
+        if is_strict and name not in required_names:
+            node = {**node, "nullable": True}  # noqa: PLW2901 - the node as it is sent
+        members[name] = make_json_schema(node, is_strict=is_strict)
+    return {
+        "properties": members,
+        "required": list(members) if is_strict else list(required_names),
+        "additionalProperties": False,
+    }
+
+
+def check_strict_schema(schema: Mapping[str, Any]) -> None:
+    """Check that OpenAI accepts the schema of an answer, before anything is sent.
+
+    Raises:
+        ConfigurationError: The schema has too many levels, members or choices; nothing was sent.
+    """
+    nodes = list(_iterate_nodes(schema, level=1))
+    figures = {
+        "levels": (max(level for level, _ in nodes), MAX_LEVELS),
+        "members": (sum(len(node.get("properties", ())) for _, node in nodes), MAX_MEMBERS),
+        "choices": (sum(len(node.get("enum", ())) for _, node in nodes), MAX_CHOICES),
+    }
+    for name, (count, limit) in figures.items():
+        if count > limit:
+            raise ConfigurationError(
+                f"the answer has {count:,} {name}, and OpenAI accepts {limit:,}; nothing was sent",
+                hint="shorten the lists of choices, or split the task in two",
+            )
+
+
+def _iterate_nodes(
+    schema: Mapping[str, Any], *, level: int
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield each node of a schema with its level, counted from 1."""
+    yield level, schema
+    children = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
+    if "items" in schema:
+        children.append(schema["items"])
+    for child in children:
+        yield from _iterate_nodes(child, level=level + 1)
