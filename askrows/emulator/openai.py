@@ -15,7 +15,7 @@ import orjson
 from starlette.responses import Response
 
 from askrows.emulator import embed, generate, messages
-from askrows.emulator.catalogue import MODELS, find_model
+from askrows.emulator.catalogue import MODEL_VERSION, MODELS, Model, find_model
 from askrows.emulator.messages import ApiError
 from askrows.emulator.state import EngineState, Row
 from askrows.emulator.worker import BatchWorker, count_requests
@@ -184,7 +184,7 @@ class OpenAIApi:
             line = orjson.loads(raw_line)
             answered_ids.add(line["key"])
             yield _build_result_line(line)
-        code = _NOT_RUN_CODES.get(self._find_status(batch))
+        code = _NOT_RUN_CODES.get(_STATUS_BY_STATE[self.find_state(batch)])
         if code is None:
             return
         for wire_line in self._state.blob_path("wire", batch["file"]).read_bytes().splitlines():
@@ -215,18 +215,23 @@ class OpenAIApi:
         self._worker.wake.set()
         return self._describe_batch(batch)
 
-    def _find_status(self, batch: Row) -> str:
-        return _STATUS_BY_STATE[batch["state"]]
+    def find_state(self, batch: Row) -> str:
+        """Return the engine's state of a batch."""
+        return str(batch["state"])
+
+    def find_error(self, batch: Row) -> _Document:
+        """Return why a batch failed."""
+        return {"code": None, "line": None, "message": batch["error"], "param": None}
 
     def _describe_batch(self, batch: Row) -> _Document:
-        status = self._find_status(batch)
+        status = _STATUS_BY_STATE[self.find_state(batch)]
         is_over = status not in {"validating", "in_progress", "failed"}
         output_count, error_count = 0, 0
         for line in self._iterate_result(batch) if is_over else ():
             output_count += _is_answer(line)
             error_count += not _is_answer(line)
         metadata_path = self._state.blob_path("metadata", batch["id"])
-        errors = [{"code": None, "line": None, "message": batch["error"], "param": None}]
+        errors = [self.find_error(batch)]
         return {
             "id": batch["id"],
             "object": "batch",
@@ -272,9 +277,13 @@ class OpenAIApi:
         request = convert_body(document)
         model = _find_model(str(document.get("model", "")))
         message = messages.parse_message("GenerateContentRequest", request)
-        completion = build_completion(generate.answer_request(message, model), model.name)
+        completion = build_completion(self.answer_message(message, model), model.name)
         completion["service_tier"] = document.get("service_tier", "default")
         return completion
+
+    def answer_message(self, message: _Document, model: Model) -> _Document:
+        """Return the engine's reply to a request."""
+        return generate.answer_request(message, model)
 
     def _embed(self, _headers: Any, _query: Any, body: bytes) -> _Document:
         document = _parse_object(body)
@@ -304,7 +313,7 @@ def _is_answer(line: Mapping[str, Any]) -> bool:
     return response.get("status_code") == OK_STATUS
 
 
-def _find_model(name: str) -> Any:
+def _find_model(name: str) -> Model:
     """Return the engine's model of a name.
 
     Raises:
@@ -480,10 +489,11 @@ def build_completion(reply: Mapping[str, Any], model_name: str) -> _Document:
         choices.append({"index": 0, "message": message, "finish_reason": finish_reason})
     thoughts = usage.get("thoughtsTokenCount", 0)
     output_tokens = usage.get("candidatesTokenCount", 0) + thoughts
+    version = reply.get("modelVersion")
     completion: _Document = {
         "id": f"chatcmpl-{reply.get('responseId', '')}",
         "object": "chat.completion",
-        "model": reply.get("modelVersion") or model_name,
+        "model": model_name if version == MODEL_VERSION else version,
         "choices": choices,
     }
     if usage:

@@ -211,8 +211,8 @@ COMMANDS = {
         summary="See all steps on invented data, without a key.",
         has_json=False,
     ),
-    "verify-gemini": Command(
-        function_path="maintenance_commands:verify_gemini",
+    "verify": Command(
+        function_path="maintenance_commands:verify_provider",
         summary="Test key and API with 21 invented rows, for about a cent.",
         access="create",
         is_whole_workspace=True,
@@ -428,6 +428,7 @@ ALIASES = {
         task="experts",
         page_access="",
     ),
+    "verify-gemini": COMMANDS["verify"],
     "unpark": Command(
         function_path="maintenance_commands:unpark",
         summary="Release parked rows, so that they are asked again.",

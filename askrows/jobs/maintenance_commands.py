@@ -262,16 +262,16 @@ def _print_pass(report: Report) -> None:
         print_line(report.title)
 
 
-def verify_gemini(run: Run) -> Report:
+def verify_provider(run: Run) -> Report:
     """Test the key and the API with 21 invented rows, for about a cent.
 
     Asks by batch and live, embeds each row, and deletes its data afterwards. Asks for confirmation
     first. After a kill, the next run continues.
 
-    It measures after how many seconds a new batch is in Gemini's list of batches. Later commands
-    wait that long before they conclude that a batch was not created.
+    It measures after how many seconds a new batch is in the provider's list of batches. Later
+    commands wait that long before they conclude that a batch was not created.
     """
-    return verify.verify_gemini(run)
+    return verify.verify_provider(run)
 
 
 def backup(run: Run, *, target: Annotated[Path, Parameter("", PATH)]) -> Report:
@@ -294,7 +294,7 @@ def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> Report:
     This moves a workspace from SQLite to PostgreSQL.
 
     A batch that was prepared before the backup may have been sent after it. The next command that
-    sends batches looks for it at Gemini first.
+    sends batches looks for it at the provider first.
     """
     return restore_workspace(read_settings(), from_)
 
@@ -410,7 +410,7 @@ def rollback(*, answer_version: Annotated[str, Parameter("", VERSION)]) -> Repor
     is no error; a line says so. The index still has the answers until the next `index`. (`index
     --rollback` is something else, and deletes no answer.)
 
-    After the last answer of the local engine is deleted, the workspace can use Gemini.
+    After the last answer of the local engine is deleted, the workspace can use a provider.
     """
     # BACKEND=gemini may be set already, although the workspace still uses the local engine.
     settings = replace(read_settings(), backend=None)

@@ -91,3 +91,5 @@ def _print_client_setup(url: str) -> None:
     terminal.say(f"the local engine serves Gemini's protocol at {url}; Ctrl-C stops it")
     variables = f"GOOGLE_GEMINI_BASE_URL={url} GEMINI_API_KEY=any"
     terminal.say(f"in another terminal: export {variables}")
+    variables = f"OPENAI_BASE_URL={url}/openai/v1 OPENAI_API_KEY=any"
+    terminal.say(f"or, in the form of OpenAI's API: export {variables}")

@@ -71,7 +71,9 @@ def _isolated_environment(
     marker = request.node.get_closest_marker("timeout")
     PROCESSOR_TIME.begin(marker.args[0] if marker else MAX_PROCESSOR_S)
     for name in list(os.environ):
-        if name.startswith(("ASKROWS_", "GEMINI_", "GOOGLE_")) or name.lower().endswith("_proxy"):
+        if name.startswith(("ASKROWS_", "GEMINI_", "GOOGLE_", "OPENAI_")) or name.lower().endswith(
+            "_proxy"
+        ):
             monkeypatch.delenv(name)
     yield
     end_sessions()

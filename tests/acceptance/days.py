@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests import postgresql
 from tests.acceptance.database import run_sql
-from tests.acceptance.engine import Engine
+from tests.acceptance.engine import LIVE_CALL, Engine
 from tests.acceptance.process import EndedCommand
 from tests.acceptance.product import (
     HEADER,
@@ -141,7 +141,7 @@ REFUSED = make_fault("error_line", "expert-tags/10", code=13)
 MIXED_UP = make_fault("answer_text", "control-[12]", text='{"tags": ["law"]}')
 NEVER_RUNS = make_fault("never_ends")
 NO_LINE = make_fault("missing_line", "expert-tags/11")
-SILENT = make_fault("status", path=":generateContent", code=503)
+SILENT = make_fault("status", path=LIVE_CALL, code=503)
 
 SUBMIT = line("submit")
 SUBMIT_CHANGED = line("submit", refresh=True)

@@ -20,8 +20,14 @@ from tests.scratch import MAX_WAIT_S, start_loaded_process
 PROGRAM = "-m tests.engine"
 # A proxy cannot reach servers on this machine.
 DIRECT = build_opener(ProxyHandler({}))
-# What the path of a live call ends with, and a pattern that matches no other path.
-LIVE_CALL = ":generateContent"
+# What the paths of a create and of a live call end with, and patterns that match no other path.
+CREATE_CALL, LIVE_CALL = {
+    "gemini": (":batchGenerateContent", ":generateContent"),
+    "openai": ("/openai/v1/batches", "/chat/completions"),
+}[os.environ.get("ASKROWS_TEST_PROVIDER", "gemini")]
+CREATE_PATH = f"{CREATE_CALL}$"
+# What the path of a cancel ends with.
+CANCEL_PATH = "[:/]cancel$"
 LIVE_CALL_PATH = f"{LIVE_CALL}$"
 # Arguments of a fault that lasts longer than its test.
 HANGS = {"seconds": 300}

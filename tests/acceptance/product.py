@@ -47,9 +47,14 @@ TASKS_BY_COMMAND = {
     "import_passages": PASSAGES,
     "score": PEOPLE,
 }
-MODEL = "gemini-3.5-flash-lite"
-# USD for a million input and output tokens of that model by batch; models.toml has date and source.
-BATCH_PRICE = (0.15, 1.25)
+# The form in which the engine of tests is called: that of Gemini or of OpenAI.
+PROVIDER = os.environ.get("ASKROWS_TEST_PROVIDER", "gemini")
+# The model, and USD for a million input and output tokens of it by batch; models.toml has date and
+# source.
+MODEL, *BATCH_PRICE = {
+    "gemini": ("gemini-3.5-flash-lite", 0.15, 1.25),
+    "openai": ("gpt-5-mini", 0.125, 1.0),
+}[PROVIDER]
 # The words that users type for these commands; other names differ only by hyphens.
 VERBS = {
     "submit": ("batch-submit",),
@@ -155,7 +160,7 @@ class Workspace:
         variables = {
             **SHORT_WAITS,
             "DATA": str(self.data),
-            "BACKEND": "gemini" if self.url else "local",
+            "BACKEND": PROVIDER if self.url else "local",
         }
         if self.server:
             variables["DATABASE_URL"] = self.server
@@ -164,7 +169,9 @@ class Workspace:
             variables["TASK"] = self.task
 
         environ = {f"ASKROWS_{name}": value for name, value in variables.items()}
-        if self.url:
+        if self.url and PROVIDER == "openai":
+            environ |= {"OPENAI_API_KEY": self.key, "OPENAI_BASE_URL": f"{self.url}/openai/v1"}
+        elif self.url:
             environ |= {"GEMINI_API_KEY": self.key, "GOOGLE_GEMINI_BASE_URL": self.url}
         return environ
 

@@ -56,7 +56,9 @@ MISSING_MEMBER = "(nothing)"
 WORKING_TABLE_SUFFIX = "_items"
 # Name of a batch at the server.
 BATCH_NAME = re.compile(r"askrows-[0-9a-f]+-(.+)-(\d+)-[0-9a-f]+-t(\d+)$")
-MODEL_CALL = re.compile(r":(generateContent|embedContent|batchEmbedContents)$")
+MODEL_CALL = re.compile(
+    r":(generateContent|embedContent|batchEmbedContents)$|/(chat/completions|embeddings)$"
+)
 
 
 def describe_workspace(workspace: Workspace, engine: Engine | None = None) -> dict[str, Any]:

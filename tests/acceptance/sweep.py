@@ -26,7 +26,7 @@ from tests.acceptance.days import (
     run_day,
     run_day_command,
 )
-from tests.acceptance.engine import Engine
+from tests.acceptance.engine import CREATE_CALL, Engine
 from tests.acceptance.process import NO_FATE, ROOT, EndedCommand
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
 from tests.acceptance.stage import Stage
@@ -49,7 +49,6 @@ DAY_NAMES = tuple(day.name for day in DAYS if DATABASE in day.databases)
 PARTIAL_SUFFIXES = (".part", ".staging", ".link-part")
 SIDES = ("before", "after")
 VERIFIED_FILES = ("/faiss.index", "/metadata.json", ".npy")
-CREATE = ":batchGenerateContent"
 # From this number of repetitions on, most must have met their fault.
 MIN_JUDGED_REPETITIONS = 10
 # A full database may still grow by fewer pages than this.
@@ -404,7 +403,7 @@ def deaths_in_creates(sweep: Sweep) -> Iterator[Misfortune]:
     for number, trail in enumerate(sweep.trails):
         commits = [index for index, step in enumerate(trail, 1) if step.startswith("commit")]
         for create, step in enumerate(trail, 1):
-            is_create = step.startswith("send POST") and CREATE in step
+            is_create = step.startswith("send POST") and CREATE_CALL in step
             if is_create and not sweep.day.is_embedded:
                 intent = max(index for index in commits if index < create)
                 record = min(index for index in commits if index > create)

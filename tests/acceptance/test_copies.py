@@ -11,12 +11,10 @@ import pytest
 
 from tests import postgresql
 from tests.acceptance.checker import Inspection, check_invariants
-from tests.acceptance.engine import Engine
+from tests.acceptance.engine import CREATE_CALL, Engine
 from tests.acceptance.process import NO_FATE, EndedCommand
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
 from tests.acceptance.steps import ON_SERVER, Fate
-
-CREATE = ":batchGenerateContent"
 
 
 def run_in_shell(line: str, home: Path) -> None:
@@ -70,7 +68,7 @@ def test_prepared_batch_of_a_copy_is_created_once(
         workspace.try_command("submit")
         api.clear_faults()
     else:
-        step, side = {"prepared": ("naming", "after"), "submitting": (CREATE, "before")}[case]
+        step, side = {"prepared": ("naming", "after"), "submitting": (CREATE_CALL, "before")}[case]
         kill_submit(workspace, step, side=side)
     state = case if case == "submitting" else "prepared"
     assert workspace.batch_states() == [state]

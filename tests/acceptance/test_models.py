@@ -38,14 +38,11 @@ def test_prepared_batches_of_a_retired_model_are_replaced(
     document = {"error": {"code": 404, "status": "NOT_FOUND", "message": message}}
     refusal = (404, {"content-type": "application/json"}, json.dumps(document).encode())
     create_call = f"models/{MODEL}:batchGenerateContent"
-    outside_server.instead = lambda call: refusal if call.endswith(create_call) else None
     served_workspace.import_people(4)
-    address = served_workspace.url
-    # No server listens at this port.
-    served_workspace.url = "http://127.0.0.1:9"
+    outside_server.instead = lambda call: (503, {}, b"") if "/upload/" in call else None
     served_workspace.run_command("submit", BATCH_ROWS=2, code=4)
 
-    served_workspace.url = address
+    outside_server.instead = lambda call: refusal if call.endswith(create_call) else None
     served_workspace.settings["MODEL"] = "gemini-3.8-flash"
     served_workspace.run_command("tag", mode="batch", wait=True, yes=True, code=3)
     assert served_workspace.batch_states() == ["prepared", "prepared"]

@@ -56,5 +56,5 @@ def test_verify_without_a_key_says_that_gemini_was_not_checked(local_workspace: 
     process = local_workspace.run_command("verify-gemini")
     assert process.stderr.count(NOTE) == 1
     assert "Gemini was not checked: the local engine answered all rows" in process.stdout
-    assert "next: set GEMINI_API_KEY, then askrows verify-gemini" in process.stderr
+    assert "next: set GEMINI_API_KEY or OPENAI_API_KEY, then askrows verify" in process.stderr
     assert local_workspace.read_json("verify-gemini")["backend"] == "local"

@@ -59,7 +59,7 @@ ALWAYS_SUCCESSFUL_READS = {
     ("people",),
 }
 WRITING_COMMANDS = """
-demo ask verify-gemini new-task try import import-passages import-images passages-pilot
+demo ask verify new-task try import import-passages import-images passages-pilot
 passages-backfill tag-live work batch-poll batch-ingest batch-cancel batch-move
 score index add add-expert correct unpark rollback forget restore eval remove-tables web emulator
 """

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.days import DAY_OF, SUCCESS_OR_REFUSAL
+from tests.acceptance.engine import LIVE_CALL
 from tests.acceptance.loaded import NOT_PERMITTED
 from tests.acceptance.process import NO_FATE, EndedCommand
 from tests.acceptance.product import ON_POSTGRESQL, PEOPLE, Workspace
@@ -112,11 +113,7 @@ def test_a_received_reply_is_never_asked_again(tmp_path: Path) -> None:
             repetition = sweep.repeat(Misfortune(command_index, (Fate(step),)))
             assert repetition.processes[0].code == -9
             assert repetition.faults == []
-            calls = [
-                request
-                for request in engine.journal()
-                if request["path"].endswith(":generateContent")
-            ]
+            calls = [request for request in engine.journal() if request["path"].endswith(LIVE_CALL)]
             # Only the call that runs during the kill may be asked again.
             assert len(calls) <= len(call_steps) + 1, step
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests import postgresql
 from tests.acceptance.checker import Inspection, Memory, check_invariants
-from tests.acceptance.engine import Engine
+from tests.acceptance.engine import CREATE_CALL, Engine
 from tests.acceptance.process import MAX_WAIT_S, ROOT, EndedCommand, Running
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
 from tests.acceptance.steps import Fate
@@ -25,7 +25,6 @@ from tests.acceptance.steps import Fate
 SETTINGS = {"BATCH_ROWS": "2", "CREATE_TIMEOUT": "5", "CALL_TIMEOUT": "20", "RETRY_FOR": "5"}
 # Time for the other command to do its work, unless the stopped command blocks it.
 PATIENCE_S = 1.0
-CREATE = ":batchGenerateContent"
 # Exit codes: done, nothing of that kind to do, or run again later.
 CODES = {0, 2, 4}
 # Steps that other processes can observe.
@@ -219,7 +218,7 @@ def test_batch_of_a_stopped_command_is_not_sent_by_others(lives: Lives) -> None:
     step_number = next(
         number
         for number, step in enumerate(trail, start=1)
-        if step.startswith("send POST") and CREATE in step
+        if step.startswith("send POST") and CREATE_CALL in step
     )
     life = lives("life")
 
@@ -244,7 +243,9 @@ def test_stopped_command_that_lost_its_lock_sends_nothing(lives: Lives) -> None:
     """Another command sends the batch after the database session ended or the lock file is gone."""
     trail = undisturbed_trail(lives, "submit", TRAILS)
     create_index = next(
-        index for index, step in enumerate(trail) if step.startswith("send POST") and CREATE in step
+        index
+        for index, step in enumerate(trail)
+        if step.startswith("send POST") and CREATE_CALL in step
     )
     step_number = max(
         number

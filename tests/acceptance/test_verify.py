@@ -1,4 +1,4 @@
-"""`verify-gemini` measures facts about the API and leaves nothing in the workspace."""
+"""`verify` measures facts about the API and leaves nothing in the workspace."""
 
 import random
 
@@ -8,11 +8,11 @@ from tests.outside.server import Outside
 
 KILLED = -9
 KILLS = 4
-VERIFY = "verify-gemini"
+VERIFY = "verify"
 
 
 def check_nothing_left(workspace: Workspace) -> None:
-    """Assert that the workspace has no batch and no folder of `verify-gemini`."""
+    """Assert that the workspace has no batch and no folder of `verify`."""
     assert workspace.batches() == []
     assert not (workspace.data / "verify_gemini").exists()
 

@@ -7,6 +7,8 @@ violation. A name is final if the same command renames or removes neither it nor
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePath
 
+from tests.acceptance.engine import CREATE_CALL
+
 Rule = Callable[[Sequence[str]], Iterator[str]]
 # Files that may be written under their final name, with the reason.
 IN_PLACE = {
@@ -18,7 +20,6 @@ IN_PLACE = {
 }
 # Beginnings of messages that the engine inside the product sends.
 SERVER_MESSAGES = ("send HTTP/", "send {}")
-CREATE = ":batchGenerateContent"
 NAME_CHANGES = ("os.rename", "os.remove", "os.rmdir")
 
 
@@ -86,7 +87,7 @@ def created_after_committed(trail: Sequence[str]) -> Iterator[str]:
     """No batch is created before its intent is committed; nothing is received in between."""
     last_call = ""
     for step in _client_steps(trail):
-        if step.startswith("send POST") and CREATE in step and last_call != "commit":
+        if step.startswith("send POST") and CREATE_CALL in step and last_call != "commit":
             yield f"a batch is created right after '{last_call}'"
         if step.startswith(("commit", "recv", "send POST")):
             last_call = step.partition(" ")[0]

@@ -25,13 +25,13 @@ from typing import Any, NamedTuple
 Document = dict[str, Any]
 FaultArguments = Mapping[str, Any]
 
-CREATE = r":batchGenerateContent$"
-GENERATE = r":(batchGenerateContent|generateContent)(\?|$)"
-ANY_PATH = r"^/(upload/|download/)?v1"
+CREATE = r":batchGenerateContent$|/v1/batches$"
+GENERATE = rf":generateContent(\?|$)|/chat/completions$|{CREATE}"
+ANY_PATH = r"^/(upload/|download/|openai/)?v1"
 ONE_BATCH = r"/batches/[^/:?]+$"
 BATCH_LIST = r"/batches(\?|$)"
-EMBED = r":(batchE|e)mbedContent"
-DOWNLOAD = r":download"
+EMBED = r":(batchE|e)mbedContent|/embeddings$"
+DOWNLOAD = r":download|/content$"
 JSON = "application/json; charset=UTF-8"
 HTML = "text/html; charset=UTF-8"
 PAGE = (
@@ -141,6 +141,11 @@ class Exchange:
             pass
 
     @property
+    def is_openai(self) -> bool:
+        """Return whether the request is in OpenAI's form."""
+        return str(self._scope["path"]).startswith("/openai/")
+
+    @property
     def _transport(self) -> Any:
         return self._scope["state"]["transport"]
 
@@ -169,6 +174,20 @@ def refusal(
     if details:
         error["details"] = details
     return document({"error": error}, code, headers)
+
+
+def to_openai_form(word: str, reply: Reply) -> Reply:
+    """Return a refusal of Google's in OpenAI's form."""
+    if not word.startswith(("quota", "key_invalid")):
+        return reply
+    message = {
+        "quota_day": "Rate limit reached for gpt-5-mini on requests per day (RPD): Limit 20.",
+        "key_invalid": "Incorrect API key provided.",
+    }.get(word, "Rate limit reached for gpt-5-mini.")
+    code = "invalid_api_key" if word == "key_invalid" else "rate_limit_exceeded"
+    error = {"message": message, "type": "requests", "param": None, "code": code}
+    headers = {"retry-after": "2.5"} if word == "quota_minute" else {}
+    return document({"error": error}, 401 if word == "key_invalid" else reply.status, headers)
 
 
 def quota(identity: str, delay: str) -> Reply:
@@ -324,7 +343,7 @@ DOCUMENT_FAULTS: dict[str, tuple[str, str, Callable[..., Document | None]]] = {
     "no_name": (
         "POST",
         CREATE,
-        lambda batch, _, __: remove_members(batch, "name") if batch.get("name") else None,
+        lambda batch, _, __: remove_members(batch, "name", "id"),
     ),
     "unknown_state": (
         "GET",
@@ -502,7 +521,8 @@ class Fault:
         """Replace or change a reply."""
         if self.word in REPLIES_BY_WORD:
             await exchange.drain()
-            await exchange.reply(self.act(self.args))
+            reply = self.act(self.args)
+            await exchange.reply(to_openai_form(self.word, reply) if exchange.is_openai else reply)
         elif self.word in UNANSWERED_BY_WORD:
             await exchange.drain()
             await self.act(exchange)

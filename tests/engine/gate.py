@@ -11,6 +11,7 @@ import orjson
 from askrows.emulator.api import Api
 from tests.engine.failing import (
     BATCH_LIST,
+    DOWNLOAD,
     JSON,
     ONE_BATCH,
     Exchange,
@@ -19,7 +20,7 @@ from tests.engine.failing import (
     document,
     refusal,
 )
-from tests.engine.scripted import TARGET, Clock, State, Worker
+from tests.engine.scripted import TARGET, Clock, ScriptedOpenAI, State, Worker
 
 # The journal stores JSON bodies up to this number of bytes.
 MAX_JOURNAL_BODY_BYTES = 65_536
@@ -34,6 +35,8 @@ SETTINGS: dict[str, Any] = {
     # The limit of tokens in all unfinished batches, by model or `*`.
     "enqueued_tokens": {},
     "active_batches": 100,  # Batch API guide, read 2026-11
+    # Batches in OpenAI's form keep their metadata.
+    "keeps_metadata": True,
 }
 
 
@@ -50,6 +53,8 @@ class Gate:
         self._journal: list[dict[str, Any]] = []
         self._count = 0
         self._api = Api(self._state, self._worker, lambda _line: None)
+        self._api.openai = ScriptedOpenAI(self._state, self._worker, self.script)
+        self._api.openai.keeps_metadata = self.settings["keeps_metadata"]
 
     def configure(self, values: dict[str, Any]) -> None:
         """Change settings.
@@ -96,7 +101,8 @@ class Gate:
             parameters = parse_qs(scope["query_string"].decode())
             query = {name: values[0] for name, values in parameters.items()}
             size = min(int(query.get("pageSize", 50)), self.settings["list_page_most"])
-            scope = {**scope, "query_string": urlencode({**query, "pageSize": size}).encode()}
+            sizes = {"pageSize": size, "limit": size}
+            scope = {**scope, "query_string": urlencode({**query, **sizes}).encode()}
         if scope["method"] == "GET" and (
             batch_match := re.search(r"/batches/([^/:]+)$", scope["path"])
         ):
@@ -106,7 +112,7 @@ class Gate:
 
     async def _serve(self, exchange: Exchange, method: str, target: str) -> None:
         """Let the engine answer, and apply faults to a good document."""
-        if method == "GET" and ":download" in target:
+        if method == "GET" and re.search(DOWNLOAD, target):
             await exchange.proceed()
             return
         reply = await exchange.answer()

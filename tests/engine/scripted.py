@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from askrows.emulator import generate, state, worker
+from askrows.emulator.catalogue import Model
 from askrows.emulator.messages import ApiError
+from askrows.emulator.openai import OpenAIApi
 from askrows.emulator.state import Row
 from tests.engine.failing import (
     BATCH_ERROR_MESSAGE,
@@ -258,6 +260,33 @@ class State(state.EngineState):
         )
         if tokens > limit:
             raise ApiError(429, QUOTA_MESSAGE)
+
+
+class ScriptedOpenAI(OpenAIApi):
+    """Answers in OpenAI's form as the script says."""
+
+    _state: State
+
+    def __init__(self, state: State, worker: worker.BatchWorker, script: Script) -> None:
+        """Answer the requests of a state."""
+        super().__init__(state, worker)
+        self._script = script
+
+    def find_state(self, batch: Row) -> str:
+        """Return the scripted end of a batch, or its state."""
+        return self._state._find_end(batch["id"], batch["state"])
+
+    def find_error(self, batch: Row) -> dict[str, Any]:
+        """Return the scripted error of a failed batch."""
+        return {**super().find_error(batch), **self._state.fate(batch["id"]).get("error", {})}
+
+    def answer_message(self, message: dict[str, Any], model: Model) -> dict[str, Any]:
+        """Return the reply to a live call, which counts as a result line without a key."""
+        reply = super().answer_message(message, model)
+        for fault in self._script.matching("line", "POST", TARGET.get()):
+            if not fault.key and fault.fire():
+                reply = fault.spoil([{"response": reply}])[0].get("response", reply)
+        return reply
 
 
 class Worker(worker.BatchWorker):

@@ -96,6 +96,43 @@ def make_result_line(line: bytes, **reply_members: Any) -> bytes:
     return orjson.dumps(result) + b"\n"
 
 
+def make_image_part(mime_type: str, image_base64: str) -> dict[str, Any]:
+    """Return the part of a prompt that is an image."""
+    return {"inlineData": {"mimeType": mime_type, "data": image_base64}}
+
+
+def make_question_block(part: Mapping[str, Any], resolution: str | None) -> dict[str, Any]:
+    """Return a part of a prompt as a block of a request to a decision model.
+
+    Args:
+        part: A text or an image.
+        resolution: The media resolution of an image, or None for the default.
+    """
+    if "text" in part:
+        return {"type": "text", "text": part["text"]}
+    inline_data = part["inlineData"]
+    block = {
+        "type": "image",
+        "mime_type": inline_data["mimeType"],
+        "data": inline_data["data"],
+    }
+    if resolution is not None:
+        block["resolution"] = resolution
+    return block
+
+
+def read_system_text(request: Mapping[str, Any]) -> str:
+    """Return the system instruction of a request; "" if it has none."""
+    instruction = request.get("systemInstruction")
+    return str(instruction["parts"][0]["text"]) if instruction else ""
+
+
+def list_prompt_parts(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the parts of a request about its row: texts, and images or blocks of images."""
+    parts = request["input"] if "questions" in request else request["contents"][0]["parts"]
+    return [{"text": parts}] if isinstance(parts, str) else list(parts)
+
+
 def redact_line(line: bytes) -> bytes:
     """Return a request line with size and SHA-256 in place of each image's bytes.
 

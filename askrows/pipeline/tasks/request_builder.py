@@ -6,7 +6,7 @@ closed, and only a closed task can be decided. Images of a row are sent to it as
 (`ImageContent` of google-genai 3.6.1).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -72,9 +72,10 @@ class QuestionLines:
         Raises:
             InputError: The task has more closed questions than a request may have.
         """
+        resolution = self.task.prompt_builder.declaration.media_resolution
         blocks = [
-            {"type": "text", "text": prompt.system},
-            *map(self._convert_part_to_block, prompt.parts),
+            requests.make_question_block(part, resolution)
+            for part in ({"text": prompt.system}, *prompt.parts)
         ]
         blocks = [block for block in blocks if block.get("text") != ""]
         texts = [block["text"] for block in blocks if "text" in block]
@@ -91,24 +92,6 @@ class QuestionLines:
         return requests.make_request_line(key, body), Usage(
             prompt=estimate_tokens(prompt_text) + image_tokens + self.question_tokens
         )
-
-    def _convert_part_to_block(self, part: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert a text or an image of a prompt to a block of a request to a decision model.
-
-        The block of an image has the media resolution of the task's declaration, if that sets one.
-        """
-        if "text" in part:
-            return {"type": "text", "text": part["text"]}
-        inline_data = part["inlineData"]
-        block = {
-            "type": "image",
-            "mime_type": inline_data["mimeType"],
-            "data": inline_data["data"],
-        }
-        resolution = self.task.prompt_builder.declaration.media_resolution
-        if resolution is not None:
-            block["resolution"] = resolution
-        return block
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from askrows.pipeline.core.text import join_first
+from askrows.pipeline.provider.requests import make_image_part
 from askrows.pipeline.rows.cells import to_compact_json
 from askrows.pipeline.rows.pictures import (
     MAX_IMAGE_BYTES,
@@ -108,7 +109,7 @@ class RowImages:
             if len(self.columns) > 1:
                 parts.append({"text": f"{column}:"})
             jpeg_base64 = base64.b64encode(jpeg).decode("ascii")
-            parts.append({"inlineData": {"mimeType": SENT_TYPE, "data": jpeg_base64}})
+            parts.append(make_image_part(SENT_TYPE, jpeg_base64))
 
         input_hash = hash_input({**row, **hashes}, [*self.asked, *self.columns])
         prompt = task_row.prompt._replace(parts=[*parts, *task_row.prompt.parts])

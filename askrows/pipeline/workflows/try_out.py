@@ -157,8 +157,7 @@ class TryReport:
             }
             for row in self.rows
         ]
-        instruction = self.rows[0].request.get("systemInstruction")
-        prompt = instruction["parts"][0]["text"] if instruction else ""
+        prompt = requests.read_system_text(self.rows[0].request)
         members = {
             **self.document,
             "prompt": shorten(prompt, MAX_TEXT_CHARS),
@@ -200,12 +199,9 @@ class TryReport:
 
 def list_prompt_texts(request: Mapping[str, Any]) -> list[str]:
     """Return the texts that a request sends about its row; an attachment is its description."""
-    blocks = request["input"] if "questions" in request else request["contents"][0]["parts"]
-    if isinstance(blocks, str):
-        blocks = [{"text": blocks}]
     return [
-        shorten(block["text"], MAX_TEXT_CHARS) if "text" in block else to_display_value(block)
-        for block in blocks
+        shorten(part["text"], MAX_TEXT_CHARS) if "text" in part else to_display_value(part)
+        for part in requests.list_prompt_parts(request)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Check Gemini with 21 invented rows: a batch, a live call and embeddings.
+"""Check the provider with 21 invented rows: a batch, a live call and embeddings.
 
 The rows are a task of a separate workspace in a subfolder of the current workspace. The subfolder
 is deleted at the end. If the command is killed, the next run resumes.
@@ -62,7 +62,7 @@ prompt="Praise or blame?\\n\\n{text}", index="{text}")
 """
 
 
-def verify_gemini(run: Run) -> Report:
+def verify_provider(run: Run) -> Report:
     """Ask invented rows in a separate workspace, and report the measurements of the API.
 
     The separate workspace is in a subfolder, which is deleted at the end. Prints and confirms the
@@ -119,8 +119,8 @@ def verify_gemini(run: Run) -> Report:
     title = f"all rows answered, {format_usd(figures['cost'])} spent"
     report = Report(figures, title, [f"{name}: {text}" for name, text in figures["facts"].items()])
     if run.workspace.backend == "local":
-        report.title = "Gemini was not checked: the local engine answered all rows"
-        report.next_step = f"set GEMINI_API_KEY, then {CommandHint('verify')}"
+        report.title = "no provider was checked: the local engine answered all rows"
+        report.next_step = f"set GEMINI_API_KEY or OPENAI_API_KEY, then {CommandHint('verify')}"
     return report
 
 

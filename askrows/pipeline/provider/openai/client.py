@@ -169,7 +169,7 @@ class OpenAIClient:
             raise InconsistentError(
                 f"{path} is missing or does not have the {size:,} bytes that were sealed"
             )
-        with TemporaryFile(dir=path.parent) as wire_file:
+        with TemporaryFile() as wire_file:
             asked_model = self.find_model(model)
             with path.open("rb") as lines:
                 for line in lines:
@@ -365,7 +365,7 @@ class OpenAIClient:
             ConfigurationError: The file cannot be written.
         """
         file_ids = file_name.removeprefix("files/").split("~")
-        with TemporaryFile(dir=part_path.parent) as wire_file:
+        with TemporaryFile() as wire_file:
             for file_id in file_ids:
                 self._append_download(file_id, wire_file)
             wire_file.seek(0)
