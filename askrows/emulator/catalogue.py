@@ -47,7 +47,9 @@ _GENERATION_MODELS = [
     *(Model(f"gemini-{name}") for name in _GEMINI_NAMES.split()),
     Model("askrows-local-1"),
 ]
-_OPENAI_MODELS = [Model(f"gpt-{name}") for name in ("5", "5-mini", "5-nano", "4.1-mini", "4o-mini")]
+# Models of OpenAI, and one that a server of one's own may have.
+_OPENAI_NAMES = "gpt-5 gpt-5-mini gpt-5-nano gpt-4.1-mini gpt-4o-mini llama-3.3-70b"
+_OPENAI_MODELS = [Model(name) for name in _OPENAI_NAMES.split()]
 _EMBEDDING_MODELS = [
     Model("gemini-embedding-001", _EMBED_METHODS, 2_048, 1),
     Model("gemini-embedding-2", _EMBED_METHODS, 8_192, 1),

@@ -141,8 +141,10 @@ class Workspace:
     # Task of the commands; if it is empty, the task is people.
     task: str = ""
     settings: dict[str, str] = field(default_factory=dict)
-    # The key of the API.
+    # The key of the API; without one, OpenAI's form is that of a server of one's own.
     key: str = KEY
+    # The form in which the API is called.
+    provider: str = PROVIDER
     data: Path = field(init=False)
     # The durable steps of commands are counted in this folder.
     step_folder: Path = field(init=False)
@@ -160,7 +162,7 @@ class Workspace:
         variables = {
             **SHORT_WAITS,
             "DATA": str(self.data),
-            "BACKEND": PROVIDER if self.url else "local",
+            "BACKEND": self.provider if self.url else "local",
         }
         if self.server:
             variables["DATABASE_URL"] = self.server
@@ -169,7 +171,7 @@ class Workspace:
             variables["TASK"] = self.task
 
         environ = {f"ASKROWS_{name}": value for name, value in variables.items()}
-        if self.url and PROVIDER == "openai":
+        if self.url and self.provider != "gemini":
             environ |= {"OPENAI_API_KEY": self.key, "OPENAI_BASE_URL": f"{self.url}/openai/v1"}
         elif self.url:
             environ |= {"GEMINI_API_KEY": self.key, "GOOGLE_GEMINI_BASE_URL": self.url}

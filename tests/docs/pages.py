@@ -99,7 +99,7 @@ def settings() -> str:
             default = ",".join(default)
         default = format_with_unit(str(default), unit) if unit and default is not None else default
         local = ""
-        if setting.metadata["local"] is not None:
+        if setting.metadata.get("local") is not None:
             local = f"; local {format_with_unit(str(setting.metadata['local']), unit)}"
 
         default_text = f"{default}{local}" if default not in (None, "", False) else ""

@@ -123,7 +123,9 @@ class RequestDraft:
                 control_room = provider.max_batch_requests - len(CONTROL_KEYS)
                 self._max_file_rows = min(self._max_file_rows, control_room)
             self._max_file_bytes = min(settings.batch_bytes, provider.max_file_bytes)
-            max_queued_tokens = self.run.model.max_enqueued_tokens(settings.tier)
+            max_queued_tokens = self.run.workspace.store.query(
+                budget.find_max_queued_tokens, self.run.model, settings
+            )
             if max_queued_tokens is not None:
                 queue_share = int(max_queued_tokens * MAX_QUEUE_SHARE)
                 self._max_file_tokens = max(1, min(self._max_file_tokens, queue_share))

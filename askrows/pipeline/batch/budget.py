@@ -16,6 +16,7 @@ from askrows.pipeline.core.settings import Budget, Settings
 from askrows.pipeline.core.states import BatchState
 from askrows.pipeline.provider.models import Model, find_recorded_model, load_models
 from askrows.pipeline.provider.providers import Provider, find_provider
+from askrows.pipeline.provider.responses import parse_token_limit
 from askrows.pipeline.provider.usage import Usage
 from askrows.pipeline.store import batches, money, runs, workspace
 from askrows.pipeline.store.batches import BatchRow
@@ -264,6 +265,22 @@ def load_calibration(tx: Connection, version: str, fingerprint: str | None) -> C
     return Calibration(prompt_tokens / counted_tokens, answer_tokens / answer_count, answer_count)
 
 
+def find_max_queued_tokens(tx: Connection, model: Model, settings: Settings) -> int | None:
+    """Return how many prompt tokens of a model may be queued at the API; None without a limit.
+
+    It is the limit of the table of models, or that which the newest failed batch of the model
+    named, if that is lower.
+    """
+    limits = [model.max_enqueued_tokens(settings.tier)]
+    failed_batches = [
+        batch
+        for batch in batches.batches_in_states(tx, BatchState.FAILED)
+        if batch.model == model.name
+    ]
+    limits += [parse_token_limit(batch.reason or "") for batch in failed_batches[-1:]]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
 def count_remaining_quota_tokens(
     tx: Connection,
     model: Model,
@@ -278,7 +295,7 @@ def count_remaining_quota_tokens(
         At least 0. None if there is no limit, or if no batch of the model is queued: waiting
         does not help then, so a batch of any size may be tried.
     """
-    max_tokens = model.max_enqueued_tokens(settings.tier)
+    max_tokens = find_max_queued_tokens(tx, model, settings)
     if max_tokens is None:
         return None
     queued_tokens = [
@@ -314,7 +331,7 @@ def find_quota_refusal(tx: Connection, batch: BatchRow, settings: Settings) -> s
     model = find_recorded_model(batch.model, models_by_name, settings)
     if model is None or not active_batches:
         return ""
-    max_tokens = model.max_enqueued_tokens(settings.tier)
+    max_tokens = find_max_queued_tokens(tx, model, settings)
     queued_batches = [queued for queued in active_batches if queued.model == batch.model]
     tokens = batch.estimated_in + sum(queued.estimated_in for queued in queued_batches)
     if max_tokens is None or tokens <= max_tokens:

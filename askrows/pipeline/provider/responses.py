@@ -328,6 +328,14 @@ def parse_bad_line_number(message: str) -> int | None:
     return int(match.group(1))
 
 
+def parse_token_limit(message: str) -> int | None:
+    """Return the limit of queued tokens that the error of a failed batch names; else None."""
+    match = re.search(r"token_limit_exceeded.*?\bLimit: ([\d,]{1,20})", message)
+    if match is None:
+        return None
+    return int(match[1].replace(",", "")) or None
+
+
 def make_excerpt(value: Any) -> str:
     """Return at most 200 printable characters of a text, of bytes or of a JSON value.
 

@@ -22,6 +22,7 @@ from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.ops import forget, listed_rows
 from askrows.pipeline.passages.show import read_quoted_passage
+from askrows.pipeline.provider.requests import read_system_text
 from askrows.pipeline.quality.drawn_rows import RowDraw
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.store.confidences import decode_confidences
@@ -431,8 +432,9 @@ def _list_sent_texts(request: Mapping[str, Any]) -> list[str]:
     if line is None:
         return []
     body = json.loads(line)["request"]
-    instruction = body.get("systemInstruction", {"parts": []})
-    return [part["text"] for part in instruction["parts"]] + try_out.list_prompt_texts(body)
+    system_text = read_system_text(body)
+    question_texts = [system_text] if system_text else []
+    return question_texts + try_out.list_prompt_texts(body)
 
 
 def _list_column_texts(columns: Mapping[str, Any], row_id: str) -> list[tuple[str, str]]:

@@ -1,0 +1,156 @@
+"""Batches and live calls in OpenAI's form: what each failure of them costs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.checker import Inspection, check_invariants
+from tests.acceptance.engine import MANY_TIMES, Engine
+from tests.acceptance.product import Workspace
+
+ROW_COUNT = 200
+TASK = "orders"
+QUESTION = "What is the order about?"
+FIELDS = "topic: refund|praise|question; reason: quote"
+LIMIT_MESSAGE = (
+    "Enqueued token limit reached for gpt-5-mini in organization org-1. "
+    "Limit: {limit:,} enqueued tokens."
+)
+
+
+@pytest.fixture(name="server")
+def _server(tmp_path: Path) -> Iterator[Engine]:
+    """Start an engine that is called in OpenAI's form."""
+    with Engine(tmp_path / "server") as engine:
+        yield engine
+
+
+@pytest.fixture(name="orders")
+def _orders(tmp_path: Path, server: Engine) -> Iterator[Workspace]:
+    """Return a workspace at OpenAI with a task of 200 rows, and check it after its test."""
+    workspace = Workspace(tmp_path / "here", server.url, provider="openai", task=TASK)
+    write_orders(workspace, [f"o-{number}" for number in range(ROW_COUNT)])
+    yield workspace
+    check_invariants(
+        Inspection(workspace, server.batches(), [], is_single=True),
+        excused=("batches_are_made_once",),
+    )
+
+
+def write_orders(workspace: Workspace, keys: list[str]) -> None:
+    """Write a table with an order for each key, and ask about its first row live."""
+    lines = [f"{key},Order {key} came late and broken" for key in keys]
+    workspace.write_file("orders.csv", "\n".join(["id,text", *lines]))
+    workspace.run_command("ask", "orders.csv", QUESTION, fields=FIELDS, name=TASK, n=1, TASK="")
+
+
+def ask_by_batch(workspace: Workspace, **options: Any) -> str:
+    """Ask all open rows by batches, and return the output."""
+    return workspace.run_command("tag", mode="batch", wait=True, yes=True, **options).output
+
+
+def count_creates(server: Engine) -> int:
+    """Return the number of create calls."""
+    calls = [call["path"] for call in server.journal() if call["method"] == "POST"]
+    return sum(path.endswith("/openai/v1/batches") for path in calls)
+
+
+def test_a_form_that_all_requests_share_charges_no_row(orders: Workspace, server: Engine) -> None:
+    """If all requests of a batch are refused alike, the command ends with 3 and parks nothing."""
+    refusal = {"code": 3, "message": "Invalid schema for response_format 'answer'."}
+    server.script_fault("error_line", times=MANY_TIMES, args=refusal, key=f"^{TASK}/")
+    output = ask_by_batch(orders, code=3)
+    assert "were refused alike" in output
+    assert "Invalid schema" in output
+    assert orders.state_counts() == {"answered": 1, "open": ROW_COUNT - 1}
+    assert orders.spending()["lost"] == 0
+
+    server.clear_faults()
+    ask_by_batch(orders)
+    assert orders.state_counts() == {"answered": ROW_COUNT}
+
+
+def test_requests_that_an_expired_batch_did_not_run_cost_nothing(
+    orders: Workspace, server: Engine
+) -> None:
+    """The answers of an expired batch are stored; its other rows are asked again."""
+    server.script_fault("batch_expires", args={"partial": 0.5})
+    ask_by_batch(orders, code=4)
+    assert orders.spending()["lost"] == 0
+    ask_by_batch(orders)
+    assert orders.state_counts() == {"answered": ROW_COUNT}
+    first, second = [batch for batch in orders.batches() if batch["mode"] == "batch"]
+    assert first["answered"] + second["answered"] == ROW_COUNT - 1
+    assert first["missing"] == second["requests"]
+    assert orders.spending()["lost"] == 0
+
+
+def test_a_batch_above_the_limit_of_queued_tokens_is_split(
+    orders: Workspace, server: Engine
+) -> None:
+    """A batch that failed because the queue is full was not run; its file is split."""
+    error = {"code": "token_limit_exceeded", "message": LIMIT_MESSAGE.format(limit=4_000)}
+    server.script_fault("batch_fails", args={"error": error})
+    assert "token_limit_exceeded" in ask_by_batch(orders, code=4)
+    assert orders.state_counts() == {"answered": 1, "open": ROW_COUNT - 1}
+    ask_by_batch(orders)
+    assert orders.state_counts() == {"answered": ROW_COUNT}
+    sent = [batch for batch in orders.batches() if batch["mode"] == "batch"]
+    assert [batch["state"] for batch in sent] == ["failed"] + ["ingested"] * (len(sent) - 1)
+    assert len(sent) > 2
+    assert orders.spending()["lost"] == 0
+
+
+@pytest.mark.parametrize("keeps_metadata", [True, False])
+def test_a_lost_create_is_found(orders: Workspace, server: Engine, *, keeps_metadata: bool) -> None:
+    """It is found by the metadata of the batch, else by the name of its file."""
+    server.kill()
+    server._settings["keeps_metadata"] = keeps_metadata
+    server.start()
+    server.script_fault("create_lost_reply")
+    assert "found again" in ask_by_batch(orders)
+    assert count_creates(server) == 1
+    assert orders.state_counts() == {"answered": ROW_COUNT}
+
+
+def test_keys_of_any_length_are_found_again(tmp_path: Path, server: Engine) -> None:
+    """A key that is too long for the wire is sent as a hash, and found from the claims."""
+    workspace = Workspace(tmp_path / "long", server.url, provider="openai", task=TASK)
+    write_orders(workspace, [f"{number:0200}" for number in range(ROW_COUNT)])
+    ask_by_batch(workspace)
+    assert workspace.state_counts() == {"answered": ROW_COUNT}
+    [number] = [batch["number"] for batch in workspace.batches() if batch["mode"] == "batch"]
+    sent_keys = {line["key"] for line in workspace.sealed_requests(int(number))}
+    assert {line["key"] for line in workspace.sealed_replies(int(number))} == sent_keys
+
+
+def test_a_workspace_keeps_its_provider_and_address(orders: Workspace, server: Engine) -> None:
+    """A model of another provider, and another address, are refused before anything is sent."""
+    calls = len(server.journal())
+    refusal = orders.run_command("tag", code=3, MODEL="gemini-3.5-flash")
+    assert "gemini-3.5-flash is not a model of OpenAI" in refusal.stderr
+    orders.url = "http://127.0.0.1:9"
+    refusal = orders.run_command("tag", code=3, yes=True)
+    assert f"bound to OpenAI at {server.url}" in refusal.stderr
+    assert len(server.journal()) == calls
+    orders.url = server.url
+
+
+def test_a_server_of_ones_own_has_live_calls_only(tmp_path: Path, server: Engine) -> None:
+    """`tag` asks it by calls that cost nothing; a batch is refused, and no batch is listed."""
+    settings = {"MODEL": "llama-3.3-70b"}
+    workspace = Workspace(
+        tmp_path / "own", server.url, provider="server", task=TASK, settings=settings
+    )
+    write_orders(workspace, [f"o-{number}" for number in range(20)])
+    for options in ({"mode": "batch"}, {"mode": "flex"}, {"mode": "decide"}):
+        assert (
+            "your server has no" in workspace.run_command("tag", yes=True, code=3, **options).stderr
+        )
+    assert "only live calls" in workspace.run_command("submit", yes=True, code=3).stderr
+    workspace.run_command("tag", yes=True, wait=True)
+    assert workspace.state_counts() == {"answered": 20}
+    assert workspace.spending()["actual"] == 0
+    assert not [call for call in server.journal() if "batches" in call["path"]]
