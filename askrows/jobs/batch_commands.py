@@ -77,7 +77,7 @@ def batch_poll(
         int | None, Parameter("Only download the result of this held batch again.", COUNT)
     ] = None,
 ) -> Report:
-    """Wait until every submitted batch has ended at Gemini, and download the results.
+    """Wait until every submitted batch has ended at the provider, and download the results.
 
     Ctrl-C is safe at any time; the batches continue at Gemini. Rows of a failed batch are open
     again.
@@ -122,7 +122,7 @@ def batch_cancel(
     *,
     batch: Annotated[int, Parameter("", COUNT)],
 ) -> Report:
-    """Cancel a batch at Gemini, or release its rows if it was never created.
+    """Cancel a batch at the provider, or release its rows if it was never created.
 
     Prints what happened. If the batch no longer exists at Gemini, it is
     abandoned after confirmation, and its rows are released.

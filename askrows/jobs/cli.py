@@ -126,7 +126,7 @@ def _find_suggestion(word: str) -> str:
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
-    """Ask Gemini about every row of a table, and make the answers searchable.
+    """Ask Gemini or OpenAI about every row of a table, and make the answers searchable.
 
     First import, tag, index, search. The steps of `tag` by batch are batch-submit, batch-poll and
     batch-ingest.

@@ -182,7 +182,7 @@ COMMANDS = {
     ),
     "batch-submit": Command(
         function_path="batch_commands:batch_submit",
-        summary="Send all open rows to Gemini in batches.",
+        summary="Send all open rows to the provider in batches.",
         access="write",
         dry_access="look",
         example="LIMIT=50",

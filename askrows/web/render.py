@@ -164,6 +164,7 @@ def render_page(
         "task_nouns": run.task.nouns,
         "drop_task": drop_task,
         "backend": run.workspace.backend,
+        "provider": run.workspace.provider,
         "section": section,
         "sections": [
             (name, f"{path}{task_query}")

@@ -55,6 +55,6 @@ def test_verify_without_a_key_says_that_gemini_was_not_checked(local_workspace: 
     local_workspace.task = ""
     process = local_workspace.run_command("verify-gemini")
     assert process.stderr.count(NOTE) == 1
-    assert "Gemini was not checked: the local engine answered all rows" in process.stdout
+    assert "no provider was checked: the local engine answered all rows" in process.stdout
     assert "next: set GEMINI_API_KEY or OPENAI_API_KEY, then askrows verify" in process.stderr
     assert local_workspace.read_json("verify-gemini")["backend"] == "local"

@@ -259,8 +259,8 @@ class RunResult:
             give_up = CommandHint("batch-cancel", batch=number)
             unknown_error = ConfigurationError(
                 f"batch {number}: {reason}; the batch was not changed, and its rows stay claimed",
-                hint="set GEMINI_API_KEY to a key of the project that created it, check "
-                "GOOGLE_GEMINI_BASE_URL, and run the command again later; "
+                hint="set GEMINI_API_KEY to a key of the project that created it (OpenAI: "
+                "OPENAI_API_KEY), check the address of the API, and run the command again later; "
                 f"or give up the batch, whose rows are then paid for again: {give_up}",
             )
             errors.append(unknown_error)

@@ -204,9 +204,9 @@ def _count_unsent_rows(store: Store, task: Task, selection: Selection) -> int:
 def abandon_outdated_batches(run: Run) -> None:
     """Give up the task's prepared batches that are outdated, so that their rows are asked again.
 
-    A batch is outdated if the task's declaration changed, or if another model is set and Gemini
-    refuses the model of the batch. Prints each batch that is given up. Batches that another process
-    sends are left alone.
+    A batch is outdated if the task's declaration changed, or if another model is set and the
+    provider refuses the model of the batch. Prints each batch that is given up. Batches that
+    another process sends are left alone.
     """
     prepared_batches = run.workspace.store.query(
         batches.batches_in_states, BatchState.PREPARED, task=run.task.name
@@ -216,7 +216,7 @@ def abandon_outdated_batches(run: Run) -> None:
         if batch.fingerprint != run.task.fingerprint:
             reason = "the task's declaration changed"
         elif batch.model != run.model.name and _is_model_refused(run.workspace.store, batch.model):
-            reason = f"Gemini refuses its model {batch.model}"
+            reason = f"{run.workspace.provider.name} refuses its model {batch.model}"
         if not reason:
             continue
 
@@ -331,8 +331,9 @@ class _Submission:
             self.send(numbers)
 
         parked = run.task.nouns.command("parked")
+        name = run.workspace.provider.name
         raise RemoteError(
-            f"Gemini refused one line in each of {MAX_REBUILDS} request files; "
+            f"{name} refused one line in each of {MAX_REBUILDS} request files; "
             "the other rows were not sent",
             hint=f"`{parked}` and `{CommandHint('batches')}` list the reasons",
         )

@@ -83,7 +83,7 @@ class RefusedRowError(ConfigurationError):
 
 
 class RemoteError(AskrowsError):
-    """Gemini refused or cannot be reached; stored data is unchanged."""
+    """The provider refused or cannot be reached; stored data is unchanged."""
 
     exit_code = 4
 
@@ -111,7 +111,7 @@ class RemoteError(AskrowsError):
 
 
 class AccountError(RemoteError):
-    """Gemini refused requests because of the project of the key; other requests fail alike."""
+    """The provider refused requests because of the key's project; other requests fail alike."""
 
 
 class RequestFormError(AccountError):

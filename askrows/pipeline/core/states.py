@@ -171,11 +171,11 @@ _WORDS_BY_CODE = {
     "different-answers": "two different valid answers",
     "max-tokens": "answer cut at the token limit",
     "max-tokens-empty": "no answer within the token limit",
-    "prompt-blocked": "request blocked by Gemini",
-    "bad-finish": "answer not finished by Gemini",
+    "prompt-blocked": "request blocked by the provider",
+    "bad-finish": "answer not finished by the provider",
     "no-candidates": "reply without an answer",
     "no-response": "line without a reply",
-    "error-line": "error of Gemini",
+    "error-line": "error of the provider",
     "wrong-form": "request refused like all others",
 }
 # A code is the first word of a reason, or of the last failure of a parked row.

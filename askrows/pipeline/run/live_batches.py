@@ -52,7 +52,7 @@ class LiveBatches:
         """
         self.run = run
         self.result = result
-        self.progress = LiveProgress()
+        self.progress = LiveProgress(provider=run.workspace.provider.name)
         # Batches whose requests need calls, by number.
         self.open: dict[int, OpenLiveBatch] = {}
         # Why no batch of new rows can be prepared now; None if one may be possible.

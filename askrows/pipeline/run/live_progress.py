@@ -16,6 +16,8 @@ MAX_SHOWN_REASON_CHARS = 90
 class LiveProgress:
     """The progress of the calls of a run, for a person who watches them."""
 
+    # The name of the provider that is called.
+    provider: str = "Gemini"
     # Calls that may run at the same time now.
     max_parallel_calls: int = 1
     # Seconds from now until the limits or the service allow another call.
@@ -33,7 +35,7 @@ class LiveProgress:
         It has, in this order:
 
         - the number of calls at the same time
-        - a failure of Gemini
+        - a failure of the provider
         - how long the next call must wait, from MIN_SHOWN_WAIT_S; a wait without a known end is
           left out
         - the number of failures and the newest reason
@@ -43,8 +45,10 @@ class LiveProgress:
         """
         notes = [f"{self.max_parallel_calls} at once"]
         if self.service_failure:
-            failure = self.service_failure.removeprefix("Gemini failed on the request to ")
-            notes.append(f"Gemini fails ({shorten(failure, MAX_SHOWN_REASON_CHARS)})")
+            failure = self.service_failure.removeprefix(
+                f"{self.provider} failed on the request to "
+            )
+            notes.append(f"{self.provider} fails ({shorten(failure, MAX_SHOWN_REASON_CHARS)})")
         if MIN_SHOWN_WAIT_S <= self.pause_s < math.inf:
             notes.append(f"waits {self.pause_s:.0f} s for the API")
         if result.failed:

@@ -109,7 +109,7 @@ class TagReport(RunResult):
             "parked": self.parked,
             f"{rows} in unfinished batches": self.under_way,
             f"waiting for the answers of equal {nouns.plural}": self.waiting,
-            "waiting until Gemini accepts more tokens": self.no_room,
+            "waiting until the API accepts more tokens": self.no_room,
             "still open": self.left,
         }
         cost = format_figures(figures, "calls spent=cost perhaps_lost=lost")

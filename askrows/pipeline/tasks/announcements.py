@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.report import PLACEHOLDER_NOTE
 from askrows.pipeline.provider.service import Service
 from askrows.pipeline.store import request_history
@@ -78,4 +79,8 @@ def describe_first_upload(workspace: OpenWorkspace, task: Task) -> str:
     provider = workspace.provider
     base_url = workspace.settings.address_of(workspace.backend)
     service = f"{provider.name} at {base_url}" if base_url else provider.full_name
-    return f"{task.nouns.inputs_noun} leave this machine from now on: they go to {service}"
+    settings = workspace.settings
+    choice = ""
+    if settings.backend is None and settings.api_key and settings.openai_key:
+        choice = f" (both keys are set; {OptionHint('backend')} names the other provider)"
+    return f"{task.nouns.inputs_noun} leave this machine from now on: they go to {service}{choice}"

@@ -28,6 +28,7 @@ from askrows.pipeline.core.states import (
 )
 from askrows.pipeline.provider import models, responses, usage
 from askrows.pipeline.provider.models import Model
+from askrows.pipeline.provider.providers import find_provider
 from askrows.pipeline.provider.usage import NO_USAGE
 from askrows.pipeline.rows.refusals import write_rows_and_list_refused
 from askrows.pipeline.store import answer_counts, answers, claims, workspace
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 # Reasons of parked rows, as users read them.
-FINAL_ERROR_REASON = "Gemini refused the request permanently"
+FINAL_ERROR_REASON = "{name} refused the request permanently"
 MAX_ATTEMPTS_REASON = "it failed {n} times"
 BATCH_FAILURES_REASON = "{n} batches in a row returned no answer"
 LOST_CALLS_REASON = "asked {n} times without a reply; each call may have cost money"
@@ -405,12 +406,14 @@ def _find_reasons_to_park(
         max_service_failures = answers.MAX_SERVICE_FAILURES
         service_reason = BATCH_FAILURES_REASON
 
+    provider = find_provider(provenance.model.provider)
     reasons = {}
     for request_outcome in failed_outcomes:
         row_id = request_outcome.claim.row_id
         is_charged = request_outcome.is_charged
         if is_charged and request_outcome.reply is not None and request_outcome.reply.is_final:
-            reasons[row_id] = f"{FINAL_ERROR_REASON}: {_describe_failure(request_outcome)}"
+            final_reason = FINAL_ERROR_REASON.format(name=provider.name)
+            reasons[row_id] = f"{final_reason}: {_describe_failure(request_outcome)}"
         elif is_charged and charged_counts.get(row_id, 0) >= answers.MAX_ATTEMPTS:
             reasons[row_id] = _make_parking_reason(request_outcome, charged_counts[row_id])
         elif service_failure_counts.get(row_id, 0) >= max_service_failures:

@@ -228,7 +228,7 @@ def ingest_batches(run: Run, *, accepted_number: int | None, strict: bool) -> Re
 
 
 def cancel_batch(run: Run, number: int) -> Report:
-    """Cancel a batch at Gemini, or release its rows if it was never created."""
+    """Cancel a batch at the provider, or release its rows if it was never created."""
     return _report_batch(run, number, cancel.cancel_batch(run, number=number))
 
 

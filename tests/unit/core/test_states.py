@@ -13,7 +13,7 @@ from askrows.pipeline.core.states import describe_reason, describe_remote_state
         ("max-tokens-empty (MAX_TOKENS)", "no answer within the token limit (MAX_TOKENS)"),
         (
             "it failed 2 times; last: bad-finish (LANGUAGE)",
-            "it failed 2 times; last: answer not finished by Gemini (LANGUAGE)",
+            "it failed 2 times; last: answer not finished by the provider (LANGUAGE)",
         ),
         (
             "does-not-parse: Expecting value: line 1 column 1 (char 0)",
