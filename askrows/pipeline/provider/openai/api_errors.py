@@ -28,6 +28,8 @@ from askrows.pipeline.provider.responses import object_or_empty
 
 # The 4xx codes after which the call may have had an effect.
 UNCLEAR_CLIENT_ERROR_CODES = frozenset({408, 409, 499})
+# Flex has no room for a call now: it was not run, and may be repeated.
+SHED_CODE = "resource_unavailable"
 BILLING_PAGE = "https://platform.openai.com/settings/organization/billing"
 # A limit of a day, in the words of a 429.
 DAY_LIMIT_PATTERN = re.compile(r"\brequests per day\b|\bRPD\b")
@@ -70,6 +72,8 @@ def build_refusal(
     fields = error if isinstance(error, dict) else {"message": str(error or "")}
     code = quote_server_text(fields.get("code") or fields.get("type"), key)
     server_text = quote_server_text(fields.get("message"), key)
+    if code == SHED_CODE:
+        status = HTTPStatus.SERVICE_UNAVAILABLE.value
     reason = f"{status} {code}".rstrip()
     message = f"{provider.name} refused the request to {action} ({reason})"
     details: dict[str, Any] = {"code": status, "status": code}
