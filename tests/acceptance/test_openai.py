@@ -39,11 +39,11 @@ def _orders(tmp_path: Path, server: Engine) -> Iterator[Workspace]:
     )
 
 
-def write_orders(workspace: Workspace, keys: list[str]) -> None:
+def write_orders(workspace: Workspace, keys: list[str], *, fields: str = FIELDS) -> None:
     """Write a table with an order for each key, and ask about its first row live."""
     lines = [f"{key},Order {key} came late and broken" for key in keys]
     workspace.write_file("orders.csv", "\n".join(["id,text", *lines]))
-    workspace.run_command("ask", "orders.csv", QUESTION, fields=FIELDS, name=TASK, n=1, TASK="")
+    workspace.run_command("ask", "orders.csv", QUESTION, fields=fields, name=TASK, n=1, TASK="")
 
 
 def ask_by_batch(workspace: Workspace, **options: Any) -> str:
@@ -124,6 +124,15 @@ def test_keys_of_any_length_are_found_again(tmp_path: Path, server: Engine) -> N
     [number] = [batch["number"] for batch in workspace.batches() if batch["mode"] == "batch"]
     sent_keys = {line["key"] for line in workspace.sealed_requests(int(number))}
     assert {line["key"] for line in workspace.sealed_replies(int(number))} == sent_keys
+
+
+def test_closed_fields_are_asked_without_a_decision_model(tmp_path: Path, server: Engine) -> None:
+    """A task that a decision model could answer is estimated and asked by a writing model."""
+    workspace = Workspace(tmp_path / "closed", server.url, provider="openai", task=TASK)
+    write_orders(workspace, ["o-1", "o-2"], fields="topic: refund|praise")
+    assert "decide" not in workspace.run_command("tag", dry=True).output
+    workspace.run_command("tag", wait=True, yes=True)
+    assert workspace.state_counts() == {"answered": 2}
 
 
 def test_a_workspace_keeps_its_provider_and_address(orders: Workspace, server: Engine) -> None:

@@ -39,8 +39,8 @@ def running(data: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
         # An engine that does not print its last line of the start is ended, which ends its output.
         watchdog = threading.Timer(MAX_START_S, engine.kill)
         watchdog.start()
-        # The address, and the variables of a client.
-        startup_text = engine.stderr.readline() + engine.stderr.readline()
+        # The address, and the variables of a client in each of the two forms.
+        startup_text = "".join(engine.stderr.readline() for _ in range(3))
         watchdog.cancel()
         try:
             yield startup_text, engine
