@@ -64,6 +64,8 @@ def check_model_provider(model: Model, backend: str) -> None:
     """
     provider = find_provider(backend)
     hint = f"set a model of {provider.name}: `{CommandHint('prices')}` lists them"
+    if backend == "server":
+        hint = f"set {OptionHint(model='llama3.2')}, or another model of your server"
     has_local_vectors = model.kind == "embed" and not provider.has_embeddings
     if model.local and backend != "local" and not has_local_vectors:
         raise ConfigurationError(
