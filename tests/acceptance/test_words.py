@@ -64,7 +64,7 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
         2,
         "ASKROWS_DIM is 'many' (environment): must be a whole number",
     ),
-    (("status",), {"BACKEND": "gemni"}, 2, "must be 'gemini' or 'local'"),
+    (("status",), {"BACKEND": "gemni"}, 2, "must be 'gemini', 'openai', 'server' or 'local'"),
     (("status",), {"BATCH_BYTES": "5 apples"}, 2, "ASKROWS_BATCH_BYTES is '5 apples'"),
     (
         ("status",),

@@ -180,7 +180,8 @@ class Service:
                 hint=f"set {provider.address_variable}, such as http://127.0.0.1:11434/v1",
             )
         address = describe_address(self.settings, self.backend)
-        if self.bound_address not in {None, address}:
+        # Behind each address that speaks OpenAI's form there may be another provider.
+        if provider.protocol == "openai" and self.bound_address not in {None, address}:
             raise ConfigurationError(
                 f"this workspace is bound to {provider.name} at {self.bound_address}, "
                 f"not at {address}; nothing was sent",
