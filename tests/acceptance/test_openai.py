@@ -1,5 +1,6 @@
 """Batches and live calls in OpenAI's form: what each failure of them costs."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from tests.acceptance.checker import Inspection, check_invariants
 from tests.acceptance.engine import MANY_TIMES, Engine
-from tests.acceptance.product import Workspace
+from tests.acceptance.product import Workspace, write_declaration
 
 ROW_COUNT = 200
 TASK = "orders"
@@ -163,3 +164,25 @@ def test_a_server_of_ones_own_has_live_calls_only(tmp_path: Path, server: Engine
     assert workspace.state_counts() == {"answered": 20}
     assert workspace.spending()["actual"] == 0
     assert not [call for call in server.journal() if "batches" in call["path"]]
+
+
+@pytest.mark.parametrize("mode", ["batch", "live"])
+def test_null_for_an_absent_optional_member_is_dropped(
+    tmp_path: Path, server: Engine, mode: str
+) -> None:
+    """A row whose reply has no value for an optional member is answered, and paid once."""
+    workspace = Workspace(tmp_path / "null", server.url, provider="openai", task="rooms")
+    declaration = write_declaration(
+        {"name": "str", "rooms": "list[Room] = []", "seats": "int = 4"},
+        prompt="Rooms of: {text}",
+        items="rows.csv",
+        extra_arguments=["key='id'"],
+    )
+    room = "class Room(BaseModel):\n    number: int = 1\n\n\nclass Answer"
+    workspace.write_file("tasks/rooms.py", declaration.replace("class Answer", room))
+    workspace.write_file("tasks/rows.csv", "id,text\na,no number\nb,no room\n")
+    reply = {"name": "hall", "rooms": [{"number": None}], "seats": None}
+    server.script_fault("answer_text", times=MANY_TIMES, args={"text": json.dumps(reply)})
+    workspace.run_command("tag", mode=mode, yes=True, wait=True)
+    assert workspace.state_counts() == {"answered": 2}
+    assert sum(batch["requests"] for batch in workspace.batches()) == 2

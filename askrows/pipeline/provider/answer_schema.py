@@ -358,6 +358,7 @@ def _convert_children(value: Any, node: Mapping[str, Any], *, is_reply: bool) ->
     """Convert the items of a list or the members of an object; return other values unchanged.
 
     Empty texts in a list of quotations are dropped from a reply. All other texts stay as they came.
+    Members that are absent, see `_list_absent_members`, are dropped from a reply, too.
 
     Args:
         value: A JSON value.
@@ -375,12 +376,49 @@ def _convert_children(value: Any, node: Mapping[str, Any], *, is_reply: bool) ->
 
     if isinstance(value, dict):
         property_nodes = node.get("properties", {})
+        absent_names = _list_absent_members(value, node) if is_reply else ()
         return {
             name: _convert_value(child, property_nodes.get(name, {}), is_reply=is_reply)
             for name, child in value.items()
+            if name not in absent_names
         }
 
     return value
+
+
+def _list_absent_members(value: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
+    """Return the members of a replied object that are null because they are absent.
+
+    In a strict schema every member is required, so null stands for an absent optional one. A null
+    that the field accepts is a value. An object of another choice of a union has none.
+    """
+    property_nodes = node.get("properties", {})
+    required_names = set(node.get("required", ()))
+    if not required_names <= value.keys() <= property_nodes.keys():
+        return []
+    if not all(_fits_choices(child, property_nodes[name]) for name, child in value.items()):
+        return []
+    return [
+        name
+        for name, child in value.items()
+        if child is None and name not in required_names and not _accepts_null(property_nodes[name])
+    ]
+
+
+def _fits_choices(value: Any, node: Mapping[str, Any]) -> bool:
+    """Return whether a replied value is null or one of the choices of its node, if it has any."""
+    choices_by_text = map_choices(node.get("enum", [node.get("const")]))
+    if not choices_by_text or value is None:
+        return True
+    return _decode_choice(value, choices_by_text) in choices_by_text.values()
+
+
+def _accepts_null(node: Mapping[str, Any]) -> bool:
+    """Return whether null is a value of a node."""
+    choices = node.get("anyOf") or node.get("oneOf") or ()
+    if node.get("type") == "null" or None in node.get("enum", ()):
+        return True
+    return any(map(_accepts_null, choices))
 
 
 def _convert_union_value(

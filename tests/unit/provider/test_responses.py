@@ -4,7 +4,7 @@ import json
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import Field, create_model
+from pydantic import BaseModel, Field, create_model
 
 from askrows.pipeline.core.quotes import Quote
 from askrows.pipeline.core.states import Outcome
@@ -135,3 +135,32 @@ def test_blanks_count_in_free_texts_only(kind: Any, replied: Any, stored: Any) -
     reply = ParsedReply(Outcome.ANSWERED, "ok", json.dumps({"tags": replied}))
     answer, reason = parse_answer(reply, answer_model)
     assert (answer.model_dump()["tags"] if answer else None) == stored, reason
+
+
+class _Room(BaseModel):
+    kind: Literal["room"]
+    seats: int = 4
+
+
+class _Hall(BaseModel):
+    kind: Literal["hall"]
+    seats: int | None
+
+
+@pytest.mark.parametrize(
+    ("kind", "replied", "stored"),
+    [
+        (_Room, {"kind": "room", "seats": None}, {"kind": "room", "seats": 4}),
+        (list[_Room], [{"kind": "room", "seats": None}], [{"kind": "room", "seats": 4}]),
+        (_Room | _Hall, {"kind": "hall", "seats": None}, {"kind": "hall", "seats": None}),
+        (_Room | None, {"kind": "room", "seats": None}, {"kind": "room", "seats": 4}),
+        (_Room, {"kind": None, "seats": None}, None),
+    ],
+)
+def test_null_stands_for_an_absent_optional_member(kind: Any, replied: Any, stored: Any) -> None:
+    """A strict reply has null for it, at any depth; a null that the field accepts is a value."""
+    answer_model = create_model("Answer", places=(kind, ...), note=(str, "none"))
+    text = json.dumps({"places": replied, "note": None})
+    answer, reason = parse_answer(ParsedReply(Outcome.ANSWERED, "ok", text), answer_model)
+    expected = None if stored is None else {"places": stored, "note": "none"}
+    assert (answer.model_dump() if answer else None) == expected, reason
