@@ -180,7 +180,7 @@ def costs(
 ) -> Report:
     """Add up the cost of batches and live calls in USD, by day, task, model or batch.
 
-    Counts all tasks, or only TASK if it is set. A day is a day of US/Pacific, as in daily budgets.
+    Counts all tasks, or only TASK if it is set. A day is that of the provider, as in daily budgets.
 
     Two further columns are estimates: "perhaps lost" has the calls whose end is unknown, which
     Gemini may have charged, and "under way" has the requests that still run. Embeddings are not

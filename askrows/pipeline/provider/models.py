@@ -45,9 +45,6 @@ PAID_TIERS = ("3", "2", "1")
 # Share of the price of a call without a service tier. Batch and flex: pricing page, read 2026-10.
 # Priority: 1.8 for all models with a priority price in genai-prices 0.2.3 and litellm 1.110.2.
 PRICE_SHARE_BY_SERVICE_TIER = {"batch": 0.5, "flex": 0.5, "priority": 1.8}
-# USD per month that all projects of a billing account may spend, by usage tier (billing page, read
-# 2026-11-26).
-MONTHLY_SPENDING_CAPS: Mapping[str, float] = {"1": 250.0, "2": 2_000.0, "3": 20_000.0}
 # Our own choice: time to tag the remaining rows and to select another model.
 SHUTDOWN_WARNING_PERIOD = timedelta(days=60)
 

@@ -4,7 +4,8 @@ Other packages take these values from here, so they know no provider by its name
 speaks Gemini's protocol and has its limits.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -27,7 +28,7 @@ class Provider:
     # The time zone of the day of its daily quotas, and its name.
     timezone: tzinfo
     timezone_name: str
-    # The largest request file, in bytes of our form.
+    # The largest request file, in bytes on the wire.
     max_file_bytes: int
     # Requests in a batch, and batches at the same time; None means that there is no such limit.
     max_batch_requests: int | None
@@ -38,10 +39,14 @@ class Provider:
     # An uploaded file is kept this long, and is used again for a shorter time.
     file_age: timedelta
     file_reuse_time: timedelta
+    # A flex call may take as long.
+    flex_timeout_s: float
     # Texts, and bytes, of an embedding call; embedding calls at once.
     max_embed_texts: int
     max_embed_bytes: int
     parallel_embedding_calls: int
+    # USD that an account may spend in a month, by usage tier; the cap of another tier is unknown.
+    monthly_spending_caps: Mapping[str, float] = field(default_factory=dict)
     has_batches: bool = True
     has_embeddings: bool = True
     has_decisions: bool = True
@@ -92,6 +97,10 @@ GEMINI = Provider(
     # The API keeps a file for 48 hours.
     file_age=timedelta(days=2),
     file_reuse_time=timedelta(hours=40),
+    # A call may take 1 to 15 minutes (pricing announcement of 2026-04).
+    flex_timeout_s=900.0,
+    # All projects of a billing account together (billing page, read 2026-11-26).
+    monthly_spending_caps={"1": 250.0, "2": 2_000.0, "3": 20_000.0},
     # This is customary, and the API refuses more (read 2026-11).
     max_embed_texts=100,
     # The API refuses more than 4,194,304 (its message, seen 2026-11); our own limit is 5 % lower.
@@ -108,8 +117,8 @@ OPENAI = Provider(
     own_address=OPENAI_URL,
     timezone=UTC,
     timezone_name="UTC",
-    # OpenAI accepts 200 MB on the wire. Our form of a line is at least half as long.
-    max_file_bytes=100 * 1000**2,
+    # 200 MB. The decimal unit is safe.
+    max_file_bytes=200 * 1000**2,
     max_batch_requests=50_000,
     # No limit is published; this is our own.
     max_active_batches=100,
@@ -117,6 +126,8 @@ OPENAI = Provider(
     max_batch_age=timedelta(hours=24),
     file_age=timedelta(days=30),
     file_reuse_time=timedelta(days=7),
+    # Flex processing guide, read 2025-09.
+    flex_timeout_s=900.0,
     max_embed_texts=2_048,
     # A call has at most 300,000 tokens, which are at least as many bytes.
     max_embed_bytes=300_000,

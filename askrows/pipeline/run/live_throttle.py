@@ -24,7 +24,6 @@ from askrows.pipeline.core.errors import (
 )
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.provider.gemini.client import FLEX_TIMEOUT_S
 from askrows.pipeline.provider.rate_limiter import RateLimiter, StartedCall
 from askrows.pipeline.provider.retry import RetryPolicy
 from askrows.pipeline.run.live_progress import LiveProgress
@@ -38,7 +37,7 @@ MAX_PARALLEL_FAILURES = 3
 MAX_PAUSE_S = 60.0
 # How often a waiting call checks the limits again, and replies are synced to disk.
 CHECK_INTERVAL_S = 1.0
-# Our own estimate of a flex call before any was measured; Gemini aims at 1 to 15 minutes.
+# Our own estimate of a flex call before any was measured; a call may take 15 minutes.
 FLEX_CALL_S = 60.0
 # Flex returns this code if it has no capacity. It returns 429 only for a quota, as other modes do.
 FLEX_SHED_CODES = (503,)
@@ -86,7 +85,7 @@ class LiveThrottle:
         self.progress = progress
         is_flex = run.mode is Mode.FLEX
         self._shed_retry_s = FLEX_RETRY_S if is_flex else 0.0
-        self._stall_s = FLEX_TIMEOUT_S if is_flex else STALL_S
+        self._stall_s = run.workspace.provider.flex_timeout_s if is_flex else STALL_S
         self._hold_policy = RetryPolicy(run.workspace.settings.retry_wait, MAX_PAUSE_S)
         self.rate_limiter = RateLimiter(run.rate_limits, monotonic=run.workspace.monotonic)
         # Moving average of the duration of a call.

@@ -3,15 +3,15 @@
 No request is sent, and no key is needed.
 
 - Tokens and costs come from the estimator of batches.
-- The duration of a batch is Google's target. Durations of calls come from past calls of this
+- The duration of a batch is the provider's target. Durations of calls come from past calls of this
   workspace.
 - Limits come from the tier and the settings; their use today counts the calls of all processes.
 - `run/mode_choice.py` recommends a mode.
 - The mode decide asks a decision model, which answers fields with a fixed choice (closed fields)
   with probabilities.
 
-An unknown figure is None and not guessed: a duration that was not measured, or a limit that Google
-does not publish.
+An unknown figure is None and not guessed: a duration that was not measured, or a limit that the
+provider does not publish.
 """
 
 import math
@@ -31,7 +31,6 @@ from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import format_object, format_usd, plural
 from askrows.pipeline.provider.models import (
     FREE_TIER,
-    MONTHLY_SPENDING_CAPS,
 )
 from askrows.pipeline.provider.usage import Usage, calculate_cost, sum_usage
 from askrows.pipeline.quality import pilot
@@ -636,7 +635,8 @@ class _PlanEstimator:
         )
         room = self.budget_room
         is_affordable = room is None or budget.add_reserve(cost) <= room
-        spending_cap = MONTHLY_SPENDING_CAPS.get(tier, math.inf)
+        spending_caps = self.run.workspace.provider.monthly_spending_caps
+        spending_cap = spending_caps.get(tier, math.inf)
 
         all_warnings = list(warnings)
         if not is_affordable:

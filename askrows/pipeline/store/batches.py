@@ -305,7 +305,7 @@ def count_calls_of_day(tx: Connection, model: str, *, day: str) -> int:
     """Return how many live calls to a model, by all processes, count towards a day's quota.
 
     Args:
-        day: The day in US/Pacific, as in the column `day`.
+        day: The day as the provider counts it, as in the column `day`.
     """
     query = select(func.sum(batches.c.calls)).where(batches.c.model == model, batches.c.day == day)
     return int(tx.execute(query).scalar() or 0)

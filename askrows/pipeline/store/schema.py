@@ -179,7 +179,7 @@ class BatchRow:
     over_at: datetime | None
     # Duplicate batches were searched for after the end.
     twins_checked: bool = False
-    # The day (US/Pacific) whose quota the live calls use, and their number.
+    # The day, as the provider counts it, whose quota the live calls use, and their number.
     day: str | None
     calls: int = 0
     # Seconds of all replies in sum.

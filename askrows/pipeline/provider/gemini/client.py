@@ -70,8 +70,6 @@ TRANSFER_TIMEOUT_FACTOR = 10
 UPLOAD_POLL_INTERVAL_S = 2.0
 # Our own choice: the upper limit of our own waits. The server may ask for longer waits.
 MAX_BACKOFF_S = 60.0
-# Longest duration of a flex call, which may take 1 to 15 minutes (pricing announcement of 2026-04).
-FLEX_TIMEOUT_S = 900.0
 # Downloaded bytes are written to disk in blocks of this size.
 DOWNLOAD_BUFFER_BYTES = 1 << 20
 _DOCTOR_HINT = HintTemplate("run `{}`", CommandHint("doctor"))
@@ -540,7 +538,7 @@ class Client:
         Args:
             request: The request object of a batch line.
             service_tier: The API's service tier. STANDARD is not sent. Flex has a time-out of at
-                least FLEX_TIMEOUT_S.
+                least `Provider.flex_timeout_s`.
             on_send: Called directly before the request is sent; see `Transport.attempt_call`.
 
         Returns:
@@ -552,7 +550,9 @@ class Client:
                 with status 200 that contains an error is handled like a reply with its code.
         """
         is_flex = service_tier == Mode.FLEX
-        timeout_s = max(FLEX_TIMEOUT_S, self.call_timeout_s) if is_flex else self.call_timeout_s
+        timeout_s = (
+            max(GEMINI.flex_timeout_s, self.call_timeout_s) if is_flex else self.call_timeout_s
+        )
         body = request if service_tier == STANDARD else {**request, "serviceTier": service_tier}
         action = f"ask {model}"
 

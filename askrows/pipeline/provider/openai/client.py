@@ -63,8 +63,6 @@ MAX_SIZE_LOOKS = 10
 SIZE_LOOK_INTERVAL_S = 1.0
 # A transfer may take this many times as long as a call, before the time for its size is added.
 TRANSFER_TIMEOUT_FACTOR = 10
-# A flex call may take as long (flex processing guide, read 2025-09).
-FLEX_TIMEOUT_S = 900.0
 MAX_BACKOFF_S = 60.0
 # A larger file is refused (Batch API guide, read 2025-09).
 MAX_WIRE_BYTES = 200 * 1000**2
@@ -424,7 +422,11 @@ class OpenAIClient:
                 that contains an error is handled like a reply with its code.
         """
         is_flex = service_tier == Mode.FLEX
-        timeout_s = max(FLEX_TIMEOUT_S, self.call_timeout_s) if is_flex else self.call_timeout_s
+        timeout_s = (
+            max(self.provider.flex_timeout_s, self.call_timeout_s)
+            if is_flex
+            else self.call_timeout_s
+        )
         body = requests.make_body(self.find_model(model), request)
         if service_tier != STANDARD:
             body["service_tier"] = service_tier
