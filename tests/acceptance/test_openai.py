@@ -186,3 +186,15 @@ def test_null_for_an_absent_optional_member_is_dropped(
     workspace.run_command("tag", mode=mode, yes=True, wait=True)
     assert workspace.state_counts() == {"answered": 2}
     assert sum(batch["requests"] for batch in workspace.batches()) == 2
+
+
+def test_the_limit_of_a_file_counts_the_bytes_that_are_sent(
+    orders: Workspace, server: Engine
+) -> None:
+    """Files are as full as BATCH_BYTES allows in the provider's form, and none is larger."""
+    server.configure(paused=True)
+    orders.run_command("submit", yes=True, BATCH_BYTES=60_000)
+    sizes = sorted(path.stat().st_size for path in server.root.rglob("wire-*"))
+    assert len(sizes) > 2
+    assert sizes[-1] <= 60_000
+    assert sizes[1] > 58_000

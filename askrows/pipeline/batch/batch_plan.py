@@ -99,7 +99,7 @@ class RequestDraft:
     seen_rows: int = 0
     # The last of these rows.
     last_id: str = ""
-    # Requests in the file.
+    # Requests in the file, and its bytes on the wire.
     file_rows: int = 0
     file_bytes: int = 0
     # Tokens of the file, as counted from the text.
@@ -208,6 +208,15 @@ class RequestDraft:
         builder = RequestBuilder(self.run.task, self.run.model)
         return make_control_requests(builder.settings)
 
+    @cached_property
+    def _possible_control_bytes(self) -> int:
+        """Return the bytes of these control requests on the wire."""
+        return sum(self._measure_line(control.line) for control in self._possible_controls)
+
+    def _measure_line(self, line: bytes) -> int:
+        """Return the bytes of a request line on the wire."""
+        return self.run.service.measure_request(self.run.model, line)
+
     def start_file(self) -> None:
         """Count the following requests as the first of another file."""
         self.file_rows = 0
@@ -226,7 +235,7 @@ class RequestDraft:
             tokens), else BUDGET or QUOTA.
         """
         rows = self.file_rows + 1
-        size = self.file_bytes + request.size_bytes + 1
+        size = self.file_bytes + self._measure_line(request.line)
         counted_usage = self.counted_usage + request.usage
         controls = self._controls_for(rows)
         expected_usage = self.calibration.applied(counted_usage, count=rows)
@@ -234,7 +243,7 @@ class RequestDraft:
         is_over_limit = (
             rows > self._max_file_rows
             or rows + len(controls) > max(MAX_FILE_REQUESTS, self._max_file_rows)
-            or size + sum(len(control.line) for control in controls) > self._max_file_bytes
+            or size + (self._possible_control_bytes if controls else 0) > self._max_file_bytes
             or expected_usage.prompt > self._max_file_tokens
         )
         if rows > 1 and is_over_limit:

@@ -189,7 +189,7 @@ class Settings:
     batch_bytes: int = _setting(
         1_000_000_000,
         parse_positive_size,
-        "largest request file; Gemini accepts 2 GB, and OpenAI 200 MB",
+        "largest request file as it is sent; Gemini accepts 2 GB, and OpenAI 200 MB",
     )
     batch_tokens: int = _setting(
         3_000_000,

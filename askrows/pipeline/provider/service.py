@@ -25,6 +25,7 @@ from askrows.pipeline.provider.models import (
     load_models,
     make_server_model,
 )
+from askrows.pipeline.provider.openai.requests import make_wire_line
 from askrows.pipeline.provider.port import ProviderClient
 from askrows.pipeline.provider.providers import Provider, find_provider
 
@@ -207,6 +208,12 @@ class Service:
             raise ConfigurationError(
                 f"{provider.name} has no decision models; nothing was asked", hint=hint
             )
+
+    def measure_request(self, model: Model, line: bytes) -> int:
+        """Return the bytes of a request line on the wire, with one line end."""
+        if self.provider.protocol == "openai":
+            return len(make_wire_line(model, line))
+        return len(line.rstrip(b"\n")) + 1
 
     def _start_local_engine(self) -> str:
         """Start the local engine until the service is closed; return its URL."""

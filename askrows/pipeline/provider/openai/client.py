@@ -64,8 +64,6 @@ SIZE_LOOK_INTERVAL_S = 1.0
 # A transfer may take this many times as long as a call, before the time for its size is added.
 TRANSFER_TIMEOUT_FACTOR = 10
 MAX_BACKOFF_S = 60.0
-# A larger file is refused (Batch API guide, read 2025-09).
-MAX_WIRE_BYTES = 200 * 1000**2
 MAX_REQUEST_COUNT = 10**9
 # Our words for the states of a batch (Batch API reference, read 2025-09).
 _STATES = {
@@ -173,10 +171,11 @@ class OpenAIClient:
                 for line in lines:
                     wire_file.write(requests.make_wire_line(asked_model, line))
             wire_size = wire_file.tell()
-            if wire_size > MAX_WIRE_BYTES:
+            max_wire_bytes = self.provider.max_file_bytes
+            if wire_size > max_wire_bytes:
                 raise ConfigurationError(
                     f"the request file has {wire_size:,} bytes on the wire, and "
-                    f"{self.provider.name} accepts {MAX_WIRE_BYTES:,}; nothing was sent",
+                    f"{self.provider.name} accepts {max_wire_bytes:,}; nothing was sent",
                     hint="set a smaller ASKROWS_BATCH_BYTES, and give up this batch",
                 )
             file_id = self._upload_file(wire_file, f"{display_name}{UPLOAD_SUFFIX}", wire_size)
