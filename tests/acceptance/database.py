@@ -59,6 +59,13 @@ def shift_recorded_times(workspace: Workspace, *, days: int) -> None:
                     connection.execute(statement)
 
 
+def move_to_other_server(workspace: Workspace) -> None:
+    """Replace the recorded address after the workspace and its server were copied together."""
+    with connect(workspace) as connection:
+        for table in ("askrows_workspace", "askrows_batches"):
+            connection.execute(f"UPDATE {table} SET address = '{workspace.api}'")  # noqa: S608
+
+
 @contextlib.contextmanager
 def connect(workspace: Workspace) -> Iterator[Any]:
     """Connect to a workspace's database like another program, and commit at the end."""

@@ -172,10 +172,15 @@ class Workspace:
 
         environ = {f"ASKROWS_{name}": value for name, value in variables.items()}
         if self.url and self.provider != "gemini":
-            environ |= {"OPENAI_API_KEY": self.key, "OPENAI_BASE_URL": f"{self.url}/openai/v1"}
+            environ |= {"OPENAI_API_KEY": self.key, "OPENAI_BASE_URL": self.api}
         elif self.url:
-            environ |= {"GEMINI_API_KEY": self.key, "GOOGLE_GEMINI_BASE_URL": self.url}
+            environ |= {"GEMINI_API_KEY": self.key, "GOOGLE_GEMINI_BASE_URL": self.api}
         return environ
+
+    @property
+    def api(self) -> str:
+        """Return the address that its commands call; empty if they use the engine inside."""
+        return self.url if self.provider == "gemini" or not self.url else f"{self.url}/openai/v1"
 
     @property
     def server(self) -> str:

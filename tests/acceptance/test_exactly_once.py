@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,6 +63,26 @@ def test_create_with_a_lost_reply_is_adopted(workspace: Workspace, api: Engine) 
     states = [(batch["state"], batch["tries"]) for batch in workspace.batches()]
     assert states == [("submitted", 1)] * len(HIDDEN_SUCCESSES)
     assert api.scripted_faults()["used_up"]
+
+
+def test_a_batch_is_sent_only_to_its_address(
+    workspace: Workspace, api: Engine, tmp_path: Path
+) -> None:
+    """The list of another address proves nothing about an unclear create, and gets no batch."""
+    workspace.import_people(1)
+    fail_creates(api, "create_lost_reply")
+    api.script_fault("status", method="GET", path=LIST_PATH, args={"code": 503}, times=MANY_TIMES)
+    workspace.run_command("submit", RETRY_FOR=0.1, code=4)
+    api.clear_faults()
+    with Engine(tmp_path / "other") as other:
+        workspace.url = other.url
+        assert "nothing was sent" in workspace.run_command("submit", code=3).stderr
+        assert "nothing was sent" in workspace.run_command("cancel", 1, code=3).stderr
+        assert count_creates(other) == 0
+
+    workspace.url = api.url
+    workspace.run_command("submit")
+    assert (remote_names(workspace), count_creates(api)) == (living_batches(api), 1)
 
 
 def test_create_without_effect_is_repeated(workspace: Workspace, api: Engine) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from tests import postgresql
 from tests.acceptance.checker import Inspection, Memory, check_invariants
+from tests.acceptance.database import move_to_other_server
 from tests.acceptance.engine import CREATE_CALL, Engine
 from tests.acceptance.process import MAX_WAIT_S, ROOT, EndedCommand, Running
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
@@ -119,7 +120,9 @@ def lives(mid_life: Path, tmp_path: Path) -> Iterator[Lives]:
                 postgresql.copy_below(mid_life, tmp_path / name)
             api = stack.enter_context(Engine(tmp_path / name / "api"))
             (tmp_path / name / "added.json").write_text(f"{ADDED}".replace("'", '"'))
-            return Life(Workspace(tmp_path / name / "here", api.url, settings=SETTINGS), api)
+            workspace = Workspace(tmp_path / name / "here", api.url, settings=SETTINGS)
+            move_to_other_server(workspace)
+            return Life(workspace, api)
 
         yield copy_life
 

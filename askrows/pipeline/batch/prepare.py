@@ -437,6 +437,8 @@ class Preparation:
             request_file=relative_path,
             request_sha256=file.sha256,
             request_size=file.size,
+            backend=run.workspace.backend,
+            address=run.workspace.address,
             counted_in=draft.counted_usage.prompt,
             fingerprint=task.fingerprint,
             estimated_in=draft.expected_usage.prompt,

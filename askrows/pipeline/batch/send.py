@@ -19,6 +19,7 @@ from askrows.pipeline.batch.reconcile import (
     USELESS_STATES,
     ReconcileResult,
     cancel_duplicates,
+    check_batch_address,
     reconcile_create,
     wait_for_next_list,
 )
@@ -182,6 +183,7 @@ class _Send(NamedTuple):
             stays submitting.
 
         Raises:
+            ConfigurationError: The batch is for another address. Nothing was created.
             QuotaFullError, BudgetError: A limit does not allow the batch. Nothing was created.
             RemoteError: The API refused the batch; it is prepared again or was given up.
             NotSentError: The create call was not sent; the batch is prepared again.
@@ -192,6 +194,7 @@ class _Send(NamedTuple):
         """
         run = self.run
         number = self.batch.number
+        check_batch_address(run, self.batch)
         with run.workspace.store.read() as tx:
             self._check_quota(tx)
             workspace_id = workspace.get_workspace(tx).workspace_id

@@ -149,6 +149,9 @@ class BatchRow:
     request_file: str
     request_sha256: str
     request_size: int
+    # The only backend and address to which the request file is sent. See the setting BACKEND.
+    backend: str
+    address: str
     # Estimated tokens and cost of all requests.
     estimated_in: int
     estimated_out: int

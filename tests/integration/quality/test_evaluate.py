@@ -54,6 +54,8 @@ BATCH: dict[str, Any] = {
     "request_file": "f",
     "request_sha256": "s",
     "request_size": 1,
+    "backend": "gemini",
+    "address": "https://here",
     "priced_on": "2026-03-04",
     "estimated_in": 1,
     "estimated_out": 1,

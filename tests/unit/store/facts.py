@@ -11,7 +11,16 @@ from askrows.pipeline.core.states import Mode
 from askrows.pipeline.store.database import Store
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-_TEXTS = ("task", "version", "model", "request_file", "request_sha256", "priced_on")
+_TEXTS = (
+    "task",
+    "version",
+    "model",
+    "request_file",
+    "request_sha256",
+    "backend",
+    "address",
+    "priced_on",
+)
 _NUMBERS = ("requests", "request_size", "estimated_in", "estimated_out", "estimated_cost")
 BATCH: dict[str, Any] = {
     "mode": Mode.BATCH,
