@@ -198,3 +198,15 @@ def test_the_limit_of_a_file_counts_the_bytes_that_are_sent(
     assert len(sizes) > 2
     assert sizes[-1] <= 60_000
     assert sizes[1] > 58_000
+
+
+def test_a_model_of_gemini_needs_its_key(tmp_path: Path, server: Engine) -> None:
+    """With only a key of OpenAI it is refused in a sentence; no rehearsal answers in its place."""
+    workspace = Workspace(tmp_path / "gemini", server.url, provider="openai", task=TASK)
+    workspace.settings["BACKEND"] = ""
+    workspace.write_file("orders.csv", "id,text\no-1,late\n")
+    options = {"fields": FIELDS, "name": TASK, "TASK": "", "MODEL": "gemini-3.5-flash"}
+    refusal = workspace.run_command("ask", "orders.csv", QUESTION, yes=True, code=3, **options)
+    assert "gemini-3.5-flash is a model of Gemini, but only OPENAI_API_KEY is set" in refusal.stderr
+    assert "GEMINI_API_KEY" in refusal.stderr
+    assert not server.journal()

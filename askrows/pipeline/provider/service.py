@@ -37,7 +37,10 @@ def choose_backend(settings: Settings) -> str:
     """Return the backend of a workspace that is not bound: that of MODEL, else that of the key.
 
     A model of OpenAI is asked at OpenAI, or at the address that is set. A model of Gemini may be
-    asked of the local engine.
+    asked of the local engine, unless only another provider is set up.
+
+    Raises:
+        ConfigurationError: MODEL is a model of Gemini, and only another provider is set up.
     """
     if settings.backend is None and "model" in settings.sources:
         model = load_models(settings.models_file).get(settings.model.removeprefix("models/"))
@@ -45,8 +48,27 @@ def choose_backend(settings: Settings) -> str:
             has_only_address = settings.openai_url and not settings.openai_key
             return "server" if has_only_address else "openai"
         if model is not None and not model.local:
-            return "gemini" if settings.api_key else "local"
+            if settings.api_key:
+                return "gemini"
+            _check_no_other_provider(settings, model)
+            return "local"
     return settings.backend_of_keys
+
+
+def _check_no_other_provider(settings: Settings, model: Model) -> None:
+    """Check that a model of Gemini is not set where only another provider is set up.
+
+    Raises:
+        ConfigurationError: The key or the address of another provider is set.
+    """
+    provider = find_provider(settings.backend_of_keys)
+    if provider.protocol == model.provider:
+        return
+    variable = provider.key_variable if settings.openai_key else provider.address_variable
+    raise ConfigurationError(
+        f"{model.name} is a model of Gemini, but only {variable} is set; nothing was read",
+        hint=f"set {find_provider(model.provider).key_variable}, or another {OptionHint('model')}",
+    )
 
 
 def describe_address(settings: Settings, backend: str) -> str:
