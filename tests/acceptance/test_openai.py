@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.checker import Inspection, check_invariants
+from tests.acceptance.database import connect
 from tests.acceptance.engine import MANY_TIMES, Engine
 from tests.acceptance.product import Workspace, write_declaration
 
@@ -210,3 +211,21 @@ def test_a_model_of_gemini_needs_its_key(tmp_path: Path, server: Engine) -> None
     assert "gemini-3.5-flash is a model of Gemini, but only OPENAI_API_KEY is set" in refusal.stderr
     assert "GEMINI_API_KEY" in refusal.stderr
     assert not server.journal()
+
+
+def test_a_lost_result_is_restored_though_it_is_translated_differently(
+    orders: Workspace, server: Engine
+) -> None:
+    """The bytes as they came are compared, so a newer version finds the paid result again."""
+    orders.run_command("submit", yes=True)
+    orders.run_command("poll")
+    [batch] = [batch for batch in orders.batches() if batch["mode"] == "batch"]
+    [result] = orders.data.glob(f"batches/{int(batch['number']):06d}-results.jsonl")
+    result.unlink()
+    with connect(orders) as connection:
+        # An earlier version wrote another file.
+        connection.execute("UPDATE askrows_batches SET result_sha256 = '0' WHERE mode = 'batch'")
+    assert "downloaded again" in orders.run_command("poll").stderr
+    orders.run_command("ingest")
+    assert orders.state_counts() == {"answered": ROW_COUNT}
+    assert count_creates(server) == 1
