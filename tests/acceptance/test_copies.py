@@ -68,7 +68,9 @@ def test_prepared_batch_of_a_copy_is_created_once(
         workspace.try_command("submit")
         api.clear_faults()
     else:
-        step, side = {"prepared": ("naming", "after"), "submitting": (CREATE_CALL, "before")}[case]
+        step, side = {"prepared": ("naming", "after"), "submitting": (f"{CREATE_CALL} ", "before")}[
+            case
+        ]
         kill_submit(workspace, step, side=side)
     state = case if case == "submitting" else "prepared"
     assert workspace.batch_states() == [state]

@@ -32,7 +32,8 @@ ONE_BATCH = r"/batches/[^/:?]+$"
 BATCH_LIST = r"/batches(\?|$)"
 EMBED = r":(batchE|e)mbedContent|/embeddings$"
 DOWNLOAD = r":download|/content$"
-JSON = "application/json; charset=UTF-8"
+# With or without a character set.
+JSON = "application/json"
 HTML = "text/html; charset=UTF-8"
 PAGE = (
     b"<!DOCTYPE html>\n<html><title>Error 502 (Server Error)!!1</title>"
@@ -111,7 +112,11 @@ class Exchange:
 
     async def reply(self, reply: Reply) -> None:
         """Send a whole reply."""
-        fields = {"content-type": JSON, "content-length": str(len(reply.body)), **reply.headers}
+        fields = {
+            "content-type": f"{JSON}; charset=UTF-8",
+            "content-length": str(len(reply.body)),
+            **reply.headers,
+        }
         raw_headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in fields.items()
@@ -296,10 +301,25 @@ CHANGED_REPLIES: dict[str, tuple[str, str, Callable[..., Awaitable[None]]]] = {
 }
 
 
+def _is_openai_batch(content: Document) -> bool:
+    """Return whether a document is a batch in OpenAI's form."""
+    return content.get("object") == "batch"
+
+
+def _rename_batch(content: Document, _args: FaultArguments, _target: str) -> Document:
+    """Return the document of somebody else's batch."""
+    if _is_openai_batch(content):
+        return {**content, "metadata": dict.fromkeys(content["metadata"] or (), "somebodyelses")}
+    return {**content, "name": "batches/somebodyelses"}
+
+
 def _change_metadata(
     change: Callable[[Document, FaultArguments], Document], member: str
 ) -> Callable[..., Document | None]:
     def act(content: Document, args: FaultArguments, _target: str) -> Document | None:
+        if _is_openai_batch(content) and member == "state":
+            changed = change({"state": content["status"]}, args)
+            return {**remove_members(content, "status"), "status": changed.get("state")}
         metadata = content.get("metadata", {})
         return {**content, "metadata": change(metadata, args)} if member in metadata else None
 
@@ -312,6 +332,10 @@ def remove_members(content: Mapping[str, Any], *members: str) -> Document:
 
 
 def _remove_output(content: Document, args: FaultArguments, target: str) -> Document | None:
+    if _is_openai_batch(content):
+        has_output = bool(content["output_file_id"] or content["error_file_id"])
+        unnamed = {**content, "output_file_id": None, "error_file_id": None}
+        return unnamed if has_output else None
     changed_content = _change_metadata(
         lambda metadata, _: remove_members(metadata, "output"), "output"
     )(content, args, target)
@@ -338,7 +362,7 @@ DOCUMENT_FAULTS: dict[str, tuple[str, str, Callable[..., Document | None]]] = {
     "foreign_name": (
         "POST",
         CREATE,
-        lambda batch, _, __: {**batch, "name": "batches/somebodyelses"},
+        _rename_batch,
     ),
     "no_name": (
         "POST",

@@ -116,10 +116,14 @@ class Gate:
             await exchange.proceed()
             return
         reply = await exchange.answer()
-        if reply.status == 200 and reply.headers.get("content-type") == JSON and reply.body:
+        if (
+            reply.status == 200
+            and reply.headers.get("content-type", "").startswith(JSON)
+            and reply.body
+        ):
             reply_document = json.loads(reply.body)
             sent_document = reply_document
-            if re.search(f"{BATCH_LIST}|{ONE_BATCH}", target):
+            if not exchange.is_openai and re.search(f"{BATCH_LIST}|{ONE_BATCH}", target):
                 sent_document = self._state.with_ends(reply_document)
 
             # A live answer counts as a result line without a key.
