@@ -26,8 +26,10 @@ CREATE_CALL, LIVE_CALL = {
     "openai": ("/openai/v1/batches", "/chat/completions"),
 }[os.environ.get("ASKROWS_TEST_PROVIDER", "gemini")]
 CREATE_PATH = f"{CREATE_CALL}$"
-# What the path of a cancel ends with.
+# What the paths of a cancel, of the first request of an upload, and of a download look like.
 CANCEL_PATH = "[:/]cancel$"
+UPLOAD_PATH = r"^/upload/[^?]*$|^/openai/v1/files$"
+DOWNLOAD_PATH = r":download|/content$"
 LIVE_CALL_PATH = f"{LIVE_CALL}$"
 # Arguments of a fault that lasts longer than its test.
 HANGS = {"seconds": 300}

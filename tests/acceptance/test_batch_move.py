@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.acceptance.engine import MANY_TIMES, Engine
+from tests.acceptance.engine import CANCEL_PATH, LIVE_CALL, MANY_TIMES, Engine
 from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
 from tests.outside.server import Outside
@@ -25,14 +25,14 @@ def never_runs(api: Engine) -> None:
 def succeeds_anyway(api: Engine) -> None:
     """Script a batch that ignores the cancel and succeeds."""
     api.configure(batch_looks=LOOKS)
-    api.script_fault("empty_200", times=MANY_TIMES, path=":cancel")
+    api.script_fault("empty_200", times=MANY_TIMES, path=CANCEL_PATH)
 
 
 def expires_in_part(api: Engine) -> None:
     """Script a batch that ignores the cancel and expires with half of its answers."""
     api.configure(batch_looks=LOOKS)
     api.script_fault("batch_expires", args={"partial": 0.5})
-    api.script_fault("empty_200", times=MANY_TIMES, path=":cancel")
+    api.script_fault("empty_200", times=MANY_TIMES, path=CANCEL_PATH)
 
 
 def runs_for_hours(api: Engine) -> None:
@@ -64,10 +64,10 @@ def check_asked_once(workspace: Workspace, api: Engine, *, kept: int, lost_calls
     assert len(answered_rows) == len(set(answered_rows)) == PEOPLE_COUNT
     assert len(api.creates()) == 1
     calls = Counter(
-        str(request["json"]["contents"])
+        str(request["json"].get("contents") or request["json"]["messages"])
         for request in api.journal()
         # A killed process may send a request in part, which nobody answers.
-        if request["path"].endswith(":generateContent") and request["json"] is not None
+        if request["path"].endswith(LIVE_CALL) and request["json"] is not None
     )
     assert len(calls) == PEOPLE_COUNT - kept
     assert calls.total() - len(calls) <= lost_calls
@@ -121,7 +121,7 @@ def stop_move_after_its_cancel(workspace: Workspace, api: Engine) -> None:
             "batch_move", 1, to="flex", fate=Fate(step, "after"), POLL_FIRST=30
         )
         assert process.code == KILLED, process
-        if any(call["path"].endswith(":cancel") for call in api.journal()):
+        if any(call["path"].endswith("cancel") for call in api.journal()):
             return
     raise AssertionError("the move sent no cancel")
 
@@ -148,7 +148,7 @@ def test_unconfirmed_or_unaffordable_move_changes_nothing(
     budget = f"{estimate['cancelled_usd'] * 2:.9f}"
     workspace.run_command("batch_move", 1, to="live", code=3, BUDGET_PER_DAY=budget)
 
-    assert not [call for call in api.journal() if call["path"].endswith(":cancel")]
+    assert not [call for call in api.journal() if call["path"].endswith("cancel")]
     assert workspace.state_counts() == {"claimed": PEOPLE_COUNT}
 
 

@@ -229,3 +229,19 @@ def test_a_lost_result_is_restored_though_it_is_translated_differently(
     orders.run_command("ingest")
     assert orders.state_counts() == {"answered": ROW_COUNT}
     assert count_creates(server) == 1
+
+
+def test_a_refused_account_charges_no_row(orders: Workspace, server: Engine) -> None:
+    """Lines and calls that are refused because of the key stop the command; rows stay open."""
+    refusal = {"code": 16, "message": "Incorrect API key provided."}
+    server.script_fault("error_line", times=MANY_TIMES, args=refusal, key=f"^{TASK}/")
+    assert "Incorrect API key" in ask_by_batch(orders, code=4)
+    assert orders.state_counts() == {"answered": 1, "open": ROW_COUNT - 1}
+
+    server.clear_faults()
+    server.script_fault("key_invalid", times=MANY_TIMES)
+    live_run = orders.run_command("tag_live", yes=True, code=3)
+    assert "OPENAI_API_KEY" in live_run.stderr
+    assert orders.state_counts() == {"answered": 1, "open": ROW_COUNT - 1}
+    assert orders.spending()["lost"] == 0
+    server.clear_faults()

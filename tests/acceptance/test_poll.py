@@ -6,7 +6,7 @@ from typing import Any
 from tests.acceptance.checker import Inspection, check_invariants
 from tests.acceptance.creates import remote_names
 from tests.acceptance.database import shift_recorded_times
-from tests.acceptance.engine import MANY_TIMES, Engine
+from tests.acceptance.engine import DOWNLOAD_PATH, MANY_TIMES, Engine
 from tests.acceptance.process import MAX_WAIT_S
 from tests.acceptance.product import Workspace
 from tests.scratch import wait_until
@@ -132,7 +132,7 @@ def test_vanished_batch_is_kept_until_it_is_cancelled(workspace: Workspace, api:
     names = remote_names(workspace)
     for name, code in zip(names, (404, 403), strict=False):
         api.script_fault("batch_vanishes", times=MANY_TIMES, args={"code": code}, path=f"/{name}$")
-    lost_download = f"{names[2].removeprefix('batches/')}.*:download"
+    lost_download = f"{names[2].removeprefix('batches/')}.*({DOWNLOAD_PATH})"
     api.script_fault("download_status", times=MANY_TIMES, args={"code": 404}, path=lost_download)
 
     report = run_poll(workspace, code=3)

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.engine import Engine
+from tests.acceptance.engine import CREATE_PATH, UPLOAD_PATH, Engine
 from tests.acceptance.product import MODEL, ON_POSTGRESQL, Workspace
 from tests.outside.server import Outside
 
-START = r"^/upload/[^?]*$"
 CATALOGUE = (
     f'[models."{MODEL}"]\nprice_in = 0.3\nprice_out = 2.5\npriced_on = 2026-10-07\n'
     'source = "a page"\nkind = "generate"\nenqueued_tokens = {}\n'
@@ -218,7 +217,7 @@ def test_waiting_tag_stores_sent_batches_before_it_reports_a_daily_quota(
 ) -> None:
     """Answers that are paid for do not wait for the next day; the rest does (exit code 4)."""
     workspace.import_people(4)
-    api.script_fault("quota_day", nth=2, times=9, method="POST", path=":batchGenerateContent")
+    api.script_fault("quota_day", nth=2, times=9, method="POST", path=CREATE_PATH)
     workspace.run_command("tag", mode="batch", wait=True, BATCH_ROWS=2, code=4)
     assert workspace.batch_states() == ["ingested", "prepared"]
     assert workspace.state_counts() == {"tagged": 2, "claimed": 2}
@@ -227,7 +226,7 @@ def test_waiting_tag_stores_sent_batches_before_it_reports_a_daily_quota(
 def test_prepared_batches_are_priced_and_confirmed(workspace: Workspace, api: Engine) -> None:
     """Every command that sends a prepared batch counts its cost."""
     workspace.import_people(5)
-    api.script_fault("key_invalid", method="POST", path=START)
+    api.script_fault("key_invalid", method="POST", path=UPLOAD_PATH)
     workspace.run_command("submit", code=3)
     workspace.run_command("submit", CONFIRM_ABOVE=0, code=2)
     assert workspace.batch_states() == ["prepared"]
@@ -246,7 +245,7 @@ def test_a_request_file_that_changed_after_sealing_is_never_sent(
 ) -> None:
     """Changed or missing bytes end with exit code 5; the batch and its claims stay as they are."""
     workspace.import_people(2)
-    api.script_fault("key_invalid", method="POST", path=START)
+    api.script_fault("key_invalid", method="POST", path=UPLOAD_PATH)
     workspace.run_command("submit", code=3)
     path = workspace.data / "batches" / "000001-requests.jsonl"
     changed_bytes = bytearray(path.read_bytes())

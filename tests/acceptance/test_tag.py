@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.engine import LIVE_CALL, Engine
+from tests.acceptance.engine import CREATE_CALL, CREATE_PATH, LIVE_CALL, Engine
 from tests.acceptance.killing import kill_after_calls
 from tests.acceptance.product import BATCH_PRICE, Workspace
 
-CREATE_PATH = ":batchGenerateContent"
 QUOTA_ERROR = {"code": 429, "message": "Resource exhausted"}
 SMALL_MODEL = """
 [models."small-one"]
@@ -158,7 +157,7 @@ def test_daily_budget_applies_to_every_command(workspace: Workspace, api: Engine
     assert "BUDGET_PER_DAY" in str(report["out_of_money"])
     assert "BUDGET_PER_DAY" in str(workspace.read_json("run", **daily_budget)["tasks"])
     assert api.count_calls("POST", LIVE_CALL) == live_calls
-    assert api.count_calls("POST", CREATE_PATH) == 0
+    assert api.count_calls("POST", CREATE_CALL) == 0
 
     # Each of two prepared batches is sent as soon as the daily budget allows it.
     api.script_fault("status", args=QUOTA_ERROR, path=CREATE_PATH)
@@ -186,7 +185,7 @@ def test_failed_batch_stops_the_run_and_leaves_its_rows_open(
     for number in (1, 2, 3):
         report = run_tag(workspace, mode="batch", wait=True, code=4)
         assert (list(report["failed"]), report["is_down"]) == ([str(number)], True)
-        assert api.count_calls("POST", CREATE_PATH) == number
+        assert api.count_calls("POST", CREATE_CALL) == number
         assert workspace.state_counts() == {"untagged": 4}
 
     report = run_tag(workspace, mode="batch", wait=True)

@@ -27,7 +27,16 @@ import pytest
 from tests import postgresql
 from tests.acceptance.checker import Inspection, check_invariants
 from tests.acceptance.creates import fail_creates
-from tests.acceptance.engine import HANGS, LIVE_CALL, LIVE_CALL_PATH, MANY_TIMES, Engine
+from tests.acceptance.engine import (
+    CANCEL_PATH,
+    CREATE_PATH,
+    DOWNLOAD_PATH,
+    HANGS,
+    LIVE_CALL,
+    LIVE_CALL_PATH,
+    MANY_TIMES,
+    Engine,
+)
 from tests.acceptance.killing import kill_after_calls, wait_for_calls
 from tests.acceptance.process import EndedCommand
 from tests.acceptance.product import (
@@ -210,14 +219,14 @@ LIST_PATH = r"/batches\?"
 # The kinds of requests, by method and a pattern of their path; the first that matches counts.
 # The index is not the business of these tests.
 REQUEST_KINDS = (
-    ("create", "POST", r":batchGenerateContent"),
-    ("upload", "POST", r"^/upload/.*upload_id="),
+    ("create", "POST", CREATE_PATH),
+    ("upload", "POST", r"^/upload/.*upload_id=|^/openai/v1/files$"),
     ("list", "GET", r"/batches(\?|$)"),
     ("get", "GET", r"/batches/[^/:]+$"),
-    ("download", "GET", r":download"),
-    ("call", "POST", r":generateContent"),
+    ("download", "GET", DOWNLOAD_PATH),
+    ("call", "POST", LIVE_CALL_PATH),
     ("decision", "POST", r"/decisions"),
-    ("cancel", "POST", r":cancel"),
+    ("cancel", "POST", CANCEL_PATH),
 )
 # How an effect writes the frequent kinds.
 KIND_LETTERS = {"create": "C", "upload": "U", "list": "L", "get": "G", "download": "D"}
@@ -257,7 +266,7 @@ class Life:
         for request in self.api.journal():
             kind = kind_of(request["method"], request["path"])
             if kind in {"call", "decision"}:
-                tier = request["json"].get("serviceTier", kind)
+                tier = request["json"].get("serviceTier", request["json"].get("service_tier", kind))
                 counts[f"{tier} {name_of_row(request['json'])}"] += 1
         return counts
 

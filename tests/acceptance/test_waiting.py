@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.database import shift_recorded_times
-from tests.acceptance.engine import MANY_TIMES, Engine
+from tests.acceptance.engine import CANCEL_PATH, MANY_TIMES, Engine
 from tests.acceptance.product import KEY, MODEL, Workspace
 
 OTHER_KEY = f"{KEY}-of-another-project"
@@ -102,7 +102,7 @@ def test_given_up_batch_of_another_key_is_named_and_cancelled_later(
     workspace.run_command("submit")
     workspace.key = OTHER_KEY
     api.script_fault("batch_vanishes", times=MANY_TIMES, args={"code": 403})
-    api.script_fault("status", method="POST", path=":cancel", args={"code": 404})
+    api.script_fault("status", method="POST", path=CANCEL_PATH, args={"code": 404})
     cancel_output = workspace.run_command("cancel", 1, yes=True).stdout
     assert "if it runs on ($0.0" in cancel_output
 

@@ -5,11 +5,10 @@ import signal
 from typing import Any
 
 from tests.acceptance.database import shift_recorded_times
-from tests.acceptance.engine import LIVE_CALL, Engine
+from tests.acceptance.engine import CREATE_PATH, LIVE_CALL, Engine
 from tests.acceptance.killing import wait_for_calls
 from tests.acceptance.product import Workspace
 
-CREATE = ":batchGenerateContent"
 FULL = {"code": 429, "message": "Resource exhausted"}
 # Runs until an expected event must have occurred.
 MAX_RUNS = 200
@@ -109,7 +108,7 @@ def test_full_queue_is_no_failure_and_a_used_up_day_is_a_failure(
     """Rows wait for room while a batch is running; a used-up day ends with exit code 4."""
     workspace.import_people(6)
     api.configure(batch_looks=3)
-    api.script_fault("status", nth=2, times=2, args=FULL, path=CREATE)
+    api.script_fault("status", nth=2, times=2, args=FULL, path=CREATE_PATH)
     document = run_due_work(workspace, BATCH_ROWS=3)
     assert (document["submitted"], document["no_room"]) == ({"1": "created"}, 3)
     assert document["failures"] == []
@@ -118,7 +117,7 @@ def test_full_queue_is_no_failure_and_a_used_up_day_is_a_failure(
     assert run_until(workspace, "ingested")["ingested"] == {"2": 3}
 
     workspace.import_people(6, first=50)
-    api.script_fault("quota_day", nth=2, path=CREATE)
+    api.script_fault("quota_day", nth=2, path=CREATE_PATH)
     document = run_due_work(workspace, code=4, BATCH_ROWS=3)
     assert (len(document["failures"]), document.get("no_room")) == (1, None)
 
