@@ -93,6 +93,8 @@ def outside_server(tmp_path: Path) -> Iterator[Outside]:
 
     See `tests.outside.server`.
     """
+    if PROVIDER != "gemini":
+        pytest.skip("the outside server speaks Gemini's form only")
     with serving(tmp_path / "outside") as server:
         yield server
 
@@ -112,8 +114,6 @@ def served_workspace(
     tmp_path: Path, outside_server: Outside, request: pytest.FixtureRequest
 ) -> Iterator[Workspace]:
     """Return an empty workspace on the outside server, and check it after its test."""
-    if PROVIDER != "gemini":
-        pytest.skip("the outside server speaks Gemini's form only")
     tested_workspace = Workspace(tmp_path / "elsewhere", outside_server.url)
     yield tested_workspace
 

@@ -25,14 +25,14 @@ def never_runs(api: Engine) -> None:
 def succeeds_anyway(api: Engine) -> None:
     """Script a batch that ignores the cancel and succeeds."""
     api.configure(batch_looks=LOOKS)
-    api.script_fault("empty_200", times=MANY_TIMES, path=CANCEL_PATH)
+    api.script_fault("wrong_shape", times=MANY_TIMES, path=CANCEL_PATH, args={"document": {}})
 
 
 def expires_in_part(api: Engine) -> None:
     """Script a batch that ignores the cancel and expires with half of its answers."""
     api.configure(batch_looks=LOOKS)
     api.script_fault("batch_expires", args={"partial": 0.5})
-    api.script_fault("empty_200", times=MANY_TIMES, path=CANCEL_PATH)
+    api.script_fault("wrong_shape", times=MANY_TIMES, path=CANCEL_PATH, args={"document": {}})
 
 
 def runs_for_hours(api: Engine) -> None:
