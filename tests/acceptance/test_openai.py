@@ -245,3 +245,17 @@ def test_a_refused_account_charges_no_row(orders: Workspace, server: Engine) -> 
     assert orders.state_counts() == {"answered": 1, "open": ROW_COUNT - 1}
     assert orders.spending()["lost"] == 0
     server.clear_faults()
+
+
+def test_a_reply_about_another_batch_is_read_again(orders: Workspace, server: Engine) -> None:
+    """A reply that describes no batch, or another one, changes nothing and is asked for again."""
+    orders.run_command("submit", yes=True)
+    other_batch = {"id": "other", "object": "batch", "status": "completed"}
+    for document in ({"data": 1}, other_batch, {**other_batch, "id": "../files"}):
+        server.script_fault(
+            "wrong_shape", method="GET", path=r"/batches/[^/?]+$", args={"document": document}
+        )
+    orders.run_command("poll", RETRY_FOR=60)
+    orders.run_command("ingest")
+    assert orders.state_counts() == {"answered": ROW_COUNT}
+    assert server.scripted_faults()["used_up"]

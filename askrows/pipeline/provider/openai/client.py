@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
@@ -65,6 +66,7 @@ SIZE_LOOK_INTERVAL_S = 1.0
 TRANSFER_TIMEOUT_FACTOR = 10
 MAX_BACKOFF_S = 60.0
 MAX_REQUEST_COUNT = 10**9
+_ID_PATTERN = re.compile(r"[\w-]+", re.ASCII)
 # Our words for the states of a batch (Batch API reference, read 2025-09).
 _STATES = {
     "validating": "PENDING",
@@ -139,11 +141,25 @@ class OpenAIClient:
         """Return the time-out of uploads, downloads and bulk embeddings, in seconds."""
         return TRANSFER_TIMEOUT_FACTOR * self.call_timeout_s
 
-    def _call(self, action: str, method: str, path: str, **options: Any) -> Any:
-        """Make a repeatable call with retries, and return the JSON of its reply."""
+    def _call(
+        self,
+        action: str,
+        method: str,
+        path: str,
+        *,
+        check: Callable[[Any], None] = lambda _document: None,
+        **options: Any,
+    ) -> Any:
+        """Make a repeatable call with retries, and return the JSON of its reply.
+
+        Args:
+            check: Raises an UnreadableReplyError about a reply that cannot be used.
+        """
 
         async def send(http: httpx2.AsyncClient) -> Any:
-            return await self._transport.request(http, method, path, action=action, **options)
+            document = await self._transport.request(http, method, path, action=action, **options)
+            check(document)
+            return document
 
         timeout_s = options.setdefault("timeout", self.call_timeout_s)
         return self._transport.call_with_retries(send, action=action, timeout_s=timeout_s)
@@ -200,7 +216,7 @@ class OpenAIClient:
                 files={"file": (name, file, "application/jsonl")},
                 timeout=timeout_s,
             )
-            file_id = to_text(object_or_empty(document).get("id"))
+            file_id = _read_id(object_or_empty(document).get("id"))
             if not file_id:
                 raise UnreadableReplyError("the reply does not name a file")
             try:
@@ -265,8 +281,13 @@ class OpenAIClient:
 
     def get_batch(self, name: str) -> RemoteBatch:
         """Return a batch as the server describes it now; failed calls are repeated."""
+
+        def check(document: Any) -> None:
+            if self._read_batch(document, "").name != name:
+                raise UnreadableReplyError("the reply is about another batch")
+
         path = f"batches/{name.removeprefix('batches/')}"
-        document = self._call(f"read {name}", "GET", path)
+        document = self._call(f"read {name}", "GET", path, check=check)
         return self._read_batch(document, _find_metadata_name(document))
 
     def list_batches(self) -> list[RemoteBatch]:
@@ -274,13 +295,12 @@ class OpenAIClient:
         batches: list[RemoteBatch] = []
         params: dict[str, Any] = {"limit": LIST_PAGE_SIZE}
         for _ in range(MAX_LIST_PAGES):
-            page = self._call("list the batches", "GET", "batches", params=dict(params))
-            documents = object_or_empty(page).get("data")
-            if not isinstance(documents, list):
-                raise self._make_list_error("a page is not a list")
+            page = self._call(
+                "list the batches", "GET", "batches", check=self._check_page, params=dict(params)
+            )
             batches += [
                 self._read_batch(document, self._find_display_name(document))
-                for document in documents
+                for document in page["data"]
             ]
             if not page.get("has_more"):
                 return batches
@@ -288,13 +308,19 @@ class OpenAIClient:
             if params.get("after") == last_name:
                 break
             params["after"] = last_name
-        raise self._make_list_error("a page names an earlier page, or there are too many")
-
-    def _make_list_error(self, reason: str) -> IncompleteError:
-        return IncompleteError(
-            f"the list of batches at {self.provider.name} cannot be read to its end: {reason}",
+        raise IncompleteError(
+            f"the list of batches at {self.provider.name} cannot be read to its end: "
+            "a page names an earlier page, or there are too many",
             hint=RUN_LATER_HINT,
         )
+
+    def _check_page(self, page: Any) -> None:
+        """Check that a page is a list of batches; raise UnreadableReplyError if it is not."""
+        documents = object_or_empty(page).get("data")
+        if not isinstance(documents, list):
+            raise UnreadableReplyError("the page is not a list")
+        for document in documents:
+            self._read_batch(document, "")
 
     def cancel_batch(self, name: str) -> None:
         """Ask the server to stop a batch; it may still end otherwise."""
@@ -308,7 +334,7 @@ class OpenAIClient:
     def _find_display_name(self, document: Any) -> str:
         """Return our name of a batch from its metadata, else from the name of its input file."""
         name = _find_metadata_name(document)
-        file_id = to_text(object_or_empty(document).get("input_file_id"))
+        file_id = _read_id(object_or_empty(document).get("input_file_id"))
         if name or not file_id:
             return name
         if file_id not in self._file_names:
@@ -326,7 +352,7 @@ class OpenAIClient:
             UnreadableReplyError: The document names no batch.
         """
         fields = object_or_empty(document)
-        if not to_text(fields.get("id")):
+        if not _read_id(fields.get("id")):
             raise UnreadableReplyError("the reply does not name a batch")
         word = _STATES.get(to_text(fields.get("status")), to_text(fields.get("status")).upper())
         state = remote_state(word)
@@ -338,7 +364,7 @@ class OpenAIClient:
             failed = 0
         created_at = parse_count(fields.get("created_at"), below=10**11)
         file_ids = [fields.get("output_file_id"), fields.get("error_file_id")]
-        result_name = "~".join(filter(None, map(to_text, file_ids)))
+        result_name = "~".join(filter(None, map(_read_id, file_ids)))
         errors = object_or_empty(fields.get("errors")).get("data")
         return RemoteBatch(
             name=f"batches/{fields['id']}",
@@ -519,6 +545,12 @@ class _KeyFinder:
         if self._keys_by_id is None:
             self._keys_by_id = {requests.make_custom_id(key): key for key in self._keys()}
         return self._keys_by_id.get(custom_id, custom_id)
+
+
+def _read_id(member: Any) -> str:
+    """Return an id of the server, which becomes a part of a URL; "" if it is not a plain one."""
+    file_id = to_text(member)
+    return file_id if _ID_PATTERN.fullmatch(file_id) else ""
 
 
 def _iterate_lines(file: BinaryIO) -> Iterator[bytes]:
