@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.engine import CREATE_PATH, UPLOAD_PATH, Engine
-from tests.acceptance.product import MODEL, ON_POSTGRESQL, Workspace
+from tests.acceptance.product import BATCH_PRICE, MODEL, ON_POSTGRESQL, PROVIDER, Workspace
 from tests.outside.server import Outside
 
 CATALOGUE = (
-    f'[models."{MODEL}"]\nprice_in = 0.3\nprice_out = 2.5\npriced_on = 2026-10-07\n'
-    'source = "a page"\nkind = "generate"\nenqueued_tokens = {}\n'
+    f'[models."{MODEL}"]\nprice_in = {2 * BATCH_PRICE[0]}\nprice_out = {2 * BATCH_PRICE[1]}\n'
+    "priced_on = 2026-10-07\n"
+    f'source = "a page"\nkind = "generate"\nprovider = "{PROVIDER}"\nenqueued_tokens = {{}}\n'
 )
 
 
@@ -47,6 +48,15 @@ def test_everyone_with_a_bio_is_sent_once(workspace: Workspace, api: Engine) -> 
     assert "leave this machine" not in workspace.run_command("submit").stderr
 
     # The upload is started, finished and followed by the create call.
+    if PROVIDER == "gemini":
+        check_calls(api)
+    [batch] = api.batches()
+    prefix = f"askrows-{workspace.status()['workspace_id']}-expert-tags-1-"
+    assert batch["displayName"].startswith(prefix)
+
+
+def check_calls(api: Engine) -> None:
+    """Assert that a file was uploaded in two steps, and that a batch was created then."""
     paths = [request["path"] for request in api.journal() if request["method"] == "POST"]
     assert [("upload_id=" in path, ":batch" in path) for path in paths] == [
         (False, False),
@@ -54,9 +64,6 @@ def test_everyone_with_a_bio_is_sent_once(workspace: Workspace, api: Engine) -> 
         (False, True),
     ]
     assert {path.removeprefix("/upload").split("/")[1] for path in paths} == {"v1beta"}
-    [batch] = api.batches()
-    prefix = f"askrows-{workspace.status()['workspace_id']}-expert-tags-1-"
-    assert batch["displayName"].startswith(prefix)
 
 
 def test_nothing_is_sent_or_written_without_confirmation(workspace: Workspace, api: Engine) -> None:
@@ -85,6 +92,7 @@ def test_nothing_is_sent_or_written_without_confirmation(workspace: Workspace, a
     assert line_counts(workspace) == [3, 4]
 
 
+@pytest.mark.skipif(PROVIDER == "openai", reason="test_openai counts the bytes that are sent")
 def test_request_file_ends_before_the_line_that_passes_its_limit(
     workspace: Workspace, api: Engine
 ) -> None:

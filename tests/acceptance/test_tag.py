@@ -7,12 +7,13 @@ import pytest
 
 from tests.acceptance.engine import CREATE_CALL, CREATE_PATH, LIVE_CALL, Engine
 from tests.acceptance.killing import kill_after_calls
-from tests.acceptance.product import BATCH_PRICE, Workspace
+from tests.acceptance.product import BATCH_PRICE, PROVIDER, Workspace
 
 QUOTA_ERROR = {"code": 429, "message": "Resource exhausted"}
-SMALL_MODEL = """
+SMALL_MODEL = f"""
 [models."small-one"]
 kind = "generate"
+provider = "{PROVIDER}"
 price_in = 1
 price_out = 2
 priced_on = 2026-11-01

@@ -6,14 +6,15 @@ import pytest
 
 from tests.acceptance.database import shift_recorded_times
 from tests.acceptance.engine import CANCEL_PATH, MANY_TIMES, Engine
-from tests.acceptance.product import KEY, MODEL, Workspace
+from tests.acceptance.product import KEY, MODEL, PROVIDER, Workspace
 
 OTHER_KEY = f"{KEY}-of-another-project"
 # Room for one batch of two people, and not for two.
 DOCUMENTED_TOKENS = 1_000
 CATALOGUE = (
     f'[models."{MODEL}"]\nprice_in = 0.3\nprice_out = 2.5\npriced_on = 2026-10-07\n'
-    f'source = "a page"\nkind = "generate"\nenqueued_tokens = {DOCUMENTED_TOKENS}\n'
+    f'source = "a page"\nkind = "generate"\nprovider = "{PROVIDER}"\n'
+    f"enqueued_tokens = {DOCUMENTED_TOKENS}\n"
 )
 
 
@@ -27,7 +28,8 @@ def test_batch_that_never_runs_is_called_slow(workspace: Workspace, api: Engine)
     assert not waiting["is_slow"]
     assert "expires at" not in workspace.run_command("status").stdout
 
-    slow_text = "longer than Google's target of 24 h"
+    company = {"gemini": "Google", "openai": "OpenAI"}[PROVIDER]
+    slow_text = f"longer than {company}'s target of 24 h"
     shift_recorded_times(workspace, days=-1)
     status_output = workspace.run_command("status").stdout
     assert slow_text in status_output
