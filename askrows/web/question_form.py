@@ -63,6 +63,9 @@ ROLE_LABELS = {
     SENT_ROLE: "Sent with the text",
     UNSENT_ROLE: "Not sent",
 }
+# The first field, and its name if a person gives it none.
+FIRST_PREFIX = "field0"
+DEFAULT_FIELD_NAME = "answer"
 _FIELD_PART = re.compile(r"(\w+)\.(name|kind|choices|bounds|description)")
 # Characters of a heading that are not in the name of a field.
 _NOT_IN_NAME = re.compile(r"\W+")
@@ -90,7 +93,7 @@ class QuestionForm:
     """A question as it was typed, with the messages about its parts."""
 
     question: str = ""
-    fields: list[TypedField] = field(default_factory=lambda: [TypedField("field0", "answer")])
+    fields: list[TypedField] = field(default_factory=lambda: [TypedField(FIRST_PREFIX)])
     # Role of each column; empty before the columns are known.
     roles: dict[str, str] = field(default_factory=dict)
     # Message by the control that it belongs to: "question", "roles", "name" or a field's prefix.
@@ -226,7 +229,7 @@ def parse_answer_fields(typed: QuestionForm) -> tuple[FieldDraft, ...]:
     each invalid field, by its prefix (which begins the names of its inputs in the form).
 
     A field of a line that nobody changed is left out. If no field is left, the result is one text
-    field "answer".
+    field. Only the first field may have no name; it is called DEFAULT_FIELD_NAME.
 
     Raises:
         InputError: A field is invalid. The error has the message of the first invalid field, and
@@ -250,7 +253,7 @@ def parse_answer_fields(typed: QuestionForm) -> tuple[FieldDraft, ...]:
     if typed.messages:
         prefix, message = next(iter(typed.messages.items()))
         raise InputError(message, field=prefix)
-    return tuple(fields) or (FieldDraft("answer", "text"),)
+    return tuple(fields) or (FieldDraft(DEFAULT_FIELD_NAME, "text"),)
 
 
 def to_name(heading: str) -> str:
@@ -270,6 +273,8 @@ def _make_field(typed_field: TypedField) -> FieldDraft:
         InputError: The bounds are invalid, or the form has no such kind.
     """
     name = to_name(typed_field.name)
+    if typed_field.prefix == FIRST_PREFIX and not typed_field.name:
+        name = DEFAULT_FIELD_NAME
     description = " ".join(typed_field.description.split())
     field = FieldDraft(name, typed_field.kind, description=description)
     if field.kind == RANGE_KIND:

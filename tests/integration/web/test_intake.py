@@ -151,6 +151,17 @@ def test_a_refusal_is_beside_its_control(
     assert "The question was not tried" in html.partition('id="try"')[2]
 
 
+def test_the_first_field_needs_no_name(page: Page) -> None:
+    """Its name is proposed without a text that a click and a word would extend."""
+    number = drop_reviews(page)
+    html = page.get("/parts/import", params={"number": number}).text
+    field = re.findall(r'<input\s+name="field0.name"[^>]*>', html)[0]
+    assert 'value=""' in field
+    assert 'placeholder="answer"' in field
+    html = try_question(page, number, **TONE | {"field0.name": ""}, **KEY_TEXT)
+    assert '<th scope="col">answer</th>' in html
+
+
 def test_the_price_is_the_estimate_of_the_run(page: Page) -> None:
     """One button creates the task and asks all rows, for the price that the run estimates."""
     number = drop_reviews(page)
