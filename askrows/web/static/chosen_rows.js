@@ -2,11 +2,9 @@
 // Chosen rows: a bar shows their number and the actions. Asking again shows the cost first.
 
 import { find, findAll, listen, listenToHtmx } from "./dom.js";
-import { joinSentences, showNotice } from "./notices.js";
+import { joinSentences, post, showNotice } from "./notices.js";
 
 const FORM = "form[data-chooses]";
-// Errors then have the words of the page.
-const JSON_HEADERS = { "content-type": "application/json", "hx-request": "true" };
 
 /** @param {HTMLFormElement} form */
 function chosenIds(form) {
@@ -61,13 +59,14 @@ listen("click", async (target) => {
     return;
   }
   const path = `/api/tasks/${task}/rows`;
-  let reply = action === "ask" ? await postJson(`${path}/cost`, { ids }) : {};
+  const body = JSON.stringify({ ids });
+  let reply = action === "ask" ? await post(`${path}/cost`, body) : {};
   // Without a cost there is nothing to confirm: asking says why.
   if (typeof reply.cost === "number" && !confirm(reply.question)) {
     return;
   }
   if (!reply.detail) {
-    reply = await postJson(`${path}/${action}`, { ids });
+    reply = await post(`${path}/${action}`, body);
   }
   if (!reply.detail) {
     form.reset();
@@ -76,16 +75,3 @@ listen("click", async (target) => {
   const message = joinSentences(reply.detail || reply.said || "Started", reply.hint);
   showNotice(reply.detail ? "warn" : "done", message);
 });
-
-/**
- * @param {string} address
- * @param {object} body
- */
-async function postJson(address, body) {
-  const response = await fetch(address, {
-    method: "POST",
-    headers: JSON_HEADERS,
-    body: JSON.stringify(body),
-  });
-  return response.json();
-}

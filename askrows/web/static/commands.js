@@ -9,16 +9,21 @@ import { joinSentences, showNotice } from "./notices.js";
 const RELOAD_DELAY_MS = 800;
 
 listenToHtmx("after:request", ({ request, response, sourceElement, text }) => {
-  const contentType = response.headers.get("content-type") || "";
-  if (request.method === "GET" || !contentType.includes("json")) {
+  const isJson = response.headers.get("content-type")?.includes("json");
+  const reply = isJson ? JSON.parse(text) : {};
+  const message = joinSentences(reply.detail, reply.hint);
+  // A filter that was refused says why; the list stays.
+  if (sourceElement.matches(".find")) {
+    find("#find-message").textContent = message;
+  }
+  if (request.method === "GET" || !isJson) {
     return;
   }
-  const reply = JSON.parse(text);
-  if (response.status >= 400) {
-    showNotice("warn", joinSentences(reply.detail, reply.hint));
+  if (message) {
+    showNotice("warn", message);
     return;
   }
-  showNotice("done", reply.said || "");
+  showNotice("done", reply.said);
   if (reply.page) {
     const link = ` <a href="${reply.page}">Show</a>`;
     find("#told p").insertAdjacentHTML("beforeend", link);

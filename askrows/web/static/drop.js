@@ -2,10 +2,9 @@
 // Upload of a file that is dropped on a page or chosen, and the form of a new task.
 
 import { find, findAll, listen, listenToHtmx } from "./dom.js";
-import { createLine, joinSentences, showNotice } from "./notices.js";
+import { createLine, joinSentences, post, showNotice } from "./notices.js";
 import "./page.js";
 
-const HTTP_ACCEPTED = 202;
 const HTTP_NO_CONTENT = 204;
 const MAX_FILE_BYTES = 2 ** 30;
 
@@ -29,7 +28,7 @@ find("#sample")?.addEventListener("click", async (event) => {
   uploadFile(new File([await response.blob()], "reviews.csv"));
 });
 
-function uploadFile(file) {
+async function uploadFile(file) {
   if (!file || isUploading) {
     return;
   }
@@ -37,35 +36,16 @@ function uploadFile(file) {
     showNotice("warn", `${file.name} is larger than 1 GB; nothing was sent.`);
     return;
   }
-  const parameters = new URLSearchParams({ task: document.body.dataset.drop, name: file.name });
-  // XMLHttpRequest reports the progress of an upload; fetch does not.
-  const request = new XMLHttpRequest();
-  request.open("POST", `/api/imports?${parameters}`);
-  request.setRequestHeader("content-type", "application/octet-stream");
-  request.setRequestHeader("hx-request", "true");
-  request.upload.addEventListener("progress", ({ loaded, total }) => {
-    showNotice("sending", `${file.name}: ${Math.floor((100 * loaded) / total)} % sent`);
-  });
-  request.addEventListener("load", () => openUpload(request));
-  request.addEventListener("error", () =>
-    endUpload("The page's server cannot be reached. The file was not stored."),
-  );
   isUploading = true;
-  request.send(file);
-}
-
-function openUpload(request) {
-  const reply = JSON.parse(request.responseText);
-  if (request.status === HTTP_ACCEPTED) {
+  showNotice("sending", `Sending ${file.name} …`);
+  const parameters = new URLSearchParams({ task: document.body.dataset.drop, name: file.name });
+  const reply = await post(`/api/imports?${parameters}`, file);
+  if (reply.number) {
     location.assign(`/add?${new URLSearchParams({ task: reply.task, number: reply.number })}`);
   } else {
-    endUpload(joinSentences(reply.detail, reply.hint));
+    isUploading = false;
+    showNotice("warn", joinSentences(reply.detail, reply.hint));
   }
-}
-
-function endUpload(message) {
-  isUploading = false;
-  showNotice("warn", message);
 }
 
 // A discarded upload leads to the page that data-then names.

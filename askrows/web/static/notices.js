@@ -1,5 +1,5 @@
 // @ts-check
-// Notices: messages at the edge of the page.
+// Notices: messages at the edge of the page, and requests whose errors they show.
 
 import { find } from "./dom.js";
 
@@ -44,4 +44,17 @@ export function createLine(className, text) {
  */
 export function joinSentences(message, hint) {
   return hint ? `${message}. ${hint}` : message;
+}
+
+/**
+ * Post a file or JSON, and return the reply, which has `detail` if it is an error.
+ *
+ * @param {string} address
+ * @param {File | string} body
+ */
+export async function post(address, body) {
+  // Errors then have the words of the page.
+  const headers = { "content-type": "application/json", "hx-request": "true" };
+  const response = await fetch(address, { method: "POST", headers, body }).catch(() => null);
+  return response ? response.json() : { detail: "The page's server cannot be reached" };
 }

@@ -4,7 +4,6 @@
 
 import { find, findAll, listen, listenToHtmx } from "./dom.js";
 import htmx from "./htmx.min.js";
-import { joinSentences } from "./notices.js";
 
 let listRequestCount = 0;
 let isListOutdated = false;
@@ -56,11 +55,3 @@ function keepCorrectedRows({ target, fragment }) {
     body.insertBefore(row.cloneNode(true), body.rows[row.sectionRowIndex] || null);
   }
 }
-
-// A filter that was refused says why; the list stays.
-listenToHtmx("after:request", ({ response, sourceElement, text }) => {
-  if (sourceElement.matches(".find")) {
-    const reply = response.status >= 400 ? JSON.parse(text) : { detail: "" };
-    find("#find-message").textContent = joinSentences(reply.detail, reply.hint);
-  }
-});

@@ -6,7 +6,6 @@
 import { find, listen, listenToHtmx } from "./dom.js";
 import htmx from "./htmx.min.js";
 import { updateTimes } from "./relative_times.js";
-import { makeWideContentScrollable } from "./scrolling.js";
 import { announceWork } from "./work_announcements.js";
 
 /** @type {string[]} */
@@ -80,11 +79,9 @@ function isFocusVisible() {
 }
 
 listen("DOMContentLoaded", () => prepareContent(document));
-window.addEventListener("resize", () => makeWideContentScrollable(document));
 
 /** @param {ParentNode} root */
 function prepareContent(root) {
   updateTimes(root);
-  makeWideContentScrollable(root);
   announceWork(root);
 }
