@@ -1,6 +1,7 @@
 """Serve the page on this machine until a signal ends it."""
 
 import contextlib
+import gc
 import secrets
 import socket
 from collections.abc import Callable, Mapping
@@ -121,6 +122,8 @@ def _serve(app_state: AppState, listener: socket.socket, announce: Callable[[], 
         timeout_graceful_shutdown=int(REQUEST_GRACE_S),
         timeout_keep_alive=int(KEEP_ALIVE_S),
     )
+    # Modules stay, so full collections of garbage need not look at their objects.
+    gc.freeze()
     # uvicorn raises the signal again after the server has ended.
     with contextlib.suppress(KeyboardInterrupt):
         app_state.start()

@@ -456,9 +456,9 @@ def has_word_in_values(
     return and_(contains_word(tx, document, word), is_in_values)
 
 
-def _has_text(document: str, word: str) -> bool:
+def _has_text(document: str | None, word: str) -> bool:
     """Return whether a text in a JSON document contains a word of lower-case ASCII letters."""
-    return _contains_bytes(orjson.loads(document), word.encode())
+    return _contains_bytes(orjson.loads(document or "null"), word.encode())
 
 
 def _contains_bytes(value: Any, word: bytes) -> bool:

@@ -29,7 +29,12 @@ from askrows.pipeline.store.answers import (
     is_of_model,
 )
 from askrows.pipeline.store.confidences import FieldConfidence, make_confidence_columns
-from askrows.pipeline.store.database import change_matching, run_many, select_matching
+from askrows.pipeline.store.database import (
+    cached_in_snapshot,
+    change_matching,
+    run_many,
+    select_matching,
+)
 from askrows.pipeline.store.schema import answers
 
 # Rows to which a cost refers.
@@ -188,6 +193,7 @@ class RightValues:
     replaced_values: dict[str, Any] = field(default_factory=dict)
 
 
+@cached_in_snapshot
 def read_right_values(tx: Connection, task: str) -> dict[str, RightValues]:
     """Return the right values of a task's rows, as people set or reviewed them, by row id.
 

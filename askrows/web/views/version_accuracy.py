@@ -58,12 +58,12 @@ def find_version_accuracy(
     Raises:
         InputError: A requested version has no answers.
     """
-    choices = store.query(list_version_choices, task)
-    if not choices.answered:
-        return None
+    with store.read() as tx:
+        choices = list_version_choices(tx, task)
+        if not choices.answered:
+            return None
 
-    versions = list(dict.fromkeys((first_version, second_version)))
-    if not any(versions):
-        versions = choices.labelled[-2:] or choices.answered[-1:]
-    report = store.query(measure_versions, task, versions)
-    return VersionAccuracy(choices.labelled, report)
+        versions = list(dict.fromkeys((first_version, second_version)))
+        if not any(versions):
+            versions = choices.labelled[-2:] or choices.answered[-1:]
+        return VersionAccuracy(choices.labelled, measure_versions(tx, task, versions))
