@@ -32,6 +32,7 @@ __all__ = [
     "Vocabulary",
     "Workspace",
     "open",
+    "remove_markup",
 ]
 
 # The module of each public name, and its name in that module if it is another.
@@ -51,6 +52,7 @@ _SOURCES = {
     "Vocabulary": "pipeline.core.vocabulary",
     "Workspace": "pipeline.workflows.python_api",
     "open": "jobs.open_workspace",
+    "remove_markup": "pipeline.core.text",
 }
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from askrows.pipeline.core.errors import AskrowsError
     from askrows.pipeline.core.quotes import Quote
     from askrows.pipeline.core.states import NoAnswer
+    from askrows.pipeline.core.text import remove_markup
     from askrows.pipeline.core.vocabulary import Vocabulary
     from askrows.pipeline.run.preflight import Preflight
     from askrows.pipeline.run.tag_report import TagReport

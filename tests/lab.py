@@ -21,10 +21,10 @@ from askrows.jobs.variables import MAKE_COMMAND_LINE_VARIABLE
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import settings
 from askrows.pipeline.core.settings import PREFIX, VARIABLES
-from askrows.pipeline.experts import table
 from askrows.pipeline.ops.open_task import open_workspace
 from tests import postgresql
 from tests.acceptance.engine import Engine
+from tests.people import insert_person
 from tests.progress import NullProgress
 
 ROOT = Path(__file__).parents[1]
@@ -177,7 +177,7 @@ def put_people(workspace: Workspace, count: int, *, without_bio: int = 0) -> lis
         for number, name in enumerate(names):
             bio = f"I keep bees and teach water law, number {number}." if number < count else None
             person = {"first_name": "Person", "last_name": str(number), "bio": bio}
-            table.insert_person(tx, name, person)
+            insert_person(ws, tx, name, person)
     return names
 
 

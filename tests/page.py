@@ -27,7 +27,7 @@ class Page(TestClient):
         self.desk = AppState(
             settings.load_settings(environ),
             access,
-            max_tag_wait_s=LONG_S,
+            max_answer_wait_s=LONG_S,
             max_save_wait_s=LONG_S,
             page_commands=make_page_commands(),
         )

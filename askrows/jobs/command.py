@@ -351,7 +351,10 @@ def open_configured_workspace(
 
     is_user_task = settings.task not in BUILT_IN_TASKS
     if access == "look" and (task_name or is_user_task):
-        with open_existing_or_temporary_workspace(settings, display) as run:
+        may_make_table = bool(task_name)
+        with open_existing_or_temporary_workspace(
+            settings, display, may_make_table=may_make_table
+        ) as run:
             yield run
         return
 

@@ -34,9 +34,10 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.declaration import ReadOptions
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report
+from askrows.pipeline.core.settings import DEFAULT_TASK
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.tasks.task_template import ColumnChoice
-from askrows.pipeline.workflows import add_expert, add_row, new_task_files
+from askrows.pipeline.workflows import add_row, new_task_files
 from askrows.pipeline.workflows import ask as ask_workflow
 from askrows.pipeline.workflows.row_importers import (
     ImportOptions,
@@ -123,12 +124,8 @@ def add(
 
     task_name = read_settings().task
     with open_configured_workspace("create", task_name=task_name) as run:
-        if task_name == "experts":
-            report = add_expert.tag_new_person(
-                run, document, document_name=str(from_), mapping=map_
-            ).to_report()
-        else:
-            report = add_row.add_row(run, document, document_name=str(from_), mapping=map_)
+        added = add_row.add_row(run, document, document_name=str(from_), mapping=map_)
+        report = added.to_report()
         add_next_step(report, run)
     return report
 
@@ -192,7 +189,7 @@ def ask(
     )
 
     # The workspace may have no run of the question's task yet.
-    with open_configured_workspace("create", task_name="experts") as run:
+    with open_configured_workspace("create", task_name=DEFAULT_TASK) as run:
         if not name:
             report = ask_workflow.ask_question(
                 run,
@@ -267,7 +264,7 @@ def new_task(
         from_, ReadOptions(sheet, encoding, header), source, ColumnChoice(text, key, with_)
     )
     task = ask_workflow.parse_new_task(name, table, data=read_settings().data)
-    with open_configured_workspace("create", task_name="experts") as run:
+    with open_configured_workspace("create", task_name=DEFAULT_TASK) as run:
         draft = new_task_files.write_task_file(run.workspace.data, run.workspace.store, task)
 
     return Report(

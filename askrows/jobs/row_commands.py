@@ -5,8 +5,9 @@
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import click
 
@@ -39,10 +40,6 @@ from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.row_listing import RowFilter, RowListOptions
 from askrows.pipeline.core.text import plural, split_names
-from askrows.pipeline.experts import EXPERTS
-from askrows.pipeline.experts import table as people_table
-from askrows.pipeline.experts import tags as expert_tags
-from askrows.pipeline.experts.tags import Document
 from askrows.pipeline.ops import listed_rows
 from askrows.pipeline.ops.status import report_status, watch_runs
 from askrows.pipeline.tasks import corrections, row_export
@@ -271,14 +268,6 @@ def tags(
 
     store = run.workspace.store
     editor_name = editor or system_user()
-    if run.task.subject == EXPERTS:
-        if merge is not None:
-            rules = parse_merges(merge)
-            return expert_tags.merge_tags(store, rules, editor_name, merged_at=run.workspace.now())
-        if undo is not None:
-            return expert_tags.undo_merge(store, undo, editor_name, undone_at=run.workspace.now())
-        return expert_tags.report_tags(store, search_text=find, max_tags=k)
-
     tag_list = find_tag_list(run.task, field)
     if merge is not None:
         rules = parse_merges(merge)
@@ -349,7 +338,7 @@ def correct(
         )
 
     # An edit is either a number to undo, or the new values.
-    change: Document | int | None = undo
+    change: Mapping[str, Any] | int | None = undo
     if set_ is not None:
         change = corrections.parse_typed_fields(run.task, set_)
     return correct_rows.correct_row(run, row, change, is_reviewed=reviewed, editor_name=editor_name)
@@ -360,25 +349,16 @@ def score(run: Run) -> Report:
 
     The rows are read again before. Only values that differ from the stored values are written, also
     to the columns of your own tables that `derive=` names. A task without `derive=` is refused.
-
-    The score of people, 0 to 100, says how complete a person is: bio, tags, profile address, job
-    title, hourly rate.
     """
     current_run = run.sync_task()
     task = current_run.task
-    store = run.workspace.store
-    is_people = task.subject == EXPERTS
-    if not is_people and not (isinstance(task, UserTask) and task.record.functions_id):
+    if not isinstance(task, UserTask) or not task.record.derived:
         raise InputError(
             f"{task.nouns.plural} of {task.subject} have no derived values; nothing was changed",
             hint="set derive= in the task's file",
         )
-    with store.write() as tx:
-        if isinstance(task, UserTask):
-            changed = task.correct_derived(tx)
-        else:
-            changed = people_table.refresh_scores(tx)
+    with run.workspace.store.write() as tx:
+        changed = task.correct_derived(tx)
         total = task.select_task_rows(tx).count_rows(tx)
-    noun = "score" if is_people else "row"
-    title = f"{plural(total, noun)} checked, {changed:,} changed"
+    title = f"{plural(total, 'row')} checked, {changed:,} changed"
     return Report({"total": total, "changed": changed}, title)

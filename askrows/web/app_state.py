@@ -1,4 +1,4 @@
-"""State of one served page: the workspace, its new people, uploads and background work.
+"""State of one served page: the workspace, its new rows, uploads and background work.
 
 Background work is a command, or a step of a form, that a request starts and does not wait for.
 """
@@ -18,13 +18,13 @@ from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.progress import NoProgress, Progress
-from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.core.settings import BUILT_IN_TASKS, DEFAULT_TASK, Settings
 from askrows.pipeline.core.text import join_first
 from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.run.live import GRACE_S
 from askrows.pipeline.run.run_units import ask_single_rows
 from askrows.pipeline.tasks.selection import select_default_task
-from askrows.pipeline.workflows import add_expert
+from askrows.pipeline.workflows import add_row
 from askrows.pipeline.workspace.data_folder import is_free
 from askrows.pipeline.workspace.opening import Access as WorkspaceAccess
 from askrows.web.background_work import BackgroundJob, BackgroundWork
@@ -32,24 +32,23 @@ from askrows.web.errors import RequestRefusedError
 from askrows.web.guard import AccessRules
 from askrows.web.uploads import UploadStore
 
-PEOPLE_TASK = "experts"
-# Shipped tasks whose rows are imported from files.
-FILE_TASKS = (PEOPLE_TASK, "passages")
-# Stored with each new person until the tags arrive.
-DUE_REASON = "added on the page, not tagged yet"
-# The reply about a new person is sent after this time, tagged or not. The docs promise 5 seconds.
-MAX_TAG_WAIT_S = 4.5
-# Threads that tag new people; each may wait for as long as a call may take.
-TAGGING_THREADS = 8
-# Time between two searches for people who are due.
-TAGGING_INTERVAL_S = 60.0
-# A new person that cannot be saved within this time is refused.
+# Tasks whose rows are imported from files, also before a workspace uses them.
+FILE_TASKS = (DEFAULT_TASK, *BUILT_IN_TASKS)
+# Stored with each new row until the answer arrives.
+DUE_REASON = "added on the page, not asked yet"
+# The reply about a new row is sent after this time, answered or not. The docs promise 5 seconds.
+MAX_ANSWER_WAIT_S = 4.5
+# Threads that ask about new rows; each may wait for as long as a call may take.
+ASKING_THREADS = 8
+# Time between two searches for rows that are due.
+ASKING_INTERVAL_S = 60.0
+# A new row that cannot be saved within this time is refused.
 MAX_SAVE_WAIT_S = 4.0
 # How long running calls may take to finish after they are interrupted.
 INTERRUPT_GRACE_S = GRACE_S + 1.5
 # How long a search waits for the vector of its query.
 MAX_SEARCH_CALL_S = 4.0
-# How long saving a person waits for another process that writes to the database.
+# How long saving a row waits for another process that writes to the database.
 WRITE_LOCK_TIMEOUT_S = 1.0
 
 
@@ -78,9 +77,9 @@ class AppState:
 
     settings: Settings
     access: AccessRules
-    # How long a reply about a new person waits for the tags.
-    max_tag_wait_s: float = MAX_TAG_WAIT_S
-    # How long a new person waits for other people to be saved.
+    # How long a reply about a new row waits for the answer.
+    max_answer_wait_s: float = MAX_ANSWER_WAIT_S
+    # How long a new row waits for other rows to be saved.
     max_save_wait_s: float = MAX_SAVE_WAIT_S
     # Commands that the page can run, by name.
     page_commands: Mapping[str, PageCommand] = field(default_factory=dict)
@@ -91,7 +90,7 @@ class AppState:
     save_lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        self._tagging_pool = ThreadPoolExecutor(TAGGING_THREADS, thread_name_prefix="due")
+        self._asking_pool = ThreadPoolExecutor(ASKING_THREADS, thread_name_prefix="due")
         self.uploads = UploadStore(self.settings.data)
 
     def open_to_read(
@@ -188,7 +187,7 @@ class AppState:
         settings = self.settings
         may_create = not self.access.readonly and settings.database_url is None
         if may_create and is_free(settings.data):
-            with open_workspace(replace(settings, task=PEOPLE_TASK), display):
+            with open_workspace(replace(settings, task=DEFAULT_TASK), display):
                 pass
 
     @contextlib.contextmanager
@@ -231,10 +230,10 @@ class AppState:
             yield replace(run, stop_event=stop_event)
 
     @contextlib.contextmanager
-    def _open_people(self) -> Iterator[Run]:
-        """Open the workspace to tag people; refused without people, so that no table is made."""
-        self.require_task(PEOPLE_TASK)
-        with self.open_to_write(PEOPLE_TASK) as run:
+    def _open_default_task(self) -> Iterator[Run]:
+        """Open the workspace with the default task if it has that, so that no table is made."""
+        self.require_task(DEFAULT_TASK)
+        with self.open_to_write(DEFAULT_TASK) as run:
             yield run
 
     def require_task(self, task: str) -> None:
@@ -257,14 +256,14 @@ class AppState:
         with self.open_to_read() as run:
             return any(task.subject == name for task in run.tasks)
 
-    async def save_person(self, body: bytes) -> add_expert.AddedExpert:
-        """Save the person in a JSON body, untagged. People are saved one after another.
+    async def save_row(self, body: bytes) -> add_row.AddedRow:
+        """Save the row in a JSON body; it is not asked yet. Rows are saved one after another.
 
-        Waits at most `self.max_save_wait_s` seconds for other people to be saved.
+        Waits at most `self.max_save_wait_s` seconds for other rows to be saved.
 
         Raises:
-            RequestRefusedError: 503, other people took too long to save; this person is not saved.
-            AskrowsError: The body is not a valid new person, or another process writes to the
+            RequestRefusedError: 503, other rows took too long to save; this row is not saved.
+            AskrowsError: The body is not a valid new row, or another process writes to the
                 database for longer than WRITE_LOCK_TIMEOUT_S.
         """
         try:
@@ -272,18 +271,18 @@ class AppState:
         except TimeoutError:
             raise RequestRefusedError(
                 503,
-                "too many people are being saved; this person was not saved",
+                "too many rows are being saved; this row was not saved",
                 hint="send it again",
             ) from None
 
         try:
-            return await run_in_threadpool(self._save_person, body)
+            return await run_in_threadpool(self._save_row, body)
         finally:
             self.save_lock.release()
 
-    def _save_person(self, body: bytes) -> add_expert.AddedExpert:
-        with self.open_to_write(PEOPLE_TASK) as run:
-            return add_expert.store_person(
+    def _save_row(self, body: bytes) -> add_row.AddedRow:
+        with self.open_to_write(DEFAULT_TASK) as run:
+            return add_row.store_row(
                 run,
                 body,
                 document_name="the body",
@@ -292,43 +291,43 @@ class AppState:
             )
 
     def start(self) -> None:
-        """Delete abandoned uploads and start tagging new people, unless the page is read-only."""
+        """Delete abandoned uploads and ask about new rows, unless the page is read-only."""
         if not self.access.readonly:
             self.uploads.delete_abandoned()
-            threading.Thread(target=self._repeat_tagging, name="due-rounds", daemon=True).start()
+            threading.Thread(target=self._repeat_asking, name="due-rounds", daemon=True).start()
 
-    def _repeat_tagging(self) -> None:
-        """Tag people who are due now and then every TAGGING_INTERVAL_S, until the page stops."""
+    def _repeat_asking(self) -> None:
+        """Ask about due rows now and then every ASKING_INTERVAL_S, until the page stops."""
         # After `stop` the pool takes no call.
         with contextlib.suppress(RuntimeError):
             while not self.stop_event.is_set():
-                wait([self.start_tagging()])
-                self.stop_event.wait(TAGGING_INTERVAL_S)
+                wait([self.start_asking()])
+                self.stop_event.wait(ASKING_INTERVAL_S)
 
-    def start_tagging(self, row_ids: list[str] | None = None) -> Future[None]:
-        """Start to tag these people when a thread is free; return the future of the call.
+    def start_asking(self, row_ids: list[str] | None = None) -> Future[None]:
+        """Start to ask about rows when a thread is free; return the future of the call.
 
         Args:
-            row_ids: The people, or None for all people who are due.
+            row_ids: The rows, or None for all rows that are due.
 
         Raises:
             RuntimeError: The page stops; nothing is asked.
         """
-        return self._tagging_pool.submit(self.tag_due_people, row_ids)
+        return self._asking_pool.submit(self.ask_due_rows, row_ids)
 
-    def tag_due_people(self, row_ids: list[str] | None = None) -> None:
-        """Ask about these people, or all people who are due, and wait for the outcomes.
+    def ask_due_rows(self, row_ids: list[str] | None = None) -> None:
+        """Ask about these rows, or all rows that are due, and wait for the outcomes.
 
-        Errors are ignored: the people stay due, with the reason in the database.
+        Errors are ignored: the rows stay due, with the reason in the database.
         """
         with (
             contextlib.suppress(AskrowsError, KeyboardInterrupt),
-            self._open_people() as run,
+            self._open_default_task() as run,
         ):
             ask_single_rows(run, RunResult(), row_ids)
 
     def stop(self, *, within_s: float) -> None:
-        """Stop tagging new people and all background work; block at most `within_s` seconds.
+        """Stop asking about new rows and all background work; block at most `within_s` seconds.
 
         - First the work may end by itself.
         - INTERRUPT_GRACE_S before the deadline, or when all work has ended, the stop events are
@@ -336,9 +335,9 @@ class AppState:
         - At the deadline this returns, even if work still runs.
         """
         deadline = time.monotonic() + within_s
-        self._tagging_pool.shutdown(wait=False, cancel_futures=True)
-        # This thread ends with the last call about a new person.
-        last_call = threading.Thread(target=self._tagging_pool.shutdown, daemon=True)
+        self._asking_pool.shutdown(wait=False, cancel_futures=True)
+        # This thread ends with the last call about a new row.
+        last_call = threading.Thread(target=self._asking_pool.shutdown, daemon=True)
         last_call.start()
 
         # First wait for work to end by itself. Then interrupt it and wait again.

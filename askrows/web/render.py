@@ -17,7 +17,8 @@ from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.quotes import MAX_EXACT_FLOAT, format_likeness, is_quotation
 from askrows.pipeline.core.states import describe_reason
 from askrows.pipeline.core.text import format_probability, join_first
-from askrows.pipeline.store.answers import PERSON, belongs_to_version
+from askrows.pipeline.store.answers import PERSON
+from askrows.pipeline.store.version_names import belongs_to_version
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workflows.table_replacement import find_replacement_obstacle
 from askrows.web.app_state import FILE_TASKS, AppState
@@ -153,7 +154,7 @@ def render_page(
     """
     task = run.workspace.settings.task
     used_tasks = find_used_tasks(run)
-    # Without a table, no page is about people, whom the workspace does not have.
+    # Without a table, no page is about rows that the workspace does not have.
     task_query = ""
     drop_task = NEW_TASK
     if used_tasks:
@@ -163,6 +164,7 @@ def render_page(
         "task": task,
         "task_nouns": run.task.nouns,
         "drop_task": drop_task,
+        "file_tasks": FILE_TASKS,
         "backend": run.workspace.backend,
         "provider": run.workspace.provider,
         "section": section,
@@ -186,12 +188,12 @@ def render_page(
 
 
 def find_used_tasks(run: Run) -> set[str]:
-    """Return the names of the tasks of users, and of the shipped tasks that have rows."""
+    """Return the names of the tasks in use; those of FILE_TASKS are in use if they have rows."""
     with run.workspace.store.read() as tx:
         return {
             task.subject
             for task in run.tasks
-            if task.user_file or task.select_task_rows(tx).has_rows(tx)
+            if task.subject not in FILE_TASKS or task.select_task_rows(tx).has_rows(tx)
         }
 
 

@@ -102,9 +102,9 @@ def serve_page(
 
 
 def _serve(app_state: AppState, listener: socket.socket, announce: Callable[[], None]) -> None:
-    """Start to tag new people, call `announce`, then serve until SIGINT or SIGTERM arrives.
+    """Start to ask about new rows, call `announce`, then serve until SIGINT or SIGTERM arrives.
 
-    New people are tagged in the background, unless the page is read-only. The call blocks until the
+    New rows are asked in the background, unless the page is read-only. The call blocks until the
     end. After the signal, open requests may finish within REQUEST_GRACE_S, and then background work
     within WORK_GRACE_S; work that takes longer is interrupted. The server writes no log.
     """

@@ -408,7 +408,7 @@ def nothing_is_left_to_do(inspection: Inspection) -> Iterator[str]:
 
     for task in inspection.workspace.used_tasks:
         counts = inspection.workspace.state_counts(task)
-        for state in ("untagged", "open", "claimed"):
+        for state in ("open", "open", "claimed"):
             if state in counts:
                 yield f"{task}: {counts[state]} are still {state}"
 

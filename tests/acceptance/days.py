@@ -136,11 +136,11 @@ UNFOUNDED_CONCEPT = {
 }
 UNFOUNDED_ANSWER = json.dumps({"concepts": [UNFOUNDED_CONCEPT]})
 NO_QUOTE = make_fault("answer_text", "passage-concepts/p-3", text=UNFOUNDED_ANSWER)
-HOPELESS = make_fault("error_line", "expert-tags/9", code=3)
-REFUSED = make_fault("error_line", "expert-tags/10", code=13)
+HOPELESS = make_fault("error_line", "experts/9", code=3)
+REFUSED = make_fault("error_line", "experts/10", code=13)
 MIXED_UP = make_fault("answer_text", "control-[12]", text='{"tags": ["law"]}')
 NEVER_RUNS = make_fault("never_ends")
-NO_LINE = make_fault("missing_line", "expert-tags/11")
+NO_LINE = make_fault("missing_line", "experts/11")
 SILENT = make_fault("status", path=LIVE_CALL, code=503)
 
 SUBMIT = line("submit")
@@ -318,7 +318,7 @@ DAYS = (
     ),
     Day(
         "taken-back",
-        (line("rollback", "expert-tags@2", yes=True, repeated_codes=SUCCESS_OR_REFUSAL), *CHAIN),
+        (line("rollback", "experts@3", yes=True, repeated_codes=SUCCESS_OR_REFUSAL), *CHAIN),
         after="first",
         excused=("tags_never_change", *REPEATED_REQUESTS),
     ),

@@ -25,7 +25,8 @@ def add(workspace: Workspace, document: Any, code: int = 0) -> dict[str, Any]:
     text = document if isinstance(document, str) else json.dumps(document)
     path = workspace.write_file("new.json", text)
     report: dict[str, Any] = workspace.run_command("add", path, json=True, code=code).json
-    return report
+    answer = report.get("answer") or {"tags": []}
+    return {**report, **report.get("derived", {}), **answer, "username": report.get("row")}
 
 
 def test_person_is_inserted_tagged_scored_and_found(workspace: Workspace, api: Engine) -> None:
@@ -66,7 +67,7 @@ def test_refused_person_changes_nothing(workspace: Workspace, api: Engine) -> No
     """A wrong document ends with exit code 2, and no request is sent."""
     add(workspace, {**ADA, "Bio": None})
     for document, message in (
-        (ADA, "'ada' exists already"),
+        (ADA, "has the row 'ada' already"),
         ([{"username": "b"}], "not a JSON object"),
         ({"bio": "Who?"}, "Username: missing"),
         ('"text"', "not a JSON object"),

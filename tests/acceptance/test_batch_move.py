@@ -101,7 +101,7 @@ def test_open_rows_of_a_killed_move_are_asked_once(workspace: Workspace, api: En
     workspace.run_command("submit")
     stop_move_after_its_cancel(workspace, api)
     workspace.run_commands("poll", "ingest")
-    assert workspace.state_counts() == {"untagged": PEOPLE_COUNT}
+    assert workspace.state_counts() == {"open": PEOPLE_COUNT}
 
     commands = [workspace.start_command("work", once=True, only="submit") for _ in range(2)]
     commands.append(workspace.start_command("batch_move", 1, to="batch"))

@@ -77,7 +77,7 @@ def test_list_is_read_at_least_every_minute(workspace: Workspace, api: Engine) -
             assert running.wait().code == 130
     assert (workspace.batch_states(), workspace.state_counts()) == (["submitting"], {"claimed": 2})
     workspace.run_command("cancel", 1, CREATE_TIMEOUT=0.1)
-    assert workspace.state_counts() == {"untagged": 2}
+    assert workspace.state_counts() == {"open": 2}
     assert count_creates(api) == 1
 
 
@@ -95,4 +95,4 @@ def test_budget_of_a_run_survives_a_change_of_the_clock(workspace: Workspace, ap
     tag_run = workspace.run_command("tag", wait=True, **options)
     assert "continuing the run of" in tag_run.stderr
     assert workspace.spending()["actual"] <= budget
-    assert workspace.state_counts()["untagged"] >= 3
+    assert workspace.state_counts()["open"] >= 3

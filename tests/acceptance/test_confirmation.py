@@ -90,7 +90,7 @@ def test_address_in_dotenv_never_gets_the_key_of_the_shell(tmp_path: Path, api: 
         assert f".env sets the server {api.url}, but the key is not from .env" in output, output
 
     assert "not from .env" in at_terminal(workspace, "tag").stderr
-    assert workspace.status()["experts"]["untagged"] == 2
+    assert workspace.status()["experts"]["open"] == 2
     assert api.journal() == []
 
 
@@ -193,11 +193,11 @@ def test_database_in_dotenv_is_confirmed_once(tmp_path: Path) -> None:
     assert not workspace.data.exists()
     process = at_terminal(workspace, "import", "people.csv")
     assert process.code == 0, process
-    assert workspace.state_counts() == {"untagged": 1}
+    assert workspace.state_counts() == {"open": 1}
 
     workspace.run_command("status", DATA=tmp_path / "other", code=3)
     own_workspace = Shell(tmp_path / "own", settings={"DATABASE_URL": url})
-    assert own_workspace.read_json("status", DATA=workspace.data)["experts"]["untagged"] == 1
+    assert own_workspace.read_json("status", DATA=workspace.data)["experts"]["open"] == 1
 
 
 def task_with_note(note: Path, topic: str = "topic") -> str:

@@ -105,7 +105,7 @@ def test_doctor_names_batches_that_a_copy_does_not_know(
     workspace.run_command("submit")
 
     copy = restore_copy(workspace, api, tmp_path / "elsewhere")
-    assert copy.state_counts() == {"tagged": 1, "untagged": 1}
+    assert copy.state_counts() == {"tagged": 1, "open": 1}
     assert workspace.batches()[1]["remote_name"] in copy.run_command("doctor").output
     # A restore never overwrites a workspace.
     copy.run_command("restore", workspace.home / "copy", code=2)

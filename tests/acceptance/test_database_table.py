@@ -82,6 +82,10 @@ def add(workspace: Workspace, code: int = 0, **cells: Any) -> Any:
 
 def test_file_is_imported_and_asked(boats: Workspace) -> None:
     """The table is made, faults are told, and a second import changes only what differs."""
+    # A dry run needs no workspace, and makes none.
+    report = boats.run_command("import", **{"from": "boats.csv"}, dry=True, json=True).json
+    assert (report["added"], boats.data.exists()) == (3, False)
+
     report = boats.run_command("import", **{"from": "boats.csv"}, json=True).json
     assert (report["added"], report["rejected"], report["changed"]) == (3, 1, 1)
     assert "other columns, stored for exports and --where: Owner" in str(report["notes"])

@@ -247,7 +247,7 @@ def test_file_that_is_refused_twice_is_given_up(workspace: Workspace, api: Engin
         workspace.run_command("submit", code=4)
         assert workspace.batch_states() == ["failed"] * failed_batches + ["prepared"]
         assert "given up" in workspace.run_command("submit", code=4).stderr
-        assert workspace.state_counts() == {"untagged": 5}
+        assert workspace.state_counts() == {"open": 5}
     assert "invalid argument" in workspace.batches()[0]["reason"]
     assert api.count_calls("DELETE", "/files/") == 4
 
@@ -268,7 +268,7 @@ def test_refused_line_is_charged_and_other_rows_are_sent_at_once(
     message = "line 3 was refused: invalid JSON, near column 42: no such field: 'cachedContent'"
     assert f"{message}; its row, {names[2]}, " in error_output
     keys = [request["key"] for request in workspace.sealed_requests(2)]
-    assert keys == ["expert-tags/1", "expert-tags/2", "expert-tags/4"]
+    assert keys == ["experts/1", "experts/2", "experts/4"]
 
     api.script_fault("bad_line", args={"line": 99})
     workspace.run_command("submit", code=4)
@@ -332,4 +332,4 @@ def test_duplicate_batch_that_shows_late_is_cancelled_and_counted(
     api.advance_clock(601)
     workspace.run_command("poll")
     assert living_batches(api) == remote_names(workspace)[:1]
-    assert workspace.state_counts() == {"tagged": 2, "untagged": 1}
+    assert workspace.state_counts() == {"tagged": 2, "open": 1}

@@ -178,6 +178,6 @@ def test_an_added_person_is_saved_after_every_failure_of_the_live_call(
         api.clear_faults()
 
     assert workspace.state_counts() == {
-        "untagged": len(FAILURES_WITHOUT_TAGS),
+        "open": len(FAILURES_WITHOUT_TAGS),
         "tagged": len(FAILURES_WITH_TAGS),
     }

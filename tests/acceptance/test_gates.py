@@ -89,7 +89,7 @@ def test_tag_deletes_the_report_that_a_killed_one_left(
     served_workspace.import_people(1)
     served_workspace.run_command("tag_live")
     # No process has such a high id.
-    part = served_workspace.write_file("data/reports/expert-tags-1.md.7fffffff-0123456789.part", "")
+    part = served_workspace.write_file("data/reports/experts-1.md.7fffffff-0123456789.part", "")
     served_workspace.run_command("tag_live")
     assert not part.exists()
 

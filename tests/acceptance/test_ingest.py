@@ -269,7 +269,7 @@ def test_unusable_line_fails_only_its_own_request(
     assert served_workspace.state_counts() == {
         "tagged": VALID_ROWS,
         "parked": len(parked_names),
-        "untagged": untagged_count,
+        "open": untagged_count,
     }
 
 
@@ -309,7 +309,7 @@ ANSWERS: dict[str, LineMaker] = {
     "key first": lambda key: [
         b'{"key":"%b","response":%b}' % (key.encode(), encode_document(make_response()))
     ],
-    "key escaped": lambda key: [make_line(key).replace(b"expert-tags/", b"expert\\u002dtags\\/")],
+    "key escaped": lambda key: [make_line(key).replace(b"experts/", b"experts\\/")],
     "no finish reason": answer_response(make_parts_response({"text": TAGS})),
     "two parts": answer_response(make_parts_response({"text": TAGS[:9]}, {"text": TAGS[9:]})),
     "a thought before": answer_response(
@@ -385,7 +385,7 @@ def test_row_with_two_different_answers_is_sent_once_more(
 
     report = ingest_results(served_workspace, outside_server, make_results)
     assert (report["answered"], report["invalid"], report["duplicates"]) == (2, 1, 1)
-    assert served_workspace.state_counts() == {"tagged": 2, "untagged": 1}
+    assert served_workspace.state_counts() == {"tagged": 2, "open": 1}
     assert served_workspace.exported_tags()[names[0]] == []
 
     ingest_results(served_workspace, outside_server, make_results)
@@ -405,7 +405,7 @@ def test_lines_without_a_request_are_counted_and_not_applied(
         """Return two valid lines and six unmatched lines."""
         unmatched_lines = [
             make_line("nobody/0"),
-            make_line("expert-tags/999999"),
+            make_line("experts/999999"),
             make_line(7),
             make_line(keys[0]),
             b"%%%",
@@ -420,7 +420,7 @@ def test_lines_without_a_request_are_counted_and_not_applied(
     examples = {row["outcome"]: row["examples"] for row in report["reasons"]}
     assert examples["unknown"][0] == ["line 3", "nobody/0"]
     assert len(examples["unknown"]) == 3
-    assert examples["duplicate"] == [["line 6", "expert-tags/1"]]
+    assert examples["duplicate"] == [["line 6", "experts/1"]]
     assert examples["unreadable"][0][0] == "line 7"
 
     assert served_workspace.state_counts() == {"tagged": 2}
@@ -561,7 +561,7 @@ LINE_KINDS: dict[str, tuple[str, Callable[[str], bytes]]] = {
     "garbage": ("", lambda _key: b"\xff\x00 no json \xe2\x80\xa8"),
     "number": ("answered", lambda key: make_line(row_number(key))),
     "unknown": ("", lambda key: make_line(f"{key}000")),
-    "foreign": ("", lambda key: make_line(key.replace("expert-tags", "passages"))),
+    "foreign": ("", lambda key: make_line(key.replace("experts", "passages"))),
 }
 TAGS_OF_KIND = {
     "good": CLEAN_TAGS,

@@ -55,5 +55,5 @@ def test_counts_follow_each_change(workspace: Workspace) -> None:
 def test_rows_of_another_program_are_counted_anew(workspace: Workspace) -> None:
     """Another program may change its table at any time, so no counts are kept."""
     workspace.import_people(ROW_COUNT)
-    assert workspace.state_counts() == {"untagged": ROW_COUNT}
+    assert workspace.state_counts() == {"open": ROW_COUNT}
     assert not (workspace.data / "counts").exists()

@@ -50,7 +50,7 @@ def test_failing_row_does_not_delay_other_rows(
     assert live_report["left"] == 0
     assert request_counts[False] == len(names) - 1
     assert request_counts[True] > 1
-    assert workspace.state_counts() == {"tagged": len(names) - 1, "untagged": 1}
+    assert workspace.state_counts() == {"tagged": len(names) - 1, "open": 1}
 
     outside_server.answerer = fill
     workspace.run_command("tag_live")
@@ -93,7 +93,7 @@ def test_unreadable_replies_alone_charge_no_row(
 
     for _ in range(2):
         workspace.run_command("tag_live", CONCURRENCY=2, RETRY_FOR=1, code=4)
-        assert workspace.state_counts() == {"untagged": 8}
+        assert workspace.state_counts() == {"open": 8}
 
 
 @pytest.mark.parametrize("byte_count", [0, 1, 700], ids=["nothing", "a byte", "a line and a part"])
@@ -114,7 +114,7 @@ def test_cut_file_of_replies_is_read_up_to_its_last_complete_line(
     line_count = remaining_bytes.count(b"\n")
 
     workspace.run_command("ingest")
-    expected_states = {"untagged": 6 - line_count}
+    expected_states = {"open": 6 - line_count}
     if line_count:
         expected_states["tagged"] = line_count
     assert workspace.state_counts() == expected_states
@@ -170,14 +170,14 @@ def test_rollback_counts_the_replies_of_a_killed_run(workspace: Workspace, api: 
     kill_after_calls(workspace, api, LIVE_CALL, "tag_live", call_count=5, CONCURRENCY=1)
     api.clear_faults()
 
-    rollback = workspace.run_command("rollback", "expert-tags@2", yes=True)
+    rollback = workspace.run_command("rollback", "experts@3", yes=True)
     assert ": 4 records of 4 people, " in rollback.stderr
-    assert workspace.state_counts() == {"untagged": 6}
+    assert workspace.state_counts() == {"open": 6}
 
 
 @pytest.mark.promise("ending")
 def test_add_ends_in_time_while_the_service_hangs(workspace: Workspace, api: Engine) -> None:
-    """`add-expert` saves the person untagged and due if Gemini hangs; later it is tagged.
+    """`add-expert` saves the person open and due if Gemini hangs; later it is tagged.
 
     Another process with the lock on preparing is stopped at the same time. The command ends, so
     it waits for neither.
@@ -202,7 +202,7 @@ def test_add_ends_in_time_while_the_service_hangs(workspace: Workspace, api: Eng
         stopped_process.wait()
 
     assert add_run.code == 0
-    assert "ada is stored without tags" in add_run.stderr
+    assert "ada is stored without an answer" in add_run.stderr
     assert [entry["name"] for entry in workspace.status()["due"]] == ["ada"]
 
     api.clear_faults()

@@ -201,7 +201,7 @@ def test_name_without_an_option_is_a_row_of_the_task(workspace: Workspace) -> No
     workspace.run_command("tag", mode="live", TASK="notes")
     workspace.task = "notes"
     assert workspace.read_json("show", "31")["task"] == "notes"
-    assert workspace.read_json("show", expert=person)["task"] == "expert-tags"
+    assert workspace.read_json("show", expert=person)["task"] == "experts"
     workspace.run_command("show", person, code=2)
     workspace.run_command("forget", "31", yes=True)
     assert workspace.listed_rows() == []

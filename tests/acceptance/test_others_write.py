@@ -39,11 +39,12 @@ def test_rows_that_change_between_request_and_answer(workspace: Workspace) -> No
     run_sql(workspace, "UPDATE experts SET tags = :tags WHERE id = 1", tags=FOREIGN_TAGS)
     run_sql(workspace, "UPDATE experts SET bio = 'I mend clocks.' WHERE id = 2")
     run_sql(workspace, "DELETE FROM experts WHERE id = 3")
-    assert states_without_writes(workspace) == {"claimed": 5}
     workspace.run_command("ingest")
+    # The rows are read again by a command that asks or computes.
+    workspace.run_command("score")
     assert states_without_writes(workspace) == {"tagged": 4, "stale": 1}
     [batch] = workspace.batches()
-    assert (batch["state"], batch["answered"], batch["not_applied"]) == ("ingested", 6, 2)
+    assert (batch["state"], batch["answered"], batch["not_applied"]) == ("ingested", 6, 1)
     requests = workspace.logged_requests()
     answered_ids = [request["row"] for request in requests if request["outcome"] == "answered"]
     assert sorted(answered_ids) == list("123456")
@@ -58,7 +59,7 @@ def test_rows_that_change_between_request_and_answer(workspace: Workspace) -> No
 
 @pytest.mark.promise("foreign", postgresql=True)
 def test_tagged_while_the_request_file_is_written(workspace: Workspace) -> None:
-    """A person with tags at the time of the claim is not asked, even if the file has their bio."""
+    """Tags that came while the request file was written stay, and the answer does not count."""
     workspace.import_people(5)
     trails = [workspace.run_command("submit", limit=1).trail for _ in range(2)]
     steps = enumerate(trails[1], start=1)
@@ -72,7 +73,8 @@ def test_tagged_while_the_request_file_is_written(workspace: Workspace) -> None:
         running.signal(signal.SIGCONT)
         assert running.wait().code == 0
     workspace.run_commands("submit", "poll", "ingest")
-    assert row_ids_of_batch(workspace, 3) == ["3", "5"]
+    # The answer to row 4 is paid, and does not count.
+    assert row_ids_of_batch(workspace, 3) == ["3", "4", "5"]
     assert states_without_writes(workspace) == {"tagged": 5}
     assert workspace.exported_tags()["person-0003"] == ["mine"]
 
@@ -94,9 +96,11 @@ def test_rows_that_another_program_opened_are_asked_again(
     run_sql(workspace, "UPDATE experts SET bio = 'I mend clocks.' WHERE id = 2")
     values = "(9, 'new', 'I teach water law and beekeeping.')"
     run_sql(workspace, f"INSERT INTO experts (id, username, bio) VALUES {values}")  # noqa: S608
-    assert states_without_writes(workspace) == {"tagged": 1, "stale": 1, "untagged": 2, "parked": 1}
+    workspace.run_command("score")
+    assert states_without_writes(workspace) == {"tagged": 1, "stale": 1, "open": 2, "parked": 1}
     workspace.run_command("submit")
-    assert row_ids_of_batch(workspace, 2) == ["1", "9"]
+    # The row without tags gets the answer that its input had.
+    assert row_ids_of_batch(workspace, 2) == ["9"]
     workspace.run_commands("poll", "ingest")
     assert states_without_writes(workspace) == {"tagged": 3, "stale": 1, "parked": 1}
     workspace.run_commands(*BATCH_COMMANDS)
@@ -131,7 +135,7 @@ def test_a_persons_word_is_above_a_models(workspace: Workspace, api: Engine) -> 
     workspace.run_commands("poll", "ingest", "index")
 
     [batch] = workspace.batches()
-    assert (batch["answered"], batch["not_applied"]) == (3, 1)
+    assert (batch["answered"], batch["not_applied"]) == (3, 0)
     assert states_without_writes(workspace) == {"tagged": 4}
     assert correct_tags(workspace, set="tags=ml, beekeeping, law, art") == [
         "ml",

@@ -33,15 +33,15 @@ def test_import_reports_missing_people_of_earlier_files(workspace: Workspace) ->
     output = workspace.run_command(
         "import", write_without(workspace, "people-0.csv", *names[:11]), dry=True
     ).output
-    assert "again.csv lacks 11 people from earlier files" in output
-    assert "askrows forget --file gone.csv" in output
+    assert "again.csv lacks 11 people of the table experts" in output
+    assert "askrows forget --task experts --file gone.csv" in output
     workspace.run_command("import", "again.csv", dry=True, report="gone.csv")
     with (workspace.home / "gone.csv").open(encoding="utf-8", newline="") as file:
         usernames = [row["username"] for row in csv.DictReader(file) if row["kind"] == "gone"]
     assert usernames == names[:11]
 
     workspace.write_file("others.csv", "Username,Bio\nsomebody,I keep bees.\n")
-    assert "earlier files" not in workspace.run_command("import", "others.csv").output
+    assert "lacks" not in workspace.run_command("import", "others.csv").output
     workspace.run_command("forget", file="gone.csv", yes=True)
     assert names_in(workspace) == [*names[11:], "somebody"]
 

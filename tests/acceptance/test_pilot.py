@@ -276,7 +276,7 @@ def test_failed_pilot_of_people_blocks_commands_of_its_model(
     assert api.creates() == []
 
     workspace.run_command("tag", pilot=20, GATES="tags=11..12", code=6, **options)
-    assert workspace.state_counts() == {"tagged": 20, "untagged": 8}
+    assert workspace.state_counts() == {"tagged": 20, "open": 8}
     for verb, blocked_options in (
         ("submit", {}),
         ("tag", {"mode": "batch"}),

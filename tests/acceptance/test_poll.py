@@ -82,7 +82,7 @@ def test_batch_whose_result_never_comes_fails(workspace: Workspace, api: Engine)
     spent = workspace.spending()
     assert spent["actual"] == 0
     assert spent["estimated"] + spent["lost"] > 0
-    assert workspace.state_counts() == {"untagged": 2}
+    assert workspace.state_counts() == {"open": 2}
 
 
 def test_failed_batch_releases_its_rows(workspace: Workspace, api: Engine) -> None:
@@ -144,11 +144,11 @@ def test_vanished_batch_is_kept_until_it_is_cancelled(workspace: Workspace, api:
     workspace.run_command("cancel", 3)
     report = run_poll(workspace, code=3)
     assert report["failed"] == {"3": "succeeded, but its result is not available"}
-    assert workspace.state_counts() == {"claimed": 3, "untagged": 1}
+    assert workspace.state_counts() == {"claimed": 3, "open": 1}
 
     workspace.run_command("cancel", 1, code=2)
     workspace.run_command("cancel", 1, yes=True)
-    assert workspace.state_counts() == {"claimed": 2, "untagged": 2}
+    assert workspace.state_counts() == {"claimed": 2, "open": 2}
     assert workspace.batch_states()[0] == "failed"
 
     # The API may have processed the batch, so that its cost counts for budgets.
@@ -180,7 +180,7 @@ def test_waiting_poll_does_not_block_other_commands(workspace: Workspace, api: E
         return
     assert ended_process.json["downloaded"] == [3]
     assert ended_process.json["failed"] == {"2": "cancelled by hand"}
-    assert workspace.state_counts() == {"tagged": 2, "claimed": 1, "untagged": 1}
+    assert workspace.state_counts() == {"tagged": 2, "claimed": 1, "open": 1}
 
 
 def test_poll_without_waiting_lets_the_embedded_engine_work(tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ def test_invalid_result_body_leaves_the_batch_unchanged(
         remote_name = served_workspace.batches()[gzip_batch - 1]["remote_name"]
         if remote_name.removeprefix("batches/") not in call:
             return None
-        packed = gzip.compress(make_lines(["expert-tags/5", "expert-tags/6"]))
+        packed = gzip.compress(make_lines(["experts/5", "experts/6"]))
         return 200, {"content-encoding": "gzip"}, packed[: len(packed) // 2]
 
     outside_server.results = lambda keys: make_invalid_body(kinds[batch_index(keys)], keys)
@@ -253,7 +253,7 @@ def test_invalid_result_body_leaves_the_batch_unchanged(
     [ingest_report] = served_workspace.read_json("ingest")
     assert ingest_report["answered"] == ROWS_PER_BATCH - 1
     assert ingest_report["missing"] == 1
-    assert served_workspace.state_counts() == {"tagged": 1, "untagged": row_count - 1}
+    assert served_workspace.state_counts() == {"tagged": 1, "open": row_count - 1}
     assert served_workspace.spending()["lost"] > 0, "abandoned results may have to be paid"
 
 
@@ -271,7 +271,7 @@ def test_short_result_is_not_used_while_its_downloads_differ(
 ) -> None:
     """Only three readable downloads that do not grow make a short result the final result."""
     waiting_bodies = list(bodies)
-    lines = [make_line(f"expert-tags/{number}") + b"\n" for number in range(1, 5)]
+    lines = [make_line(f"experts/{number}") + b"\n" for number in range(1, 5)]
 
     def send_next_body(call: str) -> Whole | None:
         """Send the next body in place of the result, and the result after the last body."""
@@ -328,7 +328,7 @@ def fail_with_unmatched_replies(server: Outside) -> None:
     unmatched_lines: tuple[Callable[[str], bytes], ...] = (
         lambda key: make_line(f"another-task/{key}"),
         lambda key: make_line(f"{key}000"),
-        lambda _key: make_line("expert-tags/1"),
+        lambda _key: make_line("experts/1"),
     )
 
     def make_results(keys: Sequence[str]) -> bytes:
@@ -365,7 +365,7 @@ def test_budget_stops_a_tag_with_unmatched_replies(
     for _ in range(3):
         served_workspace.try_command("tag", mode="batch", wait=True, BUDGET_PER_DAY=f"{budget:.9f}")
     assert sum(batch["estimated_cost"] for batch in served_workspace.batches()) <= budget
-    assert served_workspace.state_counts()["untagged"] > 0
+    assert served_workspace.state_counts()["open"] > 0
 
 
 def test_common_failure_of_all_requests_is_reported_in_one_sentence(
@@ -388,16 +388,16 @@ def test_common_failure_of_all_requests_is_reported_in_one_sentence(
     served_workspace.run_command("poll")
     ingest_run = served_workspace.run_command("ingest", code=4)
     assert ingest_run.stderr.count("all 2 requests of batch 1 failed with code 3: Request c") == 1
-    assert served_workspace.state_counts() == {"parked": 2, "untagged": 3}
+    assert served_workspace.state_counts() == {"parked": 2, "open": 3}
 
     fail_all_requests(7, "Your project has been denied access.")
     served_workspace.run_command("tag", mode="batch", wait=True, code=4)
-    assert served_workspace.state_counts() == {"parked": 2, "untagged": 3}
+    assert served_workspace.state_counts() == {"parked": 2, "open": 3}
 
     # A second charged failure would park the three rows.
     fail_all_requests(14, "Unavailable.")
     served_workspace.run_command("tag", mode="batch", wait=True, code=4)
-    assert served_workspace.state_counts() == {"parked": 2, "untagged": 3}
+    assert served_workspace.state_counts() == {"parked": 2, "open": 3}
     assert served_workspace.spending()["lost"] == 0
 
 
@@ -421,10 +421,10 @@ def test_mixed_errors_of_the_account_stop_every_loop(
     skip_waiting(outside_server)
     tag_run = served_workspace.run_command("tag", mode="batch", wait=True, code=4)
     assert "4 of 5 requests of batch 1 failed with code 7: The caller" in tag_run.stderr
-    assert served_workspace.state_counts() == {"tagged": 1, "untagged": 4}
+    assert served_workspace.state_counts() == {"tagged": 1, "open": 4}
     assert len(outside_server.kept.created()) == 1
 
     # A pass sends, the next pass gets the errors and sends nothing.
     served_workspace.run_command("work", code=4)
-    assert served_workspace.state_counts() == {"tagged": 2, "untagged": 3}
+    assert served_workspace.state_counts() == {"tagged": 2, "open": 3}
     assert len(outside_server.kept.created()) == 2

@@ -195,21 +195,21 @@ def test_refused_rows_of_people_and_passages_are_kept_until_the_next_import(
     )
     workspace.run_command("import", "p.csv")
     experts = workspace.status()["experts"]
-    assert (experts["total"], experts["untagged"], experts["no_bio"], experts["refused"]) == (
+    assert (experts["total"], experts["open"], experts["no_bio"], experts["refused"]) == (
         4,
         1,
         1,
         2,
     )
-    refused_rows = workspace.read_json("items", state="refused")["rows"]
-    assert [(row["reason"].partition(":")[0], row["cells"]["bio"]) for row in refused_rows] == [
+    refused_rows = workspace.read_json("items", state="refused", fields="bio,reason")["rows"]
+    assert [(row["reason"].partition(":")[0], row["bio"]) for row in refused_rows] == [
         ("line 3", "nobody"),
         ("line 4", "Wasps"),
     ]
 
     exported = workspace.exported_rows()
     assert [(row["Username"], row["Color"], row["state"]) for row in exported] == [
-        ("ada", "red", "untagged"),
+        ("ada", "red", "open"),
         ("bob", "y", "no_bio"),
         (None, "blue", "refused"),
         ("ADA", "=x", "refused"),

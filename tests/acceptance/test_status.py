@@ -86,7 +86,10 @@ def test_only_task_is_the_default_and_several_tasks_are_listed(workspace: Worksp
     workspace.run_command("tag", mode="live", TASK="notes", yes=True)
     for verb, *arguments in (("items",), ("export", "no.csv"), ("tag",), ("parked",)):
         error_output = workspace.run_command(verb, *arguments, code=2).stderr
-        assert "has no people but several tasks: letters, notes; nothing was done" in error_output
+        assert (
+            "has no rows of experts but several tasks: letters, notes; nothing was done"
+            in error_output
+        )
     assert not (workspace.home / "no.csv").exists()
     # The status of several tasks begins with the first.
     assert workspace.status()["letters"]["total"] == 6

@@ -15,7 +15,7 @@ from tests.acceptance.database import connect, run_sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import IMAGES, ON_POSTGRESQL, Workspace
 
-SECRET = b'{"key": "expert-tags/1", "request": {"secret": "of another folder"}}\n'
+SECRET = b'{"key": "experts/1", "request": {"secret": "of another folder"}}\n'
 CHAIN = ("submit", "poll", "ingest", "index")
 # Checks that do not apply to a workspace whose records of files were changed.
 FORGED = (
@@ -186,7 +186,7 @@ def test_changed_sealed_file_is_neither_removed_nor_rewritten(
 
     path.write_bytes(sealed_bytes)
     workspace.run_command("forget", usernames[0], yes=True)
-    assert b"expert-tags/1" not in path.read_bytes()
+    assert b"experts/1" not in path.read_bytes()
     path.write_bytes(path.read_bytes() + SECRET)
     workspace.run_command("forget", usernames[1], yes=True, code=5)
     path.unlink()

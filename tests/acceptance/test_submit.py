@@ -40,10 +40,10 @@ def test_everyone_with_a_bio_is_sent_once(workspace: Workspace, api: Engine) -> 
     workspace.import_people(12, without_bio=3)
     submit_run = workspace.run_command("submit", json=True)
     document = submit_run.json
-    assert "biographies leave this machine" in submit_run.stderr
+    assert "the people of experts leave this machine" in submit_run.stderr
     assert (document["requests"], document["batches"]) == (12, 1)
     assert document["sent"] == {"1": "created"}
-    assert keys(workspace) == [f"expert-tags/{number}" for number in range(1, 13)]
+    assert keys(workspace) == [f"experts/{number}" for number in range(1, 13)]
 
     assert "leave this machine" not in workspace.run_command("submit").stderr
 
@@ -51,7 +51,7 @@ def test_everyone_with_a_bio_is_sent_once(workspace: Workspace, api: Engine) -> 
     if PROVIDER == "gemini":
         check_calls(api)
     [batch] = api.batches()
-    prefix = f"askrows-{workspace.status()['workspace_id']}-expert-tags-1-"
+    prefix = f"askrows-{workspace.status()['workspace_id']}-experts-1-"
     assert batch["displayName"].startswith(prefix)
 
 
@@ -81,7 +81,7 @@ def test_nothing_is_sent_or_written_without_confirmation(workspace: Workspace, a
     workspace.run_command("submit", CONFIRM_ABOVE="nan", code=2)
     assert (workspace.batches(), workspace.state_counts(), api.journal()) == (
         [],
-        {"untagged": 7},
+        {"open": 7},
         [],
     )
     assert sorted(path.name for path in workspace.data.iterdir()) == names_before

@@ -187,7 +187,7 @@ def test_failed_batch_stops_the_run_and_leaves_its_rows_open(
         report = run_tag(workspace, mode="batch", wait=True, code=4)
         assert (list(report["failed"]), report["is_down"]) == ([str(number)], True)
         assert api.count_calls("POST", CREATE_CALL) == number
-        assert workspace.state_counts() == {"untagged": 4}
+        assert workspace.state_counts() == {"open": 4}
 
     report = run_tag(workspace, mode="batch", wait=True)
     assert (report["left"], report["is_down"]) == (0, False)
@@ -202,7 +202,7 @@ def test_trial_stores_only_its_cost(workspace: Workspace, api: Engine) -> None:
     assert names == ["person-0000", "person-0001", "person-0002"]
     assert [row["outcome"] for row in trial["rows"]] == ["answered"] * 3
     assert api.count_calls("POST", LIVE_CALL) == 3
-    assert workspace.state_counts() == {"untagged": 5, "no_bio": 1}
+    assert workspace.state_counts() == {"open": 5, "no_bio": 1}
     assert 0 < trial["cost"] == pytest.approx(workspace.spending()["actual"], abs=1e-5)
 
     workspace.run_command("tag_live", limit=4)
@@ -220,7 +220,7 @@ def test_trial_stores_only_its_cost(workspace: Workspace, api: Engine) -> None:
     stopped_trial = workspace.run_command("try", json=True, BUDGET_PER_DAY="0.0000001", code=3).json
     assert {row["outcome"] for row in stopped_trial["rows"]} == {"not asked"}
     assert api.count_calls("POST", LIVE_CALL) == live_calls
-    assert workspace.state_counts() == {"tagged": 4, "untagged": 1, "no_bio": 1}
+    assert workspace.state_counts() == {"tagged": 4, "open": 1, "no_bio": 1}
 
 
 @pytest.mark.alike

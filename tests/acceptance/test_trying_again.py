@@ -11,7 +11,7 @@ from tests.acceptance.result_lines import make_line, sort_by_row
 from tests.outside.server import Outside
 from tests.scratch import wait_until
 
-KEY_OF = "expert-tags/{}"
+KEY_OF = "experts/{}"
 # A failure that is charged to its row, another one, and how the last is told. OpenAI's errors are
 # either those of the service, which are not charged, or park the row at once.
 ROW_FAULT, ROW_ERROR, LAST_ERROR, LAST_REASON = {
@@ -54,7 +54,7 @@ def test_two_failures_park_and_unpark_lets_go(workspace: Workspace, api: Engine)
     usernames = workspace.import_people(3)
     assert workspace.run_command("parked").stdout == "row\treason\tsince\n"
     run_chain(workspace, api, (ROW_FAULT, "1", ROW_ERROR), (ROW_FAULT, "2", ROW_ERROR))
-    assert workspace.state_counts() == {"tagged": 1, "untagged": 2}
+    assert workspace.state_counts() == {"tagged": 1, "open": 2}
     run_chain(workspace, api, (ROW_FAULT, "1", LAST_ERROR))
     assert workspace.state_counts() == {"tagged": 2, "parked": 1}, (
         "an answer after one failure tags"
@@ -66,8 +66,8 @@ def test_two_failures_park_and_unpark_lets_go(workspace: Workspace, api: Engine)
         workspace.run_command("unpark", *arguments, code=code)
     assert workspace.read_json("unpark", usernames[0]) == {"unparked": [usernames[0]]}
 
-    for state in ("untagged", "parked"):
-        assert workspace.state_counts() == {"tagged": 2, "untagged": 1}
+    for state in ("open", "parked"):
+        assert workspace.state_counts() == {"tagged": 2, "open": 1}
         run_chain(workspace, api, (ROW_FAULT, "1", ROW_ERROR))
         assert workspace.state_counts() == {"tagged": 2, state: 1}
 
@@ -95,7 +95,7 @@ def test_cancelling_by_hand_parks_nobody(workspace: Workspace, api: Engine) -> N
         release_cancelled(workspace)
         if PROVIDER == "gemini":
             assert report["failed"] == {str(number): "cancelled by hand"}
-        assert workspace.state_counts() == {"untagged": 2}
+        assert workspace.state_counts() == {"open": 2}
     assert {batch["state"] for batch in api.batches()} == {"CANCELLED"}
 
 
@@ -106,7 +106,7 @@ def test_unsent_or_ended_batch_is_cancelled_locally(workspace: Workspace, api: E
     workspace.run_command("submit", code=4)
     workspace.run_command("cancel", BATCH=1)
     assert [(batch["state"], batch["cost"]) for batch in workspace.batches()] == [("failed", 0)]
-    assert workspace.state_counts() == {"untagged": 3}
+    assert workspace.state_counts() == {"open": 3}
 
     workspace.run_command("submit")
     wait_until(lambda: api.batches()[0]["state"] == "SUCCEEDED")
@@ -130,7 +130,7 @@ def test_unclear_create_is_cancelled_or_abandoned(workspace: Workspace, api: Eng
     assert [batch["state"] for batch in api.batches()] == ["CANCELLED"]
     workspace.run_command("poll")
     release_cancelled(workspace)
-    assert workspace.state_counts() == {"untagged": 3}
+    assert workspace.state_counts() == {"open": 3}
 
     # The second create never reached the server.
     api.script_fault("status", times=3, method="POST", path=CREATE_PATH)
@@ -142,7 +142,7 @@ def test_unclear_create_is_cancelled_or_abandoned(workspace: Workspace, api: Eng
     assert (workspace.batch_states()[1], workspace.state_counts()) == ("submitting", {"claimed": 3})
 
     workspace.run_command("cancel", 2)
-    assert (workspace.batch_states()[1], workspace.state_counts()) == ("failed", {"untagged": 3})
+    assert (workspace.batch_states()[1], workspace.state_counts()) == ("failed", {"open": 3})
     assert len(api.batches()) == 1
 
 
@@ -157,8 +157,8 @@ def test_request_after_a_cut_answer_has_more_room(
     first_room = output_limits(workspace, 1)
     second_room = output_limits(workspace, 2)
     assert second_room == {
-        "expert-tags/1": 4 * first_room["expert-tags/1"],
-        "expert-tags/2": first_room["expert-tags/2"],
+        "experts/1": 4 * first_room["experts/1"],
+        "experts/2": first_room["experts/2"],
     }
     assert workspace.state_counts() == {"tagged": 3}
 
@@ -173,13 +173,13 @@ def test_what_a_batch_did_not_come_to_is_not_charged(
     outside_server.ending = "EXPIRED"
     for _ in range(2):
         served_workspace.run_commands("submit", "poll", "ingest")
-    assert served_workspace.state_counts() == {"untagged": 1}
+    assert served_workspace.state_counts() == {"open": 1}
 
     outside_server.ending = "SUCCEEDED"
     outside_server.results = lambda keys: b"\n".join(
         make_line(key) for key in sort_by_row(keys)[1:]
     )
-    for count, state in enumerate(("untagged", "parked"), 1):
+    for count, state in enumerate(("open", "parked"), 1):
         served_workspace.import_people(1, first=count)
         served_workspace.run_commands("submit", "poll", "ingest")
         assert served_workspace.state_counts() == {state: 1, "tagged": count}
@@ -213,7 +213,7 @@ def test_an_outage_parks_nobody_and_gets_one_batch_at_a_time(
         batch_counts.append(len(outside_server.batches()))
     assert batch_counts == [4, 5, 6, 7, 7]
     assert "batches ended without a reply (batch 6: expired" in tag.stderr
-    assert served_workspace.state_counts() == {"untagged": 3, "claimed": 1}
+    assert served_workspace.state_counts() == {"open": 3, "claimed": 1}
 
     served_workspace.run_commands("poll", "ingest")
     outside_server.ending = "SUCCEEDED"

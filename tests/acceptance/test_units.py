@@ -91,14 +91,14 @@ QUESTION = {"q": "Tone?", "fields": "tone: praise|blame", "mode": "live", "TASK"
 BATCH_TABLE = """
 none:
 submit                  | 0 | 1C 1U 1L       | submitted           | 2 claimed            | -
-ingest                  | 0 | -              | -                   | 2 untagged           | -
+ingest                  | 0 | -              | -                   | 2 open           | -
 tag batch               | 0 | 1C 1U 1L       | submitted           | 2 claimed            | -
 tag batch WAIT=1        | 0 | 1C 1U nL nG 1D | ingested            | 2 tagged             | 2 batch
 tag live                | 0 | 2 call         | live ingested       | 2 tagged             | 2 live
 work                    | 0 | 1C 1U 1L       | submitted           | 2 claimed            | -
-submit BUDGET_PER_DAY=0 | 3 | -              | -                   | 2 untagged           | -
-tag batch BUDGET=0      | 0 | -              | -                   | 2 untagged           | -
-work BUDGET_PER_DAY=0   | 0 | -              | -                   | 2 untagged           | -
+submit BUDGET_PER_DAY=0 | 3 | -              | -                   | 2 open           | -
+tag batch BUDGET=0      | 0 | -              | -                   | 2 open           | -
+work BUDGET_PER_DAY=0   | 0 | -              | -                   | 2 open           | -
 tag DEADLINE=50s        | 0 | 2 call         | live ingested       | 2 tagged             | 2 live
 tag DEADLINE=1s         | 0 | 2 call         | live ingested       | 2 tagged             | 2 live
 prepared:
@@ -140,21 +140,21 @@ tag live                | 0 | -              | downloaded          | 2 claimed  
 work                    | 0 | -              | ingested            | 2 tagged             | 2 batch
 expired:
 submit                  | 0 | -              | submitted           | 2 claimed            | -
-poll                    | 0 | 1L 1G          | failed              | 2 untagged           | -
+poll                    | 0 | 1L 1G          | failed              | 2 open           | -
 tag batch               | 0 | -              | submitted           | 2 claimed            | -
-tag batch WAIT=1        | 4 | nL nG          | failed              | 2 untagged           | -
+tag batch WAIT=1        | 4 | nL nG          | failed              | 2 open           | -
 work                    | 4 | 1C 1U 2L 1G    | failed, submitted   | 2 claimed            | -
 half expired:
 poll                    | 0 | 1L 1G 3D       | downloaded          | 2 claimed            | -
-tag batch WAIT=1        | 4 | nL nG 3D       | ingested            | 1 tagged, 1 untagged | 1 batch
+tag batch WAIT=1        | 4 | nL nG 3D       | ingested            | 1 tagged, 1 open | 1 batch
 work                    | 4 | 1C 1U 2L 1G 3D | ingested, submitted | 1 tagged, 1 claimed  | 1 batch
 failed:
-poll                    | 0 | 1L 1G          | failed              | 2 untagged           | -
-tag batch WAIT=1        | 4 | nL nG          | failed              | 2 untagged           | -
+poll                    | 0 | 1L 1G          | failed              | 2 open           | -
+tag batch WAIT=1        | 4 | nL nG          | failed              | 2 open           | -
 work                    | 4 | 1C 1U 2L 1G    | failed, submitted   | 2 claimed            | -
 cancelled:
-poll                    | 0 | 2L 1G          | failed              | 2 untagged           | -
-tag batch WAIT=1        | 0 | nL nG          | failed              | 2 untagged           | -
+poll                    | 0 | 2L 1G          | failed              | 2 open           | -
+tag batch WAIT=1        | 0 | nL nG          | failed              | 2 open           | -
 work                    | 0 | 1C 1U 3L 1G    | failed, submitted   | 2 claimed            | -
 ingested:
 tag batch WAIT=1        | 0 | -              | ingested            | 2 tagged             | 2 batch
@@ -187,7 +187,7 @@ submit               | 1 tagged, 4 claimed, 1 parked             | batch due fai
 tag batch            | 1 tagged, 4 claimed, 1 parked             | batch due failed open
 tag live             | 4 tagged, 1 claimed, 1 parked             | call due failed open
 tag flex             | 4 tagged, 1 claimed, 1 parked             | flex due failed open
-tag live LIMIT=1     | 2 tagged, 2 untagged, 1 claimed, 1 parked | call failed
+tag live LIMIT=1     | 2 tagged, 2 open, 1 claimed, 1 parked | call failed
 tag live BUDGET=0    | same                                      | -
 tag live ROW=parked  | same                                      | -
 tag live ROW=claimed | same                                      | -
@@ -195,8 +195,8 @@ try N=9              | same                                      | call due fail
 try ROW=parked       | same                                      | call parked
 try ROW=claimed      | same                                      | call claimed
 work                 | 2 tagged, 3 claimed, 1 parked             | batch failed open, call due
-work UNITS=ask       | 2 tagged, 2 untagged, 1 claimed, 1 parked | call due
-add-expert           | 2 tagged, 3 untagged, 1 claimed, 1 parked | call added
+work UNITS=ask       | 2 tagged, 2 open, 1 claimed, 1 parked | call due
+add-expert           | 2 tagged, 3 open, 1 claimed, 1 parked | call added
 tickets:
 submit               | 1 answered, 3 claimed, 1 parked, 1 stale  | batch marked open
 submit REFRESH=1     | 1 answered, 4 claimed, 1 parked           | batch marked open stale
@@ -688,7 +688,7 @@ def test_budget_of_a_killed_run_goes_on(make_life: MakeLife) -> None:
 
     effects = [effect_of(life, "tag", mode="live", CONCURRENCY=1) for _ in range(3)]
     assert effects == [
-        "0 | 3 call | live ingested, live ingested | 5 tagged, 1 untagged | 5 live, lost",
+        "0 | 3 call | live ingested, live ingested | 5 tagged, 1 open | 5 live, lost",
         # The budget was used up, which ended its run, so the next run has none.
         "0 | 1 call | live ingested, live ingested, live ingested | 6 tagged | 6 live, lost",
         "0 | - | live ingested, live ingested, live ingested | 6 tagged | 6 live, lost",
@@ -701,7 +701,7 @@ def test_budget_of_an_unfinished_tag_limits_work(make_life: MakeLife) -> None:
     price = life.workspace.read_json("preflight", limit=1)["batch"]["cost"]
     budget = f"{2.5 * price:.9f}"
     effect = effect_of(life, "tag", mode="batch", BUDGET=budget)
-    sent = "0 | 1C 1U 1L | submitted | 4 untagged, 2 claimed | -"
+    sent = "0 | 1C 1U 1L | submitted | 4 open, 2 claimed | -"
     assert effect == sent
 
     life.wait_for_server()
@@ -709,7 +709,7 @@ def test_budget_of_an_unfinished_tag_limits_work(make_life: MakeLife) -> None:
     assert (document["left"], document["submitted"]) == (4, {})
     assert document["out_of_money"].startswith("BUDGET=")
     assert effect_of(life, "run", only=ASKING_UNITS) == (
-        "0 | - | ingested | 2 tagged, 4 untagged | 2 batch"
+        "0 | - | ingested | 2 tagged, 4 open | 2 batch"
     )
     assert effect_of(life, "submit") == (
         "0 | 1C 1U 1L | ingested, submitted | 2 tagged, 4 claimed | 2 batch"
@@ -821,7 +821,7 @@ def test_first_interrupt_waits_for_the_running_call(make_life: MakeLife) -> None
     before = life.count_requests()
     ended = interrupt_call(life, is_repeated=False, reply_after_s=2)
     assert life.describe_effect(before, ended.code) == (
-        "130 | 1 call | live ingested | 1 tagged, 1 untagged | 1 live"
+        "130 | 1 call | live ingested | 1 tagged, 1 open | 1 live"
     )
     assert "interrupted; finished work is stored" in ended.stderr
     assert effect_of(life, "tag", mode="live") == (
@@ -835,7 +835,7 @@ def test_second_interrupt_gives_the_running_call_up(make_life: MakeLife) -> None
     before = life.count_requests()
     ended = interrupt_call(life, is_repeated=True, reply_after_s=4.5)
     assert life.describe_effect(before, ended.code) == (
-        "130 | 1 call | live ingested | 2 untagged | lost"
+        "130 | 1 call | live ingested | 2 open | lost"
     )
     assert effect_of(life, "tag", mode="live") == (
         "0 | 2 call | live ingested, live ingested | 2 tagged | 2 live, lost"
@@ -899,7 +899,7 @@ def test_new_person_is_due_after_the_deadline(make_life: MakeLife) -> None:
     before = life.count_requests()
     ended = life.workspace.try_command("add", "added.json", CALL_TIMEOUT=200)
     assert life.describe_effect(before, ended.code) == (
-        "0 | 1 call | live ingested | 3 untagged | lost"
+        "0 | 1 call | live ingested | 3 open | lost"
     )
     assert "no reply came within 6.5 s" in ended.stderr
     life.api.clear_faults()
@@ -917,7 +917,7 @@ def test_due_row_stays_due_until_it_is_answered(make_life: MakeLife) -> None:
     for _ in range(2):
         runs.append("live ingested")
         effect = effect_of(life, "run", only=ASKING_UNITS.replace(",submit", ""), RETRY_FOR=0)
-        assert effect == f"4 | 2 call | {', '.join(runs)} | 1 untagged | -"
+        assert effect == f"4 | 2 call | {', '.join(runs)} | 1 open | -"
     ended = life.workspace.run_command("run", only="ask", json=True, code=4, RETRY_FOR=0)
     assert ended.json["tasks"]["experts"]["retried"]["failed"] == 1
     runs.append("live ingested")

@@ -232,7 +232,7 @@ def test_environment_overrides_the_settings_file(workspace: Workspace) -> None:
     # The file sets an option as well.
     workspace.import_people(3)
     workspace.run_command("tag", mode="live")
-    assert workspace.state_counts() == {"tagged": 1, "untagged": 2}
+    assert workspace.state_counts() == {"tagged": 1, "open": 2}
 
     workspace.write_file(".env", "ASKROWS_LIMTI=5\n")
     assert "did you mean ASKROWS_LIMIT?" in workspace.run_command("settings", code=2).stderr

@@ -139,4 +139,4 @@ def test_interrupt_during_a_live_call_ends_the_run(workspace: Workspace, api: En
         running.signal(signal.SIGTERM)
         assert running.wait().code == 130
     assert api.creates() == []
-    assert workspace.state_counts() == {"untagged": 4}
+    assert workspace.state_counts() == {"open": 4}

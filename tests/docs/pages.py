@@ -8,7 +8,7 @@ import click
 from askrows.jobs.commands import COMMANDS, Command
 from askrows.pipeline.core.settings import PREFIX, VARIABLES, Settings, format_with_unit
 from askrows.pipeline.core.states import BATCH_MOVES
-from askrows.pipeline.experts.index_entries import INDEXED_COLUMNS, make_index_entry
+from askrows.pipeline.tasks.shipped import load_shipped_declaration
 from tests.lab import ROOT
 
 _STATES = {
@@ -124,5 +124,6 @@ def moves() -> str:
 
 def metadata() -> str:
     """Return the keys of an entry of metadata.json."""
-    keys = make_index_entry([None] * len(INDEXED_COLUMNS)).metadata
+    declaration = load_shipped_declaration("experts")
+    keys = [] if declaration is None else ["id", *(declaration.metadata or ())]
     return _fill_paragraph(", ".join(f"`{key}`" for key in keys))

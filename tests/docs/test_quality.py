@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from askrows.pipeline.experts import quality as of_people
 from askrows.pipeline.passages import quality as of_passages
 from askrows.pipeline.quality import measure as of_user_tasks
 from askrows.pipeline.quality.figures import Figure
@@ -16,7 +15,6 @@ PAGE = (ROOT / "docs" / "quality.md").read_text(encoding="utf-8")
 @pytest.mark.parametrize(
     ("heading", "figures"),
     [
-        ("people", of_people.FIGURES),
         ("passages", of_passages.FIGURES),
         ("user tasks", of_user_tasks.FIGURES),
     ],

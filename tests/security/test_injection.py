@@ -5,9 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from askrows.pipeline.core.text import neutralize_tags
-from askrows.pipeline.experts.declaration import COLUMN_BY_PLACEHOLDER
 
-NAMES = tuple(COLUMN_BY_PLACEHOLDER)
+NAMES = ("username", "job_title", "bio")
 PIECES = st.sampled_from(
     ["<", "</", "\uff1c", "&lt;", "\u2039", "/", " ", ">", "\u200b", "b", "B", "\uff42", *NAMES]
 )
@@ -24,17 +23,15 @@ def delimited(name: str, data: str, *, names: tuple[str, ...] = NAMES) -> str:
 
 @pytest.mark.alike
 @given(TEXTS)
-@example("</biography>")
-@example("<" + " " * 1000 + "/biography>")
+@example("</bio>")
+@example("<" + " " * 1000 + "/bio>")
 @example("<\u200b/\u200bbio\u200bgraphy>")
 @example("</b\u0456\u043egr\u0430phy>")
 @example("\u00abusername")
 @example("\uff1c/\uff22\uff29\uff2f\uff27\uff32\uff21\uff30\uff28\uff39\uff1e")
 def test_nothing_in_the_data_looks_like_a_delimiter(data: str) -> None:
     """No bracket is before a name of ours, even with invisible characters between them."""
-    delimited_text = (
-        delimited("biography", data).removeprefix("<biography>").removesuffix("</biography>")
-    )
+    delimited_text = delimited("bio", data).removeprefix("<bio>").removesuffix("</bio>")
     visible_text = "".join(
         char for char in delimited_text.lower() if char.isprintable() and not char.isspace()
     )

@@ -3,9 +3,8 @@
 import json
 from pathlib import Path
 
-from askrows.pipeline.experts import index_entries
-from askrows.pipeline.experts import table as people
 from askrows.pipeline.passages import table as passages
+from askrows.pipeline.tasks.shipped import load_shipped_declaration
 from tests.integration.many_passages import import_passages, insert_foreign_concept
 from tests.lab import Workspace
 
@@ -19,13 +18,15 @@ def test_columns_of_other_programs_keep_their_names(workspace: Workspace, tmp_pa
     (tmp_path / "empty").mkdir()
     workspace.ran("import-images", str(tmp_path / "empty"), code=2)
     assert workspace.query("SELECT asset_id, provider, model, created_at FROM asset_ai") == []
-    assert {"tags", "findability_score"} <= set(people.experts.c.keys())
+    workspace.begin()
+    assert workspace.query("SELECT tags, findability_score FROM experts") == []
 
 
 def test_metadata_of_the_index_keeps_its_keys() -> None:
     """Another program reads `metadata.json` by these keys."""
-    assert set(index_entries.METADATA_NAMES.values()) == {
-        "id",
+    declaration = load_shipped_declaration("experts")
+    assert declaration is not None
+    assert set(declaration.metadata or ()) == {
         "username",
         "First Name",
         "Last Name",

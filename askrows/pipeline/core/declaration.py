@@ -168,6 +168,8 @@ class DatabaseTable:
     # The column by which rows of files are matched, and by which a person names a row. The key is
     # then the column `id`, which is not among `columns`.
     file_key: str = ""
+    # Names of columns in files, also in exports, if they differ.
+    headers: Mapping[str, str] = field(default_factory=dict)
     # Called with the cells of a row of a file, by column. Returns the cells to store, and a note on
     # each cell that it changed: its column, why it changed, and the cell as it was.
     read: "Callable[[dict[str, Any]], tuple[Mapping[str, Any], Sequence[CellNote]]] | None" = None
@@ -261,6 +263,8 @@ class Declaration(Generic[A_co]):
     system: str = ""
     model: str | None = None
     max_output_tokens: int | None = None
+    # Expected tokens of an answer, until answers were measured.
+    answer_tokens: int | None = None
     temperature: float | None = None
     # A `thinkingConfig` that replaces the configuration of the catalogue.
     thinking: Mapping[str, Any] | None = None

@@ -66,8 +66,10 @@ _ACCESS_BY_BACKEND = {
 # Sources of settings.
 DOTENV = ".env"
 IN_PYTHON = "given in Python"
-# Built-in tasks.
-BUILT_IN_TASKS = ("experts", "passages")
+# The task of commands without TASK=.
+DEFAULT_TASK = "experts"
+# Tasks that are no task files.
+BUILT_IN_TASKS = ("passages",)
 
 _UNITS = {
     parse_seconds: "s",
@@ -260,24 +262,24 @@ class Settings:
         "days for which clean keeps builds and the files of finished batches",
     )
     task: str = _setting(
-        "experts",
+        DEFAULT_TASK,
         parse_task_reference,
         "experts, passages, or your own task by its name or file",
     )
     index_columns: tuple[str, ...] | None = _setting(
         None,
         parse_names,
-        "other columns of people to index, or none; default: as before",
+        "other columns of imported files to index, or none; default: as before",
     )
     tags_from: Path | None = _setting(
         None,
         parse_path,
-        "vocabulary file with the only tags that people get",
+        "vocabulary file with the only tags that experts get",
     )
     version: str | None = _setting(
         None,
         parse_prompt_version,
-        "version for people or passages; default: the current version",
+        "version for passages, or whose answers are exported; default: the current version",
     )
     skip_versions: tuple[str, ...] | None = _setting(
         None,

@@ -42,7 +42,6 @@ from askrows.pipeline.index.write import (
 )
 from askrows.pipeline.provider.service import Service
 from askrows.pipeline.rows.row_state import RowState
-from askrows.pipeline.store import journal
 from askrows.pipeline.store.database import Connection, split_into_pages
 from askrows.pipeline.store.locks import Lock
 from askrows.pipeline.store.workspace import add_build, get_workspace, update_task
@@ -221,12 +220,6 @@ def _record_promotion(
     index_columns = workspace.settings.index_columns
     with workspace.store.write() as tx:
         if index_columns is not None:
-            journal.record_index_columns(
-                tx,
-                manifest.number,
-                columns=index_columns,
-                now=now,
-            )
             update_task(tx, task.name, index_columns=index_columns)
         add_build(tx, manifest.number, position=manifest.position, reason=reason, now=now)
 

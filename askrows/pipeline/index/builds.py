@@ -53,9 +53,9 @@ RecordPromotion = Callable[[Manifest], object]
 # Name of the lock for changes of builds.
 INDEX_LOCK = "index"
 STAGING_SUFFIX = ".staging"
-# Files of the people's build that have a link in DATA.
+# Files of the default task's build that have a link in DATA.
 LINKED_FILES = (manifest.INDEX_FILE, manifest.METADATA_FILE)
-# Folder below DATA/index with a folder for each indexed task except people.
+# Folder below DATA/index with a folder for each indexed task except the default task.
 COLLECTIONS_FOLDER = "tasks"
 # A reader fails if this many builds are promoted while it opens the index.
 MAX_OPEN_TRIES = 10
@@ -92,7 +92,7 @@ class Builds:
 
         Args:
             data_dir: The workspace's folder DATA.
-            folder: Folder of the indexed task below DATA/index; empty for people.
+            folder: Folder of the indexed task below DATA/index; empty for the default task.
         """
         self._data_dir = data_dir
         self._index_dir = data_dir / "index" / folder

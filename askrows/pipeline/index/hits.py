@@ -163,11 +163,15 @@ class _HitDescriber:
         matching_tags = [
             tag for tag, tag_terms in terms_by_tag.items() if not query_terms.isdisjoint(tag_terms)
         ]
+        # A passage of a column reads better than one of a text that was made of columns.
         texts = self.indexed_task.list_texts(content)
+        snippet = find_best_snippet(texts[:-1], self.idf_by_term)
+        if not snippet.marks:
+            snippet = find_best_snippet(texts, self.idf_by_term)
         return replace(
             hit,
             why=self._explain_hit(hit, row, self.query.words_by_term),
-            snippet=find_best_snippet(texts, self.idf_by_term),
+            snippet=snippet,
             tags=tuple(matching_tags),
         )
 

@@ -7,7 +7,7 @@ one version, if necessary over several days.
 from collections.abc import Sequence
 
 from askrows.pipeline.core.command_hint import CommandHint
-from askrows.pipeline.core.settings import BUILT_IN_TASKS
+from askrows.pipeline.core.settings import DEFAULT_TASK
 from askrows.pipeline.core.states import BatchState, Mode
 from askrows.pipeline.run.snapshot import Snapshot, read_snapshot
 from askrows.pipeline.store.runs import PilotVerdict
@@ -32,10 +32,10 @@ def choose_next_command(snapshot: Snapshot) -> CommandHint | None:
 
     The order is: check a task file with a syntax error, continue dead runs and unfinished pilots,
     ingest, poll or submit batches, end the hold of a batch, ask open rows, rows that a person asked
-    for again and rows of a changed file, fill a task without rows, update the index of people or of
-    a task that has a build, show parked rows, export. If an unsent batch waits for quota, the
-    command is `batch-poll`, not `batch-submit`. If the task has no rows and other tasks have
-    answers, the command is `status` of the first of them, not the command that fills the task.
+    for again and rows of a changed file, fill a task without rows, update the index of the default
+    task or of a task that has a build, show parked rows, export. If an unsent batch waits for
+    quota, the command is `batch-poll`, not `batch-submit`. If the task has no rows and other tasks
+    have answers, the command is `status` of the first of them, not the command that fills the task.
 
     Parked rows, and rows that changed after their answer, wait for a person. So they do not
     precede `export` if a row is answered. Only the parts of the snapshot that decide are read.
@@ -101,13 +101,13 @@ def _choose_fill_command(snapshot: Snapshot) -> CommandHint | None:
 def _needs_index(snapshot: Snapshot) -> bool:
     """Return whether the index is to be built, because it is behind or of another model.
 
-    Only people are searched in any case. Other rows are exported if nobody built an index.
+    Only the default task is searched in any case. Others are exported if nobody built an index.
     """
     index = snapshot.index_document
     if index is None:
         return False
     has_build = index["build"] is not None or "problem" in index
-    is_wanted = snapshot.task.subject == BUILT_IN_TASKS[0] or has_build
+    is_wanted = snapshot.task.subject == DEFAULT_TASK or has_build
     return is_wanted and bool(index["behind"] or index.get("model_differs"))
 
 

@@ -1,7 +1,6 @@
 """Open a workspace with a task for a command: check access, prepare tables, make the run.
 
-- Shipped tasks come with askrows. The people task is the default, the first of BUILT_IN_TASKS.
-- The tasks that are not in BUILT_IN_TASKS are user tasks.
+- Tasks that are not in BUILT_IN_TASKS are user tasks, also those of shipped task files.
 - A shipped task is used in a workspace if its tables exist there, or if TASK= names it and the
   command may make them. To adopt an existing table is to add the columns that it lacks.
 - The backend is a provider or the local engine. The first upload binds a workspace to its backend.
@@ -19,10 +18,10 @@ from pathlib import Path
 
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
-from askrows.pipeline.core.declaration import Folder
+from askrows.pipeline.core.declaration import DatabaseTable, Folder
 from askrows.pipeline.core.errors import ConfigurationError, InconsistentError, TaskNeverUsedError
 from askrows.pipeline.core.progress import Progress
-from askrows.pipeline.core.settings import BUILT_IN_TASKS, Settings
+from askrows.pipeline.core.settings import BUILT_IN_TASKS, DEFAULT_TASK, Settings
 from askrows.pipeline.provider.service import Service
 from askrows.pipeline.rows.adopt import TaskTables
 from askrows.pipeline.rows.folder_files import make_import_command
@@ -33,8 +32,8 @@ from askrows.pipeline.tasks.selection import (
     is_user_task_set,
     list_used_shipped_tasks,
     list_used_task_names,
+    reset_to_default_task,
     select_first_used_task,
-    select_people_task,
 )
 from askrows.pipeline.tasks.shipped_task import find_shipped_task
 from askrows.pipeline.workspace.data_folder import (
@@ -54,7 +53,7 @@ from askrows.pipeline.workspace.opening import (
 
 NEW_WORKSPACE_HINT = HintTemplate(
     "`{}` creates a workspace from a file; `{}` runs all steps on sample data",
-    CommandHint("import", **{BUILT_IN_TASKS[0]: "people.csv"}),
+    make_import_command(DEFAULT_TASK, has_folder=False),
     CommandHint("demo"),
 )
 
@@ -306,6 +305,8 @@ def _check_no_table_is_missing(
 def open_existing_or_temporary_workspace(
     settings: Settings,
     display: Progress,
+    *,
+    may_make_table: bool,
 ) -> Iterator[Run]:
     """Open the workspace for a block, or an empty temporary workspace that is deleted after it.
 
@@ -315,6 +316,10 @@ def open_existing_or_temporary_workspace(
     - A user task: the workspace is opened for writing, because a new task is recorded.
 
     Nobody is asked for consent.
+
+    Args:
+        may_make_table: Open the temporary workspace also for a user task whose rows are in a table
+            that a command makes; such a task has no rows then.
 
     Raises:
         ConfigurationError: The workspace cannot be used, or something would have to be added to
@@ -332,10 +337,10 @@ def open_existing_or_temporary_workspace(
                 and not is_user_task
                 and settings.task not in list_used_task_names(tx)
             )
-        if is_user_task and is_new:
+        if is_user_task and not is_new:
+            check_access_and_detect_workspace(reset_to_default_task(settings), store, Access.READ)
+        elif is_user_task and not (may_make_table and _is_table_made(settings)):
             check_access_and_detect_workspace(settings, store, Access.WRITE)
-        elif is_user_task:
-            check_access_and_detect_workspace(select_people_task(settings), store, Access.READ)
 
     if not is_new and not is_unused:
         access = Access.WRITE if is_user_task else Access.READ
@@ -355,6 +360,14 @@ def open_existing_or_temporary_workspace(
         ) as ws,
     ):
         yield ws
+
+
+def _is_table_made(settings: Settings) -> bool:
+    """Return whether the rows of the user task of TASK are in a table that a command makes."""
+    from askrows.pipeline.tasks import task_registry
+
+    declaration, _ = task_registry.load_named_declaration(settings)
+    return isinstance(declaration.items, DatabaseTable)
 
 
 # ---- access
@@ -443,7 +456,7 @@ def _make_new_workspace_hint(settings: Settings, *, has_own_rows: bool) -> HintT
     Args:
         has_own_rows: The settings name a user task whose rows come from a file or from Python.
     """
-    if not is_user_task_set(settings):
+    if settings.task in {DEFAULT_TASK, *BUILT_IN_TASKS}:
         return NEW_WORKSPACE_HINT
     if has_own_rows:
         command = CommandHint("try", task=settings.task)
@@ -453,8 +466,11 @@ def _make_new_workspace_hint(settings: Settings, *, has_own_rows: bool) -> HintT
 
     declaration, _ = task_registry.load_named_declaration(settings)
     if isinstance(declaration.items, Folder):
-        command = make_import_command(declaration.name)
+        command = make_import_command(declaration.name, has_folder=True)
         return HintTemplate("`{}` creates a workspace from a folder", command)
+    if isinstance(declaration.items, DatabaseTable):
+        command = make_import_command(declaration.name, has_folder=False)
+        return HintTemplate("`{}` creates a workspace from a file", command)
     return "the task's query needs an existing database"
 
 

@@ -17,7 +17,7 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import ConfigurationError, InconsistentError, InputError
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.report import Report
-from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.core.settings import DEFAULT_TASK, Settings
 from askrows.pipeline.core.states import BatchState
 from askrows.pipeline.core.text import join_first, plural
 from askrows.pipeline.index.vector_cache import VectorCache, open_vector_store
@@ -233,7 +233,7 @@ def _open_server(
         existing_tables = ["its file"]
         if store.path is None:
             with store.read() as tx:
-                existing_tables = schema.our_tables(tx, {"experts"})
+                existing_tables = schema.our_tables(tx, {DEFAULT_TASK})
                 # A killed restore copied all tables, if nothing has changed them since.
                 has_tables = schema.is_workspace(tx) and workspace.is_unchanged_since(
                     tx,

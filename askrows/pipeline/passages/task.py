@@ -26,6 +26,7 @@ from askrows.pipeline.store import answers as stored_answers
 from askrows.pipeline.store.answers import VersionCounts
 from askrows.pipeline.store.database import split_into_pages
 from askrows.pipeline.store.edits import NewEdit
+from askrows.pipeline.store.version_names import belongs_to_version
 from askrows.pipeline.tasks.prompt_builder import PromptBuilder
 from askrows.pipeline.tasks.task import IndexedTask, Task
 from askrows.pipeline.tasks.task_values import (
@@ -422,9 +423,7 @@ class PassagesTask(Task):
         if requested_version is not None:
             self.check_version_has_answers(requested_version, answered_versions)
             candidates = [
-                name
-                for name in answered_versions
-                if stored_answers.belongs_to_version(name, requested_version)
+                name for name in answered_versions if belongs_to_version(name, requested_version)
             ]
         preference = stored_answers.VersionPreference.of_task(
             tx, self.name, prompt_version="", versions=self.preferred_versions

@@ -5,7 +5,7 @@ value with them. A pilot is a small random sample of rows that is asked first. A
 value of a field: a person corrected or confirmed it. A version is `task@n/model`, and a prompt
 version is `task@n`.
 
-- `figures` defines figures and gates. `measure` computes those of user tasks; people and passages
+- `figures` defines figures and gates. `measure` computes those of user tasks; passages
   have a module `quality` of their own. `tag_figures` measures lists of texts.
 - `evaluate` measures a task, judges the figures, and writes the `report`.
 - `pilot` draws pilots, and decides whether all rows may be asked.

@@ -49,7 +49,7 @@ def read_effective_gates(
             that the task does not have; for GATES, a gate that no task of the workspace has.
     """
     # Most rows may have the same choice, which says nothing about the quality of the answers.
-    # People and passages have gates of their own.
+    # Passages have gates of their own.
     default_gates = ""
     if task.user_file is not None and task.is_closed:
         default_gates = CLOSED_ANSWER_GATES

@@ -21,6 +21,7 @@ from askrows.pipeline.store import answers, edits
 from askrows.pipeline.store.confidences import has_decisions
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.edits import RightValues, is_right_value
+from askrows.pipeline.store.version_names import belongs_to_version
 from askrows.pipeline.tasks.task import Task
 
 MIN_LABELLED_ROWS = MIN_CHECKED_ROWS
@@ -401,7 +402,7 @@ def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
         draw,
     )
     for index, version in enumerate(versions):
-        if answers.belongs_to_version(version, task.prompt_version):
+        if belongs_to_version(version, task.prompt_version):
             report.present_index = index
             other_sides = sides[:index] + sides[index + 1 :]
             report.unasked_rows = sum(
@@ -436,7 +437,7 @@ def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
     versions = []
     for text in filter(None, texts):
         version = expand_version(task, text)
-        if not any(answers.belongs_to_version(name, version) for name in answered_versions):
+        if not any(belongs_to_version(name, version) for name in answered_versions):
             raise InputError(
                 f"version {text!r} has no answers; nothing was measured",
                 hint=f"`{task.nouns.command('versions')}` lists the versions with answers",

@@ -220,7 +220,8 @@ def read_english_texts(
         sample: Ids of rows, with their tags.
     """
     record = tag_list.task.record
-    columns = [name for name in record.asked_columns if name not in dict(record.key)]
+    keys = {*dict(record.key), record.file_key}
+    columns = [name for name in record.asked_columns if name not in keys]
     tags_by_id = dict(sample)
     texts: list[tuple[str, Sequence[str]]] = []
     for row_id, row in tag_list.task.read_rows(tx, list(tags_by_id)).items():

@@ -12,6 +12,7 @@ marker index of a task is made last, so its existence proves that the adoption w
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 from sqlalchemy import (
     Connection,
@@ -24,8 +25,10 @@ from sqlalchemy import (
     func,
     select,
     text,
+    update,
 )
 
+from askrows.pipeline.core.errors import RefusedRowError
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.rows.reflection import (
@@ -36,8 +39,12 @@ from askrows.pipeline.rows.reflection import (
     read_columns,
     read_key_columns,
 )
-from askrows.pipeline.rows.refusals import adoption_error
-from askrows.pipeline.store.database import count_rows, describe_error
+from askrows.pipeline.rows.refusals import (
+    adoption_error,
+    translate_refusals,
+    write_rows_and_list_refused,
+)
+from askrows.pipeline.store.database import change_matching, count_rows, describe_error
 from askrows.pipeline.store.schema import has_index
 
 DEFAULT_SETTINGS = Settings()
@@ -59,6 +66,8 @@ class TableSpec:
     indexed_columns: tuple[str, ...] = ()
     # Name and remaining SQL of the index that is made last. The table is adopted if it exists.
     marker_index: tuple[str, str] | None = None
+    # Columns that get a value in all rows of an adopted table at once.
+    filled_columns: tuple[str, ...] = ()
     # Column that refers to rows of another table by their ids; its type is that of these ids. Such
     # a table gets answers, so no other column may require a value.
     reference: str = ""
@@ -165,6 +174,7 @@ class TableSpec:
         try:
             if columns:
                 self._add_columns(tx, missing_columns)
+                self._check_rows_accept_changes(tx)
             else:
                 self.definition.create(tx)
             self._add_indexes(tx)
@@ -199,12 +209,42 @@ class TableSpec:
                 reason = f"has rows whose `id` is missing, empty or repeated ({unusable})"
                 raise adoption_error(self.name, reason)
 
+    def _check_rows_accept_changes(self, tx: Connection) -> None:
+        """Check that each row accepts a value in `filled_columns`; no row is changed.
+
+        Raises:
+            ConfigurationError: A rule or trigger refuses the change of a row.
+        """
+        if not self.filled_columns:
+            return
+        (row_id,) = self.definition.primary_key
+        same_values = {name: self.definition.c[name] for name in self.filled_columns}
+
+        def change(ids: Sequence[Any]) -> None:
+            with translate_refusals(self.name):
+                change_matching(tx, update(self.definition).values(same_values), row_id, ids)
+
+        row_ids = tx.execute(select(row_id)).scalars().all()
+        with tx.begin_nested() as savepoint:
+            refused_rows = write_rows_and_list_refused(
+                tx, row_ids, change, refusals=RefusedRowError
+            )
+            savepoint.rollback()
+        if refused_rows:
+            refused_id, error = refused_rows[0]
+            raise adoption_error(
+                self.name,
+                f"refuses a change of its row {refused_id}: {error.database_message}",
+                hint="correct this row, or the rule or trigger that refuses it, "
+                "then run the same command again",
+            )
+
     def _add_indexes(self, tx: Connection) -> None:
         """Make the missing indexes, then the marker index if it is missing."""
         table = quote_name(self.name)
         for name in self._find_unindexed_columns(tx):
             index = quote_name(f"askrows_{self.name}_{name}")
-            tx.execute(text(f"CREATE INDEX IF NOT EXISTS {index} ON {table} ({name})"))
+            tx.execute(text(f"CREATE INDEX IF NOT EXISTS {index} ON {table} ({quote_name(name)})"))
 
         if self.marker_index is not None:
             mark_name, mark_sql = self.marker_index

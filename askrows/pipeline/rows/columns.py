@@ -160,10 +160,13 @@ class ColumnMapping:
             for folded_name, column in layout.columns_by_own_name.items()
             if column not in chosen_names
         }
-        self._match_known_names(chosen_names)
         self._made_names = {fold_name(name) for name in layout.made_names}
+        unmatched_names = set[str]()
         if has_export_columns(self._file_names):
             self._made_names |= self._find_export_names()
+            # In an export these are not other names of columns.
+            unmatched_names = self._made_names
+        self._match_known_names(chosen_names, unmatched_names)
 
     def _find_export_names(self) -> set[str]:
         """Return the folded names in an export of columns that are not those of its rows."""
@@ -175,19 +178,24 @@ class ColumnMapping:
             export_names.add(prefixed_name if is_prefixed else fold_name(name))
         return export_names
 
-    def _match_known_names(self, chosen_names: Mapping[str, str]) -> None:
+    def _match_known_names(
+        self, chosen_names: Mapping[str, str], unmatched_names: Collection[str]
+    ) -> None:
         """Match other columns to the first name in the file that is a known name of the column.
 
         A note lists the matched names.
 
         Args:
             chosen_names: The columns in MAP=; they are not matched.
+            unmatched_names: Folded names that are not matched.
         """
         matched_columns = {*chosen_names, *map(self.find_column, self._file_names)}
         columns_by_name: dict[str, str] = {}
         for name in self._file_names:
-            column = self.layout.columns_by_known_name.get(fold_name(name))
-            if column is not None and column not in matched_columns:
+            folded_name = fold_name(name)
+            column = self.layout.columns_by_known_name.get(folded_name)
+            is_unmatched = column not in matched_columns and folded_name not in unmatched_names
+            if column is not None and is_unmatched:
                 matched_columns.add(column)
                 columns_by_name[name] = column
 
@@ -214,10 +222,7 @@ class ColumnMapping:
         column = self.find_column(name)
         if column is not None:
             return column
-        folded_name = fold_name(name)
-        is_ignored = folded_name in self.layout.columns_by_own_name
-        is_ignored |= folded_name in self._made_names
-        return None if is_ignored else name
+        return name if self._is_other_name(name) else None
 
     def find_file_name(self, column: str) -> str:
         """Return the first name in the file that means a column, or ""."""
@@ -238,7 +243,7 @@ class ColumnMapping:
         - A name of a column for which MAP= chose another name, or no name, is left out, and is
           added to `ignored_names`. For example, MAP=bio=Text ignores the file's column `bio`.
         - The value of a column in the layout's `columns_kept_twice` is stored a second time, under
-          the file's name, unless that is the column's own name or label.
+          the file's name, unless that is a name or label of a column, also one that askrows makes.
 
         Returns:
             The renamed row; or the finding that rejects it, because two of its names mean the same
@@ -262,8 +267,7 @@ class ColumnMapping:
                 if value_name not in self.layout.columns:
                     self.kept_names[name] = None
 
-            should_keep_file_name = value_name in self.layout.columns_kept_twice
-            if should_keep_file_name and fold_name(name) not in self.layout.columns_by_own_name:
+            if value_name in self.layout.columns_kept_twice and self._is_other_name(name):
                 values[name] = cell
 
         finding = find_unsound_text(
@@ -273,6 +277,12 @@ class ColumnMapping:
             key=values.get(self.layout.key),
         )
         return finding or SourceRow(row.line_number, values)
+
+    def _is_other_name(self, name: str) -> bool:
+        """Return whether a name is that of no column, also of none that askrows makes."""
+        folded_name = fold_name(name)
+        is_own_name = folded_name in self.layout.columns_by_own_name
+        return not is_own_name and folded_name not in self._made_names
 
 
 def parse_map(text: str) -> dict[str, str]:

@@ -246,6 +246,7 @@ def _replace_nulls(table: Table, record: TaskRecord, values: Mapping[str, Any]) 
 def make_layout(record: TaskRecord) -> ColumnLayout:
     """Return the columns that an import of the task reads."""
     names = list_file_columns(record)
+    labels = {name: get_label(record, name) for name in (*names, *record.file_columns)}
     made_names = [*dict(record.fields), *name_answer_columns(record).values(), *record.derived]
     if record.file_key:
         made_names.append(ID_COLUMN)
@@ -253,8 +254,8 @@ def make_layout(record: TaskRecord) -> ColumnLayout:
     answer_names = [VERSION_COLUMN, ANSWERED_AT, CORRECTED_BY, *COST_KINDS, *confidence_names]
     return ColumnLayout(
         get_file_key(record),
-        {name: name for name in (*names, *record.file_columns)},
-        f"give a file with the columns {', '.join(names)}",
+        labels,
+        f"give a file with the columns {', '.join(labels[name] for name in names)}",
         columns_kept_twice=frozenset((record.file_key, *record.file_columns)),
         made_names=[*made_names, *list_filled_kinds(record)],
         export_prefixes={
@@ -267,6 +268,11 @@ def make_layout(record: TaskRecord) -> ColumnLayout:
 def list_file_columns(record: TaskRecord) -> list[str]:
     """Return the columns that files and documents have; askrows makes the ids with `file_key=`."""
     return [name for name in record.columns if not (record.file_key and name == ID_COLUMN)]
+
+
+def get_label(record: TaskRecord, name: str) -> str:
+    """Return what messages call a column of files: its header, or its name."""
+    return record.headers.get(name, name)
 
 
 class TableRowsFile(MappedFile):
@@ -315,7 +321,13 @@ def _read_row(
     other_cells = {name: cell for name, cell in row.values.items() if name not in names}
     cells_to_store, notes = read_cells(cells, row.line_number)
     findings = [
-        Finding(row.line_number, column, reason, make_excerpt(cell), FindingKind.CHANGED)
+        Finding(
+            row.line_number,
+            get_label(record, column),
+            reason,
+            make_excerpt(cell),
+            FindingKind.CHANGED,
+        )
         for column, reason, cell in notes
     ]
     return SourceRow(row.line_number, {**cells_to_store, **other_cells}), findings
@@ -336,7 +348,8 @@ def check_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Finding:
     if not reason and key_kind == "integer" and _convert_cell(key_cell, key_kind) is None:
         reason = _MISFIT_REASONS[key_kind]
     if reason:
-        return make_rejection(row.line_number, reason, found_cell or "", column=key_column)
+        label = get_label(record, key_column)
+        return make_rejection(row.line_number, reason, found_cell or "", column=label)
 
     findings = list[Finding]()
     names = list_file_columns(record)
@@ -350,8 +363,9 @@ def check_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Finding:
         if values[name] is None and cell is not None and str(cell).strip():
             excerpt = make_excerpt(cell)
             reason = f"{_MISFIT_REASONS[kind]}; left empty"
+            label = get_label(record, name)
             findings.append(
-                Finding(row.line_number, name, reason, excerpt, FindingKind.CHANGED, key)
+                Finding(row.line_number, label, reason, excerpt, FindingKind.CHANGED, key)
             )
     extra_cells = {
         name: cell
@@ -397,7 +411,8 @@ def read_document_row(
     """
     source_name = "standard input" if document_name == "-" else document_name
     layout = make_layout(record)
-    hint = f"write a JSON object with the keys {', '.join(list_file_columns(record))}"
+    labels = [get_label(record, name) for name in list_file_columns(record)]
+    hint = f"write a JSON object with the keys {', '.join(labels)}"
     try:
         document = parse_json(data.decode("utf-8-sig", "surrogateescape"))
     except ValueError as error:
@@ -408,25 +423,32 @@ def read_document_row(
     mapping = ColumnMapping(list(document), column_map, layout=layout, path=Path(source_name))
     mapped_row = mapping.map_row(SourceRow(1, document))
     if isinstance(mapped_row, Finding):
-        raise _make_document_error(source_name, mapped_row, hint)
+        raise _make_document_error(source_name, layout, mapped_row, hint)
     read_row, changes = _read_row(record, mapped_row, read_cells)
     row = check_table_row(record, read_row)
     if isinstance(row, Finding):
-        raise _make_document_error(source_name, row, hint)
+        raise _make_document_error(source_name, layout, row, hint)
     faults = row.findings if accepts_changes else (*changes, *row.findings)
     if faults:
-        raise _make_document_error(source_name, faults[0], hint)
+        hint = f"correct {faults[0].column} in the document, or remove it"
+        raise _make_document_error(source_name, layout, faults[0], hint)
     row = row._replace(findings=tuple(changes))
     return row, [*mapping.notes, *describe_other_columns(record, mapping)]
 
 
-def _make_document_error(source_name: str, finding: Finding, hint: str) -> InputError:
+def _make_document_error(
+    source_name: str, layout: ColumnLayout, finding: Finding, hint: str
+) -> InputError:
     """Return the error for a document whose row would be rejected or changed."""
-    reason = finding.reason.removesuffix("; left empty")
+    # The rest says what an import does.
+    reason = finding.reason.partition("; ")[0]
+    if finding.value:
+        reason += f" (found {finding.value!r})"
+    columns = [name for name, label in layout.columns.items() if label == finding.column]
     return InputError(
-        f"{source_name}: {finding.column}: {reason} (found {finding.value!r}); nothing was stored",
+        f"{source_name}: {finding.column}: {reason}; nothing was stored",
         hint=hint,
-        field=finding.column,
+        field=columns[0] if columns else "",
     )
 
 

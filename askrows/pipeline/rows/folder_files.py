@@ -15,14 +15,17 @@ from sqlalchemy import (
 )
 
 from askrows.pipeline.core.command_hint import CommandHint
+from askrows.pipeline.core.settings import DEFAULT_TASK
 from askrows.pipeline.rows.pictures import PictureError, make_thumbnail
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.schema import ColumnTyped
 
 
-def make_import_command(task: str) -> CommandHint:
-    """Return the hint for the command that imports a folder for a task."""
-    return CommandHint("import", task=task, from_="photos/")
+def make_import_command(task: str, *, has_folder: bool) -> CommandHint:
+    """Return the hint for the command that imports a file, or a folder of images, for a task."""
+    if task == DEFAULT_TASK:
+        return CommandHint("import", **{task: "people.csv"})
+    return CommandHint("import", task=task, from_="photos/" if has_folder else "rows.csv")
 
 
 def make_file_table(name: str, id_column: Column[Any] | None = None, **options: Any) -> Table:

@@ -131,7 +131,9 @@ _Inspection = tuple[_ImageFile, Row | None, dict[str, Any] | None]
 
 
 def _make_folder_hint(task: str) -> HintTemplate:
-    return HintTemplate("name a folder with images, as in `{}`", make_import_command(task))
+    return HintTemplate(
+        "name a folder with images, as in `{}`", make_import_command(task, has_folder=True)
+    )
 
 
 def check_folder(folder: Path, task: str) -> None:

@@ -33,6 +33,7 @@ from askrows.pipeline.rows.row_findings import (
     Finding,
     KeyLines,
     ReadRow,
+    SourceRow,
     escape_unsound,
     find_unsound_text,
     make_excerpt,
@@ -296,6 +297,25 @@ class RowSync:
             else:
                 yield row
 
+    def store_new_row(
+        self, tx: Connection, values: Mapping[str, Any], extra_cells: Mapping[str, Any]
+    ) -> bool:
+        """Store a row that was just inserted into the table of the task; return if it is empty.
+
+        Args:
+            values: The values of the row by column.
+            extra_cells: The cells that are stored beside the table.
+        """
+        extra_json = {EXTRA_CELLS_COLUMN: json.dumps(extra_cells)}
+        (row,) = self.convert_rows([SourceRow(1, {**values, **extra_json})])
+        extra_kinds = {**self.record.extra_columns, **self.extra_kinds}
+        if extra_kinds != self.record.extra_columns:
+            workspace.update_task(tx, self.record.name, extra_columns=extra_kinds)
+            make_views(tx, replace(self.record, extra_columns=extra_kinds))
+        del row["n"]
+        stored_rows.store_row(tx, self.record.name, row)
+        return bool(row["is_empty"])
+
     def _inspect_images(self, rows: Sequence[_StoredRow]) -> None:
         """Inspect the images of rows, change the rows accordingly, and count unusable rows.
 
@@ -397,8 +417,8 @@ class RowSync:
         """Return the cells beside the table as they are stored, and note their columns' kinds."""
         values = dict[str, Any]()
         for name, cell in json.loads(cells_json or "{}").items():
-            # The table may have got the column since.
-            if name in self.record.columns:
+            # The task may have got a column of this name since.
+            if name in self.record.columns or name in self.record.derived:
                 continue
             kind = merge_kinds(self.extra_kinds.get(name), find_value_kind(cell))
             self.extra_kinds[name] = kind or "text"

@@ -127,7 +127,7 @@ def _make_row_spec(record: TaskRecord) -> TableSpec:
 
     An existing table must have the columns of the rows; with `file_key=`, only this column and
     `id`. Other columns, also those of `write_to=` and `derive=` if they are in this table, are
-    added. With `file_key=` the table gets an index of this column, which marks it as adopted.
+    added. With `file_key=` the table gets missing indexes, and one that marks it as adopted.
     """
     key, _ = record.key[0]
     # The columns of the rows come first, and keep their kinds.
@@ -156,14 +156,20 @@ def _make_row_spec(record: TaskRecord) -> TableSpec:
         required_columns=tuple(record.columns),
         column_needs=needs | {key: ColumnNeed.ID},
         adds_columns=True,
+        filled_columns=tuple(
+            target.column_name
+            for target in make_derived_targets(record).values()
+            if target.table_name == record.table
+        ),
     )
     if not record.file_key:
         return spec
 
-    index = (f"askrows_{record.table}_{record.file_key}", f"({quote_name(record.file_key)})")
+    # This small index only marks the table as adopted.
+    marker_sql = f"({ID_COLUMN}) WHERE {quote_name(record.file_key)} IS NULL"
     return replace(
         spec,
         required_columns=(ID_COLUMN, record.file_key),
-        indexed_columns=(ID_COLUMN,),
-        marker_index=index,
+        indexed_columns=(ID_COLUMN, record.file_key),
+        marker_index=(f"askrows_{record.table}_unnamed", marker_sql),
     )

@@ -1,11 +1,14 @@
 """Write answers into a table of another program, as `write_to=` of a task says.
 
 - `table.column=field`: a field of the preferred answer goes into the column of the row with the
-  same key. Only a cell that is NULL, or that shows an answer of askrows, is changed.
+  same key. Only a cell that is blank, or that shows an answer of askrows, is changed. A cell is
+  blank if it is NULL or, for a list, a text that means an empty list.
 - `table.column`: the table gets a record for each row id, provider and model, with all fields of
   the preferred answer. Only records that show an answer of askrows are changed.
 - Other values are of another program. They are stored as answers of the version OTHER, and as long
   as one is stored for a row, nothing is written for this row.
+- In the table of the task's rows, an answer does not count any more if another program changed its
+  cell. If the cell is blank, the row is open again.
 
 Keys are compared by their bytes, even if the table's own comparison ignores case or zeros.
 """
@@ -34,6 +37,8 @@ from sqlalchemy import (
     column,
     delete,
     exc,
+    false,
+    func,
     insert,
     literal,
     literal_column,
@@ -46,7 +51,7 @@ from sqlalchemy import (
 from sqlalchemy import table as table_of
 
 from askrows.pipeline.core.errors import InputError, RefusedRowError
-from askrows.pipeline.rows.cells import to_column_value
+from askrows.pipeline.rows.cells import EMPTY_LIST_TEXTS, JSON_WHITE_SPACE, to_column_value
 from askrows.pipeline.rows.reflection import (
     TYPES_BY_KIND,
     ReflectedColumns,
@@ -180,6 +185,29 @@ class AnswerTarget:
             return {self.column_name: kinds[self.field]}
         return {_TIME_COLUMN: "time", **kinds}
 
+    @property
+    def is_in_own_table(self) -> bool:
+        """Return whether the column is in the table of the task's rows."""
+        return not self.has_records and self.table_name == self.task.table
+
+    @property
+    def has_list(self) -> bool:
+        """Return whether the column shows a list, so that an empty list is blank, too."""
+        kinds = {field.name: field.kind for field in self.task.answer_fields}
+        return kinds.get(self.field or "") == "list"
+
+    def _is_blank(self) -> ColumnElement[bool]:
+        """Return the condition that the column is NULL, or means an empty list."""
+        cell = self.table.c[self.column_name]
+        if not self.has_list:
+            return cell.is_(None)
+        cell_text: ColumnElement[str] = cast(cell, Text)
+        for character in JSON_WHITE_SPACE:
+            cell_text = func.replace(cell_text, character, "")
+        # A statement with many rows takes no list of values as a parameter.
+        is_empty_list = or_(*(cell_text == text for text in sorted(EMPTY_LIST_TEXTS)))
+        return or_(cell.is_(None), is_empty_list)
+
     @cached_property
     def table(self) -> TableClause:
         """Return the table with the columns that are used, without their types."""
@@ -250,6 +278,8 @@ class AnswerTarget:
         columns = read_columns(tx, self.table_name, self.schema)
         target_column = columns[fold_column_name(tx, self.column_name)]
         if not self.has_records and not target_column["nullable"]:
+            if self.has_list:
+                return
             raise self._error(
                 f"`{self.label}` is NOT NULL, and only NULL cells are filled",
                 "name a column that can be NULL, or remove NOT NULL from this column",
@@ -337,27 +367,23 @@ class AnswerTarget:
     def write_values(self, tx: Connection, values_by_id: Mapping[str, Any]) -> None:
         """Write a value of each row into its column, whatever the cell has.
 
+        A rule of the table may discard a value.
+
         Raises:
-            RefusedRowError: A rule of the table refuses a value, or discards it.
+            RefusedRowError: A rule of the table refuses a value.
         """
-        cells_by_key: dict[_Key, dict[str, Any]] = {
-            (row_id,): {
-                self.column_name: to_column_value(self.column_kinds[self.column_name], value)
-            }
-            for row_id, value in values_by_id.items()
-        }
+        kind = self.column_kinds[self.column_name]
         changes = [
-            _number_values("key", key)
-            | _number_values("text", key)
-            | _number_values("new", cells.values())
-            for key, cells in cells_by_key.items()
+            _number_values("key", [row_id])
+            | _number_values("text", [row_id])
+            | _number_values("new", [to_column_value(kind, value)])
+            for row_id, value in values_by_id.items()
         ]
         key_values = _make_parameters("key", self.key_names)
         new_values = _make_parameters("new", self.column_kinds)
         has_key = self._has_key(tx, key_values, _make_parameters("text", self.key_names))
         with translate_refusals(self.label, hint="change the value, or the rules of the table"):
             run_many(tx, update(self.table).where(has_key).values(new_values), changes)
-        self._check_written(tx, cells_by_key)
 
     def read_values(self, tx: Connection, row_ids: Sequence[str]) -> Iterator[tuple[str, Any]]:
         """Yield the ids of rows of the table with their cells of the column."""
@@ -425,8 +451,8 @@ class AnswerTarget:
     ) -> None:
         """Write the preferred answers into the rows of the table with their keys, and no others.
 
-        - Without records, a row's cells are set if they are NULL or show a former answer. The
-          answer None sets them to NULL.
+        - Without records, a row's cell is set if it is blank or shows a former answer. The answer
+          None makes it NULL, or an empty list if it cannot be NULL.
         - With records, a missing row is inserted, a row that shows a former answer is updated, and
           the answer None deletes it.
         - A row that shows anything else is left alone.
@@ -436,14 +462,14 @@ class AnswerTarget:
             preferred_answers: What each row of the table is to show, by its key.
             former_answers: What it may show from earlier writes, by its key.
         """
+        empty_cells = self._make_empty_cells(tx)
         inserts: list[dict[str, Any]] = []
+        fillings: list[dict[str, Any]] = []
         changes: list[dict[str, Any]] = []
         removals: list[dict[str, Any]] = []
         for key, answer in preferred_answers.items():
             former_cells = [self._make_cells(former) for former in former_answers.get(key, ())]
-            if not self.has_records:
-                former_cells.append(self._make_cells(None))
-            new_cells = self._make_cells(answer)
+            new_cells = empty_cells if answer is None else self._make_cells(answer)
             row = _number_values("key", key) | _number_values("text", key)
             row |= _number_values("new", new_cells.values())
             former_rows = [
@@ -456,6 +482,8 @@ class AnswerTarget:
                 continue
 
             changes += former_rows
+            if not self.has_records and new_cells != empty_cells:
+                fillings.append(row)
             if self.has_records:
                 inserts.append(row | _number_values("inserted", key))
 
@@ -464,11 +492,22 @@ class AnswerTarget:
         has_key = self._has_key(tx, key_values, _make_parameters("text", self.key_names))
         is_former = self._shows_former(tx)
         run_many(tx, update(self.table).where(has_key, is_former).values(new_values), changes)
+        is_blank = self._is_blank()
+        run_many(tx, update(self.table).where(has_key, is_blank).values(new_values), fillings)
         run_many(tx, delete(self.table).where(has_key, is_former), removals)
         inserted_values = _make_parameters("inserted", self.key_names) | new_values
         existing_row = select(literal(1)).select_from(self.table).where(has_key).exists()
         new_row = select(*inserted_values.values()).where(~existing_row)
         run_many(tx, insert(self.table).from_select(list(inserted_values), new_row), inserts)
+
+    def _make_empty_cells(self, tx: Connection) -> dict[str, Any]:
+        """Return the column values without an answer: NULL, or a list in a column NOT NULL."""
+        cells = self._make_cells(None)
+        if self.has_list:
+            columns = read_columns(tx, self.table_name, self.schema)
+            if not columns[fold_column_name(tx, self.column_name)]["nullable"]:
+                cells[self.column_name] = "[]"
+        return cells
 
     def _has_key(
         self,
@@ -521,7 +560,9 @@ class AnswerTarget:
             if any(value is not None for value in cells.values())
         ]
         keys = [self.table.c[name] for name in self.key_names]
-        is_empty = and_(*(self.table.c[name].is_(None) for name in self.column_kinds))
+        is_empty = self._is_blank()
+        if self.has_records:
+            is_empty = and_(*(self.table.c[name].is_(None) for name in self.column_kinds))
         empty_rows = select(literal(1)).where(tuple_(*keys).in_(written_keys), is_empty)
         if has_row(tx, empty_rows):
             raise RefusedRowError(
@@ -548,7 +589,7 @@ class AnswerTarget:
         Those of other programs count, too.
         """
         key_text: ColumnElement[Any] = cast(self.table.c[self.key_names[0]], Text)
-        query = select(key_text).where(self.table.c[self.column_name].is_not(None))
+        query = select(key_text).where(~self._is_blank())
         return len({row[0] for row in select_matching(tx, query, key_text, row_ids)})
 
     def read_other_values(
@@ -560,8 +601,9 @@ class AnswerTarget:
     ) -> Iterator[OtherValue]:
         """Yield what the table shows for rows, and stored values that it does not show any more.
 
-        Answers that askrows wrote are among them. Of records, only those of this provider and the
-        model are read.
+        Answers that askrows wrote are among them. In the table of the task's rows, so are blank
+        cells of rows with such an answer. Of records, only those of this provider and the model are
+        read.
 
         Args:
             rows: The task's rows; see `stored_rows.make_rows_subquery`.
@@ -581,7 +623,7 @@ class AnswerTarget:
         is_stored = and_(
             stored.task == self.task.name, stored.version == OTHER, stored.row_id == row_id
         )
-        target_cell = table[self.column_name]
+        is_blank = self._is_blank()
         names = self.shown_fields
         cells = [table[self.column_name if self.field is not None else name] for name in names]
         query = (
@@ -592,16 +634,30 @@ class AnswerTarget:
                 stored.id,
                 ORIGINAL_ANSWER,
                 stored.unusable,
-                target_cell.is_(None),
+                is_blank,
                 *cells,
             )
             .select_from(rows.outerjoin(self.table, is_of_row).outerjoin(answers_table, is_stored))
-            .where(or_(target_cell.is_not(None), stored.id.is_not(None)))
+            .where(or_(~is_blank, stored.id.is_not(None), self._lost_answer(row_id)))
         )
         for row in select_matching(tx, query, row_id, row_ids):
             cell_count = len(names)
             shown_cells = dict(zip(names, row[-cell_count:], strict=True))
             yield OtherValue._make((*row[:-cell_count], shown_cells))
+
+    def _lost_answer(self, row_id: ColumnElement[str]) -> ColumnElement[bool]:
+        """Return the condition that a row of the task's own table has an answer of a model."""
+        if not self.is_in_own_table:
+            return false()
+        own = answers_table.alias().c
+        own_answer = select(own.id).where(
+            own.task == self.task.name,
+            own.row_id == row_id,
+            own.applied & ~own.outdated,
+            is_of_model(own.version),
+            own.answer != FORGOTTEN_ANSWER,
+        )
+        return self.table.c[self.key_names[0]].is_not(None) & own_answer.exists()
 
     def select_shown_fields(self, answer_model: "type[BaseModel]") -> "type[BaseModel]":
         """Return the answer model, or one with only the shown fields if the table lacks others."""

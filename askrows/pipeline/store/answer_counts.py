@@ -26,7 +26,6 @@ from askrows.pipeline.core.states import Outcome
 from askrows.pipeline.store.answers import (
     add_usage,
     answered_ids,
-    has_version,
     is_answered,
     is_of_model,
     select_usage,
@@ -34,6 +33,7 @@ from askrows.pipeline.store.answers import (
 from askrows.pipeline.store.claims import CLAIMED
 from askrows.pipeline.store.database import count_rows, select_matching
 from askrows.pipeline.store.schema import answers, attempts, row_claims
+from askrows.pipeline.store.version_names import has_version
 
 # The reason of an attempt begins with this if its call got no reply and was perhaps paid for.
 LOST_CALL_PREFIX = "no reply: "

@@ -35,7 +35,6 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    true,
     union_all,
     update,
 )
@@ -67,6 +66,7 @@ from askrows.pipeline.store.schema import (
     rows,
     runs,
 )
+from askrows.pipeline.store.version_names import belongs_to_version, has_version
 
 # A row whose answer was invalid is asked once more, then parked.
 MAX_ATTEMPTS = 2
@@ -843,15 +843,11 @@ def replace_other_values(
     insert_new(tx, answers, tag_merges.merge_records(tx, task, records))
 
 
-def has_version(column: ColumnElement[str], version: str | None) -> ColumnElement[bool]:
-    """Return the SQL condition that a column has a version; always true if `version` is None.
-
-    Args:
-        version: A version, or a prompt version, which means all its models.
-    """
-    if version is None:
-        return true()
-    return or_(column == version, column.startswith(f"{version}/", autoescape=True))
+def disapply_model_answers(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
+    """Make the answers that models gave to rows not applied."""
+    is_applied_answer = is_applied(task) & is_of_model(answers.c.version)
+    change = update(answers).where(is_applied_answer).values(applied=False)
+    change_matching(tx, change, answers.c.row_id, row_ids)
 
 
 def has_answers_of_version(tx: Connection, task: str, version: str) -> bool:
@@ -921,11 +917,6 @@ def tasks_with_versions(tx: Connection) -> set[str]:
     """Return the names of tasks with a version; a task that was rolled back whole has none."""
     starts = select_version_starts().subquery().c
     return set(tx.execute(select(starts.task).distinct()).scalars())
-
-
-def belongs_to_version(version: str, prompt_version: str) -> bool:
-    """Return whether a version equals a prompt version, or is one of its models."""
-    return version == prompt_version or version.startswith(f"{prompt_version}/")
 
 
 def cost_of_version(tx: Connection, task: str, version: str) -> float:

@@ -49,6 +49,7 @@ from askrows.pipeline.store.database import (
 )
 from askrows.pipeline.store.schema import attempts, batches, row_claims
 from askrows.pipeline.store.schema import rows as stored_rows
+from askrows.pipeline.store.version_names import has_version
 
 # Claims that are checked or inserted by a single statement.
 CLAIM_PAGE_ROWS = 2000
@@ -327,10 +328,7 @@ def list_batches_of_rows(tx: Connection, task: str, row_ids: Sequence[str]) -> s
 
 def is_version_used(tx: Connection, task: str, prompt_version: str) -> bool:
     """Return whether a row is claimed, answered or parked under a prompt version, of any model."""
-    is_of_version = or_(
-        row_claims.c.version == prompt_version,
-        row_claims.c.version.startswith(f"{prompt_version}/", autoescape=True),
-    )
+    is_of_version = has_version(row_claims.c.version, prompt_version)
     return has_row(tx, select(row_claims.c.row_id).where(row_claims.c.task == task, is_of_version))
 
 
@@ -385,7 +383,7 @@ def is_parked(prompt_version: str) -> ColumnElement[bool]:
     """
     if not prompt_version:
         return _IS_PARKED
-    is_of_version = row_claims.c.version.startswith(f"{prompt_version}/", autoescape=True)
+    is_of_version = has_version(row_claims.c.version, prompt_version)
     return and_(_IS_PARKED, or_(row_claims.c.version == EVERY_VERSION, is_of_version))
 
 

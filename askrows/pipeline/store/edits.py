@@ -25,7 +25,6 @@ from askrows.pipeline.store.answers import (
     FORGOTTEN_ANSWER,
     ORIGINAL_ANSWER,
     PERSON,
-    has_version,
     is_of_model,
 )
 from askrows.pipeline.store.confidences import FieldConfidence, make_confidence_columns
@@ -36,6 +35,7 @@ from askrows.pipeline.store.database import (
     select_matching,
 )
 from askrows.pipeline.store.schema import answers
+from askrows.pipeline.store.version_names import has_version
 
 # Rows to which a cost refers.
 COST_ROWS = 1000

@@ -6,12 +6,11 @@ Each kind of line has typed functions here, which write and read it:
 
 - batches whose files a user removed, and batches whose version was rolled back
 - rows that are being forgotten, and forgotten rows that their source must not import again
-- how late the API lists a new batch (list delay), and which people and columns are in the index
+- how late the API lists a new batch (list delay)
 """
 
 import hashlib
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, delete, select, update
@@ -28,7 +27,6 @@ _BURIED_REASON = "the row is left out if its source still has it"
 CLEANED_EVENT = "clean"
 ROLLBACK_EVENT = "rollback"
 LIST_DELAY_EVENT = "list_lag"
-INDEX_COLUMNS_EVENT = "index_columns"
 # States of a line of FORGET_EVENT.
 ERASURE_STARTED = "begun"
 ERASURE_COMPLETED = "done"
@@ -36,7 +34,7 @@ ERASURE_COMPLETED = "done"
 ERASED_TEXT = "forgotten"
 _SELECT_OPENING_FACTS = (
     "SELECT kind, name, new FROM askrows_events WHERE kind IN "  # noqa: S608 - constants
-    f"('{LIST_DELAY_EVENT}', '{INDEX_COLUMNS_EVENT}', '{schema.TABLE_CREATED_EVENT}') ORDER BY id"
+    f"('{LIST_DELAY_EVENT}', '{schema.TABLE_CREATED_EVENT}') ORDER BY id"
 )
 # Our own choice: the next delay may be longer than any that was seen.
 LIST_DELAY_FACTOR = 2
@@ -178,31 +176,6 @@ def read_created_tables(tx: Connection) -> set[str]:
 def _read_opening_facts(tx: Connection) -> list[tuple[str, str, str]]:
     """Return kind, name and new value of the journal's lines that each opening needs, in order."""
     return [tuple(line) for line in tx.exec_driver_sql(_SELECT_OPENING_FACTS)]
-
-
-def record_index_columns(
-    tx: Connection,
-    build: int,
-    *,
-    columns: Sequence[str],
-    now: datetime,
-) -> None:
-    """Journal which other columns of people are in the index from this build on."""
-    workspace.record_event(
-        tx,
-        INDEX_COLUMNS_EVENT,
-        build,
-        old=None,
-        new=json.dumps(columns),
-        reason="asked",
-        now=now,
-    )
-
-
-def read_index_columns(tx: Connection) -> tuple[str, ...]:
-    """Return the newest choice of other columns of people in the index; empty without any."""
-    choices = [fact for kind, _, fact in _read_opening_facts(tx) if kind == INDEX_COLUMNS_EVENT]
-    return tuple(json.loads(choices[-1])) if choices else ()
 
 
 def _digest(tx: Connection, name: str) -> str:

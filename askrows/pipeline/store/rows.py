@@ -1,8 +1,7 @@
 """Store the rows of a source, and sync them with a new reading of the source.
 
 - Rows are stored in `askrows_rows`. A row that its source no longer has becomes gone.
-- User tasks have all their rows here. The people task has here only cells of its file for which its
-  table has no columns.
+- User tasks have all their rows here. Passages have only refused rows of their files here.
 - A reading is staged in a temporary table, for which nobody waits. A few statements of a single
   transaction then write new and changed rows, restore rows that were gone, and mark rows that the
   source no longer has. A process that dies before leaves nothing.
@@ -45,6 +44,7 @@ from askrows.pipeline.store.database import (
     PAGE_ROWS,
     Store,
     count_rows,
+    has_row,
     insert_into,
     run_many,
     select_matching,
@@ -368,80 +368,21 @@ def select_changed_ids(task: str, *, changed_at: datetime) -> Select[Any]:
     return select(rows.c.row_id).where(rows.c.task == task, rows.c.changed_at == changed_at)
 
 
-def read_hashes_and_rows(
-    tx: Connection, task: str, row_ids: Sequence[str]
-) -> dict[str, tuple[str, str]]:
-    """Return (input hash, cells as JSON) of rows, by row id; rows without are left out."""
-    query = select(
-        rows.c.row_id,
-        rows.c.input_hash,
-        rows.c.row,
-    ).where(rows.c.task == task)
-    stored = select_matching(tx, query, rows.c.row_id, row_ids)
-    return {row_id: (input_hash, cells) for row_id, input_hash, cells in stored}
+def has_rows(tx: Connection, task: str) -> bool:
+    """Return whether a task has stored rows."""
+    return has_row(tx, select(rows.c.row_id).where(rows.c.task == task))
 
 
-def select_row(
-    task: str,
-    row_id: ColumnElement[str],
-    *,
-    input_hash: ColumnElement[str],
-) -> ColumnElement[Any]:
-    """Return an expression for the cells (JSON) of a row with an input hash; NULL without a row.
+def store_row(tx: Connection, task: str, row: Mapping[str, Any]) -> None:
+    """Store a row of a source after all others; its key may be that of a gone row.
 
     Args:
-        task: Name of the task.
-        row_id: Expression for the row's id, of a table of the outer statement.
-        input_hash: Expression for the hash.
+        row: `row_id` and the columns that a reading sets.
     """
-    return (
-        select(rows.c.row)
-        .where(
-            rows.c.task == task,
-            rows.c.row_id == row_id,
-            rows.c.input_hash == input_hash,
-        )
-        .correlate_except(rows)
-        .scalar_subquery()
-    )
-
-
-def all_cells(tx: Connection, task: str) -> Iterator[str]:
-    """Yield the cells (JSON) of each row of a task in their order, without refused rows."""
-    query = select(rows.c.row).where(rows.c.task == task, ~IS_REFUSED).order_by(rows.c.n)
-    yield from (row[0] for row in stream_rows(tx, query, page=PAGE_ROWS))
-
-
-def all_ids(tx: Connection, task: str) -> set[str]:
-    """Return the ids of all rows of a task, without refused rows."""
-    query = select(rows.c.row_id).where(rows.c.task == task, ~IS_REFUSED)
-    return set(tx.execute(query).scalars())
-
-
-def upsert_rows(tx: Connection, task: str, stored: Mapping[str, tuple[str, str]]) -> None:
-    """Insert or update rows.
-
-    Args:
-        stored: (input hash, cells as JSON) by row id. New rows get the order of this mapping.
-    """
-    last_n = _read_last_n(tx, task)
-    statement = insert_into(rows, tx.dialect.name)
-    statement = statement.on_conflict_do_update(
-        index_elements=["task", "row_id"],
-        set_={name: statement.excluded[name] for name in ("input_hash", "row")},
-    )
-    records = [
-        {
-            "task": task,
-            "row_id": row_id,
-            "n": n,
-            "input_hash": input_hash,
-            "row": cells,
-            "is_empty": False,
-        }
-        for n, (row_id, (input_hash, cells)) in enumerate(stored.items(), start=last_n + 1)
-    ]
-    run_many(tx, statement, records)
+    record = {**row, "task": task, "n": _read_last_n(tx, task) + 1}
+    values = {**record, "gone_at": None, "derived": None}
+    statement = insert_into(rows, tx.dialect.name).values(values)
+    tx.execute(statement.on_conflict_do_update(index_elements=["task", "row_id"], set_=values))
 
 
 def list_underived_ids(tx: Connection, task: str) -> list[str]:

@@ -43,6 +43,8 @@ class TaskRecord:
     table: str = ""
     # Column of this table by which rows of files are matched and persons name rows; empty: the key.
     file_key: str = ""
+    # Names of the columns of this table in files, if they differ.
+    headers: Mapping[str, str] = field(default_factory=dict)
     # Further columns of files, of which a function of the task's file makes cells of this table.
     file_columns: Sequence[str] = ()
     # The indexed text is the result of a function of the file.

@@ -14,8 +14,9 @@ from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import FormulaGuard, format_object, plural
-from askrows.pipeline.store.answers import PERSON, belongs_to_version
+from askrows.pipeline.store.answers import PERSON
 from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.store.version_names import belongs_to_version
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import ExportOptions, ExportRows, TaskNouns
 from askrows.pipeline.workspace.data_folder import check_target

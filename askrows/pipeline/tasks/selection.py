@@ -1,17 +1,17 @@
 """Find the tasks of a workspace, and choose the task of a command whose TASK= is not set.
 
-The people task is the default: the first of BUILT_IN_TASKS. A task is used in a workspace if its
-tables exist there, or if it is registered as a user's task is.
+A task is used in a workspace if it is registered there, or if its tables exist.
 """
 
 import contextlib
 from collections.abc import Iterable
 from dataclasses import replace
 
-from askrows.pipeline.core.command_hint import OptionHint
+from askrows.pipeline.core.command_hint import HintTemplate, OptionHint
 from askrows.pipeline.core.errors import InputError, TaskNeverUsedError
-from askrows.pipeline.core.settings import BUILT_IN_TASKS, Settings
-from askrows.pipeline.store import schema, workspace
+from askrows.pipeline.core.settings import BUILT_IN_TASKS, DEFAULT_TASK, Settings
+from askrows.pipeline.rows.folder_files import make_import_command
+from askrows.pipeline.store import rows, schema, workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks.shipped_task import ShippedTask, list_shipped_tasks
 from askrows.pipeline.tasks.task import Task
@@ -23,10 +23,10 @@ def is_user_task_set(settings: Settings) -> bool:
     return settings.task not in BUILT_IN_TASKS
 
 
-def select_people_task(settings: Settings) -> Settings:
-    """Return the settings with the people task as their task, as if TASK= were not set."""
+def reset_to_default_task(settings: Settings) -> Settings:
+    """Return the settings with the default task, as if TASK= were not set."""
     sources = {name: place for name, place in settings.sources.items() if name != "task"}
-    return replace(settings, task=BUILT_IN_TASKS[0], sources=sources)
+    return replace(settings, task=DEFAULT_TASK, sources=sources)
 
 
 def find_task_by_name(tasks: Iterable[Task], name: str, *, default: Task) -> Task:
@@ -49,16 +49,15 @@ def list_used_task_names(tx: Connection) -> list[str]:
 def select_default_task(settings: Settings, *, allow_several: bool) -> Settings:
     """Return the settings with the task that a command without TASK= is about; write nothing.
 
-    It is the people task, which settings without TASK= already have: these are returned unchanged.
-    But if there are no people (no table or no row) and the workspace has a single other task, it is
-    that task. Settings with TASK= are returned unchanged, too, and so are all settings if there is
-    no workspace.
+    It is DEFAULT_TASK, which settings without TASK= already have: these are returned unchanged. But
+    if that has no rows and the workspace has a single other task, it is that task. Settings with
+    TASK= are returned unchanged, too, and so are all settings if there is no workspace.
 
     Args:
         allow_several: If there are several other tasks, take the first one instead of raising.
 
     Raises:
-        InputError: The table of people has no row, and the workspace has several other tasks. The
+        InputError: The default task has no row, and the workspace has several other tasks. The
             message lists them.
         ConfigurationError: A link leads out of the workspace.
     """
@@ -75,24 +74,16 @@ def select_default_task(settings: Settings, *, allow_several: bool) -> Settings:
 
         names = list_used_task_names(tx)
         other_names = [name for name in names if name != settings.task]
-        if not other_names or (settings.task in names and _has_people(tx, settings)):
+        if not other_names or (settings.task in names and rows.has_rows(tx, settings.task)):
             return settings
 
     if allow_several or len(other_names) == 1:
         return replace(settings, task=other_names[0])
     raise InputError(
-        f"this workspace has no people but several tasks: {', '.join(other_names)}; "
-        "nothing was done",
+        f"this workspace has no rows of {DEFAULT_TASK} but several tasks: "
+        f"{', '.join(other_names)}; nothing was done",
         hint=f"name a task, for example {OptionHint(task=other_names[0])}",
     )
-
-
-def _has_people(tx: Connection, settings: Settings) -> bool:
-    """Return whether the table of the people task exists and has a row."""
-    people = list_shipped_tasks()[0]
-    if people.load_tables().list_missing_tables(tx, settings):
-        return False
-    return people.make_task(tx, settings).select_task_rows(tx).has_rows(tx)
 
 
 def select_first_used_task(tx: Connection, settings: Settings) -> Settings:
@@ -108,6 +99,7 @@ def select_first_used_task(tx: Connection, settings: Settings) -> Settings:
     if settings.task in names:
         return settings
     if not names:
-        people = list_shipped_tasks()[0]
-        raise TaskNeverUsedError(people.name, settings.data, hint=people.how_to_begin)
-    return replace(select_people_task(settings), task=names[0])
+        command = make_import_command(DEFAULT_TASK, has_folder=False)
+        hint = HintTemplate("`{}` imports rows", command)
+        raise TaskNeverUsedError(DEFAULT_TASK, settings.data, hint=hint)
+    return replace(reset_to_default_task(settings), task=names[0])

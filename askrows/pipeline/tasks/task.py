@@ -35,6 +35,7 @@ from askrows.pipeline.store import answers
 from askrows.pipeline.store.answers import PreferredAnswer, VersionCounts, VersionPreference
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.edits import NewEdit
+from askrows.pipeline.store.version_names import belongs_to_version
 from askrows.pipeline.tasks.task_values import (
     ALL_ASKED_ROWS,
     EXPORT_FORMATS,
@@ -79,8 +80,9 @@ class IndexedTask:
     read_entries: Callable[..., Iterable[Entry]]
     # Member of the metadata that names an entry in judged queries.
     key: str = "id"
-    # Returns the texts of an entry, from its content, that phrases and snippets are taken from.
-    list_texts: Callable[[Mapping[str, Any]], Iterable[str]] = lambda content: [content["text"]]
+    # Returns the texts of an entry, from its content, that phrases and snippets are taken from. The
+    # last is the whole text.
+    list_texts: Callable[[Mapping[str, Any]], Sequence[str]] = lambda content: [content["text"]]
     # Raises InputError if the source has no column of one of these names.
     check_columns: Callable[[Connection, Sequence[str]], None] = lambda _tx, _names: None
     # Returns the tags of an entry from its content.
@@ -572,7 +574,7 @@ class Task(ABC):
 
     def check_version_has_answers(self, version: str, answered_versions: Iterable[str]) -> None:
         """Raise InputError if no answered version is this version or of this prompt version."""
-        if any(answers.belongs_to_version(name, version) for name in answered_versions):
+        if any(belongs_to_version(name, version) for name in answered_versions):
             return
         raise InputError(
             f"version {version!r} has no answers; nothing was written",

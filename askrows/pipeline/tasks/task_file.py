@@ -293,9 +293,15 @@ def identify_functions(declaration: Declaration, path: Path) -> str:
     """
     if not declaration.derive and not callable(declaration.index):
         return ""
-    if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+    file = find_source_file(path)
+    if file.is_file():
+        return hashlib.sha256(file.read_bytes()).hexdigest()
     return uuid4().hex
+
+
+def find_source_file(path: Path) -> Path:
+    """Return the file of a task by its path, also of a shipped task; it need not exist."""
+    return shipped.find_shipped_file(parse_python_path(path)) or path
 
 
 def forget_loaded_files() -> None:

@@ -204,11 +204,10 @@ def load_named_declaration(settings: Settings) -> tuple[Declaration, Path]:
 def has_own_rows(declaration: Declaration) -> bool:
     """Return whether a workspace can begin with a task.
 
-    Its rows come from a file, from Python, from another database, or from a table that askrows can
-    make. Otherwise the task queries the workspace's database.
+    Its rows come from a file, from Python or from another database. Otherwise they are in the
+    workspace's database.
     """
-    is_table = isinstance(declaration.items, DatabaseTable)
-    return is_table or not declaration.is_query or bool(declaration.source)
+    return not declaration.is_query or bool(declaration.source)
 
 
 def check_task_can_be_registered(
@@ -407,6 +406,7 @@ def make_record(
         index_template=declaration.index_template,
         table=declaration.table_name,
         file_key=getattr(declaration.items, "file_key", ""),
+        headers=dict(getattr(declaration.items, "headers", {})),
         file_columns=list(getattr(declaration.items, "file_columns", ())),
         has_folder=isinstance(declaration.items, Folder),
         has_index_function=callable(declaration.index),
@@ -421,7 +421,7 @@ def make_record(
         words=list(declaration.words),
         write_to=declaration.write_to,
         gates=",".join(f"{name}={bound}" for name, bound in gates.items()),
-        answer_tokens=estimate_answer_tokens(declaration.answer),
+        answer_tokens=declaration.answer_tokens or estimate_answer_tokens(declaration.answer),
         answer_fields=list(answer_fields),
         asked_columns=match_columns(declaration.prompt_columns, columns),
         quoted_column=quoted_column,

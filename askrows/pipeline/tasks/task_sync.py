@@ -97,7 +97,8 @@ def sync_task(
     )
     saved_task = UserTask(saved_record, workspace.settings, task.provider)
     # Image files, and the table of `write_to=`, change without a change of the source.
-    must_read = declaration.images or saved_task.answer_target is not None
+    with workspace.store.read() as tx:
+        must_read = declaration.images or saved_task.has_other_changes(tx)
     if must_read or not is_same_source or saved_record.items_sha256 is None:
         row_sync = RowSync(
             workspace.store,

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from sqlalchemy import ColumnElement, Connection, Subquery, Table, select
 
@@ -25,7 +25,7 @@ from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.files import hash_file
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.quotes import locate_quotes
-from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.core.settings import DEFAULT_TASK, Settings
 from askrows.pipeline.core.states import NoAnswer
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.rows.adopt import TaskTables
@@ -33,6 +33,7 @@ from askrows.pipeline.rows.answer_views import are_views_made, make_views
 from askrows.pipeline.rows.cells import (
     find_unstorable_reason,
     parse_json_cell,
+    parse_text_list,
     to_column_value,
     to_compact_json,
     to_plain_value,
@@ -68,13 +69,15 @@ from askrows.pipeline.store.answers import OTHER, VersionCounts
 from askrows.pipeline.store.database import Store, select_matching, split_into_pages, update_rows
 from askrows.pipeline.store.edits import NewEdit
 from askrows.pipeline.store.schema import answers as answers_table
+from askrows.pipeline.store.version_names import VARIANT_MARK
 from askrows.pipeline.store.workspace import TaskRecord, record_row_change
 from askrows.pipeline.tasks import claiming, user_views
+from askrows.pipeline.tasks.listed_terms import hash_vocabulary, limit_to_vocabulary
 from askrows.pipeline.tasks.prompt_builder import PromptBuilder
 from askrows.pipeline.tasks.row_images import RowImages
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_faults import find_function_line
-from askrows.pipeline.tasks.task_file import UserFile
+from askrows.pipeline.tasks.task_file import UserFile, find_source_file
 from askrows.pipeline.tasks.task_values import (
     ExportOptions,
     ExportRows,
@@ -100,6 +103,16 @@ WRONG_DERIVED_FAULT = "derived values that do not match their rows"
 NO_ANSWER = "{}"
 # A whole number of a key column of 64 bits, as a person types it.
 _WHOLE_NUMBER = re.compile(r"-?\d{1,19}")
+
+
+class _OtherChanges(NamedTuple):
+    """Rows with another value of another program than is stored."""
+
+    row_ids: list[str]
+    # Ids of stored values that are replaced or deleted.
+    removed_ids: list[int]
+    # The columns of new values.
+    new_values: list[dict[str, Any]]
 
 
 class UserTask(Task):
@@ -146,6 +159,9 @@ class UserTask(Task):
         self.sends_images = bool(record.image_columns)
         self.gates = record.gates
         self.prompt_version = record.prompt_version
+        self._vocabulary_file = settings.tags_from if record.name == DEFAULT_TASK else None
+        if self._vocabulary_file is not None:
+            self.prompt_version += VARIANT_MARK + hash_vocabulary(self._vocabulary_file)
         self.parked_version = record.prompt_version
         self.preferred_versions = record.preferred_versions
         if settings.prefer_versions is not None:
@@ -166,10 +182,9 @@ class UserTask(Task):
     @property
     def fill_hint(self) -> HintTemplate:
         """Return the hint that is shown if the source has no rows."""
-        if self.folder_table:
-            return HintTemplate(
-                "`{}` imports {}", make_import_command(self.name), self.nouns.plural
-            )
+        if self.record.table:
+            command = make_import_command(self.name, has_folder=self.record.has_folder)
+            return HintTemplate("`{}` imports {}", command, self.nouns.plural)
         empty_source_text = f"{self.record.items} has no row that can be asked about"
         if self.record.is_query:
             empty_source_text = "the task's query returns no rows"
@@ -183,7 +198,9 @@ class UserTask(Task):
     def image_folder_hint(self) -> HintTemplate | str:
         """Return the hint that names how to use images of another folder."""
         if self.folder_table:
-            return HintTemplate("`{}` adds a folder", make_import_command(self.name))
+            return HintTemplate(
+                "`{}` adds a folder", make_import_command(self.name, has_folder=True)
+            )
         return "image_folder= in the task's file names another folder"
 
     @property
@@ -411,12 +428,11 @@ class UserTask(Task):
     @cached_property
     def prompt_builder(self) -> PromptBuilder:
         """Return the prompt builder of the file's declaration."""
-        columns = zip(
-            self.user_file.declaration.prompt_columns,
-            self.record.asked_columns,
-            strict=True,
-        )
-        return PromptBuilder(self.user_file.declaration, dict(columns))
+        declaration = self.user_file.declaration
+        if self._vocabulary_file is not None:
+            declaration = limit_to_vocabulary(declaration, self._vocabulary_file)
+        columns = zip(declaration.prompt_columns, self.record.asked_columns, strict=True)
+        return PromptBuilder(declaration, dict(columns))
 
     @property
     def answer_fields(self) -> Sequence[AnswerField]:
@@ -784,9 +800,10 @@ class UserTask(Task):
     ) -> None:
         """Store what another program wrote where `write_to=` writes, as answers of version OTHER.
 
-        A value that is no answer is stored with the reason. Stored values follow the table: a
-        changed value is replaced, and a removed one is deleted. Answers that askrows wrote are not
-        stored again. Runs in the caller's transaction.
+        A value that is no answer is stored with the reason. In the table of the task's rows, a
+        value of another program, or a blank cell, ends the answer of a model that was there. Stored
+        values follow the table: a changed value is replaced, and a removed one is deleted. Answers
+        that askrows wrote are not stored again. Runs in the caller's transaction.
 
         Args:
             now: The time of the new values.
@@ -795,11 +812,38 @@ class UserTask(Task):
         Raises:
             ConfigurationError: Code of the task's file failed.
         """
+        for changes in self._find_other_changes(tx, row_ids):
+            new_values = changes.new_values
+            if self.answer_target is not None and self.answer_target.is_in_own_table:
+                stored_answers.disapply_model_answers(tx, self.name, changes.row_ids)
+            stored_answers.replace_other_values(
+                tx, self.name, changes.removed_ids, new_values, now=now
+            )
+            record_row_change(tx, self.name)
+            self.update_derived(tx, changes.row_ids)
+
+    def has_other_changes(self, tx: Connection) -> bool:
+        """Return whether another program's table shows other values than those that are stored.
+
+        Raises:
+            ConfigurationError: Code of the task's file failed.
+        """
+        return next(self._find_other_changes(tx, None), None) is not None
+
+    def _find_other_changes(
+        self, tx: Connection, row_ids: Sequence[str] | None
+    ) -> Iterator[_OtherChanges]:
+        """Yield by pages of rows what differs between another program's table and what is stored.
+
+        Args:
+            row_ids: Only these rows; None means all rows.
+        """
         target = self.answer_target
         if target is None:
             return
         model = self.model or self.settings.for_backend(self.provider).model
-        answer_model = target.select_shown_fields(self.answer_model)
+        # A vocabulary limits only what models and people answer.
+        answer_model = target.select_shown_fields(self.user_file.declaration.answer)
         values = target.read_other_values(tx, self.stored_rows, model, row_ids)
         for page in split_into_pages(values):
             judged_values = [
@@ -811,24 +855,21 @@ class UserTask(Task):
                 if value.answer_id is None
             }
             own_ids = target.find_own_rows(tx, unstored_values, model)
-            new_values = list[dict[str, Any]]()
-            removed_ids = list[int]()
-            changed_row_ids = list[str]()
+            changes = _OtherChanges([], [], [])
             for value, answer_json, reason in judged_values:
                 is_stored = (answer_json, reason) == (value.answer_json, value.unusable)
                 if is_stored or value.row_id in own_ids:
                     continue
-                changed_row_ids.append(value.row_id)
+                changes.row_ids.append(value.row_id)
                 if value.answer_id is not None:
-                    removed_ids.append(value.answer_id)
+                    changes.removed_ids.append(value.answer_id)
                 if not value.is_empty:
                     new_value = {"row_id": value.row_id, "input_hash": value.input_hash}
-                    new_values.append({**new_value, "answer": answer_json, "unusable": reason})
-
-            stored_answers.replace_other_values(tx, self.name, removed_ids, new_values, now=now)
-            if changed_row_ids:
-                record_row_change(tx, self.name)
-                self.update_derived(tx, changed_row_ids)
+                    changes.new_values.append(
+                        {**new_value, "answer": answer_json, "unusable": reason}
+                    )
+            if changes.row_ids:
+                yield changes
 
     def _judge_other_value(
         self, value: OtherValue, target: AnswerTarget, answer_model: "type[BaseModel]"
@@ -843,16 +884,23 @@ class UserTask(Task):
         """
         if value.is_empty:
             return NO_ANSWER, None
-        kinds = dict(self.record.fields)
-        fields = {
-            name: parse_json_cell(cell) if kinds[name] == "json" else to_plain_value(cell)
-            for name, cell in value.cells.items()
-        }
+        fields = {name: self._read_other_cell(name, cell) for name, cell in value.cells.items()}
         row = self.unpack_row({KEY_COLUMN: value.row_id, VALUES_COLUMN: value.row_json})
         answer, reasons, _ = self.validate_values(fields, row, answer_model, row_id=value.row_id)
         if answer is None:
             return NO_ANSWER, f"{target.label}: {reasons[0]}"
         return answer.model_dump_json(), None
+
+    def _read_other_cell(self, name: str, cell: Any) -> Any:
+        """Return the cell of another program as a value of a field; in a list, all are texts."""
+        if dict(self.record.fields)[name] != "json":
+            return to_plain_value(cell)
+        is_text_list = any(
+            field.name == name and field.kind == "list" and field.parts[0].kind == "text"
+            for field in self.answer_fields
+        )
+        texts = parse_text_list(cell) if is_text_list else None
+        return parse_json_cell(cell) if texts is None else texts
 
     # ---- derived values
 
@@ -906,8 +954,8 @@ class UserTask(Task):
 
         They are not checked after a change of the task's file: the next `tag` computes them anew.
         """
-        path = self.user_file.path
-        if path is None or not path.is_file() or hash_file(path) != self.record.functions_id:
+        file = find_source_file(Path(self.record.path))
+        if not file.is_file() or hash_file(file) != self.record.functions_id:
             return {}, ()
         row_faults = RowFaults(
             {
@@ -1001,7 +1049,7 @@ class UserTask(Task):
 
     def read_export(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return the rows to export with their answers; see `user_views`."""
-        return user_views.read_export(tx, self, options)
+        return user_views.read_export(tx, self, options, self.record)
 
     @cached_property
     def tables(self) -> TaskTables | None:
@@ -1060,6 +1108,7 @@ def _make_nouns(record: TaskRecord) -> TaskNouns:
         inputs_noun = f"the {plural_noun}"
     elif record.image_columns:
         inputs_noun += " and their images"
+    task_option = None if record.name == DEFAULT_TASK else record.name
     return TaskNouns(
         singular=singular,
         plural=plural_noun,
@@ -1067,6 +1116,6 @@ def _make_nouns(record: TaskRecord) -> TaskNouns:
         none_open_message=f"every {singular} with content is {answered}, claimed or parked",
         input_noun=singular,
         inputs_noun=inputs_noun,
-        ask_command=CommandHint("tag", task=record.name),
-        task_option=record.name,
+        ask_command=CommandHint("tag", task=task_option),
+        task_option=task_option,
     )

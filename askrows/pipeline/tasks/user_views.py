@@ -20,10 +20,12 @@ from askrows.pipeline.core.column_placeholders import (
     format_column_hint,
     list_template_columns,
 )
+from askrows.pipeline.core.declaration import ID_COLUMN
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.quotes import is_quotation, iterate_leaves
 from askrows.pipeline.core.ranking import Entry, FieldGroup, Ranking
 from askrows.pipeline.core.row_listing import NO_FILTER
+from askrows.pipeline.core.settings import DEFAULT_TASK
 from askrows.pipeline.rows.answer_views import (
     ANSWERED_AT,
     CORRECTED_BY,
@@ -173,7 +175,7 @@ class TaskGridBuilder:
                 **{name: self._table.table.c[name] for name in _CELL_NAMES},
                 **{name: answers_table.c[name] for name in COST_KINDS},
             },
-            read_values=_read_source_values,
+            read_values=partial(_read_source_values, self._record.headers),
             source_names=[*self._record.shown_columns, *self._own_keys],
             default_names=list(default_names),
             cost_names=[self._answer_names[part] for part in COST_KINDS],
@@ -240,9 +242,16 @@ class TaskGridBuilder:
         return [_replace_missing(make_number_expression(self._tx, cell)), cell]
 
 
-def _read_source_values(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a row by the columns of its source."""
-    return parse_stored_values(cells[VALUES_COLUMN])
+def _read_source_values(headers: Mapping[str, str], cells: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a row by the columns of its source.
+
+    A refused row may have cells by the names of its file.
+    """
+    values = parse_stored_values(cells[VALUES_COLUMN])
+    if headers and cells[HASH_COLUMN] == NO_HASH:
+        columns = {header: name for name, header in headers.items()}
+        return {columns.get(name, name): value for name, value in values.items()}
+    return values
 
 
 def _read_source_cell(name: str, kind: str, row: ViewRow) -> Any:
@@ -300,7 +309,9 @@ def _replace_missing(cell: ColumnElement[Any]) -> ColumnElement[Any]:
 # ---- export
 
 
-def read_export(tx: Connection, task: Task, options: ExportOptions) -> ExportRows:
+def read_export(
+    tx: Connection, task: Task, options: ExportOptions, record: TaskRecord
+) -> ExportRows:
     """Return the rows to export in the source's order, each with its state and its answer.
 
     The answer is the preferred answer of the row or, with `options.answer_version`, its answer of
@@ -321,11 +332,14 @@ def read_export(tx: Connection, task: Task, options: ExportOptions) -> ExportRow
     Raises:
         InputError: `options.answer_version` has no answers.
     """
+    headers = record.headers
     grid = task.make_grid(tx)
     judgements = grid.judgements
     left_out_names = judgements.columns.keys() - judgements.confidence_names.values()
     if not options.cost:
         left_out_names |= set(grid.cost_names)
+    # The names of the rows identify them in files.
+    left_out_names |= {ID_COLUMN} if record.file_key else set()
     names = [name for name in grid.columns if name not in left_out_names]
 
     version_counts = Counter[str]()
@@ -356,9 +370,9 @@ def read_export(tx: Connection, task: Task, options: ExportOptions) -> ExportRow
             values = {name: read(row) for name, read in readers.items()}
             if editors_by_id:
                 values[editors_name] = editors_by_id.get(row.id)
-            yield values
+            yield {headers.get(name, name): value for name, value in values.items()}
 
-    kinds = {name: grid.columns[name].kind for name in names}
+    kinds = {headers.get(name, name): grid.columns[name].kind for name in names}
     if editors_by_id:
         kinds[editors_name] = "text"
     return ExportRows(
@@ -392,11 +406,11 @@ def make_index(task: Task, record: TaskRecord, *, text_columns: Sequence[str] = 
     Args:
         text_columns: Other columns of the rows that belong to the searched and embedded text.
     """
-    key_names = [name for name, _ in record.key]
+    key_names = [record.file_key] if record.file_key else [name for name, _ in record.key]
     key = next((member for member, name in record.metadata.items() if [name] == key_names), "id")
     hit_columns = ["key", "label", "text"]
     # Names of the members of a hit by column; empty for the usual members.
-    hit_names = name_added_columns([*HIT_MEMBERS, key], record.list_columns, "row_")
+    hit_names = name_added_columns(HIT_MEMBERS, record.list_columns, "row_")
     if hit_names:
         hit_columns = [key, *hit_names.values()]
     text_fields = ("text", *map(_name_word_field, text_columns))
@@ -405,7 +419,7 @@ def make_index(task: Task, record: TaskRecord, *, text_columns: Sequence[str] = 
         groups = [FieldGroup(text_fields)]
     return IndexedTask(
         task=task.name,
-        folder=f"tasks/{task.name}",
+        folder="" if task.name == DEFAULT_TASK else f"tasks/{task.name}",
         columns={name: name for name in ["rank", *hit_columns]},
         ranking=Ranking(tuple(groups), question_words=" ".join(record.question_words)),
         count_entries=partial(_count_index_entries, task),
@@ -444,11 +458,12 @@ def _list_texts(
 ) -> list[str]:
     """Return the texts of an entry that phrases and snippets are taken from.
 
-    A snippet from a column reads better than one from a text that a function made of columns.
+    They are columns of INDEX_COLUMNS=, those of the prompt if a function made the text, and the
+    text.
     """
     names = [*text_columns]
     if record.has_index_function:
-        key_names = [name for name, _ in record.key]
+        key_names = {record.file_key, *dict(record.key)}
         names += [name for name in record.asked_columns if name not in key_names]
     texts = [find_cell_text(content["row"], name) for name in names]
     return [text for text in [*texts, content["text"]] if text]

@@ -1,12 +1,13 @@
 """Add a row to the table of a task, and ask about it at once with a live call.
 
-The row is committed before the call. If the process dies meanwhile, or the call fails, the row is
-open, and the next command asks about it.
+The transaction that stores the row also marks it as due. If the process dies before the call, or
+the call fails, the next command asks about the row.
 """
 
 import contextlib
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult
@@ -21,19 +22,62 @@ from askrows.pipeline.rows.database_table import (
     read_table_rows,
     store_extra_cells,
 )
+from askrows.pipeline.rows.row_findings import SoundRow
+from askrows.pipeline.rows.row_sync import RowSync
 from askrows.pipeline.run.run_units import ask_single_rows
+from askrows.pipeline.store import claims, workspace
+from askrows.pipeline.store.database import Connection
+from askrows.pipeline.store.task_record import TaskRecord
+from askrows.pipeline.tasks import claiming
 
 # Our choice: how long a person at a terminal waits until a limit allows a call.
 PATIENCE_S = 5.0
 # Our choice: the call ends after this time, answered or not. The help of the command names it.
 MAX_ANSWER_S = 6.5
+# Why a new row is due, as the database stores it.
+DUE_REASON = "saved, not asked yet"
 
 
-def add_row(run: Run, data: bytes, *, document_name: str, mapping: str) -> Report:
+@dataclass(frozen=True)
+class AddedRow:
+    """A new row as it is stored."""
+
+    # Its key, or the value of `file_key=`.
+    row: str
+    row_id: str
+    # The fields of the answer; empty if there is none.
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    # The derived values by name.
+    derived: Mapping[str, Any] = field(default_factory=dict)
+    # Why there is no answer; empty if there is one, or if no call was made.
+    problem: str = ""
+    # How long the call took; None if no call was made.
+    took_s: float | None = None
+    # Why the row is not asked again; empty if it is not parked.
+    parked: str = ""
+    # A later command asks about the row.
+    is_row_due: bool = False
+    # Which members of the document were read as columns, and which were not.
+    notes: Sequence[str] = ()
+
+    def to_report(self) -> Report:
+        """Return the report of a command: the row with its answer, or why there is none."""
+        values = {"row": self.row, **self.derived, **self.answer}
+        report = Report(asdict(self), f"{self.row} added", notes=list(self.notes))
+        report.parts.append(make_table([values], " ".join(values)))
+        problem = self.parked or self.problem
+        if problem:
+            report.warnings.append(f"{self.row} is stored without an answer: {problem}")
+        elif self.took_s is not None:
+            report.notes.append(f"{self.row} answered in {self.took_s:.1f} s")
+        return report
+
+
+def add_row(run: Run, data: bytes, *, document_name: str, mapping: str) -> AddedRow:
     """Store the row of a JSON document in the table of the task, and ask about it at once.
 
-    The cost is not confirmed. If no answer comes, nothing is raised: the report has the reason, and
-    the next command asks the row.
+    An empty row is only stored. The cost is not confirmed. If no answer comes, nothing is raised:
+    the result has the reason, and the row stays due or is parked.
 
     Args:
         run: The run of a task with a `DatabaseTable`.
@@ -46,66 +90,174 @@ def add_row(run: Run, data: bytes, *, document_name: str, mapping: str) -> Repor
             exists already. Nothing was stored.
         ConfigurationError: No key is set, or the model does not exist. Nothing was stored.
         RefusedRowError: A rule of the table refuses the row.
+        KeyboardInterrupt: Ctrl-C during the call. The row stays stored.
     """
-    task = run.task
-    record = task.user_file.record if task.user_file else None
-    if task.user_file is None or record is None or not record.table or record.has_folder:
-        raise InputError(
-            f"task {task.subject} has no table that takes new rows; nothing was stored",
-            hint="add the row to the source of the task, or declare items=DatabaseTable(…)",
-        )
+    record = find_table_record(run)
+    if run.user_task.user_file.declared_fingerprint != record.fingerprint:
+        run = run.sync_task()
     row, notes = read_document_row(
         data,
         record,
         parse_map(mapping),
         document_name=document_name,
-        read_cells=task.user_file.read_cells,
+        read_cells=run.user_task.user_file.read_cells,
     )
+    added = _store_row(run, row, notes, reason=DUE_REASON)
+    if not added.is_row_due:
+        problem = "not asked: it has no text to ask about"
+        return replace(reload_row(run, added), problem=problem)
+
+    run.workspace.display.say(f"asking about {added.row}…")
+    # The start of the client is no part of the call. The call reports its own failure.
+    with contextlib.suppress(ConfigurationError):
+        run.client.open()
+    started_at_s = run.workspace.monotonic()
+    result = RunResult()
+    ask_single_rows(run, result, [added.row_id], patience_s=PATIENCE_S, deadline_s=MAX_ANSWER_S)
+    took_s = run.workspace.monotonic() - started_at_s
+    answered = reload_row(run, added)
+    return replace(answered, problem=explain_missing_answer(result), took_s=took_s)
+
+
+def find_table_record(run: Run) -> TaskRecord:
+    """Return the record of the run's task, whose table takes new rows.
+
+    Raises:
+        InputError: The rows of the task are in no such table.
+    """
+    record = run.task.user_file.record if run.task.user_file else None
+    if record is None or not record.table or record.has_folder:
+        raise InputError(
+            f"task {run.task.subject} has no table that takes new rows; nothing was stored",
+            hint="add the row to the source of the task, or declare items=DatabaseTable(…)",
+        )
+    return record
+
+
+def store_row(
+    run: Run, data: bytes, *, document_name: str, reason: str, patience_s: float
+) -> AddedRow:
+    """Store the row of a JSON document as it is, and mark it as due; the model is not called.
+
+    Args:
+        run: The run of a task with a `DatabaseTable`.
+        data: The JSON document.
+        document_name: Name of the document in messages.
+        reason: Why the row is due, as recorded in the database and shown by commands.
+        patience_s: How many seconds to wait for another writer.
+
+    Raises:
+        InputError: The document is no row, a value would be changed to fit its column, or the key
+            exists already.
+        ConfigurationError: The row can be asked, but no key is set or the model does not exist.
+        UnavailableError: Another process writes for longer than `patience_s`.
+    """
+    record = find_table_record(run)
+    row, notes = read_document_row(
+        data,
+        record,
+        {},
+        document_name=document_name,
+        read_cells=run.user_task.user_file.read_cells,
+        accepts_changes=False,
+    )
+    return _store_row(run, row, notes, reason=reason, patience_s=patience_s)
+
+
+def _store_row(
+    run: Run,
+    row: SoundRow,
+    notes: Sequence[str],
+    *,
+    reason: str,
+    patience_s: float | None = None,
+) -> AddedRow:
+    """Store a row in its table and with the task, and mark it as due unless it is empty.
+
+    All is written in one transaction.
+
+    Raises:
+        TakenError: The key exists already.
+        ConfigurationError: The row can be asked, but no key is set or the model does not exist.
+    """
+    record = find_table_record(run)
+    for note in notes:
+        run.workspace.display.say(note)
     for change in row.findings:
         run.workspace.display.warn(f"{row.key}: {change.column}: {change.reason} ({change.value})")
-    # A missing key or model is raised before the row is stored.
-    run.open_client()
-    with run.workspace.store.write() as tx:
+    can_be_asked = all(row.values.get(name) for name in record.required_columns)
+    if can_be_asked:
+        # A missing configuration is raised before the row is stored.
+        run.open_client()
+
+    with run.workspace.store.write(patience_s=patience_s) as tx:
         if read_table_rows(tx, record, [row.key]):
-            show_command = CommandHint("show", task=task.subject, row=row.key)
-            import_command = CommandHint("import", task=task.subject)
-            raise TakenError(
-                f"the table {record.table} has the row {row.key!r} already; nothing was stored",
-                hint=f"`{show_command}` shows it; `{import_command}` changes rows",
-                field=get_file_key(record),
-            )
+            raise _make_taken_error(run, record, row.key)
         insert_table_rows(tx, record, [row.values])
-        store_extra_cells(tx, record, [row])
-        row_id = read_table_rows(tx, record, [row.key])[row.key][record.key[0][0]]
+        added = _complete_row(tx, run, row)
+        if added.is_row_due:
+            claims.record_due_retry(
+                tx,
+                record.name,
+                run.version,
+                added.row_id,
+                reason=reason,
+                now=run.workspace.now(),
+            )
+    return replace(added, notes=list(notes))
 
-    run = run.sync_task()
-    run.workspace.display.say(f"asking about {row.key}…")
-    result = RunResult()
-    # The call reports its own failure.
-    with contextlib.suppress(ConfigurationError):
-        ask_single_rows(run, result, [str(row_id)], patience_s=PATIENCE_S, deadline_s=MAX_ANSWER_S)
-    return _make_report(run, row.key, str(row_id), result, notes)
+
+def _make_taken_error(run: Run, record: TaskRecord, key: str) -> TakenError:
+    show_command = run.task.nouns.command("show", row=key)
+    import_command = CommandHint("import", task=run.task.nouns.task_option)
+    return TakenError(
+        f"the table {record.table} has the row {key!r} already; nothing was stored",
+        hint=f"`{show_command}` shows it; `{import_command}` changes rows",
+        field=get_file_key(record),
+    )
 
 
-def _make_report(
-    run: Run, key: str, row_id: str, result: RunResult, notes: Sequence[str]
-) -> Report:
-    """Return the report of an added row: its key, the answer, and why there is none."""
+def _complete_row(tx: Connection, run: Run, row: SoundRow) -> AddedRow:
+    """Store with the task a row that was just inserted into its table."""
+    task = run.user_task
+    record = task.record
+    now = run.workspace.now()
+    store_extra_cells(tx, record, [row])
+    table_row = read_table_rows(tx, record, [row.key])[row.key]
+    row_id = str(table_row[record.key[0][0]])
+    is_empty = RowSync(run.workspace.store, record, now).store_new_row(
+        tx, table_row, row.extra_cells
+    )
+    workspace.record_row_change(tx, record.name)
+    task.sync_other_values(tx, now=now, row_ids=[row_id])
+    task.update_derived(tx, [row_id])
+    return AddedRow(row.key, row_id, is_row_due=not is_empty)
+
+
+def reload_row(run: Run, added: AddedRow) -> AddedRow:
+    """Return an added row with its answer, derived values and state as they are stored now.
+
+    Raises:
+        InputError: The row was deleted.
+    """
+    task = run.user_task
     with run.workspace.store.read() as tx:
-        answers = run.task.read_preferred_answers(tx, [row_id])
-        rows = run.task.select_task_rows(tx)
-        is_empty = bool(rows.filter_ids(tx, [row_id], rows.is_empty))
-    answer = json.loads(answers[row_id].answer) if row_id in answers else None
-    problem = "" if answer else explain_missing_answer(result)
-    if is_empty:
-        problem = "not asked: it has no text to ask about"
-    document = {"row": key, "answer": answer, "problem": problem, "notes": list(notes)}
-    report = Report(document, f"{key} added", notes=list(notes))
-    if answer:
-        report.parts.append(make_table([answer], " ".join(answer)))
-    else:
-        report.warnings.append(f"{key} is stored without an answer: {problem}")
-    return report
+        row_id = added.row_id
+        row = task.read_rows(tx, [row_id]).get(row_id)
+        if row is None:
+            raise InputError(f"{added.row} was deleted meanwhile")
+        answer = task.read_current_answers(tx, [row_id])[row_id]
+        parked_reason = claims.find_parked_reason(
+            tx, task.name, row_id, prompt_version=task.parked_version
+        )
+        is_row_due = row_id in claiming.find_due_ids(tx, task)
+    return replace(
+        added,
+        answer=answer,
+        derived={name: row[name] for name in task.record.derived},
+        parked=parked_reason or "",
+        is_row_due=is_row_due,
+    )
 
 
 def explain_missing_answer(result: RunResult) -> str:

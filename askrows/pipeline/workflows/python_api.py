@@ -27,9 +27,8 @@ from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.report import raise_first_error
 from askrows.pipeline.core.row_listing import RowFilter, RowListOptions
-from askrows.pipeline.core.settings import BUILT_IN_TASKS, Settings, override_settings
+from askrows.pipeline.core.settings import BUILT_IN_TASKS, DEFAULT_TASK, Settings, override_settings
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.experts import import_ as import_people
 from askrows.pipeline.index import build
 from askrows.pipeline.index.build import IndexReport
 from askrows.pipeline.index.hits import Hit
@@ -54,7 +53,7 @@ from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_file import forget_loaded_files, hand_over_task
 from askrows.pipeline.tasks.task_template import ColumnChoice
 from askrows.pipeline.tasks.task_values import ExportOptions
-from askrows.pipeline.workflows import ask, tag, try_out
+from askrows.pipeline.workflows import ask, row_importers, tag, try_out
 from askrows.pipeline.workflows.answered_row import AnsweredRow
 from askrows.pipeline.workflows.ask import AskReport
 from askrows.pipeline.workflows.python_arguments import check_arguments
@@ -66,7 +65,6 @@ T = TypeVar("T")
 TaskLike = Declaration[Any] | str | PathLike[str]
 Mode = Literal["auto", "batch", "flex", "live", "decide"]
 SingleRowMode = Literal["live", "decide"]
-PEOPLE = "experts"
 # Rows of a list that are read at once.
 # Calls that ask run one after another: locks and claims in the database have the process's name,
 # so they do not separate its threads.
@@ -139,9 +137,9 @@ class Workspace:
             options = ImportOptions(mapping, reading, report)
 
             def import_file(run: Run) -> ImportReport:
-                return import_people.import_people_file(run.workspace, path, options)
+                return row_importers.import_file_rows(run, path, options)
 
-            import_report = self._run(import_file, PEOPLE, access=Access.CREATE)
+            import_report = self._run(import_file, DEFAULT_TASK, access=Access.CREATE)
 
         for group in import_report.groups.values():
             if group.kind is FindingKind.REJECTED:
@@ -256,7 +254,7 @@ class Workspace:
                 should_list_refused=refused,
             )
             saved_task, agreed_usd = self._run(
-                save, PEOPLE, None, settings, access=Access.CREATE, is_exclusive=True
+                save, DEFAULT_TASK, None, settings, access=Access.CREATE, is_exclusive=True
             )
             ask_saved = partial(
                 ask.ask_saved, saved_task=saved_task, agreed_usd=agreed_usd, size=n, mode=mode
@@ -279,7 +277,7 @@ class Workspace:
             )
             report = self._run(
                 ask_once,
-                PEOPLE,
+                DEFAULT_TASK,
                 None,
                 settings,
                 access=Access.CREATE,

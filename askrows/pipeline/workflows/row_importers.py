@@ -1,15 +1,17 @@
 """Import rows from a file or a folder, and report the counts and findings.
 
-People and passages are imported from a file, and tasks with a `Folder` from a folder of images.
+Passages and rows of tables are imported from a file, and tasks with a `Folder` from a folder.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
-from askrows.pipeline.core.declaration import Folder
+from askrows.pipeline.core.declaration import DatabaseTable, Folder
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.files import (
     check_no_address,
@@ -18,19 +20,24 @@ from askrows.pipeline.core.files import (
     unreadable_reason,
 )
 from askrows.pipeline.core.report import Report, collect_error, format_counts, make_table
-from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.core.settings import BUILT_IN_TASKS, Settings
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.experts import import_ as people
 from askrows.pipeline.passages import import_ as passages
 from askrows.pipeline.rows import folder_import
-from askrows.pipeline.rows.database_table import import_table_rows
-from askrows.pipeline.rows.row_import import FindingGroup, ImportOptions, ImportReport
-from askrows.pipeline.tasks.task_registry import load_named_declaration
+from askrows.pipeline.rows.columns import fold_name
+from askrows.pipeline.rows.database_table import (
+    TableRowsFile,
+    get_file_key,
+    import_table_rows,
+    make_layout,
+)
+from askrows.pipeline.rows.row_import import FindingGroup, ImportOptions, ImportReport, MappedFile
+from askrows.pipeline.store.task_record import TaskRecord
+from askrows.pipeline.tasks.task_file import UserFile
+from askrows.pipeline.tasks.task_registry import load_named_declaration, make_record
 from askrows.pipeline.workspace.data_folder import lacks_workspace_files
-from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 __all__ = [
-    "FILE_TASKS",
     "ImportOptions",
     "check_file",
     "check_readable",
@@ -40,9 +47,6 @@ __all__ = [
 
 # Columns of findings; see `make_table`.
 FINDING_COLUMNS = "finding=kind times=count column why=reason examples"
-PEOPLE_TASK = "experts"
-# Shipped tasks with rows from a file.
-FILE_TASKS = (PEOPLE_TASK, "passages")
 
 
 def check_readable(file: Path, participle: str) -> None:
@@ -71,52 +75,80 @@ def check_file(file: Path, settings: Settings, options: ImportOptions) -> None:
             imported.
     """
     task_name = settings.task
-    if task_name not in FILE_TASKS and _has_folder(settings):
+    record = None if task_name in BUILT_IN_TASKS else _make_table_record(settings)
+    if record is not None and record.has_folder:
         _check_folder(file, settings, options)
         return
 
     if not list_parquet_files(file):
         check_readable(file, "imported")
     may_create = not options.dry and lacks_workspace_files(settings.data)
-    if task_name in FILE_TASKS and may_create and (file.is_file() or file.is_dir()):
-        file_class = people.PeopleFile if task_name == PEOPLE_TASK else passages.PassagesFile
-        if next(iter(file_class(file, options)), None) is None:
+    if may_create and (file.is_file() or file.is_dir()):
+        rows: MappedFile
+        if record is None:
+            rows = passages.PassagesFile(file, options)
+        else:
+            rows = TableRowsFile(file, options, record, UserFile(record, settings).read_cells)
+        if next(iter(rows), None) is None:
             ImportReport(str(file)).require_imported_row()
 
 
-def _has_folder(settings: Settings) -> bool:
-    """Return whether a user's task has a `Folder`; raise InputError if it has no table of rows."""
-    declaration, _ = load_named_declaration(settings)
-    if not declaration.table_name:
+def load_default_record() -> TaskRecord:
+    """Return the record of the default task, as its file declares it."""
+    return _make_table_record(Settings())
+
+
+def find_fitting_plural(columns: Sequence[str]) -> str:
+    """Return the word for rows of the default task if a file has its key and what it asks about.
+
+    Else return "".
+
+    Args:
+        columns: The names of the columns of the file.
+    """
+    record = load_default_record()
+    known_names = make_layout(record).columns_by_known_name
+    found_columns = {known_names.get(fold_name(column)) for column in columns}
+    needed_columns = {get_file_key(record), *record.required_columns}
+    return record.words[1] if needed_columns <= found_columns else ""
+
+
+def _make_table_record(settings: Settings) -> TaskRecord:
+    """Return the record of a user's task, as its file declares it.
+
+    Raises:
+        InputError: The task has no table of rows.
+    """
+    declaration, path = load_named_declaration(settings)
+    if not isinstance(declaration.items, DatabaseTable | Folder):
         raise InputError(
             f"task {declaration.name} reads its rows from the source in its file; nothing was "
             "imported",
             hint=f"`{CommandHint('tag', task=settings.task)}` reads its rows and asks about them",
         )
-    return isinstance(declaration.items, Folder)
+    return make_record(declaration, path, declaration.items.kinds, recorded_at=datetime.now(UTC))
 
 
 def _check_folder(folder: Path, settings: Settings, options: ImportOptions) -> None:
     """Raise InputError if a folder of images cannot be imported."""
     if options.dry or options.report is not None:
         raise InputError(
-            f"{OptionHint(dry=True)} and {OptionHint('report')} are for files of people and "
+            f"{OptionHint(dry=True)} and {OptionHint('report')} are for files of rows and "
             "passages; no image was imported",
             hint="leave out the option",
         )
     folder_import.check_folder(folder, settings.task)
 
 
-def import_file_rows(
-    workspace: OpenWorkspace, task_name: str, file: Path, options: ImportOptions
-) -> ImportReport:
-    """Import the rows of a file into one of FILE_TASKS; with the option `dry` only report.
-
-    The workspace need not have the task yet.
-    """
-    if task_name == PEOPLE_TASK:
-        return people.import_people_file(workspace, file, options)
-    return passages.import_passages(workspace, file, options)
+def import_file_rows(run: Run, file: Path, options: ImportOptions) -> ImportReport:
+    """Import the rows of a file as rows of the run's task; with the option `dry` only report."""
+    if run.task.user_file is None:
+        return passages.import_passages(run.workspace, file, options)
+    user_file = run.task.user_file
+    report = import_table_rows(run.workspace, user_file.record, file, options, user_file.read_cells)
+    if not options.dry:
+        run.sync_task()
+    return report
 
 
 def import_file(run: Run, file: Path, options: ImportOptions) -> Report:
@@ -130,15 +162,7 @@ def import_file(run: Run, file: Path, options: ImportOptions) -> Report:
         return _import_folder(run, file)
 
     nouns = run.task.nouns
-    user_file = run.task.user_file
-    if user_file is None:
-        imported = import_file_rows(run.workspace, run.workspace.settings.task, file, options)
-    else:
-        imported = import_table_rows(
-            run.workspace, user_file.record, file, options, user_file.read_cells
-        )
-        if not options.dry:
-            run.sync_task()
+    imported = import_file_rows(run, file, options)
     report = Report(imported.document, errors=collect_error(imported.require_imported_row))
     if imported.rows_in:
         counts = {

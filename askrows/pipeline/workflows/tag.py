@@ -41,6 +41,7 @@ from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.run.run_units import ask_open_rows, submit_rows, sync_and_recover_task
 from askrows.pipeline.run.tag_report import TagReport
 from askrows.pipeline.store import answers, runs
+from askrows.pipeline.store.version_names import belongs_to_version
 from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.task_values import AskedRows
 
@@ -225,7 +226,7 @@ def _announce_marks(run: Run) -> None:
         )
     run.workspace.display.say(report.describe())
     first_version = next(iter(run.task.preferred_versions), run.task.prompt_version)
-    if not answers.belongs_to_version(run.version, first_version):
+    if not belongs_to_version(run.version, first_version):
         run.workspace.display.warn(
             f"{OptionHint('prefer_versions')} puts {first_version} first: if it has an answer to a "
             f"row, the new answer of {run.version} is stored and not shown"

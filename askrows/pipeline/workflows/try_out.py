@@ -35,9 +35,10 @@ from askrows.pipeline.quality.right_value_accuracy import (
 )
 from askrows.pipeline.run import live, preflight
 from askrows.pipeline.run.modes import choose_single_row_mode
-from askrows.pipeline.store import answers, request_history
+from askrows.pipeline.store import request_history
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection
+from askrows.pipeline.store.version_names import belongs_to_version
 from askrows.pipeline.tasks import claiming, task_registry
 from askrows.pipeline.tasks.request_builder import (
     PlannedRequest,
@@ -434,7 +435,7 @@ def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
     stored_requests = [
         request
         for request in request_history.list_requests_of_row(tx, task.name, row.id)
-        if answers.belongs_to_version(request["version"], task.prompt_version)
+        if belongs_to_version(request["version"], task.prompt_version)
     ]
     if not stored_requests:
         return replace(row)

@@ -1,11 +1,11 @@
 """Views: each module answers JSON requests below `/api` and renders pages."""
 
 from askrows.web.views import (
+    add_row,
     ask_again,
     choice_cell,
     command_api,
     imports,
-    people,
     quality,
     question,
     row,
@@ -19,7 +19,7 @@ from askrows.web.views import (
 ROUTERS = [
     command_api.router,
     imports.router,
-    people.router,
+    add_row.router,
     question.router,
     rows.router,
     row.router,

@@ -1,4 +1,4 @@
-"""Add page: the rows of an uploaded file, a new task from such a file, or a new person.
+"""Add page: the rows of an uploaded file, a new task from such a file, or a new row.
 
 A file is read and its rows are displayed before anything is written. An upload is such a file with
 its steps; each step runs in the background. A dry import reports what an import would change. A
@@ -21,16 +21,17 @@ from starlette.responses import Response
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.declaration import HASH_KEY, ReadOptions
 from askrows.pipeline.core.errors import AskrowsError, InputError
-from askrows.pipeline.experts.person_rows import LAYOUT
+from askrows.pipeline.core.settings import DEFAULT_TASK
 from askrows.pipeline.ops.open_task import (
     open_existing_or_temporary_workspace,
     open_workspace,
 )
-from askrows.pipeline.rows.columns import fold_name
+from askrows.pipeline.rows.database_table import get_file_key, list_file_columns
 from askrows.pipeline.rows.headers import HeaderError
 from askrows.pipeline.rows.row_findings import SourceRow
 from askrows.pipeline.rows.row_import import ImportOptions, ImportReport
 from askrows.pipeline.rows.source import FileSource
+from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_template import GUESS_ALL_COLUMNS, ColumnChoice
 from askrows.pipeline.workflows import (
@@ -41,7 +42,7 @@ from askrows.pipeline.workflows import (
 )
 from askrows.pipeline.workflows.column_guesses import find_near_key
 from askrows.pipeline.workspace.opening import Access
-from askrows.web.app_state import PEOPLE_TASK, AppState
+from askrows.web.app_state import FILE_TASKS, AppState
 from askrows.web.background_work import BackgroundJob
 from askrows.web.errors import RequestRefusedError, to_line
 from askrows.web.page_texts import list_sent_columns
@@ -65,19 +66,6 @@ from askrows.web.views.command_api import start_or_join_command
 
 router = APIRouter()
 
-# Fields of the form for a person: name, label, kind of input.
-PERSON_FIELDS = (
-    ("username", "Username", "text"),
-    ("first_name", "First name", "text"),
-    ("last_name", "Last name", "text"),
-    ("job_title", "Job title", "text"),
-    ("company", "Company", "text"),
-    ("bio", "Bio", "area"),
-    ("hourly_rate", "Hourly rate", "number"),
-    ("currency", "Currency", "text"),
-    ("profile_url", "Profile address", "url"),
-)
-
 # A new question is tried on this many rows, at most at this cost.
 TRIAL_ROWS = 5
 MAX_TRIAL_USD = 0.05
@@ -85,8 +73,6 @@ MAX_PREVIEW_ROWS = 4
 # States of an upload while a step runs, and those in which a step can start.
 BUSY_STATES = ("reading", "trying", "importing")
 IDLE_STATES = ("ready", "failed", "unreadable")
-# A table with these columns may be people.
-PEOPLE_COLUMNS = {"username", "bio"}
 # Meaning of each kind of finding for its row.
 FINDING_LABELS = {
     "rejected": "left out: correct it, and drop the file again",
@@ -112,7 +98,7 @@ async def upload_file(
 ) -> JSONResponse:
     """Store a file of at most 1 GB, start to read it, and return its upload with status 202.
 
-    Nothing is imported yet. `task` is `experts`, `passages`, a task whose table is stored in the
+    Nothing is imported yet. `task` is in FILE_TASKS, a task whose table is stored in the
     workspace and is replaced by the file, or `new` to create a task from the file; any other task
     is refused with 422. The parameters `map`, `encoding` and `header` have the syntax of `MAP=`,
     `ENCODING=` and `HEADER=`. `GET` of the returned location returns the import that the file would
@@ -172,17 +158,35 @@ def render_add(
 
 
 def render_start(app_state: AppState, run: Run, *, task: str) -> HTMLResponse:
-    """Render the area for a file; for the task of people, also the form for a new person."""
+    """Render the area for a file; for the default task, also the form for a new row."""
+    record = row_importers.load_default_record()
     return render_page(
         app_state,
         "add.html",
         run,
         upload=None,
         drop_task=find_drop_task(run, task),
-        is_own_source=task == run.task.subject and run.task.user_file is not None,
+        is_own_source=task == run.task.subject and find_drop_task(run, task) == NEW_TASK,
         is_empty=not find_used_tasks(run),
-        person_fields=PERSON_FIELDS if task == PEOPLE_TASK else (),
+        new_row_fields=_list_row_fields(record) if task == DEFAULT_TASK else (),
+        new_row_noun=record.words[0],
     )
+
+
+def _list_row_fields(record: TaskRecord) -> list[dict[str, Any]]:
+    """Return the fields of the form for a new row: name, label, kind of input, and a note."""
+    fields = list[dict[str, Any]]()
+    for name in list_file_columns(record):
+        is_needed = name in record.required_columns
+        kind = "area" if is_needed else "text"
+        if record.columns[name] != "text":
+            kind = "number"
+        label = name.replace("_", " ").capitalize()
+        is_key = name == get_file_key(record)
+        fields.append(
+            {"name": name, "label": label, "kind": kind, "is_key": is_key, "is_read": is_needed}
+        )
+    return fields
 
 
 @router.get("/parts/import", include_in_schema=False)
@@ -360,7 +364,7 @@ def _dry_run_import(app_state: AppState, upload: Upload, display: BackgroundJob)
     """
     # Looking creates no table if the workspace has no such task yet.
     settings = replace(app_state.settings, task=upload.task)
-    with open_existing_or_temporary_workspace(settings, display) as run:
+    with open_existing_or_temporary_workspace(settings, display, may_make_table=True) as run:
         _check_files_can_be_imported(app_state, upload.task)
         options = ImportOptions(upload.mapping, upload.read_options, dry=True)
         upload.preview = _import_file(run, upload, options)
@@ -621,7 +625,7 @@ def _check_files_can_be_imported(app_state: AppState, task: str) -> None:
     Raises:
         RequestRefusedError: 422, the task is unknown or NEW_TASK, or its table cannot be replaced.
     """
-    if task in row_importers.FILE_TASKS:
+    if task in FILE_TASKS:
         return
 
     reason = "there is no such task"
@@ -641,8 +645,8 @@ def _import_file(
     run: Run, upload: Upload, options: ImportOptions
 ) -> ImportReport | table_replacement.TableReport:
     """Import the file of an upload into its task; with the option `dry` only report."""
-    if upload.task in row_importers.FILE_TASKS:
-        return row_importers.import_file_rows(run.workspace, upload.task, upload.path, options)
+    if run.task.user_file is None or run.task.user_file.record.table:
+        return row_importers.import_file_rows(run, upload.path, options)
     return table_replacement.replace_table(run, upload.path, options)
 
 
@@ -663,7 +667,7 @@ def _make_upload_variables(upload: Upload, task: Task) -> dict[str, Any]:
         "preview_rows": preview_rows,
         "upload": upload,
         "upload_document": document,
-        "file_tasks": row_importers.FILE_TASKS,
+        "file_tasks": FILE_TASKS,
         "list_sent_columns": list_sent_columns,
         "has_row_names": list(task.key_columns) != [HASH_KEY],
         "work": upload.work.document if upload.work else None,
@@ -677,10 +681,8 @@ def _make_upload_variables(upload: Upload, task: Task) -> dict[str, Any]:
             enumerate(upload.columns),
             key=lambda pair: upload.typed_question.roles.get(pair[1]) == UNSENT_ROLE,
         ),
-        "is_people": {
-            LAYOUT.columns_by_known_name.get(fold_name(column)) for column in upload.columns
-        }
-        >= PEOPLE_COLUMNS,
+        "default_task": DEFAULT_TASK,
+        "fitting_plural": row_importers.find_fitting_plural(upload.columns),
         "kind_labels": KIND_LABELS,
         "kind_parts": KIND_PARTS,
         "role_labels": ROLE_LABELS,

@@ -11,12 +11,10 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from askrows.pipeline.experts import tags
 from askrows.pipeline.quality.report import read_newest_report
 from askrows.pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
 from askrows.pipeline.run.snapshot import read_snapshot
 from askrows.pipeline.tasks.tag_lists import list_tag_lists
-from askrows.web.app_state import PEOPLE_TASK
 from askrows.web.render import PageState, join_value_texts, render_page
 from askrows.web.row_query import make_row_keys
 from askrows.web.views.version_accuracy import VersionText, find_version_accuracy
@@ -61,8 +59,6 @@ def render_quality(
         tag_reports = {
             tag_list.field.name: tag_list.count(store) for tag_list in list_tag_lists(run.task)
         }
-        if subject == PEOPLE_TASK:
-            tag_reports = {"tags": tags.count_tags(store)}
         return render_page(
             app_state,
             "quality.html",

@@ -5,7 +5,7 @@ is doubtful if a confidence of its answer is low and nobody looked at the answer
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import PurePath
@@ -31,7 +31,7 @@ from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workflows import try_out
 from askrows.pipeline.workspace.open_workspace import agree_to_all
 from askrows.web.answer_differences import compare_row_answers, mark_change
-from askrows.web.app_state import PEOPLE_TASK, AppState
+from askrows.web.app_state import AppState
 from askrows.web.background_work import BackgroundJob
 from askrows.web.corrections_form import (
     CorrectionResult,
@@ -354,7 +354,7 @@ def _row_values(
 
     return {
         **row,
-        **_make_row_heading(row, run.task, columns, row_title),
+        **_make_row_heading(row, run.task, row_title),
         "list_address": _make_list_address(query, task),
         # How many rows of the draw are checked, if the row was opened from it.
         "draw": _read_draw(run) if query.is_draw else None,
@@ -490,13 +490,10 @@ def _start_forgetting(
 def _make_row_heading(
     row: Mapping[str, Any],
     task: Task,
-    columns: Sequence[tuple[str, str]],
     title: str,
 ) -> dict[str, str]:
     """Return the `title` and `subtitle` of a row, and the address of its `picture`.
 
-    - A person: the full name, and the username as subtitle; only the username if the full name is
-      missing.
     - An imported image: the file name, no subtitle, and a picture if the image can be opened.
     - Any other row: its title, and its id as subtitle if the title is a label.
 
@@ -505,7 +502,6 @@ def _make_row_heading(
     Args:
         row: The document of `show`, with `name`, `row` (the id) and `state`.
         task: The task of the row.
-        columns: The (name, text) pairs of the row.
         title: How the page calls the row; see `TaskRows.read_titles`.
     """
     row_id = row["row"]
@@ -516,11 +512,6 @@ def _make_row_heading(
         if row["state"] != RowState.UNUSABLE:
             query = urlencode({"key": row_id, "side": PICTURE_PIXELS})
             picture = f"/api/{task.name}/thumbnail?{query}"
-    elif task.subject == PEOPLE_TASK:
-        full_name = dict(columns).get("name", "")
-        if full_name:
-            subtitle = title
-            title = full_name
     elif row["name"] != row_id:
         subtitle = row_id
     return {"title": title, "subtitle": subtitle, "picture": picture}

@@ -51,7 +51,7 @@ def test_a_row_that_rejects_updates_is_parked(workspace: Workspace, tmp_path: Pa
     for command in ("batch-submit", "batch-poll", "batch-ingest"):
         workspace.ran(command)
     counts = json.loads(ran(workspace, "status", "--json"))["experts"]
-    assert (counts["tagged"], counts["parked"], counts["untagged"]) == (1, 1, 0)
+    assert (counts["tagged"], counts["parked"], counts["open"]) == (1, 1, 0)
     assert workspace.query("SELECT applied FROM askrows_answers ORDER BY row_id") == [
         (True,),
         (False,),

@@ -40,7 +40,7 @@ def operation_document(**metadata: Any) -> dict[str, Any]:
     # The members that every batch of the API has.
     fields = {
         "model": "models/gemini-3.5-flash-lite",
-        "displayName": "w/expert-tags/1",
+        "displayName": "w/experts/1",
         "inputConfig": {"fileName": "files/abc"},
         "createTime": "2026-01-06T11:09:11.943530657Z",
         "state": "BATCH_STATE_PENDING",

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from askrows.pipeline.experts import table
 from askrows.pipeline.store import workspace as workspaces
 from tests.lab import Workspace
+from tests.people import insert_person
 
 
 @pytest.fixture
@@ -25,8 +25,9 @@ def tagged(workspace: Workspace) -> Callable[[int], None]:
                 )
                 for number in range(last_id, last_id + count)
             ]
-            table.insert_people(tx, rows)
-            workspaces.record_row_change(tx, table.TASK)
+            for username, values in rows:
+                insert_person(ws, tx, username, values)
+            workspaces.record_row_change(tx, "experts")
 
     return insert_people
 
@@ -43,8 +44,8 @@ def indexed(
     def prepare() -> None:
         with workspace.open() as ws, ws.workspace.store.write() as tx:
             for username, values in people.items():
-                table.insert_person(tx, username, values)
-            workspaces.record_row_change(tx, table.TASK)
+                insert_person(ws, tx, username, values)
+            workspaces.record_row_change(tx, "experts")
         workspace.ran("index")
 
     # Prepared workspaces are shared by the tests of that module.

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from askrows.pipeline.experts import table
 from askrows.pipeline.index import build as index_build
 from askrows.pipeline.index import vector_file
 from askrows.pipeline.index import write as index_write
@@ -32,7 +31,7 @@ def _change_rows(workspace: Workspace, sql: str) -> None:
     """Change rows as a command does, and count the change."""
     with workspace.open() as ws, ws.workspace.store.write() as tx:
         tx.exec_driver_sql(sql)
-        workspaces.record_row_change(tx, table.TASK)
+        workspaces.record_row_change(tx, "experts")
 
 
 class _ChangingClient:

@@ -86,6 +86,7 @@ def test_a_change_of_a_field_makes_the_index_stale(indexed: Workspace) -> None:
         "UPDATE experts SET job_title = 'Beekeeper', company = 'Hive at Honey' "
         "WHERE username = 'ada'"
     )
+    indexed.ran("tag", MODE="live", YES="1")
     assert json.loads(indexed.ran("status", "--exact", "--json").stdout)["index"]["behind"] == 1
 
 

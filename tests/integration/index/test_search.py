@@ -31,7 +31,7 @@ def _search(workspace: Workspace, question: str, *args: str, **values: str) -> l
 
 
 def test_the_json_is_a_list_of_exactly_these_keys(indexed: Workspace) -> None:
-    """Hits have thirteen keys in a fixed order, rank from 1, and descending scores."""
+    """Hits have fourteen keys in a fixed order, rank from 1, and descending scores."""
     hits = _search(indexed, "who keeps bees")
     assert list(hits[3]) == [
         "rank",
@@ -39,6 +39,7 @@ def test_the_json_is_a_list_of_exactly_these_keys(indexed: Workspace) -> None:
         "similarity",
         "name",
         "job_title",
+        "company",
         "tags",
         "findability_score",
         "score",
@@ -67,14 +68,15 @@ def test_the_json_is_a_list_of_exactly_these_keys(indexed: Workspace) -> None:
         "rank",
         "username",
         "name",
-        "title",
+        "job_title",
+        "company",
         "tags",
-        "score",
+        "findability_score",
         "why",
         "matched",
     ]
     assert sorted(line.split("\t")[1] for line in lines[1:]) == ["ada", "bob", "cyd", "李"]
-    assert {len(line.split("\t")) for line in lines} == {8}
+    assert {len(line.split("\t")) for line in lines} == {9}
 
 
 def test_odd_questions_are_answered_or_refused(indexed: Workspace, api: Api) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from askrows.pipeline.experts import table
 from tests import ledger
 from tests.lab import Api, Workspace, ran
+from tests.people import insert_person
 
 pytestmark = pytest.mark.sqlite_only("a server's database is copied by its own programs")
 DATABASE = "askrows.db"
@@ -127,7 +127,7 @@ def test_a_copy_made_during_writes_is_consistent(
             if stop.is_set():
                 return
             with backed_up_workspace.open() as ws, ws.workspace.store.write() as tx:
-                table.insert_person(tx, f"late-{number}", {"bio": "I mend clocks."})
+                insert_person(ws, tx, f"late-{number}", {"bio": "I mend clocks."})
             for command in CHAIN:
                 backed_up_workspace.run(command)
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from askrows.pipeline.experts import table
 from tests import ledger
 from tests.lab import Workspace, ran
+from tests.people import insert_person
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
 
@@ -29,7 +29,7 @@ def used_workspace(
         people(4)
         workspace.ran_each(*CHAIN, "index")
         with workspace.open() as ws, ws.workspace.store.write() as tx:
-            table.insert_person(tx, "late", {"bio": "I mend clocks."})
+            insert_person(ws, tx, "late", {"bio": "I mend clocks."})
         ran(workspace, "batch-submit")
 
     begun(prepare)

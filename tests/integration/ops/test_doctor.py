@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from askrows.pipeline.experts import table
 from askrows.pipeline.store import erasure
 from tests.lab import ON_POSTGRESQL, Api, Workspace
+from tests.people import insert_person
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
 LONG_AGO = "2026-01-01 00:00:00.000000"
@@ -37,7 +37,7 @@ class Bench:
     def add_person(self, name: str) -> None:
         """Add a person with a biography."""
         with self.workspace.open() as ws, ws.workspace.store.write() as tx:
-            table.insert_person(tx, name, {"bio": "I mend old clocks."})
+            insert_person(ws, tx, name, {"bio": "I mend old clocks."})
 
     def run(self, command: str) -> None:
         """Run a command line that must succeed."""
@@ -61,7 +61,7 @@ def bench(workspace: Workspace, api: Api, begun: Callable[..., None]) -> Bench:
         with workspace.open() as ws, ws.workspace.store.write() as tx:
             for number in range(7):
                 bio = None if number == 6 else f"I keep bees and teach water law in town {number}."
-                table.insert_person(tx, f"person-{number}", {"job_title": "Keeper", "bio": bio})
+                insert_person(ws, tx, f"person-{number}", {"job_title": "Keeper", "bio": bio})
         for command in (*CHAIN, "index"):
             prepared_bench.run(command)
         for name in ("late-1", "late-2"):
@@ -158,7 +158,7 @@ def lose_result_for_good(bench: Bench) -> None:
     undo_ingest(bench)
     delete_file("batches/000001-results.jsonl")(bench)
     with bench.workspace.open() as ws, ws.workspace.store.write() as tx:
-        table.refresh_scores(tx)
+        ws.user_task.update_derived(tx)
 
 
 def delete_build(bench: Bench) -> None:
@@ -189,7 +189,7 @@ def spoil_index_of_database(bench: Bench) -> None:
 def interrupt_forget(bench: Bench) -> None:
     """Leave the mark of a `forget` command that was killed."""
     with bench.workspace.open() as ws, ws.workspace.store.write() as tx:
-        erasure.begin_erasure(tx, "expert-tags", "1", name="person-0", now=ws.workspace.now())
+        erasure.begin_erasure(tx, "experts", "1", name="person-0", now=ws.workspace.now())
 
 
 # A statement of SQL, or a function that changes the workspace.
@@ -204,7 +204,7 @@ CONTRADICTIONS: dict[str, Fault] = {
         (
             "INSERT INTO askrows_asks "
             "(task, row_id, version, batch, line, input_hash, state, at) VALUES "
-            "('expert-tags', '7', 'x/y', 77, 1, 'x', 'claimed', :long_ago)"
+            "('experts', '7', 'x/y', 77, 1, 'x', 'claimed', :long_ago)"
         ),
         "1 row of askrows_asks names a missing batch",
         (),
@@ -250,7 +250,7 @@ CONTRADICTIONS: dict[str, Fault] = {
         (
             "INSERT INTO askrows_attempts "
             "(task, row_id, version, batch, at, charged, outcome, reason) VALUES "
-            "('expert-tags', '3', 'x/y', 1, :long_ago, true, 'missing', 'x')"
+            "('experts', '3', 'x/y', 1, :long_ago, true, 'missing', 'x')"
         ),
         "1 missing, 0 refused",
         (),
@@ -268,7 +268,7 @@ CONTRADICTIONS: dict[str, Fault] = {
     "unsent file": (undo_create, "changed after it was sealed", (GIVE_UP,)),
     "score": (
         "UPDATE experts SET findability_score = 99 WHERE id = 1",
-        "scores that do not match",
+        "derived values that do not match",
         ("score",),
     ),
     "index": (spoil_file("index/builds/2/faiss.index"), "has other bytes", ("index",)),
@@ -325,11 +325,6 @@ HARMLESS: dict[str, Fault] = {
         lose_create_reply,
         "a run was killed while it created batch 2",
         ("batch-submit",),
-    ),
-    "gone person": (
-        "DELETE FROM experts WHERE id = 1",
-        "answers or imported columns of 1 person without a row",
-        ("forget --row 1 --yes",),
     ),
 }
 

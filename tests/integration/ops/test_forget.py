@@ -12,13 +12,13 @@ import pytest
 from askrows.pipeline.core import tokenizer
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.settings import load_settings
-from askrows.pipeline.experts import table
 from askrows.pipeline.index.vector_cache import open_vector_cache
 from askrows.pipeline.ops import forget
 from askrows.pipeline.ops.open_task import open_workspace
 from tests import ledger
 from tests.integration import reviews
 from tests.lab import ON_POSTGRESQL, Workspace, ran
+from tests.people import insert_person
 from tests.progress import NullProgress
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
@@ -39,7 +39,7 @@ TRACES = (b"zq-77", b"Zanthippa", b"Quorn", b"harpsichords in", b"tuning of old 
 def add_person(workspace: Workspace, name: str = "zq-77") -> str:
     """Add the person to forget, and return their id."""
     with workspace.open() as ws, ws.workspace.store.write() as tx:
-        return table.insert_person(tx, name, PERSON)
+        return insert_person(ws, tx, name, PERSON)
 
 
 def files_with_traces(root: Path) -> list[str]:
@@ -143,7 +143,7 @@ def test_a_forgotten_person_is_in_no_byte(indexed_workspace: Workspace) -> None:
 
     ran(indexed_workspace, "forget", "zq-77", "--yes", code=2)
     with indexed_workspace.open() as ws, ws.workspace.store.write() as tx:
-        assert int(table.insert_person(tx, "somebody-new", {})) > 6
+        assert int(insert_person(ws, tx, "somebody-new", {})) > 6
 
 
 @pytest.mark.full
@@ -187,7 +187,7 @@ def test_notes_about_others_lose_the_name(indexed_workspace: Workspace) -> None:
         "UPDATE askrows_batches SET reason = 'line 3: zq-77 and zq-778 were refused'"
     )
     with indexed_workspace.open() as ws, ws.workspace.store.write() as tx:
-        table.insert_person(tx, "zq-778", {})
+        insert_person(ws, tx, "zq-778", {})
     ran(indexed_workspace, "forget", "zq-77", "--yes")
     assert (
         indexed_workspace.scalar("SELECT reason FROM askrows_batches")

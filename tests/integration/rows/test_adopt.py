@@ -3,16 +3,19 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 from sqlalchemy import inspect
 
 from askrows.pipeline.core.errors import ConfigurationError
-from askrows.pipeline.experts import table as people
 from askrows.pipeline.passages import table as passages
+from askrows.pipeline.rows.adopt import TaskTables
 from askrows.pipeline.rows.reflection import read_key_columns
+from askrows.pipeline.rows.task_tables import make_task_tables
 from askrows.pipeline.store import schema
 from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.workflows.row_importers import load_default_record
 from tests.integration.passages.workspaces import url_of
 from tests.lab import ON_POSTGRESQL
 
@@ -23,6 +26,8 @@ CONCEPTS = (
     "extractor_version TEXT, extractor_model TEXT, weight REAL"
 )
 NUMBERED_CONCEPTS = CONCEPTS.replace("passage_id TEXT", "passage_id INTEGER")
+
+PEOPLE_TABLES = cast("TaskTables", make_task_tables(load_default_record()))
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Kind:
 
 
 KINDS = {
-    "experts": Kind("experts", people.PEOPLE.adopt, people.PEOPLE.is_complete),
+    "experts": Kind("experts", PEOPLE_TABLES.adopt, PEOPLE_TABLES.is_complete),
     "passages": Kind("passages", passages.TABLES.adopt, passages.TABLES.is_complete),
     "concepts": Kind("passage_concepts", passages.TABLES.adopt, passages.TABLES.is_complete),
 }
@@ -209,10 +214,10 @@ def test_adoption_is_planned_in_a_workspace_that_never_used_the_task(store: Stor
     _run(store, f"CREATE TABLE experts ({EXPERTS})")
     schema.ensure_schema(store, [])
     with store.read() as tx:
-        assert people.PEOPLE.adoption_plan(tx)[-1] == "a score to each of its rows"
-    schema.ensure_schema(store, [people.PEOPLE.adopt])
+        assert "experts.findability_score" in PEOPLE_TABLES.adoption_plan(tx)[-1]
+    schema.ensure_schema(store, [PEOPLE_TABLES.adopt])
     with store.read() as tx:
-        assert people.PEOPLE.adoption_plan(tx) == []
+        assert PEOPLE_TABLES.adoption_plan(tx) == []
 
 
 def test_rows_are_found_without_reading_the_table(store: Store) -> None:

@@ -38,14 +38,14 @@ def test_invented_state_moves_no_other_count(
     monkeypatch.setattr(StateCounts, "invented", 0, raising=False)
 
     document = json.loads(workspace.ran("status", "--json").stdout)
-    assert list(document["experts"])[:4] == ["total", "tagged", "invented", "untagged"]
+    assert list(document["experts"])[:4] == ["total", "tagged", "invented", "open"]
     assert document["experts"].pop("invented") == 0
     assert document == former_document
     assert workspace.ran("status").stdout == former_text
     assert "1 has no text" in former_state_line
     with Page(workspace) as page:
         assert page.get("/parts/state", params={"task": "experts"}).text == former_state_line
-    assert "without an entry: 2 untagged, 1 no_bio" in workspace.ran("index").stdout
+    assert "without an entry: 2 open, 1 no_bio" in workspace.ran("index").stdout
 
 
 def test_stale_rows_are_done_and_gone_rows_are_no_part_of_the_total() -> None:

@@ -18,16 +18,16 @@ def test_a_person_without_replies_is_parked_and_tagged_by_hand(page: Page, api: 
 
     # A 503 costs nothing, however many tries fail.
     for _ in range(4):
-        page.desk.tag_due_people()
+        page.desk.ask_due_rows()
     assert page.get("/api/status").json()["parked"] == {}
 
     api.clear_faults()
     # A lost reply may have cost money.
     api.script_fault("drop", times=100, path=LIVE)
     for _ in range(10):
-        page.desk.tag_due_people()
+        page.desk.ask_due_rows()
     before = len(api.seen("POST", LIVE))
-    page.desk.tag_due_people()
+    page.desk.ask_due_rows()
     assert len(api.seen("POST", LIVE)) == before
 
     (reason,) = page.get("/api/status").json()["parked"]

@@ -8,7 +8,6 @@ from pydantic import BaseModel, Field, create_model
 
 from askrows.pipeline.core.quotes import Quote
 from askrows.pipeline.core.states import Outcome
-from askrows.pipeline.experts.declaration import Tags
 from askrows.pipeline.provider.responses import (
     ParsedReply,
     make_excerpt,
@@ -17,6 +16,7 @@ from askrows.pipeline.provider.responses import (
     parse_result_line,
 )
 from askrows.pipeline.store.answer_counts import CUT_SHORT_REASONS
+from askrows.pipeline.tasks.shipped.experts import Tags
 
 
 def candidate(text: str | None, finish_reason: str, **options: Any) -> bytes:

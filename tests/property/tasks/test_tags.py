@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from askrows.pipeline.experts.declaration import Tags
 from askrows.pipeline.rows.cells import parse_number, parse_text_list, stripped_text
+from askrows.pipeline.tasks.shipped.experts import Tags
 
 PLAIN_TEXT = st.text(
     st.characters(categories=["L", "N"], exclude_characters="\u115f\u1160\u3164\uffa0"), max_size=12

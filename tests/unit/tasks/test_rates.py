@@ -2,7 +2,7 @@
 
 import pytest
 
-from askrows.pipeline.experts.person_rows import format_rate, parse_rate
+from askrows.pipeline.tasks.shipped.experts import format_rate, parse_rate
 
 
 @pytest.mark.parametrize(
