@@ -52,15 +52,15 @@ EXPECTED_LOADS = (
                 "batch-poll",
                 "batch-ingest",
             ),
-            ("httpx2", "sqlalchemy"),
+            ("pydantic", "sqlalchemy"),
         ),
-        "tag --dry": ("httpx2", "pydantic", "sqlalchemy"),
-        "batch-submit --dry": ("httpx2", "pydantic", "sqlalchemy"),
+        "tag --dry": ("pydantic", "sqlalchemy"),
+        "batch-submit --dry": ("pydantic", "sqlalchemy"),
     },
     {
         "status": ("sqlalchemy",),
         "items": ("sqlalchemy",),
-        "doctor": ("faiss", "httpx2", "numpy", "sqlalchemy"),
+        "doctor": ("faiss", "numpy", "pydantic", "sqlalchemy"),
     },
 )
 # Our own modules that a command loads, after those before it in the same process.

@@ -79,7 +79,7 @@ CORRECTED_BY = "corrected_by"
 JSON = "json"
 
 # The number of the code that makes the views from a definition. Every change of their SQL adds 1.
-MAKER_NUMBER = 11
+MAKER_NUMBER = 12
 # Origin of these views, in their stamps.
 _STAMP_PREFIX = "askrows"
 # Hexadecimal digits of the hash at the end of a cut name.
