@@ -436,7 +436,7 @@ task = Task(
         "experts",
         columns=COLUMNS,
         file_key="username",
-        headers=HEADERS,
+        headers={**HEADERS, "full_name": "Full name"},
         read=read_person,
         file_columns=["full_name"],
     ),
