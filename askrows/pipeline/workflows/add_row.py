@@ -63,7 +63,8 @@ class AddedRow:
     def to_report(self) -> Report:
         """Return the report of a command: the row with its answer, or why there is none."""
         values = {"row": self.row, **self.derived, **self.answer}
-        report = Report(asdict(self), f"{self.row} added", notes=list(self.notes))
+        figures = {**asdict(self), "answer": self.answer or None}
+        report = Report(figures, f"{self.row} added", notes=list(self.notes))
         report.parts.append(make_table([values], " ".join(values)))
         problem = self.parked or self.problem
         if problem:
