@@ -134,8 +134,10 @@ class TaskRecord:
 
     @property
     def line_noun(self) -> str:
-        """Return what a number of the source counts: lines of a file, or rows of a query."""
-        return "row" if self.is_query else "line"
+        """Return what the number of a row counts: lines of a file, or rows of a query."""
+        # Rows of the task's own table are refused by lines of imported files.
+        has_files = bool(self.table) and not self.has_folder
+        return "row" if self.is_query and not has_files else "line"
 
     @property
     def prompt_version(self) -> str:
