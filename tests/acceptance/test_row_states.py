@@ -211,7 +211,7 @@ def test_refused_rows_of_people_and_passages_are_kept_until_the_next_import(
     assert [(row["Username"], row["Color"], row["state"]) for row in exported] == [
         ("ada", "red", "open"),
         ("bob", "y", "no_bio"),
-        (None, "blue", "refused"),
+        ("", "blue", "refused"),
         ("ADA", "=x", "refused"),
     ]
     assert exported[3]["reason"].startswith("line 4: duplicate username: already on line 2")
