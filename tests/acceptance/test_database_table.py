@@ -260,6 +260,28 @@ def test_adopted_table_has_ids_of_its_own(named_boats: Workspace, id_type: str) 
     assert [bool(summaries[row_id]) for row_id in ids] == [True, True, True, False]
 
 
+def test_row_without_a_name_is_found_by_its_id(named_boats: Workspace) -> None:
+    """A search names it by the id, because the cell of `file_key=` is NULL."""
+    indexed_text = NAMED_BOATS.replace(
+        'prompt="{text}",', 'prompt="{text}", index="{summary} {text}", metadata={"Name": "name"},'
+    )
+    named_boats.write_file("tasks/boats.py", indexed_text)
+    run_sql(named_boats, "CREATE TABLE boats (id INTEGER PRIMARY KEY, name TEXT, text TEXT)")
+    run_sql(named_boats, "INSERT INTO boats VALUES (7, NULL, 'A ketch with two masts.')")
+    named_boats.run_command("tag_live")
+    named_boats.run_command("index")
+    [hit] = named_boats.run_command("search", "ketch", json=True).json
+    assert hit["key"] == "7"
+
+
+def test_version_that_the_file_does_not_declare_is_refused(boats: Workspace, api: Engine) -> None:
+    """VERSION= of a task with a file asks nothing under another version."""
+    boats.run_command("import", **{"from": "boats.csv"})
+    refused_run = boats.run_command("tag_live", VERSION="boats@3", code=3)
+    assert "boats@1" in refused_run.stderr
+    assert api.count_calls("POST", LIVE_CALL) == 0
+
+
 def test_changed_and_missing_boats_are_told(named_boats: Workspace) -> None:
     """A parked boat with another text is asked again, an answered one is stale.
 

@@ -41,7 +41,7 @@ def test_weeks_of_work_leave_only_files_that_the_rows_need(
     row_count = PEOPLE
     for day in range(DAYS):
         if day % CHANGE_EVERY_DAYS == 0:
-            workspace.write_file("changed.csv", f"Username,Job Title\nperson-0000,Luthier {day}\n")
+            workspace.write_file("changed.csv", f"Username,Company\nperson-0000,Luthier {day}\n")
             workspace.run_command("import", "changed.csv")
             workspace.import_people(1, first=PEOPLE + day)
             row_count += 1

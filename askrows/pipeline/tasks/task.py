@@ -95,8 +95,8 @@ class IndexedTask:
     is_on_request: bool = False
 
     def get_entry_name(self, metadata: Mapping[str, Any]) -> str:
-        """Return the name of an entry in judged queries."""
-        return str(metadata[self.key])
+        """Return the name of an entry in judged queries: its key, or the id if that is blank."""
+        return str(metadata[self.key] or metadata["id"])
 
     def make_hit_document(
         self,

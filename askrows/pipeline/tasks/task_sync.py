@@ -65,8 +65,9 @@ def sync_task(
 
     Raises:
         InputError: The file or the source is invalid; stored rows stay as they were.
-        ConfigurationError: The file declares another task now, conflicts with the stored record, or
-            another process registered a different declaration meanwhile.
+        ConfigurationError: The file declares another task now or not the version of VERSION=,
+            conflicts with the stored record, or another process registered a different declaration
+            meanwhile.
         QuestionChangedError: The declaration of a used version changed and is not accepted.
     """
     record = task.record
@@ -86,6 +87,14 @@ def sync_task(
         record.items == resolve_items(declaration, path) and record.items_sha256 == source.sha256
     )
     declared_record = make_record(declaration, path, source.columns, recorded_at=now)
+    declared_version = declared_record.prompt_version
+    wanted_version = workspace.settings.version_of(record.name, declared_version)
+    if wanted_version not in {None, declared_version}:
+        raise ConfigurationError(
+            f"VERSION is {wanted_version!r}, but {path.name} declares {declared_version!r}; "
+            "nothing was asked",
+            hint=f"leave out {OptionHint('version')}; the file of the task sets its version",
+        )
     # The saved record keeps columns that the source no longer has.
     saved_record = register_declaration(
         workspace.store,

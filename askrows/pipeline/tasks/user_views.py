@@ -484,7 +484,7 @@ def _make_hit_fields(
         members = {hit_name: values[name] for name, hit_name in hit_names.items()}
         return {key: content[key], **members}
     return {
-        "key": str(content[key]),
+        "key": str(content[key] or content["id"]),
         "label": content["label"],
         "text": content["text"][:MAX_HIT_TEXT_CHARS],
         "answer": content["answer"],
