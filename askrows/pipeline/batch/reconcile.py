@@ -329,10 +329,14 @@ def find_and_cancel_duplicates(run: Run) -> None:
     }
     for number in sorted(created_batches.keys() & (suspects | unrecorded_numbers)):
         cancel_duplicates(run, number, listing)
-        _end_duplicate_search(run.workspace.store, created_batches[number], now=run.workspace.now)
+        _end_duplicate_search_if_due(
+            run.workspace.store, created_batches[number], now=run.workspace.now
+        )
 
 
-def _end_duplicate_search(store: Store, batch: BatchRow, *, now: Callable[[], datetime]) -> None:
+def _end_duplicate_search_if_due(
+    store: Store, batch: BatchRow, *, now: Callable[[], datetime]
+) -> None:
     """Record that no more duplicates are expected, if the batch left the API and is old enough.
 
     It is old enough LATE_DUPLICATE_WINDOW after its end. Nothing is recorded before, or while one

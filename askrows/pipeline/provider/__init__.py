@@ -10,7 +10,8 @@
 - `remote_batch` is the record of a batch at the API.
 - `rate_limiter` spaces calls, and `retry` computes the delays after failures.
 - `embed` builds embedding requests and checks vectors.
-- `gemini` calls the API.
+- `port` has the calls of a client, and `providers` the limits of each provider. `transport` runs
+  calls, and `call_errors` has the errors that all share. `gemini` and `openai` call the APIs.
 
 A live call sends a single request; a batch sends a file of request lines. A decision model answers
 closed questions: it replies a probability for each option and writes no text. The service tier

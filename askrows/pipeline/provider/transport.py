@@ -442,7 +442,7 @@ class DownloadWriter:
         self._digest = hashlib.sha256()
 
     def write(self, chunk: bytes) -> None:
-        """Write a chunk."""
+        """Write a chunk, add it to size and digest, and extend the time-out of the call."""
         self._file.write(chunk)
         self._size_bytes += len(chunk)
         self._digest.update(chunk)

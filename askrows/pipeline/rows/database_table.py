@@ -293,7 +293,7 @@ class TableRowsFile(MappedFile):
 
     def check_row(self, row: SourceRow) -> SoundRow | Finding:
         """Return the row by column, or the finding that rejects it."""
-        read_row, changes = _read_row(self._record, row, self._read_cells)
+        read_row, changes = _read_file_row(self._record, row, self._read_cells)
         checked_row = check_table_row(self._record, read_row)
         if isinstance(checked_row, Finding):
             return checked_row
@@ -309,7 +309,7 @@ class TableRowsFile(MappedFile):
         return folded_key.casefold() if self._record.file_key else folded_key
 
 
-def _read_row(
+def _read_file_row(
     record: TaskRecord, row: SourceRow, read_cells: ReadCells
 ) -> tuple[SourceRow, list[Finding]]:
     """Return a row of a file as `read=` reads it, and a finding without a key for each note.
@@ -424,7 +424,7 @@ def read_document_row(
     mapped_row = mapping.map_row(SourceRow(1, document))
     if isinstance(mapped_row, Finding):
         raise _make_document_error(source_name, layout, mapped_row, hint)
-    read_row, changes = _read_row(record, mapped_row, read_cells)
+    read_row, changes = _read_file_row(record, mapped_row, read_cells)
     row = check_table_row(record, read_row)
     if isinstance(row, Finding):
         raise _make_document_error(source_name, layout, row, hint)

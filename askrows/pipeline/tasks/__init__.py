@@ -16,8 +16,8 @@ Declarations:
 Requests and answers:
 
 - `claiming` selects the rows that can be asked, claims them, and marks rows to ask them again.
-- `prompt_builder` fills a prompt, and `request_builder` makes request lines of it. `row_images`
-  adds images.
+- `prompt_builder` fills a prompt, `listed_terms` limits answers to the terms of TAGS_FROM=, and
+  `request_builder` makes request lines. `row_images` adds images.
 - `equal_rows` gives rows with equal inputs the answer of one request.
 - `request_outcomes` validates replies, stores answers and failures, and decides what parks a row.
 - `tag_lists` counts and merges the tags in lists of answers.

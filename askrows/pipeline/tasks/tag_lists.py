@@ -33,7 +33,8 @@ MERGE_COLUMNS = "merge=number from=old into=new who when=at undone=undone_at by=
 def parse_merges(text: str) -> list[tuple[str, str]]:
     """Return the (old, new) pairs of a text such as `ml=machine learning; ai=deep learning`.
 
-    Blank parts are skipped. The tags are not cleaned or checked.
+    Blank parts are skipped. A part is split at its first `=`. The tags are not checked, and keep
+    blanks at their ends, as ` ai` would in this example.
 
     Raises:
         InputError: There is no pair, or one side of a pair is empty.

@@ -427,7 +427,7 @@ class UserTask(Task):
 
     @cached_property
     def prompt_builder(self) -> PromptBuilder:
-        """Return the prompt builder of the file's declaration."""
+        """Return the prompt builder of the file, limited to TAGS_FROM= if it is set."""
         declaration = self.user_file.declaration
         if self._vocabulary_file is not None:
             declaration = limit_to_vocabulary(declaration, self._vocabulary_file)
@@ -874,7 +874,10 @@ class UserTask(Task):
     def _judge_other_value(
         self, value: OtherValue, target: AnswerTarget, answer_model: "type[BaseModel]"
     ) -> tuple[str, str | None]:
-        """Return a value of another program as an answer in JSON, and why it is none, if so.
+        """Return a value of another program as an answer in JSON, and why it is invalid, if so.
+
+        The JSON is NO_ANSWER for an empty value, which has no reason, and for an invalid value. The
+        reason names the place of the value.
 
         Args:
             answer_model: The answer model, or one with only the fields that the table shows.
@@ -884,19 +887,23 @@ class UserTask(Task):
         """
         if value.is_empty:
             return NO_ANSWER, None
-        fields = {name: self._read_other_cell(name, cell) for name, cell in value.cells.items()}
+        fields = {name: self._read_foreign_cell(name, cell) for name, cell in value.cells.items()}
         row = self.unpack_row({KEY_COLUMN: value.row_id, VALUES_COLUMN: value.row_json})
         answer, reasons, _ = self.validate_values(fields, row, answer_model, row_id=value.row_id)
         if answer is None:
             return NO_ANSWER, f"{target.label}: {reasons[0]}"
         return answer.model_dump_json(), None
 
-    def _read_other_cell(self, name: str, cell: Any) -> Any:
-        """Return the cell of another program as a value of a field; in a list, all are texts."""
-        if dict(self.record.fields)[name] != "json":
+    def _read_foreign_cell(self, field_name: str, cell: Any) -> Any:
+        """Return the cell that another program wrote as a value of a field; check nothing.
+
+        JSON is parsed; the members of a list of texts become texts. Any other cell is a plain
+        value.
+        """
+        if dict(self.record.fields)[field_name] != "json":
             return to_plain_value(cell)
         is_text_list = any(
-            field.name == name and field.kind == "list" and field.parts[0].kind == "text"
+            field.name == field_name and field.kind == "list" and field.parts[0].kind == "text"
             for field in self.answer_fields
         )
         texts = parse_text_list(cell) if is_text_list else None

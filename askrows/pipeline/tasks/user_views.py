@@ -428,7 +428,7 @@ def make_index(task: Task, record: TaskRecord, *, text_columns: Sequence[str] = 
         check_columns=partial(_check_text_columns, record),
         key=key,
         list_texts=partial(_list_texts, record, text_columns),
-        tags_of=_list_tags,
+        tags_of=_list_short_texts,
         hit_fields=partial(_make_hit_fields, record, key, hit_names),
     )
 
@@ -491,8 +491,11 @@ def _make_hit_fields(
     }
 
 
-def _list_tags(content: Mapping[str, Any]) -> list[str]:
-    """Return the short texts of an answer that are no quotations."""
+def _list_short_texts(content: Mapping[str, Any]) -> list[str]:
+    """Return all texts of the answer of an entry with at most MAX_TAG_CHARS, in any of its fields.
+
+    Quotations and numbers are left out.
+    """
     tags = list[str]()
     for _, leaf in iterate_leaves(content["answer"]):
         # A number says nothing without its field.

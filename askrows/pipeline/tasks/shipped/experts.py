@@ -221,7 +221,11 @@ def _split_name(name: str) -> tuple[str, str]:
 
 
 def read_text(column: str, cell: Any) -> tuple[str | None, str]:
-    """Return the text of a cell, or None if it is empty; and why it differs, or ""."""
+    """Return the text of a cell without blanks at its ends, and a note of what was changed, or "".
+
+    A number becomes its text. The text is None if the cell is empty, a placeholder of its column,
+    or neither text nor number.
+    """
     if isinstance(cell, (int, float)) and not isinstance(cell, bool):
         return str(cell), "a number, stored as text"
     if cell is not None and not isinstance(cell, str):
