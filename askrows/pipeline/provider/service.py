@@ -80,10 +80,13 @@ def describe_address(settings: Settings, backend: str) -> str:
 
 
 def check_model_provider(model: Model, backend: str) -> None:
-    """Check that a model is one of the provider of a backend.
+    """Check that a backend can use a model.
+
+    A model of the local engine is for the backend "local"; one for embeddings also serves providers
+    without embeddings. Another model must be of the provider's protocol.
 
     Raises:
-        ConfigurationError: It is a model of another provider, or of the local engine.
+        ConfigurationError: The backend cannot use the model.
     """
     provider = find_provider(backend)
     hint = f"set a model of {provider.name}: `{CommandHint('prices')}` lists them"

@@ -200,9 +200,10 @@ def delete_table_row(tx: Connection, record: TaskRecord, row_id: str) -> None:
 
 
 def _reflect_table(tx: Connection, record: TaskRecord) -> Table:
-    """Return the table with its columns as they are in the database.
+    """Return the table with the task's columns and the id column as they are in the database.
 
-    SQLite may store any value in a column of any type, so its values are not converted.
+    Columns that the database lacks are left out. SQLite may store any value in a column of any
+    type, so its values are not converted.
     """
     reflected_columns = read_columns(tx, record.table)
     columns = list[Column[Any]]()
@@ -543,7 +544,11 @@ def _write_rows(
     rows: Sequence[SoundRow],
     is_dry: bool,  # noqa: FBT001 - called by `import_rows`
 ) -> WrittenRows:
-    """Insert new rows and update changed rows; a dry import only counts."""
+    """Insert new rows and update changed rows; a dry import only counts.
+
+    Cells of other columns are stored beside the table; a row in which only they changed counts as
+    updated.
+    """
     stored_rows = read_table_rows(tx, record, [row.key for row in rows])
     new_rows = [row for row in rows if row.key not in stored_rows]
     if new_rows and not is_dry:

@@ -40,7 +40,8 @@ _PLAIN_NAME = re.compile(
 def is_countable(rows_by_json: Mapping[str | None, int]) -> bool:
     """Return whether more rows can be counted by the values of a cell.
 
-    Objects, and texts that are no numbers, are not listed if there are more than 12 different ones.
+    Up to MAX_VALUES + 1 different entries can always be counted; more only if none is an object or
+    a text that is no number. Empty values do not matter.
 
     Args:
         rows_by_json: Number of rows by the cell's value as JSON; None without a value.

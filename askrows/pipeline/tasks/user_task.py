@@ -803,7 +803,9 @@ class UserTask(Task):
         A value that is no answer is stored with the reason. In the table of the task's rows, a
         value of another program, or a blank cell, ends the answer of a model that was there. Stored
         values follow the table: a changed value is replaced, and a removed one is deleted. Answers
-        that askrows wrote are not stored again. Runs in the caller's transaction.
+        that askrows wrote are not stored again. The derived values of changed rows are computed
+        anew, and also written to the columns that `derive=` names. Runs in the caller's
+        transaction.
 
         Args:
             now: The time of the new values.
@@ -811,6 +813,7 @@ class UserTask(Task):
 
         Raises:
             ConfigurationError: Code of the task's file failed.
+            RefusedRowError: Another program's table refuses a derived value.
         """
         for changes in self._find_other_changes(tx, row_ids):
             new_values = changes.new_values

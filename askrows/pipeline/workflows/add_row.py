@@ -219,7 +219,11 @@ def _make_taken_error(run: Run, record: TaskRecord, key: str) -> TakenError:
 
 
 def _complete_row(tx: Connection, run: Run, row: SoundRow) -> AddedRow:
-    """Store with the task a row that was just inserted into its table."""
+    """Store with the task a row that was just inserted into its table.
+
+    A value of another program where `write_to=` writes becomes an answer, and the derived values
+    are computed, and written where `derive=` names columns. A row that is not empty is due.
+    """
     task = run.user_task
     record = task.record
     now = run.workspace.now()
