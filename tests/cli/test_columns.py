@@ -59,7 +59,7 @@ def test_full_name_is_split_and_no_name_is_doubled(
     records = json.loads(run("export", "-", "--format", "json").stdout)
     stored = {row["Username"]: (row["First Name"], row["Last Name"]) for row in records}
     assert stored == names
-    assert ("Name → full_name" in stderr) == header.startswith("User;")
+    assert ("Name → Full name" in stderr) == header.startswith("User;")
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,12 @@ def _make_row_spec(record: TaskRecord) -> TableSpec:
     # The columns of the rows come first, and keep their kinds.
     kinds = {**record.columns, **list_filled_kinds(record), **record.columns}
     needs = {name: _ROW_NEEDS[kind] for name, kind in kinds.items() if kind in _ROW_NEEDS}
+    # A column of whole numbers would round the values.
+    needs |= {
+        name: ColumnNeed.FRACTION
+        for name, kind in kinds.items()
+        if kind == "real" and name not in record.columns
+    }
     columns: list[Column[Any]] = [
         Column(
             name,

@@ -62,7 +62,7 @@ def test_a_merge_during_the_ingest_is_applied(
         with write() as tx:
             tag_merges.add_merge(
                 tx,
-                "experts",
+                tag_merges.name_list("experts", "tags"),
                 json.loads(INGESTED_TAGS)[0],
                 "merged",
                 editor="a person",
@@ -79,15 +79,15 @@ def test_a_merge_during_the_ingest_is_applied(
 @pytest.mark.parametrize(
     ("change", "expected_flags", "tags"),
     [
-        ("UPDATE experts SET bio = 'Now I teach chess.'", (1, 1), [INGESTED_TAGS]),
-        ("UPDATE experts SET username = 'somebody else'", (0, 1), [None]),
+        ("UPDATE experts SET bio = 'Now I teach chess.'", (1, 1), [None]),
+        ("UPDATE experts SET username = 'somebody else'", (1, 1), [None]),
         (
             "UPDATE experts SET hourly_rate = 80, profile_url = 'https://example.org/1'",
             (1, 0),
             [INGESTED_TAGS],
         ),
         ("UPDATE experts SET tags = '[\"by hand\"]'", (0, 0), ['["by hand"]']),
-        ("DELETE FROM experts", (0, 0), []),
+        ("DELETE FROM experts", (1, 1), []),
     ],
 )
 def test_a_change_during_the_ingest_is_respected(
@@ -107,7 +107,8 @@ def test_a_change_during_the_ingest_is_respected(
     with offline.open() as ws, _change_before_first_write(ws, monkeypatch, change_row):
         assert len([*batch_ingest.ingest_batches(ws)]) == 1
 
-    assert offline.query("SELECT applied, outdated FROM askrows_answers ORDER BY row_id") == [
+    query = "SELECT applied, outdated FROM askrows_answers WHERE version <> 'other' ORDER BY row_id"
+    assert offline.query(query) == [
         expected_flags,
         (1, 0),
         (1, 0),

@@ -152,7 +152,6 @@ REFUSED_ON_POSTGRESQL = [
         "id CHAR(9), username TEXT",
         "`id` must store text, whole numbers or UUIDs",
     ),
-    ("experts", f"{EXPERTS}, tags JSONB", "`tags` must store text"),
     ("experts", f"{EXPERTS}, findability_score INTEGER", "floating-point numbers"),
     ("experts", "id SMALLINT, username TEXT", "`id` must store text, whole numbers or UUIDs"),
     (
@@ -163,7 +162,7 @@ REFUSED_ON_POSTGRESQL = [
     (
         "experts",
         f"{EXPERTS}, tags TEXT GENERATED ALWAYS AS (bio) STORED",
-        "`tags` must store text",
+        "`tags` must store JSON or text",
     ),
     (
         "concepts",

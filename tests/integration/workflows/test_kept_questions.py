@@ -42,7 +42,7 @@ def test_an_invalid_question_leaves_no_file(workspace: Workspace) -> None:
     Path("numbers.csv").write_text("id,n\n1,2\n")
     with pytest.raises(InputError, match="no column with a text"):
         save_question(workspace, Path("numbers.csv"), "numbers")
-    assert workspace.query("SELECT name FROM askrows_tasks") == [("reviews",)]
+    assert workspace.query("SELECT name FROM askrows_tasks") == [("experts",), ("reviews",)]
     assert [path.name for path in (workspace.data / "sources").iterdir()] == ["reviews.csv"]
 
     write_table(str(workspace.data / "sources" / "reviews.csv"), column="body")
@@ -65,7 +65,7 @@ def test_a_task_file_that_cannot_be_written_leaves_no_copy(workspace: Workspace)
         save_question(workspace, write_table())
 
     assert list((workspace.data / "sources").iterdir()) == []
-    assert workspace.query("SELECT name FROM askrows_tasks") == []
+    assert workspace.query("SELECT name FROM askrows_tasks") == [("experts",)]
 
 
 def test_an_unnamed_question_is_estimated_without_the_answers_of_others(
