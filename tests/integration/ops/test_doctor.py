@@ -71,7 +71,7 @@ def bench(workspace: Workspace, api: Api, begun: Callable[..., None]) -> Bench:
 
     begun(prepare)
     # The copied workspace was prepared with an API at another port.
-    workspace.change(f"UPDATE askrows_batches SET address = '{api.url}'")
+    workspace.change("UPDATE askrows_batches SET address = :url", url=api.url)
     return prepared_bench
 
 
