@@ -29,13 +29,15 @@ FIELDS = (
 
 
 def rows_of(workspace: Workspace) -> dict[str, int]:
-    """Count the rows of each table with content, except workspace, schema, costs and events."""
+    """Count the rows of tables with content, except workspace, tasks, costs and events."""
     ignored_tables = {
         "askrows_workspace",
         "alembic_version",
         "askrows_batches",
         "askrows_spent",
         "askrows_events",
+        # People are a task of each workspace.
+        "askrows_tasks",
     }
     return {
         name: count

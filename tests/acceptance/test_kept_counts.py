@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.acceptance.product import ON_POSTGRESQL, Workspace, write_declaration
+from tests.acceptance.product import ON_POSTGRESQL, PASSAGES, Workspace, write_declaration
 
 TASK = "letters"
 # From 20,000 rows on counts are kept.
@@ -54,6 +54,11 @@ def test_counts_follow_each_change(workspace: Workspace) -> None:
 
 def test_rows_of_another_program_are_counted_anew(workspace: Workspace) -> None:
     """Another program may change its table at any time, so no counts are kept."""
-    workspace.import_people(ROW_COUNT)
+    workspace.task = PASSAGES
+    lines = [
+        json.dumps({"id": f"p{number}", "text": f"Bees, {number}."}) for number in range(ROW_COUNT)
+    ]
+    workspace.write_file("passages.jsonl", "".join(f"{line}\n" for line in lines))
+    workspace.run_command("import_passages", "passages.jsonl")
     assert workspace.state_counts() == {"open": ROW_COUNT}
     assert not (workspace.data / "counts").exists()

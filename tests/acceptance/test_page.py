@@ -428,6 +428,7 @@ def test_page_cancels_batches_and_names_unapplied_answers(workspace: Workspace) 
     workspace.run_command("submit", limit=2)
     workspace.run_command("poll")
     run_sql(workspace, "DELETE FROM experts WHERE username = 'person-0000'")
+    workspace.run_command("score")
 
     with workspace.serve_page() as client:
         step = client.get(NEXT_PATH).json()["next"]

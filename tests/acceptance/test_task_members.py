@@ -336,7 +336,7 @@ def test_rows_without_an_answer_are_found_by_words_of_their_text(boats: Workspac
     report = boats.run_command("index", json=True).json
     assert report["count"] == 1
     hits = boats.read_json("search", "unknown wood", rank="words")
-    assert [(hit["key"], hit["open"], hit["similarity"]) for hit in hits] == [
+    assert [(hit["key"], hit["untagged"], hit["similarity"]) for hit in hits] == [
         ("2", True, None),
         ("3", True, None),
     ]

@@ -27,6 +27,7 @@ import pytest
 from tests import postgresql
 from tests.acceptance.checker import Inspection, check_invariants
 from tests.acceptance.creates import fail_creates
+from tests.acceptance.database import move_to_other_server
 from tests.acceptance.engine import (
     CANCEL_PATH,
     CREATE_PATH,
@@ -571,6 +572,7 @@ def copy_state(state: str, *, kept_folder: Path, folder: Path) -> Life:
         postgresql.copy_below(kept_state, folder)
     api = Engine(folder / "api").start()
     life = Life(Workspace(folder / "here", api.url), api)
+    move_to_other_server(life.workspace)
     if state in TICKET_STATES:
         use_tickets(life.workspace)
     return life

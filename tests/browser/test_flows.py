@@ -41,7 +41,7 @@ def test_person_added_without_gemini_is_tagged_and_indexed_later(
         tab.fill("[name=username]", "ada")
         tab.fill("[name=bio]", BIO)
         tab.click("#add button")
-        reader.wait_for("#told", "ada is saved; its tags are asked for in the background")
+        reader.wait_for("#told", "ada is saved; the answer is asked for in the background")
         reader.go("/")
         reader.wait_for("#begin", "Ask the 1 waiting person · less than $0.01")
         tab.click("#begin")

@@ -34,24 +34,33 @@ async def save_and_ask(app_state: PageState, request: Request) -> JSONResponse:
     start_time = time.monotonic()
     row = await app_state.save_row(await request.body())
 
+    is_asked = True
     if row.is_row_due:
         asking = asyncio.wrap_future(app_state.start_asking([row.row_id]))
         deadline = start_time + app_state.max_answer_wait_s
         await asyncio.wait([asking], timeout=max(0.0, deadline - time.monotonic()))
-    document = await run_in_threadpool(_make_document, app_state, row)
+        is_asked = asking.done()
+    document = await run_in_threadpool(_make_document, app_state, row, is_asked=is_asked)
     return JSONResponse(document, status_code=201)
 
 
-def _make_document(app_state: AppState, added_row: add_row.AddedRow) -> dict[str, object]:
-    """Return the reply about a saved row, as it is stored now."""
+def _make_document(
+    app_state: AppState, added_row: add_row.AddedRow, *, is_asked: bool
+) -> dict[str, object]:
+    """Return the reply about a saved row, as it is stored now.
+
+    Args:
+        is_asked: The call about the row has ended; otherwise it goes on in the background.
+    """
     with app_state.open_to_read(DEFAULT_TASK) as run:
         row = add_row.reload_row(run, added_row)
         record = add_row.find_table_record(run)
+    is_row_due = row.is_row_due or not is_asked
     notes = list(row.notes)
     if row.parked:
         notes.append(f"parked: {row.parked}")
     result = f"not {run.task.nouns.answered}"
-    if row.is_row_due:
+    if is_row_due:
         result = "the answer is asked for in the background"
     if row.answer:
         result = "; ".join(
@@ -65,6 +74,6 @@ def _make_document(app_state: AppState, added_row: add_row.AddedRow) -> dict[str
         get_file_key(record): row.row,
         **{name: row.answer.get(name) for name, _ in record.fields},
         **row.derived,
-        "retrying": row.is_row_due,
+        "retrying": is_row_due,
         "notes": notes,
     }
