@@ -111,7 +111,9 @@ def test_drain_ends_when_no_unit_is_due(workspace: Workspace, api: Engine) -> No
     options: dict[str, Any] = {"concurrency": 2, "once": True, "BATCH_ROWS": 2}
     work_document = workspace.read_json("work", **options)
     assert work_document["did"] == ["4 submitted in 2 batches"]
-    assert [due_unit["unit"] for due_unit in work_document["next"]] == ["poll", "poll"]
+    due_names = [due_unit["unit"] for due_unit in work_document["next"]]
+    # Rows can be read at any time.
+    assert [name for name in due_names if name != "fill"] == ["poll", "poll"]
 
     def are_ingested() -> bool:
         """Return whether another run has ingested both batches."""
