@@ -20,7 +20,8 @@ from askrows.jobs.commands import ALL_COMMANDS
 from askrows.jobs.variables import MAKE_COMMAND_LINE_VARIABLE
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import settings
-from askrows.pipeline.core.settings import PREFIX, VARIABLES
+from askrows.pipeline.core.command_hint import PREFIX
+from askrows.pipeline.core.settings import VARIABLES
 from askrows.pipeline.ops.open_task import open_workspace
 from tests import postgresql
 from tests.acceptance.engine import Engine

@@ -23,10 +23,10 @@ from askrows.jobs.variables import (
     set_hint_form,
 )
 from askrows.pipeline.core import trust
-from askrows.pipeline.core.command_hint import OptionHint
+from askrows.pipeline.core.command_hint import PREFIX, OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report, raise_first_error
-from askrows.pipeline.core.settings import BUILT_IN_TASKS, FLAGS, PREFIX, Settings, read_dotenv
+from askrows.pipeline.core.settings import BUILT_IN_TASKS, FLAGS, Settings, read_dotenv
 
 if TYPE_CHECKING:
     from askrows.pipeline.batch.run import Run
@@ -336,6 +336,7 @@ def open_configured_workspace(
         open_workspace,
     )
     from askrows.pipeline.tasks.selection import select_default_task
+    from askrows.pipeline.workspace.open_workspace import agree_to_nothing
     from askrows.pipeline.workspace.opening import Access
 
     settings = settings or read_settings()
@@ -359,8 +360,9 @@ def open_configured_workspace(
         return
 
     confirm: Callable[[str], bool] = ask_unless_yes
+    # A dry run adds nothing to another program's database.
     if access == "sync":
-        confirm = _refuse_consent
+        confirm = agree_to_nothing
     # The rows of a user task are read from its source first, and stored.
     if access == "sync" and is_user_task:
         access = "write"
@@ -385,11 +387,6 @@ def should_print_json() -> bool:
 def has_yes_option() -> bool:
     """Return whether `--yes` answers every question of this command."""
     return bool(click.get_current_context().meta.get(CONTEXT_KEYS["yes"]))
-
-
-def _refuse_consent(_question: str) -> bool:
-    """Return false: a dry run asks nobody, and adds nothing to another program's database."""
-    return False
 
 
 def ask_unless_yes(question: str) -> bool:

@@ -13,9 +13,9 @@ import click
 from askrows.jobs.cli import main as askrows
 from askrows.jobs.output import Terminal
 from askrows.jobs.variables import MAKE_COMMAND_LINE_VARIABLE, read_settings
-from askrows.pipeline.core.command_hint import CommandHint, current_form, set_command_form
+from askrows.pipeline.core.command_hint import PREFIX, CommandHint, current_form, set_command_form
 from askrows.pipeline.core.report import Report
-from askrows.pipeline.core.settings import PREFIX, Settings
+from askrows.pipeline.core.settings import Settings
 
 # Relative, because commands are printed as a person types them.
 SAMPLE_DATA_FOLDER = Path(os.path.relpath(Path(__file__).parents[1] / "sample"))

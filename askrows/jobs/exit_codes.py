@@ -30,15 +30,12 @@ import click
 
 from askrows.jobs.output import Terminal, has_printed_json, print_json
 from askrows.jobs.variables import MAKE_COMMAND_LINE_VARIABLE, PROGRAM, read_settings
-from askrows.pipeline.core.command_hint import CommandHint, OptionHint
-from askrows.pipeline.core.errors import AskrowsError, ConfigurationError
+from askrows.pipeline.core.command_hint import PREFIX, CommandHint, OptionHint
+from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, InputError
 from askrows.pipeline.core.files import make_path_hint
 from askrows.pipeline.core.redact import redact, redact_keys
-from askrows.pipeline.core.settings import PREFIX
 
 BUG_CODE = 1
-INPUT_CODE = 2
-CONFIGURATION_CODE = 3
 # 128 + SIGINT, as shells count.
 INTERRUPTED_CODE = 130
 
@@ -115,7 +112,7 @@ def exit_on_error(arguments: Sequence[str]) -> Iterator[None]:
             hint = _help_hint(error)
         fail(error.format_message(), hint, error.exit_code)
     except MemoryError:
-        fail(*NO_MEMORY_ERROR, CONFIGURATION_CODE)
+        fail(*NO_MEMORY_ERROR, ConfigurationError.exit_code)
     except OSError as error:
         _fail_with_os_error(error, fail)
     except Exception as error:  # noqa: BLE001 - a bug is printed in one line, without a traceback
@@ -125,17 +122,17 @@ def exit_on_error(arguments: Sequence[str]) -> Iterator[None]:
 def _fail_with_os_error(error: OSError, fail: Fail) -> NoReturn:
     """Print an error of the operating system, and exit.
 
-    A missing file or a folder in place of a file exits with INPUT_CODE, any other error with
-    CONFIGURATION_CODE.
+    A missing file or a folder in place of a file has the exit code of an InputError, any other
+    error that of a ConfigurationError.
     """
     message = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
     message += "; finished work is stored"
     if isinstance(error, FileNotFoundError | IsADirectoryError):
-        fail(message, make_path_hint(Path(str(error.filename))), INPUT_CODE)
+        fail(message, make_path_hint(Path(str(error.filename))), InputError.exit_code)
     fail(
         message,
         "check the disk and its permissions, then run the same command again",
-        CONFIGURATION_CODE,
+        ConfigurationError.exit_code,
     )
 
 
@@ -147,7 +144,7 @@ def _fail_with_unexpected_error(error: Exception, fail: Fail) -> NoReturn:
     no bug either.
     """
     if isinstance(error, ZoneInfoNotFoundError):
-        fail(*NO_TIME_ZONES_ERROR, CONFIGURATION_CODE)
+        fail(*NO_TIME_ZONES_ERROR, ConfigurationError.exit_code)
     if _received_signals:
         fail(*INTERRUPTED_ERROR, INTERRUPTED_CODE)
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import click
 
-from askrows.pipeline.core.command_hint import CommandHint, OptionHint
+from askrows.pipeline.core.command_hint import PREFIX, CommandHint, OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.setting_parsers import (
     MAX_NUMBER,
@@ -20,7 +20,6 @@ from askrows.pipeline.core.setting_parsers import (
     parse_duration,
     parse_money,
 )
-from askrows.pipeline.core.settings import PREFIX
 from askrows.pipeline.core.text import SURROGATES
 
 # The key under which click's context stores the name of an argument that was typed without it.

@@ -21,9 +21,9 @@ import click
 from click.core import ParameterSource
 
 from askrows.jobs.commands import ALL_COMMANDS, Command
-from askrows.pipeline.core.command_hint import CommandForm, set_command_form
+from askrows.pipeline.core.command_hint import PREFIX, CommandForm, set_command_form
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.core.settings import PREFIX, VARIABLES, Settings, load_settings, read_dotenv
+from askrows.pipeline.core.settings import VARIABLES, Settings, load_settings, read_dotenv
 from askrows.pipeline.core.text import find_similar
 
 # The program as people type it. Hints never have a path, which differs between machines.
@@ -148,15 +148,9 @@ def set_hint_form(command_name: str) -> None:
 
 def read_typed_settings(names: Iterable[str]) -> dict[str, str]:
     """Return those of the named settings that were typed with the running command, as texts."""
-    _, typed_variables = _split_make_command_line(os.environ)
-    typed_settings = {}
-    for name in names:
-        text = read_setting_option(name)
-        if not text and name.upper() in typed_variables:
-            text = os.environ.get(PREFIX + name.upper())
-        if text:
-            typed_settings[name] = text
-    return typed_settings
+    make_variables = read_make_variables()
+    texts = {name: read_setting_option(name) or make_variables.get(name) for name in names}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _split_make_command_line(environ: Mapping[str, str]) -> tuple[list[str], list[str]]:

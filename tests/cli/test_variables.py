@@ -4,7 +4,8 @@ import pytest
 
 from askrows.jobs.command import ClickCommand
 from askrows.jobs.commands import ALL_COMMANDS
-from askrows.pipeline.core.settings import PREFIX, VARIABLES
+from askrows.pipeline.core.command_hint import PREFIX
+from askrows.pipeline.core.settings import VARIABLES
 
 
 @pytest.mark.parametrize("name", ALL_COMMANDS)

@@ -6,7 +6,8 @@ from textwrap import fill
 import click
 
 from askrows.jobs.commands import COMMANDS, Command
-from askrows.pipeline.core.settings import PREFIX, VARIABLES, Settings, format_with_unit
+from askrows.pipeline.core.command_hint import PREFIX
+from askrows.pipeline.core.settings import VARIABLES, Settings, format_with_unit
 from askrows.pipeline.core.states import BATCH_MOVES
 from askrows.pipeline.tasks.shipped import load_shipped_declaration
 from tests.lab import ROOT

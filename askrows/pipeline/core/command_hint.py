@@ -93,18 +93,19 @@ class CommandForm:
         Args:
             command: The command that gets the option; "" means the running command.
         """
+        text = "" if value is None else quote_for_shell(value)
         if not self.program:
-            return f"{name.upper()}=" + ("" if value is None else quote_for_shell(value))
+            return f"{name.upper()}={text}"
         if name in self.arguments.get(command or self.command, ()):
-            return name.upper() if value is None else quote_for_shell(value)
+            return text or name.upper()
         is_variable = name in self.settings and name not in self.typed_settings
         if is_variable and name not in _COMMON_OPTIONS and name != "data":
-            return f"{PREFIX}{name.upper()}=" + ("" if value is None else quote_for_shell(value))
+            return f"{PREFIX}{name.upper()}={text}"
         dashed = name.replace("_", "-")
         if isinstance(value, bool):
             return f"--{dashed}" if value else f"--no-{dashed}"
         letter = f"-{name}" if len(name) == 1 else f"--{dashed}"
-        return letter if value is None else f"{letter} {quote_for_shell(value)}"
+        return f"{letter} {text}".rstrip()
 
     def format_argument(self, name: str, value: Any) -> str:
         """Return an option as an argument of a call in Python; None leaves out the value."""

@@ -430,12 +430,7 @@ class Declaration(Generic[A_co]):
     def _find_row_faults(self) -> Iterator[InputError]:
         """Yield the faults of key, requires, check, clean, examples, images and list_columns."""
         keys = [self.key] if isinstance(self.key, str) else self.key
-        is_key = (
-            isinstance(keys, list | tuple)
-            and keys
-            and all(isinstance(column, str) and column for column in keys)
-        )
-        if not is_key:
+        if not _is_list_of_texts(keys) or not keys:
             yield InputError(f"key= must be a column or a list of columns, not {self.key!r}")
         elif len(set(keys)) < len(keys):
             yield InputError(f"key= names a column twice: {self.key!r}")
@@ -457,10 +452,7 @@ class Declaration(Generic[A_co]):
             )
         for name in ("requires", "images", "list_columns", "question_words"):
             texts = getattr(self, name)
-            is_texts = isinstance(texts, list | tuple) and all(
-                isinstance(text, str) and text for text in texts
-            )
-            if not is_texts:
+            if not _is_list_of_texts(texts):
                 noun = "words" if name == "question_words" else "columns"
                 yield InputError(f"{name}= must be a list of {noun}, not {texts!r}")
 
@@ -470,10 +462,9 @@ class Declaration(Generic[A_co]):
             return
         hint = 'for example words=("boat", "boats", "rated", "no_text")'
         is_words = (
-            isinstance(self.words, list | tuple)
+            _is_list_of_texts(self.words)
             and len(self.words) == len(("row", "rows", "answered", "empty"))
-            and all(isinstance(word, str) and word.isprintable() for word in self.words)
-            and all(word.strip() for word in self.words)
+            and all(word.strip() and word.isprintable() for word in self.words)
         )
         if not is_words:
             yield InputError(
@@ -610,6 +601,11 @@ class Declaration(Generic[A_co]):
 
 
 MEMBERS = frozenset(member.name for member in fields(Declaration))
+
+
+def _is_list_of_texts(value: Any) -> bool:
+    """Return whether a value is a list or a tuple of texts, none of which is empty."""
+    return isinstance(value, list | tuple) and all(isinstance(text, str) and text for text in value)
 
 
 def _unknown_member_error(name: str) -> InputError:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from askrows.pipeline.core import trust
-from askrows.pipeline.core.command_hint import CommandHint, OptionHint
+from askrows.pipeline.core.command_hint import PREFIX, CommandHint, OptionHint
 from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.redact import (
     Secret,
@@ -47,7 +47,6 @@ from askrows.pipeline.core.setting_parsers import (
 )
 from askrows.pipeline.core.text import SURROGATES
 
-PREFIX = "ASKROWS_"
 # In the order in which the SDK prefers them.
 KEY_NAMES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
 BASE_NAMES = ("GOOGLE_GEMINI_BASE_URL",)
@@ -389,13 +388,12 @@ class Settings:
         """
         own_defaults = {
             setting.name: setting.metadata[backend]
-            for setting in _DECLARED
+            for setting in _DECLARED.values()
             if setting.name not in self.sources and backend in setting.metadata
         }
-        settings = replace(self, **own_defaults) if own_defaults else self
-        if "list_lag" in self.sources:
-            return settings
-        return replace(settings, list_lag=max(settings.list_lag, lag_s))
+        if "list_lag" not in self.sources:
+            own_defaults["list_lag"] = max(own_defaults.get("list_lag", self.list_lag), lag_s)
+        return replace(self, **own_defaults)
 
     def confirm_database_url(self) -> Secret:
         """Return the URL of the database, confirmed; by default `askrows.db` in the folder DATA.
@@ -458,13 +456,13 @@ class Settings:
         return server
 
 
-_DECLARED = tuple(setting for setting in fields(Settings) if setting.metadata)
+_DECLARED = {setting.name: setting for setting in fields(Settings) if setting.metadata}
 # Variables by setting; the first that is set counts.
 VARIABLES = {
-    setting.name: setting.metadata["names"] or (PREFIX + setting.name.upper(),)
-    for setting in _DECLARED
+    name: setting.metadata["names"] or (PREFIX + name.upper(),)
+    for name, setting in _DECLARED.items()
 }
-FLAGS = frozenset(setting.name for setting in _DECLARED if setting.default is False)
+FLAGS = frozenset(name for name, setting in _DECLARED.items() if setting.default is False)
 
 
 def load_settings(
@@ -495,7 +493,7 @@ def load_settings(
     sources: dict[str, str] = {}
     places = (("environment", environ), (DOTENV, dotenv or {}))
     # The key is read first, because the error of another setting may quote it.
-    for setting in sorted(_DECLARED, key=lambda setting: setting.name not in KEY_SETTINGS):
+    for setting in sorted(_DECLARED.values(), key=lambda setting: setting.name not in KEY_SETTINGS):
         names = VARIABLES[setting.name]
         for name, (place, mapping) in product(names, places):
             text = mapping.get(name)
@@ -572,17 +570,16 @@ def override_settings(settings: Settings, overrides: Mapping[str, object]) -> Se
     Raises:
         InputError: There is no such setting, or a value is invalid.
     """
-    settings_by_name = {setting.name: setting for setting in _DECLARED}
     parsed_values: dict[str, Any] = {}
     for name, value in overrides.items():
-        if name not in settings_by_name:
+        if name not in _DECLARED:
             list_command = CommandHint("settings", all=True)
             raise InputError(
                 f"there is no setting {name!r}; nothing was done",
                 hint=f"`{list_command}` lists all settings, in upper case",
             )
 
-        setting = settings_by_name[name]
+        setting = _DECLARED[name]
         if value is None:
             parsed_values[name] = setting.default
         else:
@@ -615,8 +612,8 @@ def list_setting_rows(settings: Settings) -> list[SettingRow]:
     """
     effective_settings = settings.for_backend(settings.backend_of_keys)
     rows = []
-    for setting in _DECLARED:
-        value = getattr(effective_settings, setting.name)
+    for name, setting in _DECLARED.items():
+        value = getattr(effective_settings, name)
         if value is None:
             text = ""
         elif isinstance(value, tuple):
@@ -625,9 +622,9 @@ def list_setting_rows(settings: Settings) -> list[SettingRow]:
             text = str(value)
         rows.append(
             SettingRow(
-                VARIABLES[setting.name][-1],
+                VARIABLES[name][-1],
                 redact_keys(mask_password(text)),
-                settings.sources.get(setting.name, "default"),
+                settings.sources.get(name, "default"),
                 setting.metadata["help"],
                 setting.metadata["unit"],
             ),

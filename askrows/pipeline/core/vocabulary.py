@@ -65,7 +65,7 @@ class Vocabulary:
         self.path = path.resolve()
         self.terms = read_terms(path, self.file)
 
-        self._names_by_form = dict(_list_forms(self.terms))
+        self._names_by_form = {form: term.name for form, _, term in _list_forms(self.terms)}
 
     def __repr__(self) -> str:
         """Return the annotation as it is written."""
@@ -146,11 +146,11 @@ def fold_term(text: str) -> str:
     return FoldedText(text).text
 
 
-def _list_forms(terms: Sequence[Term]) -> Iterator[tuple[str, str]]:
-    """Yield (folded form, term) of each name and alias."""
+def _list_forms(terms: Sequence[Term]) -> Iterator[tuple[str, str, Term]]:
+    """Yield (folded form, text, term) of each name and alias."""
     for term in terms:
         for text in (term.name, *term.aliases):
-            yield fold_term(text), term.name
+            yield fold_term(text), text, term
 
 
 # ---- reading a file
@@ -258,11 +258,10 @@ def _find_repeated_terms(terms: Sequence[Term]) -> Iterator[str]:
     Terms and aliases are compared in their folded form.
     """
     terms_by_form = dict[str, Term]()
-    for term in terms:
-        for text in (term.name, *term.aliases):
-            owner = terms_by_form.setdefault(fold_term(text), term)
-            if owner is not term:
-                yield f", line {term.line}: {text!r} is on line {owner.line} already"
+    for form, text, term in _list_forms(terms):
+        owner = terms_by_form.setdefault(form, term)
+        if owner is not term:
+            yield f", line {term.line}: {text!r} is on line {owner.line} already"
 
 
 # ---- the vocabulary in the JSON schema of an answer

@@ -1,4 +1,4 @@
-"""Measure how long work takes, as on a machine that does nothing else."""
+"""Measure how long work of a thread takes, as on a machine that does nothing else."""
 
 import time
 
@@ -7,24 +7,20 @@ MAX_BUSY_FACTOR = 20
 
 
 class WorkTimer:
-    """The time that work has taken since the timer was made.
+    """The time that work in this thread has taken since the timer was made.
 
-    Work in this thread has its computing time, because other programs may use the processor
-    meanwhile. It has at least a twentieth of the time that passes, because it may wait for a disk.
-    Work on a server has the time that passes.
+    It is the thread's computing time, because other programs may use the processor meanwhile. It is
+    at least a twentieth of the time that passes, because the work may wait for a disk.
     """
 
-    def __init__(self, *, is_in_thread: bool) -> None:
-        """Start now; a timer of work in the thread can be read only by this thread."""
-        self._is_in_thread = is_in_thread
+    def __init__(self) -> None:
+        """Start now; the timer can be read only by this thread."""
         self._started_s = time.monotonic()
         self._thread_started_s = time.thread_time()
 
     @property
     def seconds(self) -> float:
-        """Return the time that the work has taken until now; see the class for work in a thread."""
+        """Return the time that the work has taken until now."""
         passed_s = time.monotonic() - self._started_s
-        if not self._is_in_thread:
-            return passed_s
         computing_s = time.thread_time() - self._thread_started_s
         return max(computing_s, passed_s / MAX_BUSY_FACTOR)

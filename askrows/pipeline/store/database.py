@@ -515,11 +515,6 @@ class SlowError(Exception):
     """A statement was cancelled because it took too long."""
 
 
-def start_timer(tx: Connection) -> WorkTimer:
-    """Return a new timer of statements, which SQLite runs in this thread."""
-    return WorkTimer(is_in_thread=tx.dialect.name == "sqlite")
-
-
 @contextlib.contextmanager
 def limit_time(tx: Connection, seconds: float | None) -> Iterator[None]:
     """Cancel the statements of a block, which only reads, after a time.
@@ -552,7 +547,8 @@ def _limit_sqlite_time(tx: Connection, seconds: float) -> Iterator[None]:
             errors are raised unchanged.
         KeyboardInterrupt: A person pressed Ctrl-C in a statement before the time was over.
     """
-    timer = start_timer(tx)
+    # SQLite runs statements in this thread.
+    timer = WorkTimer()
     connection: Any = tx.connection.dbapi_connection
     connection.set_progress_handler(lambda: timer.seconds > seconds, _PROGRESS_INSTRUCTIONS)
     try:

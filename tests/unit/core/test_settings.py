@@ -4,9 +4,10 @@ from dataclasses import fields
 
 import pytest
 
+from askrows.pipeline.core.command_hint import PREFIX
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.redact import mask_password
-from askrows.pipeline.core.settings import PREFIX, Settings, list_setting_rows, load_settings
+from askrows.pipeline.core.settings import Settings, list_setting_rows, load_settings
 
 
 def test_every_setting_can_be_set_and_is_listed() -> None:

@@ -19,17 +19,9 @@ def _clocks(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 def test_work_in_the_thread_takes_its_computing_time(clocks: SimpleNamespace) -> None:
     """Time in which other programs compute does not count, up to a limit."""
-    timer = WorkTimer(is_in_thread=True)
+    timer = WorkTimer()
     clocks.computing += 2
     clocks.passed += 4
     assert timer.seconds == 2
     clocks.passed += 10 * MAX_BUSY_FACTOR
     assert timer.seconds == 10 + 4 / MAX_BUSY_FACTOR
-
-
-def test_work_on_a_server_takes_the_time_that_passes(clocks: SimpleNamespace) -> None:
-    """The thread only waits for the server."""
-    timer = WorkTimer(is_in_thread=False)
-    clocks.computing += 1
-    clocks.passed += 4
-    assert timer.seconds == 4
