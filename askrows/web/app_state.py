@@ -23,7 +23,9 @@ from askrows.pipeline.core.text import join_first
 from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.run.live import GRACE_S
 from askrows.pipeline.run.run_units import ask_single_rows
-from askrows.pipeline.tasks.selection import select_default_task
+from askrows.pipeline.store import schema
+from askrows.pipeline.store.database import Store
+from askrows.pipeline.tasks.selection import list_used_task_names, select_default_task
 from askrows.pipeline.workflows import add_row
 from askrows.pipeline.workspace.data_folder import is_free
 from askrows.pipeline.workspace.opening import Access as WorkspaceAccess
@@ -242,19 +244,29 @@ class AppState:
         Raises:
             RequestRefusedError: 404, the workspace has no such task.
         """
-        if not self.has_task(task):
-            with self.open_to_read() as run:
-                task_names = join_first([known_task.subject for known_task in run.tasks])
+        task_names = self._list_task_names()
+        # Without a workspace, opening it says why.
+        if task_names and task not in task_names:
             raise RequestRefusedError(
                 404,
                 f"there is no task {task!r}",
-                hint=f"the tasks are {task_names}",
+                hint=f"the tasks are {join_first(task_names)}",
             )
 
     def has_task(self, name: str) -> bool:
         """Return whether the workspace has a task of this name."""
-        with self.open_to_read() as run:
-            return any(task.subject == name for task in run.tasks)
+        return name in self._list_task_names()
+
+    def _list_task_names(self) -> list[str]:
+        """Return the names of all tasks, without opening any of them; none without a workspace."""
+        database_url = self.settings.confirm_database_url().reveal()
+        with (
+            contextlib.closing(Store(database_url, writes=False)) as store,
+            store.open_foreign_snapshot() as tx,
+        ):
+            if tx is None or not schema.is_workspace(tx):
+                return []
+            return list_used_task_names(tx)
 
     async def save_row(self, body: bytes) -> add_row.AddedRow:
         """Save the row in a JSON body; it is not asked yet. Rows are saved one after another.

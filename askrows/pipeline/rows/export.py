@@ -35,6 +35,8 @@ TEXTS_KIND = "texts"
 # The first year of the dates in a sheet.
 MIN_SHEET_YEAR = 1901
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+# Characters of such a date.
+DATE_CHARS = 10
 _PARQUET_GROUP_ROWS = 10_000
 # A tuple is checked faster than a union, and each cell is checked.
 _NUMBER_TYPES = (int, float)
@@ -209,6 +211,9 @@ def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, kind:
     fault = 0
     if (day := _find_date(value)) is not None:
         fault = sheet.write_datetime(row_index, column_index, day)
+    elif isinstance(value, str):
+        if value:
+            fault = sheet.write_string(row_index, column_index, value)
     elif isinstance(value, bool):
         fault = sheet.write_boolean(row_index, column_index, value)
     elif isinstance(value, _NUMBER_TYPES) and abs(value) <= MAX_EXACT_FLOAT:
@@ -229,7 +234,10 @@ def _find_date(value: Any) -> date | None:
 
     A sheet has no dates before 1901 that all programs read in the same way.
     """
-    if isinstance(value, str) and _DATE.fullmatch(value):
+    if isinstance(value, str):
+        # Nearly all texts have another length, which is compared faster than a pattern.
+        if len(value) != DATE_CHARS or not _DATE.fullmatch(value):
+            return None
         with contextlib.suppress(ValueError):
             value = date.fromisoformat(value)
     if not isinstance(value, date) or isinstance(value, datetime):

@@ -41,6 +41,7 @@ from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.row_listing import (
     NO_FILTER,
+    FieldCount,
     ListedRow,
     RowCounts,
     RowFilter,
@@ -56,7 +57,7 @@ from askrows.pipeline.rows.facets import (
     list_commonest,
     list_value_counts,
 )
-from askrows.pipeline.rows.kept_counts import count_states
+from askrows.pipeline.rows.kept_counts import count_states, keep_counts
 from askrows.pipeline.rows.row_state import STATES_WITH_REASON, RowState
 from askrows.pipeline.rows.task_rows import (
     REASON_COLUMN,
@@ -510,7 +511,7 @@ class Grid:
           ids are requested.
         - A table may lack refused rows (`is_refused` is None). The refused rows of the task
           in `askrows_rows` are then counted instead if they are requested. Without any filter they
-          are added to the total and to the states, which are those of `kept_counts` then.
+          are added to the total and to the states. All counts are then kept; see `kept_counts`.
         - Versions are None, and values are empty, if counting them takes longer than `within_s`
           seconds.
         - A facet of lists has the `max_members` commonest members.
@@ -521,6 +522,35 @@ class Grid:
         if self.should_list_refused(row_filter):
             return make_refused_grid(tx, self.table.task).count_rows(tx, row_filter, data=data)
 
+        if self._make_conditions(tx, row_filter):
+            return self._count_rows(tx, row_filter, data, within_s, max_members)
+
+        def count() -> tuple[int, dict[str, Any]]:
+            """Return the number of rows, and their counts to keep."""
+            counts = self._count_rows(tx, row_filter, data, within_s, max_members)
+            # Without all counts, none are kept.
+            row_count = 0 if counts.versions is None else counts.total
+            return row_count, counts._asdict()
+
+        cells = [select_json(tx, self._cells[name]) for name in self._counted_names]
+        query = self.select_rows(tx, row_filter, self.table.scanned_state_expression, *cells)
+        file_name = f"{self.table.task}.{max_members}.json"
+        counts = RowCounts(**keep_counts(tx, query, data, file_name, count))
+        fields = {
+            name: [FieldCount(*value_count) for value_count in value_counts]
+            for name, value_counts in counts.fields.items()
+        }
+        return counts._replace(fields=fields)
+
+    def _count_rows(
+        self,
+        tx: Connection,
+        row_filter: RowFilter,
+        data: Path,
+        within_s: float | None,
+        max_members: int,
+    ) -> RowCounts:
+        """Count the rows for `count_rows`."""
         counters: dict[str, Counter[str | None]] = {}
         with contextlib.suppress(SlowError), limit_time(tx, within_s):
             counters = self._count_facets(tx, row_filter)
@@ -551,6 +581,11 @@ class Grid:
             gone_count,
         )
 
+    @property
+    def _counted_names(self) -> list[str]:
+        """Return the names of the columns whose values are counted if they are few."""
+        return [*self.facets[:_MAX_FACETS], *self.judgements.counted_names]
+
     def _make_excluded_condition(self, row_filter: RowFilter) -> ColumnElement[bool] | None:
         """Return the condition that a row is left out because it is no longer in its source.
 
@@ -576,7 +611,7 @@ class Grid:
 
         With a filter they are also counted by state.
         """
-        names = [_VERSION, *self.facets[:_MAX_FACETS], *self.judgements.counted_names]
+        names = [_VERSION, *self._counted_names]
         if self._make_conditions(tx, row_filter):
             names.append(self.state_name)
         # A column of texts that differ is found in a few rows, so that others are not counted.

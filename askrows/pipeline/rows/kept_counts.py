@@ -1,4 +1,4 @@
-"""Keep the counts of rows by state in files, so that unchanged rows are not counted again.
+"""Keep counts of rows by state and by value in files, so that they are not counted again.
 
 Counting reads all rows of a task, which takes two seconds for 500,000 rows. Counts are kept only of
 tables that no other program changes.
@@ -7,9 +7,11 @@ tables that no other program changes.
 import contextlib
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Select, Table
 from sqlalchemy.sql import visitors
 
 from askrows.pipeline.core import files
@@ -25,34 +27,59 @@ MIN_KEPT_ROWS = 20_000
 def count_states(tx: Connection, rows: TaskRows, data: Path) -> StateCounts:
     """Return the number of all rows by state; unchanged rows are not counted again.
 
-    A file that cannot be read or written is ignored.
-
     Args:
         tx: A snapshot of `Store.read`.
         rows: The rows of a task.
         data: The folder of the workspace.
     """
-    key = _make_key(tx, rows)
-    path = data / KEPT_COUNTS_FOLDER / f"{rows.task}.json"
+
+    def count() -> tuple[int, dict[str, Any]]:
+        """Return the number of rows in the source, and the counts by state."""
+        counts = rows.count_states(tx)
+        return counts.total, vars(counts)
+
+    return StateCounts(**keep_counts(tx, rows.select_counts(), data, f"{rows.task}.json", count))
+
+
+def keep_counts(
+    tx: Connection,
+    query: Select[Any],
+    data: Path,
+    file_name: str,
+    count: Callable[[], tuple[int, dict[str, Any]]],
+) -> dict[str, Any]:
+    """Return the counts of a file if they are of the same rows, else those of `count`.
+
+    Counts of MIN_KEPT_ROWS rows or more are written to the file, but never those of a table that
+    another program may change. A file that cannot be read or written is ignored.
+
+    Args:
+        tx: A snapshot of `Store.read`.
+        query: A query of all that is counted.
+        data: The folder of the workspace.
+        file_name: Name of the file in the folder KEPT_COUNTS_FOLDER.
+        count: Returns the number of rows, and the counts as JSON members.
+    """
+    key = _make_key(tx, query)
+    path = data / KEPT_COUNTS_FOLDER / file_name
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         kept = json.loads(path.read_bytes())
         if kept["key"] == key:
-            return StateCounts(**kept["counts"])
+            return dict(kept["counts"])
 
-    counts = rows.count_states(tx)
-    if key and counts.total >= MIN_KEPT_ROWS:
-        content = json.dumps({"key": key, "counts": vars(counts)})
+    row_count, counts = count()
+    if key and row_count >= MIN_KEPT_ROWS:
+        content = json.dumps({"key": key, "counts": counts})
         with contextlib.suppress(OSError):
             files.seal_bytes(path, content.encode())
     return counts
 
 
-def _make_key(tx: Connection, rows: TaskRows) -> str:
+def _make_key(tx: Connection, query: Select[Any]) -> str:
     """Return a key that differs if the counts may differ; "" if they cannot be kept.
 
     It has the content of the database, and the query with all its values.
     """
-    query = rows.select_counts()
     for element in visitors.iterate(query):
         if isinstance(element, Table) and not element.name.startswith("askrows_"):
             return ""

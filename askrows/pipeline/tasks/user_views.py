@@ -355,7 +355,8 @@ def read_export(
         editors_by_id = _describe_editors(tx, task.name)
     editors_name = name_added_columns(names, [CORRECTED_BY], ANSWER_PREFIX)[CORRECTED_BY]
 
-    readers = {name: grid.columns[name].read for name in names}
+    exported_columns = {headers.get(name, name): grid.columns[name] for name in names}
+    readers = {name: column.read for name, column in exported_columns.items()}
 
     def iterate_rows() -> Iterator[dict[str, Any]]:
         """Yield each row with its cells, and count its answer."""
@@ -370,9 +371,9 @@ def read_export(
             values = {name: read(row) for name, read in readers.items()}
             if editors_by_id:
                 values[editors_name] = editors_by_id.get(row.id)
-            yield {headers.get(name, name): value for name, value in values.items()}
+            yield values
 
-    kinds = {headers.get(name, name): grid.columns[name].kind for name in names}
+    kinds = {name: column.kind for name, column in exported_columns.items()}
     if editors_by_id:
         kinds[editors_name] = "text"
     return ExportRows(
