@@ -37,7 +37,7 @@ __all__ = [
 
 # The module of each public name, and its name in that module if it is another.
 _SOURCES = {
-    "AnsweredRow": "pipeline.workflows.answered_row",
+    "AnsweredRow": "pipeline.workflows.python_results",
     "Answers": "pipeline.workflows.python_api",
     "AskReport": "pipeline.workflows.ask",
     "AskrowsError": "pipeline.core.errors",
@@ -66,9 +66,9 @@ if TYPE_CHECKING:
     from askrows.pipeline.core.vocabulary import Vocabulary
     from askrows.pipeline.run.preflight import Preflight
     from askrows.pipeline.run.tag_report import TagReport
-    from askrows.pipeline.workflows.answered_row import AnsweredRow
     from askrows.pipeline.workflows.ask import AskReport
     from askrows.pipeline.workflows.python_api import Answers, Workspace
+    from askrows.pipeline.workflows.python_results import AnsweredRow
     from askrows.pipeline.workflows.try_out import TryReport
 else:
 

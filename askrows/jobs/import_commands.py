@@ -216,7 +216,7 @@ def ask(
             report.next_step = CommandHint("ask", **typed_options, name=task_name)
             return report
 
-        saved_task, agreed_usd = ask_workflow.save_question(
+        draft, agreed_usd = ask_workflow.save_question(
             run,
             question,
             size=n,
@@ -225,7 +225,7 @@ def ask(
         )
     with open_configured_workspace("write", task_name=name) as run:
         report = ask_workflow.ask_saved(
-            run, saved_task, agreed_usd=agreed_usd, size=n, mode=mode
+            run, draft, agreed_usd=agreed_usd, size=n, mode=mode
         ).to_report(run)
         add_next_step(report, run)
         return report

@@ -23,9 +23,8 @@ from askrows.pipeline.core.errors import ConfigurationError, InconsistentError, 
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import BUILT_IN_TASKS, DEFAULT_TASK, Settings
 from askrows.pipeline.provider.service import Service
-from askrows.pipeline.rows.adopt import TaskTables
 from askrows.pipeline.rows.folder_files import make_import_command
-from askrows.pipeline.rows.task_tables import make_task_tables
+from askrows.pipeline.rows.task_tables import TaskTables, make_task_tables
 from askrows.pipeline.store import schema, workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks.selection import (

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from askrows.pipeline.core.settings import Settings
     from askrows.pipeline.quality.figures import QualityFigures, TaskMeasure
-    from askrows.pipeline.rows.adopt import TaskTables
+    from askrows.pipeline.rows.task_tables import TaskTables
     from askrows.pipeline.tasks.task import Task
 
 PASSAGES = "passages"

@@ -44,7 +44,6 @@ from sqlalchemy.types import TypeEngine
 
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.passages import ADOPTION_INDEX, CONCEPTS, PASSAGES
-from askrows.pipeline.rows.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
 from askrows.pipeline.rows.cells import cell_to_text, parse_json_cell
 from askrows.pipeline.rows.grid import distinct_value_pages
 from askrows.pipeline.rows.reflection import (
@@ -58,6 +57,7 @@ from askrows.pipeline.rows.reflection import (
 from askrows.pipeline.rows.refusals import translate_refusals
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.task_rows import TaskRows
+from askrows.pipeline.rows.task_tables import DEFAULT_SETTINGS, TableSpec, TaskTables
 from askrows.pipeline.rows.where_sql import is_not_blank
 from askrows.pipeline.store import answers
 from askrows.pipeline.store.answers import VersionCounts

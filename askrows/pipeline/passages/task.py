@@ -18,10 +18,10 @@ from askrows.pipeline.core.row_listing import RowFilter
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.passages import HOW_TO_BEGIN, table
 from askrows.pipeline.passages.table import ConceptRow, PassagesShape
-from askrows.pipeline.rows.adopt import DEFAULT_SETTINGS
 from askrows.pipeline.rows.cells import cell_to_text, hash_text, parse_json_cell
 from askrows.pipeline.rows.grid import Grid
 from askrows.pipeline.rows.task_rows import TaskRows
+from askrows.pipeline.rows.task_tables import DEFAULT_SETTINGS
 from askrows.pipeline.store import answers as stored_answers
 from askrows.pipeline.store.answers import VersionCounts
 from askrows.pipeline.store.database import split_into_pages

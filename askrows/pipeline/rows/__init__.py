@@ -14,8 +14,8 @@ Storing rows:
 - `row_sync` syncs the stored rows with their source; `row_import` imports a file, and
   `folder_import` the images of a folder. `stored_rows` stores, parses and hashes the values of
   rows.
-- `task_tables` has the tables of a task, which `adopt` makes or adopts: `folder_files` is the table
-  of an imported folder, and `database_table` that of other rows. `reflection` reads the columns of
+- `task_tables` makes or adopts the tables of a task: `folder_files` is the table of an imported
+  folder, and `database_table` that of other rows. `reflection` reads the columns of
   other programs' tables, and `refusals` the rules that stop a change. `write_to` writes answers
   into such tables.
 
@@ -26,5 +26,5 @@ Using rows:
   counts of unchanged rows.
 - `grid` lists, filters and counts rows by `where_sql` and `facets`; `view_row` is one listed row
   with its columns. `answer_views` has the SQL views with answers.
-- `export` writes rows in each format, and `dataframes` converts them to pandas.
+- `export` writes rows in each format.
 """

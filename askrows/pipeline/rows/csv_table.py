@@ -248,7 +248,10 @@ def _split_records(file: SourceFile, dialect: Mapping[str, Any]) -> Iterator[_Sp
             record = _read_record(lines, line_number, strict_dialect)
             if not record.has_width(width):
                 escaped_record = _read_record(
-                    same_lines, line_number, strict_dialect, edit_line=_double_escaped_quotes
+                    same_lines,
+                    line_number,
+                    strict_dialect,
+                    edit_line=partial(_ESCAPED_QUOTE.sub, r'\1""'),
                 )
                 if escaped_record.has_width(width):
                     record = escaped_record
@@ -286,10 +289,6 @@ def _read_record(
     except csv.Error as error:
         reason = str(error)
     return _SplitRecord(line_number, list(islice(same_lines, reader.line_num)), fields, reason)
-
-
-def _double_escaped_quotes(text: str) -> str:
-    return _ESCAPED_QUOTE.sub(r'\1""', text)
 
 
 def _restore_formulas(read_records: Callable[[], Iterator[Record]]) -> Iterator[Record]:

@@ -590,13 +590,12 @@ def store_extra_cells(
     cells_by_key = {row.key: row.extra_cells for row in rows if row.extra_cells}
     table_rows = read_table_rows(tx, record, list(cells_by_key))
     id_column, _ = record.key[0]
-    ids_by_key = {key: str(row[id_column]) for key, row in table_rows.items()}
-    names_by_id = {
-        ids_by_key[key]: str(row[get_file_key(record)]) for key, row in table_rows.items()
-    }
+    file_key = get_file_key(record)
+    names_by_id = {str(row[id_column]): str(row[file_key]) for row in table_rows.values()}
     stored_cells = extra_cells.read_extra_cells(tx, record.name, names_by_id)
     changed_rows = dict[str, tuple[str, str, Mapping[str, Any]]]()
-    for key, row_id in ids_by_key.items():
+    for key, row in table_rows.items():
+        row_id = str(row[id_column])
         former_cells = stored_cells.get(row_id, {})
         cells = {**former_cells, **cells_by_key[key]}
         if cells != former_cells:

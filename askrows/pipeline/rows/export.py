@@ -10,7 +10,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date, datetime
+from datetime import date
 from io import BytesIO
 from typing import Any
 
@@ -72,17 +72,8 @@ def encode_rows(
     if format_ == "csv":
         return _encode_csv(rows, kinds, guard)
     if format_ == "xlsx":
-        return _encode_xlsx(_parse_dates(rows, kinds), kinds)
-    return _encode_parquet(_parse_dates(rows, kinds), kinds, import_pyarrow("Parquet"))
-
-
-def _parse_dates(
-    rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str]
-) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows with dates in place of their texts."""
-    names = [name for name, kind in kinds.items() if kind == "date"]
-    for row in rows:
-        yield {**row, **{name: date.fromisoformat(row[name]) for name in names if row[name]}}
+        return _encode_xlsx(rows, kinds)
+    return _encode_parquet(rows, kinds, import_pyarrow("Parquet"))
 
 
 def _encode_csv(
@@ -101,11 +92,11 @@ def to_spreadsheet_cell(value: Any, kind: str) -> str | float:
     """Return a value as a cell of CSV or .xlsx.
 
     A number stays a number, because it cannot be a formula. A quotation, which is stored as a text
-    with its place in the row, becomes this text alone. Lists and objects become JSON. Dates and
-    times become ISO 8601 text, truth values `true` or `false`, and None the empty text.
+    with its place in the row, becomes this text alone. Lists and objects become JSON. Times become
+    ISO 8601 text, truth values `true` or `false`, and None the empty text.
 
     Args:
-        value: A plain value, date or time.
+        value: A plain value or a time.
         kind: The kind of its column. A list of TEXTS_KIND is joined by "; " instead of written as
             JSON; all its members must be texts.
     """
@@ -123,7 +114,7 @@ def to_spreadsheet_cell(value: Any, kind: str) -> str | float:
 
 
 def _format_value(value: Any) -> str:
-    """Return a value as text: JSON for lists and objects, ISO 8601 for dates and times."""
+    """Return a value as text: JSON for lists and objects, ISO 8601 for times."""
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
     if hasattr(value, "isoformat"):
@@ -192,10 +183,9 @@ def _encode_xlsx(
 
 
 def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, kind: str) -> None:
-    """Write a boolean, number or date as such, and any other value as its text.
+    """Write a boolean, a number or the text of a date as such, and any other value as its text.
 
-    The text of a date is a date, too: CSV and other sheets are read so. A time, and a number above
-    2^53, is written as its text. An empty text writes nothing.
+    A time, and a number above 2^53, is written as its text. An empty text writes nothing.
 
     Args:
         sheet: The sheet of xlsxwriter.
@@ -230,19 +220,18 @@ def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, kind:
 
 
 def _find_date(value: Any) -> date | None:
-    """Return a date, also that of an ISO 8601 text; None for any other value.
+    """Return the date of an ISO 8601 text; None for any other value.
 
     A sheet has no dates before 1901 that all programs read in the same way.
     """
-    if isinstance(value, str):
-        # Nearly all texts have another length, which is compared faster than a pattern.
-        if len(value) != DATE_CHARS or not _DATE.fullmatch(value):
-            return None
-        with contextlib.suppress(ValueError):
-            value = date.fromisoformat(value)
-    if not isinstance(value, date) or isinstance(value, datetime):
+    # Nearly all texts have another length, which is compared faster than a pattern.
+    if not isinstance(value, str) or len(value) != DATE_CHARS or not _DATE.fullmatch(value):
         return None
-    return value if value.year >= MIN_SHEET_YEAR else None
+    with contextlib.suppress(ValueError):
+        day = date.fromisoformat(value)
+        if day.year >= MIN_SHEET_YEAR:
+            return day
+    return None
 
 
 def _encode_parquet(
@@ -286,15 +275,18 @@ def _to_parquet_value(value: Any, kind: str) -> Any:
 
     The kind decides, except that None stays None:
 
-    - integer, boolean, date: the value as it is.
+    - integer, boolean: the value as it is.
+    - date: the date of the ISO 8601 text.
     - time: the time in UTC.
     - TEXTS_KIND, a column of lists of texts: the list with all members as texts. A value that is no
       list becomes a list of one text.
     - real: the number, or None if it is no finite number.
     - all other kinds: the value as text, lists and objects as JSON.
     """
-    if value is None or kind in {"integer", "boolean", "date"}:
+    if value is None or kind in {"integer", "boolean"}:
         return value
+    if kind == "date":
+        return date.fromisoformat(value)
     if kind == "time":
         return to_utc_time(value)
     if kind == TEXTS_KIND:

@@ -121,15 +121,16 @@ class Grid:
     preference: VersionPreference
     # Confidences, doubts and reviews of the rows.
     judgements: RowJudgements
-    # All columns by name; the last two are those of the state and of its reason.
+    # All columns by name.
     columns: Mapping[str, ViewColumn]
+    # Names of the columns of the state and of its reason; `row_state` if `state` is taken.
+    state_name: str
+    reason_name: str
     # Names of the columns of the row itself, and of those that are listed by default.
     source_names: Sequence[str]
     default_names: Sequence[str]
     # Names of columns that an export has only on request.
     cost_names: Sequence[str] = ()
-    # Returns cells of more columns that only WHERE= can name.
-    find_more_cells: Callable[[], Mapping[str, JsonCell]] = dict
     # Names of columns by these names and by others, such as `answer.tone` and `tone.confidence`.
     names: Mapping[str, str]
     # Expressions that are read for each row, by name, and the function that makes the row's plain
@@ -143,16 +144,6 @@ class Grid:
     answer_fields: Mapping[str, str]
     # Names of columns whose values are counted.
     facets: Sequence[str]
-
-    @property
-    def state_name(self) -> str:
-        """Return the name of the column with the state: `state`, or `row_state` if it is taken."""
-        return list(self.columns)[-2]
-
-    @property
-    def reason_name(self) -> str:
-        """Return the name of the column with the reason of the state."""
-        return list(self.columns)[-1]
 
     @property
     def _cells(self) -> dict[str, JsonCell]:
@@ -317,7 +308,10 @@ class Grid:
         )
         if options.after is not None:
             query = query.where(self._make_after_condition(tx, options))
-        query = self._sort_rows(query, options).limit(options.limit)
+        sort_keys = self._list_sort_keys(options)
+        if _is_descending(options):
+            sort_keys = [key.desc() for key in sort_keys]
+        query = query.order_by(*sort_keys).limit(options.limit)
         rows = map(self._read_row, select_matching(tx, query, self.table.row_id, None))
         return (
             {name: self.columns[name].kind for name in names},
@@ -481,7 +475,7 @@ class Grid:
             InputError: The text is invalid, or names an unknown column.
         """
         own_cells = self._cells
-        cells = {**own_cells, **self.find_more_cells(), **own_cells}
+        cells = dict(own_cells)
         judgement_cells = {name: cells.pop(name) for name in self.judgements.columns}
         alias_cells = {
             alias: own_cells[name] for alias, name in self.names.items() if name in own_cells
@@ -693,17 +687,6 @@ class Grid:
             )
         return [*column.sort_keys, order]
 
-    def _sort_rows(self, query: Select[Any], options: RowListOptions) -> Select[Any]:
-        """Return a SELECT of rows with the order of the options.
-
-        Raises:
-            InputError: There is no such sort order.
-        """
-        sort_keys = self._list_sort_keys(options)
-        if _is_descending(options):
-            sort_keys = [key.desc() for key in sort_keys]
-        return query.order_by(*sort_keys)
-
     def list_default_names(self, row_filter: RowFilter) -> Sequence[str]:
         """Return the names of the columns that are listed by default.
 
@@ -787,6 +770,8 @@ def make_grid(
         table=table,
         judgements=judgements,
         columns=all_columns,
+        state_name=row_names[STATE_COLUMN],
+        reason_name=row_names[REASON_COLUMN],
         names=aliases | {name: name for name in all_columns},
         answer_fields=answer_fields,
         **members,

@@ -1,11 +1,19 @@
-"""The tables of the workspace's database that have the rows of a task, and those of its answers.
+"""Make the tables of a task in the workspace's database, or adopt those of another program.
 
-They are made, or adopted from another program, whose rows are not changed.
+They are the tables with the rows of a task, and those of its answers. A `TableSpec` contains the
+requirements of a task on a table, `TaskTables` those on all its tables. To adopt a table means to
+check it and to add the columns and indexes that askrows needs. The marker index of a task is made
+last, so its existence proves that the adoption was completed.
+
+- Existing values never change. A second adoption changes nothing.
+- The other program may go on using the table.
+- Row ids keep their type in the table and are text everywhere else. Queries read an id with a CAST.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -13,22 +21,46 @@ from sqlalchemy import (
     Column,
     Connection,
     Identity,
+    Integer,
     MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
+    cast,
+    distinct,
+    exc,
+    func,
+    select,
+    text,
+    update,
 )
 from sqlalchemy.types import TypeEngine
 
 from askrows.pipeline.core.declaration import ID_COLUMN
+from askrows.pipeline.core.errors import RefusedRowError
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.rows.adopt import TableSpec, TaskTables
+from askrows.pipeline.core.text import plural
 from askrows.pipeline.rows.folder_files import make_file_table
-from askrows.pipeline.rows.reflection import TYPES_BY_KIND, ColumnNeed, quote_name, read_columns
+from askrows.pipeline.rows.reflection import (
+    TYPES_BY_KIND,
+    ColumnNeed,
+    ReflectedColumns,
+    describe_storable_ids,
+    quote_name,
+    read_columns,
+    read_key_columns,
+)
+from askrows.pipeline.rows.refusals import (
+    adoption_error,
+    translate_refusals,
+    write_rows_and_list_refused,
+)
 from askrows.pipeline.rows.write_to import AnswerTarget, make_answer_target, make_derived_targets
-from askrows.pipeline.store.schema import NUMBER_COLUMN_TYPE, BigId, UtcTime
+from askrows.pipeline.store.database import change_matching, count_rows, describe_error
+from askrows.pipeline.store.schema import NUMBER_COLUMN_TYPE, BigId, UtcTime, has_index
 from askrows.pipeline.store.task_record import TaskRecord
 
+DEFAULT_SETTINGS = Settings()
 # Types of the columns of rows that are made, and values that existing columns must store.
 _ROW_TYPES: Mapping[str, TypeEngine[Any]] = {"integer": BigInteger(), "real": NUMBER_COLUMN_TYPE}
 _ROW_NEEDS = {
@@ -39,6 +71,296 @@ _ROW_NEEDS = {
 # The same for the columns of answers, by the kind of the field.
 _RECORD_TYPES: Mapping[str, Any] = {**TYPES_BY_KIND, "json": Text(), "time": UtcTime()}
 _RECORD_NEEDS = {"text": ColumnNeed.TEXT, "json": ColumnNeed.JSON, "time": ColumnNeed.TIME}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSpec:
+    """Requirements of a task for a table. It can make or adopt that table."""
+
+    # The table as it is made if it does not exist.
+    definition: Table
+    # Columns that an existing table must have; adoption never adds these.
+    required_columns: tuple[str, ...]
+    # Values that columns must store, if `definition` does not imply it.
+    column_needs: Mapping[str, ColumnNeed] = field(default_factory=dict)
+    # Add the other columns of `definition` to an existing table that lacks them.
+    adds_columns: bool = False
+    # Columns that get an index. If `id` is among them, ids must be unique and not empty.
+    indexed_columns: tuple[str, ...] = ()
+    # Name and remaining SQL of the index that is made last. The table is adopted if it exists.
+    marker_index: tuple[str, str] | None = None
+    # Columns that get a value in all rows of an adopted table at once.
+    filled_columns: tuple[str, ...] = ()
+    # Column that refers to rows of another table by their ids; its type is that of these ids. Such
+    # a table gets answers, so no other column may require a value.
+    reference: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return the table's name."""
+        return self.definition.name
+
+    @property
+    def _checked_columns(self) -> Sequence[str]:
+        """Return the names of the columns that an adopted table must have."""
+        return self.definition.c.keys() if self.adds_columns else self.required_columns
+
+    def find_missing_parts(self, tx: Connection) -> list[str]:
+        """Return the missing table, or the columns that it must have and lacks, as phrases."""
+        columns = read_columns(tx, self.name)
+        if not columns:
+            return [f"the table {self.name}"]
+        return [
+            f"the column {self.name}.{name}"
+            for name in self._checked_columns
+            if name not in columns
+        ]
+
+    def list_additions(self, tx: Connection) -> list[str]:
+        """Return what adoption may add to the existing table, as phrases."""
+        indexes = ["an index"] if self.indexed_columns or self.marker_index else []
+        return [*self.find_missing_parts(tx), *indexes]
+
+    def is_marked(self, tx: Connection) -> bool:
+        """Return whether the index exists that marks the table as adopted."""
+        return self.marker_index is not None and has_index(tx, self.name, self.marker_index[0])
+
+    def read_suitable_columns(self, tx: Connection) -> ReflectedColumns:
+        """Return the columns of the existing table after a check; empty if there is no table.
+
+        Raises:
+            ConfigurationError: A required column is missing, a column cannot store the values that
+                it must store, or a new row needs values that askrows does not write.
+        """
+        columns = read_columns(tx, self.name)
+        if not columns:
+            return {}
+
+        problems = [f"`{name}` is missing" for name in self.required_columns if name not in columns]
+        for name in self._checked_columns:
+            if name in columns:
+                problems += self._describe_misfit(tx, name, columns)
+        if self.reference:
+            problems += [
+                f"`{name}` needs a value that askrows does not write"
+                for name, column in columns.items()
+                if name not in self.definition.c
+                and not column["nullable"]
+                and column["default"] is None
+            ]
+        if problems:
+            raise adoption_error(self.name, f"does not fit: {', '.join(problems)}")
+        return columns
+
+    def _describe_misfit(self, tx: Connection, name: str, columns: ReflectedColumns) -> list[str]:
+        """Return a phrase with the values that a column must store, but cannot; else nothing.
+
+        The column of `reference` must store the same ids as the other table. The need of another
+        column is ids for the column `id`, whole numbers for an integer column of the definition,
+        the entry of `column_needs`, and text for all others.
+        """
+        defined_type = self.definition.c[name].type
+        need = self.column_needs.get(name, ColumnNeed.TEXT)
+        if name in {"id", self.reference}:
+            need = ColumnNeed.ID
+        elif isinstance(defined_type, Integer):
+            need = ColumnNeed.INTEGER
+        if not need.accepts(tx, columns[name]):
+            return [f"`{name}` must store {need.value[0]} (not computed)"]
+
+        referred_ids = describe_storable_ids(tx, defined_type)
+        if (
+            name == self.reference
+            and describe_storable_ids(tx, columns[name]["type"]) != referred_ids
+        ):
+            return [f"`{name}` must store {referred_ids.kind} like the ids it refers to"]
+        return []
+
+    def adopt(self, tx: Connection) -> list[str]:
+        """Make the table, or add to an existing table the columns and indexes that it lacks.
+
+        An existing table is checked before it is changed. Then missing columns are added, then
+        indexes, and last the `marker_index`, whose existence proves a complete adoption.
+
+        Args:
+            tx: The caller's transaction, which must be rolled back after an error.
+
+        Returns:
+            One line for the user, with the number of rows and the new columns, if columns were
+            added to an existing table. Else an empty list.
+
+        Raises:
+            ConfigurationError: The table cannot be adopted, or the database refuses a change.
+        """
+        columns = self.read_suitable_columns(tx)
+        missing_columns = [name for name in self._checked_columns if name not in columns]
+        try:
+            if columns:
+                self._add_columns(tx, missing_columns)
+                self._check_rows_accept_changes(tx)
+            else:
+                self.definition.create(tx)
+            self._add_indexes(tx)
+        except exc.DBAPIError as error:
+            reason = f"cannot be adopted: {describe_error(error)}"
+            raise adoption_error(self.name, reason) from error
+
+        if not columns or not missing_columns:
+            return []
+        count = plural(count_rows(tx, self.definition), "row")
+        added_names = ", ".join(missing_columns)
+        return [f"adopted the {self.name} table ({count}): added {added_names}"]
+
+    def _add_columns(self, tx: Connection, names: Sequence[str]) -> None:
+        """Add columns to an existing table whose ids are usable; all may be NULL.
+
+        Raises:
+            ConfigurationError: An id is missing, empty or not unique.
+        """
+        table = quote_name(self.name)
+        for name in names:
+            column_type = self.definition.c[name].type.compile(tx.dialect)
+            tx.execute(text(f"ALTER TABLE {table} ADD COLUMN {quote_name(name)} {column_type}"))
+
+        if "id" in self.indexed_columns:
+            row_id = cast(self.definition.c.id, Text)
+            distinct_ids = func.count(distinct(func.nullif(row_id, "")))
+            counting = select(func.count(), distinct_ids).select_from(self.definition)
+            count, usable_count = tx.execute(counting).one()
+            if count != usable_count:
+                unusable = f"{count - usable_count:,} of {count:,}"
+                reason = f"has rows whose `id` is missing, empty or repeated ({unusable})"
+                raise adoption_error(self.name, reason)
+
+    def _check_rows_accept_changes(self, tx: Connection) -> None:
+        """Check that each row accepts a value in `filled_columns`; no row is changed.
+
+        Raises:
+            ConfigurationError: A rule or trigger refuses the change of a row.
+        """
+        if not self.filled_columns:
+            return
+        (row_id,) = self.definition.primary_key
+        same_values = {name: self.definition.c[name] for name in self.filled_columns}
+
+        def change(ids: Sequence[Any]) -> None:
+            with translate_refusals(self.name):
+                change_matching(tx, update(self.definition).values(same_values), row_id, ids)
+
+        row_ids = tx.execute(select(row_id)).scalars().all()
+        with tx.begin_nested() as savepoint:
+            refused_rows = write_rows_and_list_refused(
+                tx, row_ids, change, refusals=RefusedRowError
+            )
+            savepoint.rollback()
+        if refused_rows:
+            refused_id, error = refused_rows[0]
+            raise adoption_error(
+                self.name,
+                f"refuses a change of its row {refused_id}: {error.database_message}",
+                hint="correct this row, or the rule or trigger that refuses it, "
+                "then run the same command again",
+            )
+
+    def _add_indexes(self, tx: Connection) -> None:
+        """Make the missing indexes, then the marker index if it is missing."""
+        table = quote_name(self.name)
+        for name in self._find_unindexed_columns(tx):
+            index = quote_name(f"askrows_{self.name}_{name}")
+            tx.execute(text(f"CREATE INDEX IF NOT EXISTS {index} ON {table} ({quote_name(name)})"))
+
+        if self.marker_index is not None:
+            mark_name, mark_sql = self.marker_index
+            tx.execute(text(f"CREATE INDEX IF NOT EXISTS {mark_name} ON {table} {mark_sql}"))
+
+    def _find_unindexed_columns(self, tx: Connection) -> list[str]:
+        """Return the columns with which no key or index of the existing table begins."""
+        first_columns = {key[0] for key in read_key_columns(tx, self.name, only_unique=False)}
+        return [name for name in self.indexed_columns if name not in first_columns]
+
+
+@dataclass(frozen=True)
+class TaskTables:
+    """The tables of a task, which are made, adopted and moved to a server together."""
+
+    # Returns the requirements in a database. The marker index of the last table proves that all
+    # tables were adopted.
+    make_specs: Callable[[Connection, Settings], Sequence[TableSpec]]
+
+    def adopt(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
+        """Adopt all tables of the task: make each, or add the columns and indexes that it lacks.
+
+        Runs in the caller's transaction. A second call changes nothing.
+
+        Args:
+            tx: The caller's transaction.
+            settings: Settings that the requirements of the tables depend on.
+
+        Returns:
+            A line for the user on each existing table that got new columns.
+
+        Raises:
+            ConfigurationError: A table cannot be adopted. The caller must roll back.
+        """
+        specs = self.make_specs(tx, settings)
+        return list(chain.from_iterable(spec.adopt(tx) for spec in specs))
+
+    def adoption_plan(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
+        """Return what `adopt` would add to existing tables, in one line per table. Writes nothing.
+
+        Returns:
+            A line for each existing table that lacks something. Empty if there is no such table, or
+            if the tables are complete, see `is_complete`.
+
+        Raises:
+            ConfigurationError: A table cannot be adopted.
+        """
+        # Subclasses also check their indexes, which are no columns of another program.
+        if TaskTables.is_complete(self, tx, settings):
+            return []
+        return [
+            f"{', '.join(spec.list_additions(tx))} to `{spec.name}`"
+            for spec in self.make_specs(tx, settings)
+            if spec.read_suitable_columns(tx)
+        ]
+
+    def is_complete(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> bool:
+        """Return whether the tables are marked as adopted, and have all their columns.
+
+        The time does not depend on the number of rows.
+        """
+        last_spec = self.make_specs(tx, settings)[-1]
+        is_marked = last_spec.marker_index is None or last_spec.is_marked(tx)
+        return is_marked and not self.find_missing_parts(tx, settings)
+
+    def find_missing_parts(
+        self,
+        tx: Connection,
+        settings: Settings = DEFAULT_SETTINGS,
+    ) -> list[str]:
+        """Return the missing tables and columns of adopted tables, as phrases; write nothing."""
+        specs = self.make_specs(tx, settings)
+        return list(chain.from_iterable(spec.find_missing_parts(tx) for spec in specs))
+
+    def list_missing_tables(
+        self,
+        tx: Connection,
+        settings: Settings = DEFAULT_SETTINGS,
+    ) -> list[str]:
+        """Return the names of the tables that do not exist; write nothing."""
+        tables = self.list_definitions(tx, settings)
+        return [table.name for table in tables if not read_columns(tx, table.name)]
+
+    def list_definitions(
+        self,
+        tx: Connection,
+        settings: Settings = DEFAULT_SETTINGS,
+    ) -> list[Table]:
+        """Return the definitions of the tables that `adopt` makes in a database without them."""
+        return [spec.definition for spec in self.make_specs(tx, settings)]
+
+
+# ---- the tables of a user's task
 
 
 def make_task_tables(record: TaskRecord) -> TaskTables | None:

@@ -415,14 +415,10 @@ def _read_member(document: str | None, *names: str) -> str:
 # ---- words in texts
 
 
-def strip_white_space(column: ColumnElement[Any]) -> ColumnElement[str]:
-    """Return an expression for a cell as text without surrounding white space."""
-    return func.trim(cast(column, Text), _WHITE_SPACE)
-
-
 def is_not_blank(column: ColumnElement[Any]) -> ColumnElement[bool]:
     """Return the condition that a cell contains more than white space."""
-    return and_(column.is_not(None), strip_white_space(column) != "")
+    stripped_text = func.trim(cast(column, Text), _WHITE_SPACE)
+    return and_(column.is_not(None), stripped_text != "")
 
 
 def contains_word(tx: Connection, text: ColumnElement[Any], word: str) -> ColumnElement[bool]:

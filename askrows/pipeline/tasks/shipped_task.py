@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from askrows.pipeline.core.settings import Settings
-    from askrows.pipeline.rows.adopt import TaskTables
+    from askrows.pipeline.rows.task_tables import TaskTables
     from askrows.pipeline.tasks.task import Task
 
 

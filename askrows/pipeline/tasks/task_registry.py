@@ -28,7 +28,6 @@ from askrows.pipeline.core.text import suggest_similar
 from askrows.pipeline.core.vocabulary import separate_vocabularies
 from askrows.pipeline.provider.service import choose_backend
 from askrows.pipeline.provider.usage import estimate_answer_tokens
-from askrows.pipeline.rows.adopt import TaskTables
 from askrows.pipeline.rows.answer_views import (
     are_views_made,
     check_view_names,
@@ -42,7 +41,7 @@ from askrows.pipeline.rows.source import (
     read_table_kinds,
     resolve_items,
 )
-from askrows.pipeline.rows.task_tables import make_task_tables
+from askrows.pipeline.rows.task_tables import TaskTables, make_task_tables
 from askrows.pipeline.rows.write_to import make_answer_target, make_derived_targets
 from askrows.pipeline.store import rows, workspace
 from askrows.pipeline.store.database import Connection, Store

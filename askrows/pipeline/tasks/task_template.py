@@ -79,34 +79,6 @@ class TableGuess(NamedTuple):
     text_error: InputError | None = None
 
 
-class TaskDraft(NamedTuple):
-    """A task's file before it is written."""
-
-    # The file to write.
-    path: Path
-    # Query or row file, as the task's file names it.
-    items: str
-    # Description of the table for readers of the file.
-    table_description: str
-    guess: TableGuess
-    source: RowSource
-    # More members of the task that locate the rows, by name; empty values are left out.
-    source_members: Mapping[str, str] = MappingProxyType({})
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Return the file, its rows and the guessed columns, for JSON."""
-        return {
-            "file": str(self.path),
-            "items": self.items,
-            "key": self.guess.key,
-            "text": self.guess.text,
-            "sent": self.guess.sent,
-            "images": self.guess.image_columns,
-            "notes": self.guess.notes,
-        }
-
-
 class FieldDraft(NamedTuple):
     """A field of an answer."""
 
@@ -121,6 +93,39 @@ class FieldDraft(NamedTuple):
     vocabulary: str = ""
     # What the field is to contain; sent with the schema of the answer.
     description: str = ""
+
+
+class TaskDraft(NamedTuple):
+    """A task's file before it is written."""
+
+    name: str
+    # The file to write.
+    path: Path
+    # Query or row file, as the task's file names it.
+    items: str
+    # Description of the table for readers of the file.
+    table_description: str
+    guess: TableGuess
+    source: RowSource
+    # More members of the task that locate the rows, by name; empty values are left out.
+    source_members: Mapping[str, str] = MappingProxyType({})
+    # System instruction, which is the docstring of the file; empty for a default.
+    question: str = ""
+    # Fields of an answer; empty for summary, tone, points and a quotation.
+    fields: Sequence[FieldDraft] = ()
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the file, its rows and the guessed columns, for JSON."""
+        return {
+            "file": str(self.path),
+            "items": self.items,
+            "key": self.guess.key,
+            "text": self.guess.text,
+            "sent": self.guess.sent,
+            "images": self.guess.image_columns,
+            "notes": self.guess.notes,
+        }
 
 
 # ---- the fields of an answer
@@ -402,23 +407,14 @@ _ITEMS_COMMENT = "path relative to this file: CSV, .xlsx, JSON lines, JSON or Pa
 _IMAGES_LINE = "    images=[{names}],  # columns with the path of an image\n"
 
 
-def render_task_file(
-    draft: TaskDraft,
-    *,
-    question: str = _DEFAULT_QUESTION,
-    fields: Sequence[FieldDraft] = (),
-) -> str:
+def render_task_file(draft: TaskDraft) -> str:
     """Return the Python text of a file that declares a task; writes nothing.
 
-    Args:
-        draft: Source of the rows and guessed columns. The main text is the column that is last in
-            the prompt, and that quotations are from.
-        question: System instruction, which is the docstring of the file.
-        fields: Fields of the answer; if empty, summary, tone, points and a quotation. The quotation
-            is left out if the main text cannot be quoted.
+    The main text is the column that is last in the prompt, and that quotations are from. A default
+    quotation is left out if the main text cannot be quoted.
     """
     guess = draft.guess
-    answer_fields = fields or _choose_default_fields(guess)
+    answer_fields = draft.fields or _choose_default_fields(guess)
     first_field = answer_fields[0].name
     has_quotes = any(field.kind == "quote" for field in answer_fields)
     has_vocabularies = any(field.vocabulary for field in answer_fields)
@@ -445,7 +441,7 @@ def render_task_file(
     index_parts = [f"{name.replace('_', ' ')}: {{{name}}}" for name in index_names[:-1]]
     index_template = ". ".join([*index_parts, f"{{{index_names[-1]}}}"])
     return _FILE_TEMPLATE.format(
-        question=_escape_docstring(question),
+        question=_escape_docstring(draft.question or _DEFAULT_QUESTION),
         what=make_excerpt(draft.table_description),
         imports=_render_imports(answer_fields),
         imported="Quote, Task" if has_quotes else "Task",

@@ -28,7 +28,6 @@ from askrows.pipeline.core.quotes import locate_quotes
 from askrows.pipeline.core.settings import DEFAULT_TASK, Settings
 from askrows.pipeline.core.states import NoAnswer
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.rows.adopt import TaskTables
 from askrows.pipeline.rows.answer_views import are_views_made, make_views
 from askrows.pipeline.rows.cells import (
     find_unstorable_reason,
@@ -54,7 +53,7 @@ from askrows.pipeline.rows.stored_rows import (
     select_task_rows,
 )
 from askrows.pipeline.rows.task_rows import TaskRows
-from askrows.pipeline.rows.task_tables import make_task_tables
+from askrows.pipeline.rows.task_tables import TaskTables, make_task_tables
 from askrows.pipeline.rows.write_to import (
     AnswerTarget,
     OtherValue,

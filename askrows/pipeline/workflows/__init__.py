@@ -8,6 +8,6 @@
 - `row_importers` imports the rows of files and folders; `add_row` adds one. `shipped_tasks`
   names the packages of tasks that come with askrows.
 - `correct_rows` corrects answers, and `labelled_rows` measures versions by them.
-- `python_api` is `askrows.Workspace`; `python_arguments` checks its arguments, and `answered_row`
-  is one of its answers.
+- `python_api` is `askrows.Workspace`; `python_arguments` checks its arguments, and
+  `python_results` has its results.
 """

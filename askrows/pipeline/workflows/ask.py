@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from askrows.pipeline.batch import budget
 from askrows.pipeline.batch.run import Run
@@ -30,7 +30,6 @@ from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import format_usd, plural
 from askrows.pipeline.provider.usage import Usage
 from askrows.pipeline.rows.cells import list_rows
-from askrows.pipeline.rows.dataframes import ResultTable
 from askrows.pipeline.rows.row_sync import RowSyncReport
 from askrows.pipeline.rows.source import MEMORY_ROWS, FileSource, MemorySource
 from askrows.pipeline.run import preflight
@@ -56,9 +55,11 @@ from askrows.pipeline.workflows.new_task_files import (
     draft_question,
     draft_task,
     has_file_text,
+    make_draft_path,
     make_relative_path,
     write_new_file,
 )
+from askrows.pipeline.workflows.python_results import ResultTable
 
 # Rows that are asked by default.
 DEFAULT_ROW_COUNT = 5
@@ -87,8 +88,8 @@ class TableToAsk(NamedTuple):
 class AskReport:
     """Result of a question."""
 
-    # The question, with the draft of its task's file.
-    question: UnwrittenTask
+    # The draft of the task's file.
+    draft: TaskDraft
     # Whether the file was written and the answers are stored.
     is_kept: bool
     # Rows of the table that can be asked about.
@@ -100,11 +101,6 @@ class AskReport:
     def __repr__(self) -> str:
         """Return one line with the outcomes and the number of rows."""
         return f"{self.tried!r} of {self.rows:,} rows"
-
-    @property
-    def draft(self) -> TaskDraft:
-        """Return the draft of the task's file."""
-        return cast(TaskDraft, self.question.draft)
 
     @property
     def answers(self) -> ResultTable[dict[str, Any]]:
@@ -145,7 +141,7 @@ class AskReport:
         """
         answers = self.answers
         # Answers have problems instead of fields if the row was not answered.
-        field_names = [field.name for field in self.question.fields]
+        field_names = [field.name for field in self.draft.fields]
         columns = dict.fromkeys([self.draft.guess.key, *field_names])
         for answer in answers:
             columns |= dict.fromkeys(answer)
@@ -258,7 +254,7 @@ def parse_question(
         check_task_name(name)
 
     unwritten_task = _make_task_of_table(table, name)
-    answer_fields = tuple(_locate_vocabularies(answer_fields, unwritten_task.path.parent))
+    answer_fields = tuple(_locate_vocabularies(answer_fields, make_draft_path(name).parent))
     unwritten_task = unwritten_task._replace(
         question=question, fields=answer_fields, choice=table.choice
     )
@@ -266,15 +262,15 @@ def parse_question(
         return unwritten_task
 
     if name:
-        return name_question(unwritten_task, name, data=data)
+        return unwritten_task._replace(draft=name_question(unwritten_task, name, data=data))
     return unwritten_task._replace(draft=draft_question(None, unwritten_task))
 
 
-def name_question(unwritten_task: UnwrittenTask, name: str, *, data: Path) -> UnwrittenTask:
-    """Return a copy of a question with a name, under which it can be stored; write nothing.
+def name_question(unwritten_task: UnwrittenTask, name: str, *, data: Path) -> TaskDraft:
+    """Return the draft of a question with a name, under which it can be stored; write nothing.
 
-    The copy has a new draft of the task's file. The rows are read again to guess its columns. A
-    task file of this name is accepted if it has the same question.
+    The rows are read to guess their columns. A task file of this name is accepted if it has the
+    same question.
 
     Args:
         unwritten_task: The question about a file, or about a SELECT with a `source`. The
@@ -286,11 +282,9 @@ def name_question(unwritten_task: UnwrittenTask, name: str, *, data: Path) -> Un
         InputError: The name is invalid or taken, or there is no row or column to ask about.
     """
     check_task_name(name)
-    named_task = unwritten_task._replace(name=name)
-    draft = draft_question(None, named_task)
-    text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
-    check_name_is_free(name, data, path=draft.path, text=text)
-    return named_task._replace(draft=draft)
+    draft = draft_question(None, unwritten_task._replace(name=name))
+    check_name_is_free(name, data, path=draft.path, text=render_task_file(draft))
+    return draft
 
 
 def _locate_vocabularies(fields: Sequence[FieldDraft], folder: Path) -> Iterator[FieldDraft]:
@@ -379,7 +373,6 @@ def ask_question(
     _print_columns(run.workspace.display, draft)
     trial_run, row_ids, row_count, row_report = _load_in_memory(
         run,
-        unwritten_task,
         draft,
         size=max(size, MAX_SAMPLE_ROWS),
         display=run.workspace.display,
@@ -392,7 +385,7 @@ def ask_question(
     _check_any_reply_validated(try_report)
 
     return AskReport(
-        unwritten_task._replace(draft=draft),
+        draft,
         is_kept=False,
         rows=row_count,
         tried=try_report,
@@ -407,7 +400,7 @@ def save_question(
     size: int,
     mode: str = Mode.LIVE.value,
     should_list_refused: bool = False,
-) -> tuple[UnwrittenTask, float | None]:
+) -> tuple[TaskDraft, float | None]:
     """Confirm the cost of the first rows and write the task's file; ask nothing.
 
     If a file with the same question exists already, nothing is confirmed or written: a command that
@@ -422,7 +415,7 @@ def save_question(
             because the later sync of the rows does.
 
     Returns:
-        The question with its draft, and the confirmed cost in USD, or None if the file existed.
+        The draft of the file, and the confirmed cost in USD, or None if the file existed.
 
     Raises:
         InputError: There is no text column or no row with a text, the name is taken, or the cost
@@ -430,8 +423,7 @@ def save_question(
         ConfigurationError: The model does not exist, or a budget has no room.
     """
     draft = unwritten_task.draft or draft_question(run.workspace.store, unwritten_task)
-    saved_task = unwritten_task._replace(draft=draft)
-    text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
+    text = render_task_file(draft)
     check_name_is_free(unwritten_task.name, run.workspace.data, path=draft.path, text=text)
     _print_columns(run.workspace.display, draft)
 
@@ -442,13 +434,12 @@ def save_question(
         path=draft.path.resolve() if has_same_text else None,
     )
     if has_same_text:
-        return saved_task, None
+        return draft, None
 
     # Otherwise refused rows are named when the task reads its rows.
     display = run.workspace.display if should_list_refused else NO_PROGRESS
     trial_run, row_ids, _, _ = _load_in_memory(
         run,
-        unwritten_task,
         draft,
         size=size,
         display=display,
@@ -459,7 +450,7 @@ def save_question(
     _check_budget(trial_run, planned)
     try_out.confirm_cost(trial_run, planned)
     write_new_file(draft.path, text, run.workspace.data)
-    return saved_task, planned.cost
+    return draft, planned.cost
 
 
 def _check_budget(run: Run, planned: try_out.PlannedRows) -> None:
@@ -481,7 +472,7 @@ def _check_budget(run: Run, planned: try_out.PlannedRows) -> None:
 
 def ask_saved(
     run: Run,
-    saved_task: UnwrittenTask,
+    draft: TaskDraft,
     *,
     agreed_usd: float | None,
     size: int,
@@ -495,7 +486,7 @@ def ask_saved(
 
     Args:
         run: The run, with the task of the question.
-        saved_task: The stored question, with its draft.
+        draft: The draft of the stored question.
         agreed_usd: The cost in USD that a person confirmed before, or None.
         size: How many of the rows with a text are looked at.
         mode: One of SINGLE_ROW_MODES.
@@ -507,9 +498,8 @@ def ask_saved(
     """
     run = sync_and_recover_task(run)
     # Stored answers must not reduce the estimate for all rows, so its task has no name.
-    unnamed_task = saved_task._replace(name="")
     sample_run, sample_ids, sample_count, row_report = _load_in_memory(
-        run, unnamed_task, cast(TaskDraft, saved_task.draft), size=max(size, MAX_SAMPLE_ROWS)
+        run, draft._replace(name=""), size=max(size, MAX_SAMPLE_ROWS)
     )
     sample_run = choose_single_row_mode(sample_run, mode)
     run = replace(choose_single_row_mode(run, mode), agreed_usd=agreed_usd)
@@ -519,7 +509,7 @@ def ask_saved(
     try_report = try_out.ask_and_store(run, row_ids)
     _check_any_reply_validated(try_report)
     return AskReport(
-        saved_task,
+        draft,
         is_kept=True,
         rows=row_count,
         tried=try_report,
@@ -531,7 +521,6 @@ def ask_saved(
 
 def _load_in_memory(
     run: Run,
-    unwritten_task: UnwrittenTask,
     draft: TaskDraft,
     *,
     size: int,
@@ -545,8 +534,7 @@ def _load_in_memory(
 
     Args:
         run: The run.
-        unwritten_task: The question.
-        draft: Draft of its task file.
+        draft: The draft.
         size: How many rows are held; rows that are empty or cannot be asked do not count.
         display: Prints the rows that cannot be asked.
         should_list_refused: Print all of them; otherwise three.
@@ -554,8 +542,8 @@ def _load_in_memory(
     Raises:
         InputError: No row has a text, and `size` is not 0.
     """
-    text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
-    declaration = load_declaration_source(text.encode(), unwritten_task.name or UNNAMED, draft.path)
+    text = render_task_file(draft)
+    declaration = load_declaration_source(text.encode(), draft.name or UNNAMED, draft.path)
     task, row_ids, row_count, report = load_unregistered_task(
         replace(run.workspace, display=display),
         declaration,
@@ -580,13 +568,11 @@ def count_rows(run: Run, unwritten_task: UnwrittenTask) -> tuple[int, RowSyncRep
         InputError: The rows cannot be read, or a column cannot be key or text.
     """
     draft = draft_task(run.workspace.store, unwritten_task)
-    _, _, row_count, report = _load_in_memory(run, unwritten_task, draft, size=0)
+    _, _, row_count, report = _load_in_memory(run, draft, size=0)
     return row_count, report
 
 
-def estimate_run(
-    run: Run, unwritten_task: UnwrittenTask, trial: AskReport, *, name: str
-) -> preflight.Preflight | None:
+def estimate_run(run: Run, trial: AskReport, *, name: str) -> preflight.Preflight | None:
     """Return the estimate that the first run about all rows of a tried question would make.
 
     If there are more than MAX_ESTIMATED_ROWS rows, the result is the estimate of the trial. It is
@@ -594,15 +580,13 @@ def estimate_run(
 
     Args:
         run: The run.
-        unwritten_task: The question.
         trial: The report of the trial.
         name: The name that the task would have.
     """
     if trial.estimate is None or trial.rows > MAX_ESTIMATED_ROWS:
         return trial.estimate
-    named_task = unwritten_task._replace(name=name)
-    draft = trial.draft._replace(path=named_task.path)
-    table_run, row_ids, _, _ = _load_in_memory(run, named_task, draft, size=MAX_ESTIMATED_ROWS)
+    draft = trial.draft._replace(name=name, path=make_draft_path(name))
+    table_run, row_ids, _, _ = _load_in_memory(run, draft, size=MAX_ESTIMATED_ROWS)
     estimate = preflight.estimate_rows(table_run, row_ids=row_ids)
     return replace(estimate, with_key=trial.estimate.with_key)
 

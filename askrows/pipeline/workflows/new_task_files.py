@@ -10,11 +10,11 @@
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import files, trust
@@ -26,6 +26,7 @@ from askrows.pipeline.rows.source import (
     FileSource,
     MemorySource,
     QuerySource,
+    RowSource,
     open_query_database,
 )
 from askrows.pipeline.store import workspace
@@ -75,12 +76,12 @@ class UnwrittenTask(NamedTuple):
     # Draft of the file, or None for a query, which needs the workspace's database.
     draft: TaskDraft | None = None
 
-    @property
-    def path(self) -> Path:
-        """Return the path at which the file of the task would be."""
-        if self.name:
-            return Path(TASKS_FOLDER) / f"{self.name}{TASK_FILE_SUFFIX}"
-        return make_python_path(UNNAMED)
+
+def make_draft_path(name: str) -> Path:
+    """Return the path at which the file of a task would be; the name of one without is empty."""
+    if name:
+        return Path(TASKS_FOLDER) / f"{name}{TASK_FILE_SUFFIX}"
+    return make_python_path(UNNAMED)
 
 
 def write_task_file(data: Path, store: Store, unwritten_task: UnwrittenTask) -> TaskDraft:
@@ -100,37 +101,38 @@ def write_task_file(data: Path, store: Store, unwritten_task: UnwrittenTask) -> 
     return draft
 
 
-def save_task_with_file(run: Run, unwritten_task: UnwrittenTask) -> TaskDraft:
+def save_task_with_file(run: Run, draft: TaskDraft) -> TaskDraft:
     """Write a question's task file into the workspace, with a copy of the question's row file.
 
     The task is also registered in the database, and its rows are stored there. If registering or
     storing fails, the task file and the copy are deleted again, but not the records in the
     database.
 
+    Args:
+        run: The run.
+        draft: The draft of the question, whose rows are in a file.
+
     Returns:
         The draft with the paths of the task file and of the copy.
 
     Raises:
-        InputError: The name is invalid or taken, the rows are not in a file, the task file cannot
-            be written, or another task needs the file that the copy would replace.
+        InputError: The name is invalid or taken, the task file cannot be written, or another task
+            needs the file that the copy would replace.
         ConfigurationError: The names of the task's views are taken, or the disk is full.
     """
-    name = unwritten_task.name
-    draft = unwritten_task.draft
-    if draft is None or not isinstance(draft.source, FileSource):
-        raise InputError("a question is stored only with rows of a file; nothing was written")
+    name = draft.name
     check_task_name(name)
     check_name_is_free(name, run.workspace.data)
     check_name_is_unused(run.workspace.store, name)
 
-    source_file = draft.source.path
+    source_file = cast(FileSource, draft.source).path
     relative_copy = Path(ROW_FILES_FOLDER, f"{name}{source_file.suffix}")
     copy_path = run.workspace.data / relative_copy
     draft = draft._replace(
-        path=run.workspace.data / unwritten_task.path,
+        path=run.workspace.data / draft.path,
         items=f"../{relative_copy.as_posix()}",
     )
-    text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
+    text = render_task_file(draft)
 
     check_is_not_needed(copy_path, run.workspace.store)
     # The copy is first: if the process dies here, no task file names rows that do not exist.
@@ -158,59 +160,49 @@ def save_task_with_file(run: Run, unwritten_task: UnwrittenTask) -> TaskDraft:
 def draft_task(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDraft:
     """Return the draft of a task's file, with the guessed columns of its rows; write nothing.
 
-    A sample of the rows is read, and all rows to check the key. A query is run.
+    A sample of the rows is read, and all rows to check the key. A query is run. A relative path of
+    an SQLite file becomes relative to the folder of the task's file.
 
     Args:
         store: The workspace's database; needed only if the rows are a query without a `source`.
         unwritten_task: The task.
 
     Raises:
-        InputError: The rows cannot be read, or the name of their text column cannot be made into a
-            placeholder of a prompt.
+        InputError: The rows cannot be read, the query fails, or no key, text or prompt can be made
+            of the columns.
     """
-    if unwritten_task.table is None:
-        return _draft_of_query(store, unwritten_task)
+    path = make_draft_path(unwritten_task.name)
+    items = unwritten_task.items.strip()
+    table: RowSource | None = unwritten_task.table
+    description = "rows"
+    source_members: Mapping[str, str] = {}
+    if isinstance(table, FileSource):
+        items = make_relative_path(path.parent, table.path)
+        description = table.path.name
+        source_members = table.options.given_options
+    if table is None:
+        source = unwritten_task.source
+        _, sqlite_scheme, database_path = source.partition("sqlite:///")
+        if sqlite_scheme and not database_path.startswith("/"):
+            source = f"{sqlite_scheme}{make_relative_path(path.parent, Path(database_path))}"
+        with open_query_database(store, source, path.parent) as database:
+            table = QuerySource(database, unwritten_task.items)
+        description = "the query"
+        source_members = {"source": source}
 
-    table = unwritten_task.table
     guess = guess_key_and_content(table.columns, table, unwritten_task.choice)
-    guess = guess._replace(notes=(*table.notes, *guess.notes))
-    if isinstance(table, MemorySource):
-        return TaskDraft(unwritten_task.path, unwritten_task.items, "rows", guess, table)
-    table.key_columns = (guess.key,)
-    items = make_relative_path(unwritten_task.path.parent, table.path)
+    if isinstance(table, FileSource):
+        table.key_columns = (guess.key,)
     return TaskDraft(
-        unwritten_task.path, items, table.path.name, guess, table, table.options.given_options
-    )
-
-
-def _draft_of_query(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDraft:
-    """Run the query of a task, and return the draft with the guessed columns of its rows.
-
-    A relative path of an SQLite file becomes relative to the folder of the task's file.
-
-    Args:
-        store: The workspace's database, which is queried if the task has no `source`.
-
-    Raises:
-        InputError: The query fails, or no key, text or prompt can be made of its columns.
-    """
-    folder = unwritten_task.path.parent
-    source = unwritten_task.source
-    _, sqlite_scheme, database_path = source.partition("sqlite:///")
-    if sqlite_scheme and not database_path.startswith("/"):
-        source = f"{sqlite_scheme}{make_relative_path(folder, Path(database_path))}"
-
-    with open_query_database(store, source, folder) as database:
-        query = QuerySource(database, unwritten_task.items)
-    guess = guess_key_and_content(query.columns, query, unwritten_task.choice)
-    guess = guess._replace(notes=(*query.notes, *guess.notes))
-    return TaskDraft(
-        unwritten_task.path,
-        unwritten_task.items.strip(),
-        "the query",
-        guess,
-        query,
-        {"source": source},
+        unwritten_task.name,
+        path,
+        items,
+        description,
+        guess._replace(notes=(*table.notes, *guess.notes)),
+        table,
+        source_members,
+        unwritten_task.question,
+        unwritten_task.fields,
     )
 
 

@@ -38,7 +38,6 @@ from askrows.pipeline.ops.listed_rows import ParkedRow
 from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.provider.responses import make_excerpt
 from askrows.pipeline.rows.cells import encode_row_as_json, list_rows
-from askrows.pipeline.rows.dataframes import ResultDocument, ResultTable, RowCollection
 from askrows.pipeline.rows.row_findings import FindingKind
 from askrows.pipeline.rows.row_import import ImportOptions, ImportReport
 from askrows.pipeline.rows.source import MemorySource
@@ -54,9 +53,14 @@ from askrows.pipeline.tasks.task_file import forget_loaded_files, hand_over_task
 from askrows.pipeline.tasks.task_template import ColumnChoice
 from askrows.pipeline.tasks.task_values import ExportOptions
 from askrows.pipeline.workflows import ask, row_importers, tag, try_out
-from askrows.pipeline.workflows.answered_row import AnsweredRow
 from askrows.pipeline.workflows.ask import AskReport
 from askrows.pipeline.workflows.python_arguments import check_arguments
+from askrows.pipeline.workflows.python_results import (
+    AnsweredRow,
+    ResultDocument,
+    ResultTable,
+    RowCollection,
+)
 from askrows.pipeline.workflows.try_out import TryReport
 from askrows.pipeline.workspace.open_workspace import agree_to_all, agree_to_nothing
 from askrows.pipeline.workspace.opening import Access
@@ -65,7 +69,6 @@ T = TypeVar("T")
 TaskLike = Declaration[Any] | str | PathLike[str]
 Mode = Literal["auto", "batch", "flex", "live", "decide"]
 SingleRowMode = Literal["live", "decide"]
-# Rows of a list that are read at once.
 # Calls that ask run one after another: locks and claims in the database have the process's name,
 # so they do not separate its threads.
 _asking_lock = threading.Lock()
@@ -253,15 +256,15 @@ class Workspace:
                 mode=mode,
                 should_list_refused=refused,
             )
-            saved_task, agreed_usd = self._run(
+            draft, agreed_usd = self._run(
                 save, DEFAULT_TASK, None, settings, access=Access.CREATE, is_exclusive=True
             )
             ask_saved = partial(
-                ask.ask_saved, saved_task=saved_task, agreed_usd=agreed_usd, size=n, mode=mode
+                ask.ask_saved, draft=draft, agreed_usd=agreed_usd, size=n, mode=mode
             )
             report = self._run(
                 ask_saved,
-                saved_task.path,
+                draft.path,
                 None,
                 settings,
                 access=Access.WRITE,

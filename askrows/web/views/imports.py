@@ -485,9 +485,7 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
         with app_state.open_to_write(None, display) as run:
             trial_run = replace(run, agreed_usd=MAX_TRIAL_USD)
             report = ask.ask_question(trial_run, unwritten_task, size=TRIAL_ROWS)
-            upload.estimate = ask.estimate_run(
-                run, unwritten_task, report, name=upload.suggested_name
-            )
+            upload.estimate = ask.estimate_run(run, report, name=upload.suggested_name)
         upload.tried_task = unwritten_task
         upload.tried_question = typed
         upload.trial_work = display
@@ -552,9 +550,8 @@ def _start_task_creation(app_state: AppState, upload: Upload, new_name: str, *, 
             hint="try it first",
         )
     cost = _find_cost(upload, mode)
-    unwritten_task = upload.tried_task
     try:
-        unwritten_task = ask.name_question(unwritten_task, new_name, data=app_state.settings.data)
+        draft = ask.name_question(upload.tried_task, new_name, data=app_state.settings.data)
     except InputError as error:
         error.field = "name"
         free_name = new_task_files.suggest_task_name(new_name, app_state.settings.data)
@@ -566,7 +563,7 @@ def _start_task_creation(app_state: AppState, upload: Upload, new_name: str, *, 
     def create_task(display: BackgroundJob) -> None:
         """Write the task's file and a copy of the rows, delete the upload, start the run."""
         with app_state.open_to_write(None, display) as run:
-            new_task_files.save_task_with_file(run, unwritten_task)
+            new_task_files.save_task_with_file(run, draft)
         app_state.uploads.end_upload(upload)
         _start_asking(app_state, upload, new_name, {"mode": mode}, cost)
 

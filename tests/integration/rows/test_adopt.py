@@ -10,9 +10,8 @@ from sqlalchemy import inspect
 
 from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.passages import table as passages
-from askrows.pipeline.rows.adopt import TaskTables
 from askrows.pipeline.rows.reflection import read_key_columns
-from askrows.pipeline.rows.task_tables import make_task_tables
+from askrows.pipeline.rows.task_tables import TaskTables, make_task_tables
 from askrows.pipeline.store import schema
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.workflows.row_importers import load_default_record
