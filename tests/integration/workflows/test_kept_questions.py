@@ -27,11 +27,11 @@ def write_table(name: str = "kettle reviews.csv", *, column: str = "text") -> Pa
 def save_question(workspace: Workspace, table: Path, name: str = "reviews") -> None:
     """Save the question about a table, as the page does."""
     data = settings.load_settings(workspace.environ).data
-    asking = ask.parse_question(
-        ask.TableToAsk(table), QUESTION, fields=FIELDS, name=name, data=data
-    )
+    table_to_ask = ask.TableToAsk(table)
+    draft = ask.parse_question(table_to_ask, QUESTION, fields=FIELDS, name=name, data=data).draft
+    assert draft is not None
     with workspace.open() as ws:
-        new_task_files.save_task_with_file(ws, asking)
+        new_task_files.save_task_with_file(ws, draft)
 
 
 def test_an_invalid_question_leaves_no_file(workspace: Workspace) -> None:
