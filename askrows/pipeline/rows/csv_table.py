@@ -53,7 +53,7 @@ def open_csv(file: SourceFile) -> SourceTable:
     if delimiter != ",":
         file.notes.append(f"fields are separated by {delimiter!r}")
 
-    first_names = next(csv.reader(head, delimiter=delimiter), [])
+    first_names = _split_leniently(head, {"delimiter": delimiter})
     # A blank before every name is a habit of the file; a blank before some names is part of these
     # names.
     later_names = first_names[1:]

@@ -208,18 +208,23 @@ def _list_likely_keys(
 ) -> list[str]:
     """Return the columns whose names or values suggest a key, the most likely first.
 
-    First the usual names of keys in several languages, then names with a suffix such as `_id`, then
-    names such as `name` or `url`, then columns with values that are like keys.
+    First the names of keys, then names such as `name` or `url`, then columns with values that are
+    like keys.
 
     Args:
         key_candidates: Columns whose kind can be a key.
         cells: Texts of the sampled cells, by column.
     """
-    usual_names = _find_columns_named(key_candidates, KNOWN_COLUMN_NAMES["key"])
-    with_suffix = [name for name in key_candidates if _KEY_SUFFIX.search(name)]
+    key_names = _list_key_names(key_candidates)
     fallback_names = _find_columns_named(key_candidates, _FALLBACK_KEY_NAMES)
     unique_names = [name for name in key_candidates if _is_like_a_key(cells[name])]
-    return list(dict.fromkeys([*usual_names, *with_suffix, *fallback_names, *unique_names]))
+    return list(dict.fromkeys([*key_names, *fallback_names, *unique_names]))
+
+
+def _list_key_names(key_candidates: Sequence[str]) -> list[str]:
+    """Return the columns with a usual name of a key, then those with a suffix such as `_id`."""
+    usual_names = _find_columns_named(key_candidates, KNOWN_COLUMN_NAMES["key"])
+    return [*usual_names, *filter(_KEY_SUFFIX.search, key_candidates)]
 
 
 def _resolve_choice(choice: ColumnChoice, columns: Iterable[str]) -> ColumnChoice:
@@ -446,9 +451,7 @@ def find_near_key(
         columns: Kinds of the columns, by name.
         rows: All rows; they are read for each checked column.
     """
-    candidates = _list_key_candidates(columns)
-    usual_names = _find_columns_named(candidates, KNOWN_COLUMN_NAMES["key"])
-    for name in dict.fromkeys([*usual_names, *filter(_KEY_SUFFIX.search, candidates)]):
+    for name in dict.fromkeys(_list_key_names(_list_key_candidates(columns))):
         cells = (row.values.get(name) for row in rows if isinstance(row, SourceRow))
         keys = Counter(to_prompt_text(cell).strip() for cell in cells)
         row_count = keys.total()

@@ -77,7 +77,13 @@ def check_file(file: Path, settings: Settings, options: ImportOptions) -> None:
     task_name = settings.task
     record = None if task_name in BUILT_IN_TASKS else _make_table_record(settings)
     if record is not None and record.has_folder:
-        _check_folder(file, settings, options)
+        if options.dry or options.report is not None:
+            raise InputError(
+                f"{OptionHint(dry=True)} and {OptionHint('report')} are for files of rows and "
+                "passages; no image was imported",
+                hint="leave out the option",
+            )
+        folder_import.check_folder(file, settings.task)
         return
 
     if not list_parquet_files(file):
@@ -127,17 +133,6 @@ def _make_table_record(settings: Settings) -> TaskRecord:
             hint=f"`{CommandHint('tag', task=settings.task)}` reads its rows and asks about them",
         )
     return make_record(declaration, path, declaration.items.kinds, recorded_at=datetime.now(UTC))
-
-
-def _check_folder(folder: Path, settings: Settings, options: ImportOptions) -> None:
-    """Raise InputError if a folder of images cannot be imported."""
-    if options.dry or options.report is not None:
-        raise InputError(
-            f"{OptionHint(dry=True)} and {OptionHint('report')} are for files of rows and "
-            "passages; no image was imported",
-            hint="leave out the option",
-        )
-    folder_import.check_folder(folder, settings.task)
 
 
 def import_file_rows(run: Run, file: Path, options: ImportOptions) -> ImportReport:

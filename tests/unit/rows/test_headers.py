@@ -100,3 +100,11 @@ def test_table_without_a_header_is_refused_until_it_is_named(tmp_path: Path, tab
         f"column_{number}" for number in range(1, len(file_source.names) + 1)
     ]
     assert FileSource(path, ReadOptions(header="1")).names
+
+
+def test_header_with_a_stray_line_break_is_refused(tmp_path: Path) -> None:
+    """A line of `HEADER=` with a carriage return in it has no readable names."""
+    table = tmp_path / "table.csv"
+    table.write_bytes(b"id,text\n1,ab\rcd\n2,good\n")
+    with pytest.raises(InputError, match="columns on line 2 cannot be read"):
+        FileSource(table, ReadOptions(header="2"))
