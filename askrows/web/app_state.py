@@ -22,7 +22,7 @@ from askrows.pipeline.core.settings import BUILT_IN_TASKS, DEFAULT_TASK, Setting
 from askrows.pipeline.core.text import join_first
 from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.run.live import GRACE_S
-from askrows.pipeline.run.run_units import ask_single_rows
+from askrows.pipeline.run.units import ask_single_rows
 from askrows.pipeline.store import schema
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.tasks.selection import list_used_task_names, select_default_task

@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from askrows.pipeline.batch.run import Run
@@ -220,6 +220,15 @@ def find_unfinished_tag_budget(tx: Connection, task: Task) -> Budget | None:
     if tag_run is None or tag_run.budget is None:
         return None
     return Budget(tag_run.budget, tag_run.started_at, "BUDGET")
+
+
+def take_over_tag_budget(run: Run) -> Run:
+    """Return a run with the budget of the task's unfinished `tag`; without one, the run as it is.
+
+    The budget counts the spending since the start of the `tag`.
+    """
+    tag_budget = run.workspace.store.query(find_unfinished_tag_budget, run.task)
+    return replace(run, budget=tag_budget or run.budget)
 
 
 @dataclass(frozen=True)

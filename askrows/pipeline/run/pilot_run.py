@@ -16,8 +16,8 @@ from askrows.pipeline.quality import evaluate, pilot
 from askrows.pipeline.quality.report import QualityReport
 from askrows.pipeline.run.drive import complete_result, drive
 from askrows.pipeline.run.run_state import RunState
-from askrows.pipeline.run.run_units import submit_rows, sync_and_recover_task
 from askrows.pipeline.run.tag_report import TagReport
+from askrows.pipeline.run.units import submit_rows, sync_and_recover_task
 from askrows.pipeline.store import answer_counts, runs
 from askrows.pipeline.tasks import claiming
 

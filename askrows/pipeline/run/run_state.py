@@ -32,6 +32,7 @@ class RunState:
         *,
         limit: int | None = None,
         row_ids: Sequence[str] | None = None,
+        batch_number: int | None = None,
         has_quality_reports: bool = True,
         result: RunResult | None = None,
     ) -> None:
@@ -41,11 +42,14 @@ class RunState:
             run: The run.
             limit: How many new requests may be made, or None for all.
             row_ids: Ask only rows with these ids, or None for all.
+            batch_number: Of the batches that exist at the start, send, poll and ingest only this
+                one, or all if None.
             has_quality_reports: Write quality reports.
             result: The result that the units fill; None for a new one.
         """
         self.run = run
         self.row_ids = row_ids
+        self.batch_number = batch_number
         self.result = result or RunResult(run.version)
         self.has_quality_reports = has_quality_reports
         # Versions with answers since their last quality report; the keys are ordered.
@@ -84,10 +88,13 @@ class RunState:
     def list_awaited_batches(self, *states: BatchState) -> list[batches.BatchRow]:
         """Return the batches in these states for which the run waits.
 
-        A run of selected rows waits only for batches that ask them. While one of its rows is open,
-        it waits for all batches of the task, because each may ask about an equal row.
+        A run of a single batch waits for that batch. A run of selected rows waits only for batches
+        that ask them. While one of its rows is open, it waits for all batches of the task, because
+        each may ask about an equal row.
         """
         found_batches = self.list_batches(*states)
+        if self.batch_number is not None:
+            return [batch for batch in found_batches if batch.number == self.batch_number]
         if self.row_ids is None or not found_batches or self.count_claimable():
             return found_batches
         numbers = self.list_claiming_batches()

@@ -1,27 +1,40 @@
-"""Find the next unit of a run that waits for its batches, and the units of tasks, now or later.
+"""Units, the steps of a task that any process can take: list those that are due, and do one.
 
-A unit is a step that a worker can take: the next step of a batch ("submit", "poll", "ingest"), or
-"ask", "submit", "fill" or "index" for the task.
+- A unit is the next step of a batch ("submit", "poll", "ingest"), or "ask", "submit", "fill" or
+  "index" for the task.
+- It takes its lock and makes guarded state changes, and does nothing if another process was first.
+  So any number of processes on any number of hosts may do units of one workspace at the same time,
+  and die at any moment.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from askrows.pipeline.batch import budget
+from askrows.pipeline.batch import budget, ingest, poll, submit
+from askrows.pipeline.batch.batch_plan import Selection
+from askrows.pipeline.batch.held_batches import HeldBatchError
 from askrows.pipeline.batch.run import Run
-from askrows.pipeline.batch.run_result import StopReason
-from askrows.pipeline.batch.submit import describe_outage
-from askrows.pipeline.core.states import BatchState, remote_state
+from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
+from askrows.pipeline.core.command_hint import OptionHint
+from askrows.pipeline.core.errors import AskrowsError, InputError
+from askrows.pipeline.core.progress import NoProgress
+from askrows.pipeline.core.states import OPEN_STATES, BatchState, Mode, remote_state
+from askrows.pipeline.core.text import describe_requests
 from askrows.pipeline.index.builds import count_stale, open_synced_builds
-from askrows.pipeline.index.indexed_tasks import is_task_indexed, require_indexed_task
-from askrows.pipeline.quality import pilot
-from askrows.pipeline.run.modes import is_decide_run_open
+from askrows.pipeline.index.indexed_tasks import find_indexed_task
+from askrows.pipeline.quality import evaluate, pilot
+from askrows.pipeline.run import live
+from askrows.pipeline.run.modes import choose_mode, is_decide_run_open
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.store import batches
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.selection import is_user_task_set
 
+# If the rate limits allow no call for longer than this, a due row waits for the next command.
+RATE_LIMIT_TIMEOUT_S = 60.0
 # Our choice: a batch is polled again after this share of its age, so that long batches are polled
 # seldom.
 POLL_SHARE_OF_AGE = 0.5
@@ -49,64 +62,6 @@ class Unit(NamedTuple):
         if self.number is not None:
             members["batch"] = self.number
         return {**members, "in_s": round(self.in_s, 1)}
-
-
-def choose_unit(state: RunState, *, may_submit: bool = True) -> str:
-    """Return the next unit of a run that waits for its batches; "" if nothing is left to do.
-
-    The first that applies is returned:
-
-    1. "ingest", if a batch is downloaded and not held.
-    2. "", if the newest poll could not go on, or a batch needs a person: the API does not know it,
-       or it is unclear whether it was created.
-    3. "submit", if nothing was submitted yet, or if rows are not sent and all batches are over. If
-       the API had no room, the next submission follows the first batch that ends. If the last
-       submission and the batches after it brought nothing, if all batches failed at the API, or if
-       the answers miss a quality gate by far, no more rows are sent, so that a short outage does
-       not use up the attempts of all rows.
-    4. "poll", if a batch is at the API for which the run waits.
-    5. "wait", if another process claimed rows of the selection and has not sent them.
-
-    Args:
-        state: The state of the run.
-        may_submit: The API accepts batches.
-    """
-    result = state.result
-    if any(not batch.is_held for batch in state.list_awaited_batches(BatchState.DOWNLOADED)):
-        return "ingest"
-    if result.is_poll_stopped:
-        return ""
-
-    has_running_batches = bool(state.list_awaited_batches(*budget.API_STATES))
-    if may_submit and _is_submission_due(state, has_running_batches=has_running_batches):
-        return "submit"
-    if has_running_batches:
-        return "poll"
-
-    may_wait = result.stop.reason is None and not result.held_errors
-    if may_wait and state.list_claiming_batches():
-        return "wait"
-    return ""
-
-
-def _is_submission_due(state: RunState, *, has_running_batches: bool) -> bool:
-    """Return whether a run that waits for its batches submits rows now.
-
-    Args:
-        state: The state of the run.
-        has_running_batches: A batch of the task is at the API.
-    """
-    if not state.check_may_send():
-        return False
-    if not state.has_submitted:
-        return True
-
-    has_room = not has_running_batches
-    if state.result.stop.reason is StopReason.API_FULL:
-        has_room = has_room or state.has_ingested
-    has_progress = state.has_sent or state.has_ingested
-    has_unsent_rows = state.count_claimable() or state.list_batches(BatchState.PREPARED)
-    return has_room and has_progress and bool(has_unsent_rows)
 
 
 def list_due_units(run: Run, *, should_index: bool = True) -> Iterator[Unit]:
@@ -162,8 +117,7 @@ def list_due_units(run: Run, *, should_index: bool = True) -> Iterator[Unit]:
 
     # The answers of a downloaded batch are embedded together with the others.
     has_downloaded = any(batch.state is BatchState.DOWNLOADED for batch in open_batches)
-    may_index = should_index and is_task_indexed(run.workspace, task) and not has_downloaded
-    if may_index and repair_link_and_check_index(run, exact=False):
+    if should_index and not has_downloaded and is_index_due(run, exact=False):
         yield Unit("index", task.subject)
 
 
@@ -217,7 +171,7 @@ def find_outage_reason(tx: Connection, run: Run) -> str:
     is_paused = 0 <= elapsed_s < OUTAGE_PAUSE_S
     if not is_paused and not batches.batches_in_states(tx, BatchState.SUBMITTED, task=task_name):
         return ""
-    return f"{describe_outage(last_batch)}, so one batch is sent per hour"
+    return f"{submit.describe_outage(last_batch)}, so one batch is sent per hour"
 
 
 def is_pilot_clear(tx: Connection, run: Run) -> bool:
@@ -229,11 +183,11 @@ def is_pilot_clear(tx: Connection, run: Run) -> bool:
     return not pilot.find_blocking_reason(tx, run.version, is_required=run.task.needs_pilot)
 
 
-def repair_link_and_check_index(run: Run, *, exact: bool) -> bool:
-    """Complete an interrupted change of the build in service; return if the index needs a build.
+def is_index_due(run: Run, *, exact: bool) -> bool:
+    """Return whether the index needs a build, after completing an interrupted change of its link.
 
-    A build is a complete index. If a process died while it put a new build into service, the link
-    on the disk is set to this new build.
+    False if the task has no index. A build is a complete index. If a process died while it put a
+    new build into service, the link on the disk is set to this new build.
 
     The index needs a build if there is no build in service, or if an entry was added, changed or
     deleted since the build in service. The result is always false if the database has no entries,
@@ -244,7 +198,9 @@ def repair_link_and_check_index(run: Run, *, exact: bool) -> bool:
         exact: Always compare all entries, which finds changes by other programs. Otherwise they are
             compared only if a command changed rows since the build.
     """
-    indexed_task = require_indexed_task(run.workspace, run.task)
+    indexed_task = find_indexed_task(run.workspace, run.task)
+    if indexed_task is None:
+        return False
     builds = open_synced_builds(run.workspace, run.task)
     with run.workspace.store.read() as tx:
         entry_count = indexed_task.count_entries(tx)
@@ -252,3 +208,268 @@ def repair_link_and_check_index(run: Run, *, exact: bool) -> bool:
             return entry_count > 0
         with builds.open_current() as current_build:
             return bool(count_stale(indexed_task, tx, current_build, exact=exact))
+
+
+def sync_and_recover_task(run: Run) -> Run:
+    """Sync a task's rows with their source, and clear up after dead and outdated work.
+
+    See `recover_task`.
+
+    Returns:
+        The synced run.
+
+    Raises:
+        InputError: The rows of a user task cannot be read, or the task has neither a row nor an
+            open batch.
+        ConfigurationError: The declaration changed under its version, or GATES is invalid.
+        AskrowsError: The replies of a dead live run could not be ingested.
+    """
+    run = run.sync_task()
+    recover_task(run)
+    open_batches = run.workspace.store.query(
+        batches.batches_in_states, *OPEN_STATES, task=run.task.name
+    )
+    if not open_batches:
+        run.check_has_rows()
+    return run
+
+
+def recover_task(run: Run) -> None:
+    """Clear up after dead and outdated work of a task; send nothing.
+
+    Replies of live runs whose process died are ingested. Prepared batches are given up, which opens
+    their rows again, if the declaration changed since, if the model does not accept their thinking
+    level, or if Gemini refuses their model and another is set.
+
+    Raises:
+        ConfigurationError: GATES is invalid.
+        AskrowsError: The replies of a dead live run could not be ingested.
+    """
+    # Invalid gates are refused before anything is spent.
+    if run.task.gates or run.workspace.settings.gates:
+        evaluate.read_effective_gates(run.task, run.workspace.settings, tasks=run.tasks)
+    ingest.recover_dead_runs(run)
+    submit.abandon_outdated_batches(run)
+
+
+def submit_rows(
+    state: RunState,
+    *,
+    is_confirmed: bool = True,
+    should_report_full_api: bool = True,
+) -> None:
+    """Send prepared batches, and prepare and send open rows within budgets and limits.
+
+    The result gets the new batches, and the reason if rows are not sent. A used-up budget raises
+    nothing: it is the reason, with its error. Earlier failures are forgotten: only batches that
+    fail after this submission stop the run.
+
+    Args:
+        state: The state of the run.
+        is_confirmed: A person confirmed the cost before; otherwise the person is asked.
+        should_report_full_api: If the API has no room for another batch, and a batch of this task
+            waits at the API already, return with the reason in the result instead of raising.
+
+    Raises:
+        RemoteError: The API refused a batch, or it is unclear whether it created the batch.
+        ConfigurationError: There is no usable key, or the price is unknown and nobody can
+            confirm it.
+        InputError: The cost was not confirmed.
+    """
+    state.failed_batches.clear()
+    state.has_successful_batch = False
+    state.has_submitted = True
+    state.has_sent = False
+    state.has_ingested = False
+    try:
+        outcomes = submit.submit_batches(
+            state.run,
+            state.select_remaining(),
+            state.result,
+            is_confirmed=is_confirmed,
+            should_report_full_api=should_report_full_api,
+            number=state.batch_number,
+        )
+    except budget.BudgetError as error:
+        state.result.stop = RunStop(StopReason.BUDGET, error=error)
+    else:
+        state.has_sent = bool(outcomes)
+
+
+def poll_batches(state: RunState, *, should_wait: bool) -> None:
+    """Look at the run's batches at the API, download results, and record failed batches.
+
+    The members of the result about the newest poll are replaced; they have the error of an API that
+    could not be reached.
+
+    Args:
+        state: The state of the run.
+        should_wait: Poll until the first batch ends; otherwise look once.
+
+    Raises:
+        KeyRefusedError: The API refuses the key.
+    """
+    result = state.result
+    poll.poll_batches(
+        state.run,
+        result,
+        should_wait=should_wait,
+        stops_at_first=True,
+        number=state.batch_number,
+    )
+    ended_batches = {*result.failed_polls, *result.downloaded}
+    state.failed_batches |= ended_batches & result.failed_batches.keys()
+    if set(result.downloaded) - result.failed_batches.keys():
+        state.has_successful_batch = True
+
+
+def ingest_batches(state: RunState) -> None:
+    """Ingest downloaded batches, and write quality reports.
+
+    Held batches, whose replies seem to belong to other rows, are not ingested: the result gets
+    their errors. The result also gets the summaries of the others. Quality reports are written also
+    after an error, but a recent report is not replaced.
+
+    Raises:
+        InconsistentError, ConfigurationError, RemoteError: A batch could not be ingested; the
+            other batches were.
+    """
+    run = state.run
+    result = state.result
+    failure: AskrowsError | None = None
+    try:
+        for summary in ingest.ingest_batches(run, number=state.batch_number):
+            result.ingested.append(summary)
+            state.has_ingested = True
+            batch = summary.batch
+            for warning in summary.iterate_warnings(run.task.nouns):
+                run.workspace.display.warn(f"batch {batch.number}: {warning}")
+            state.unreported_versions[batch.version] = None
+            if batch.missing == 0 and batch.number in result.failed_batches:
+                # The batch failed at the API after every request had a reply.
+                del result.failed_batches[batch.number]
+                state.failed_batches.discard(batch.number)
+                state.has_successful_batch = True
+    except HeldBatchError:
+        # The held batches wait for a person, and the other batches go on.
+        pass
+    except AskrowsError as error:
+        failure = error
+
+    note_held_batches(state)
+    state.write_quality_reports()
+    if failure is not None:
+        raise failure
+
+
+def note_held_batches(state: RunState) -> None:
+    """Set the result's list of held batches, which wait for a person, as they are now."""
+    state.result.held_errors = [
+        HeldBatchError(batch, state.run.task.nouns)
+        for batch in state.list_batches(BatchState.DOWNLOADED)
+        if batch.is_held
+    ]
+
+
+def ask_open_rows(state: RunState, mode: Mode) -> None:
+    """Ask every open row by calls, up to the remaining limit, and store the answers.
+
+    An error that stops the calls (daily quota, budget, service down) is not raised: it is the
+    reason in the result, and so is an interrupt. The first failures in the result have the names of
+    rows, not ids. Unless the calls were interrupted, a quality report is written.
+
+    Args:
+        state: The state of the run.
+        mode: Live, flex or decide.
+
+    Raises:
+        InputError: The task has no rows, or the mode is flex and the model is not available in it.
+        ConfigurationError: No key is set, or the model does not exist; nothing was asked.
+    """
+    run = state.run
+    result = state.result
+    selection = state.select_remaining()
+    selected_count = selection.count_rows(run.workspace.store, run.task)
+    result.has_calls = True
+    if not selected_count:
+        run.check_has_rows()
+        return
+    run.service.check_mode(mode)
+    if mode is Mode.FLEX and not run.model.flex:
+        message = f"{run.model.name} is not available in flex; nothing was asked"
+        hint = (
+            f"{OptionHint(mode='batch')} costs the same; "
+            f"or set {OptionHint('model')} to a model with flex"
+        )
+        raise InputError(message, hint=hint)
+
+    # A missing key or an engine that cannot start raises before anything is written.
+    run.open_client()
+    # Rows with equal inputs share a request.
+    request_count = result.expected.requests or selected_count
+    label = f"asking {describe_requests(request_count, selected_count)}"
+    with run.workspace.display.bar(label, request_count) as bar:
+        live.ask_rows(choose_mode(run, mode), selection, result, bar)
+    finished_count = result.answered_by_calls + result.failed.total()
+    unfinished_count = max(0, selected_count - finished_count)
+    result.unasked = min(unfinished_count, state.count_claimable())
+
+    with run.workspace.store.read() as tx:
+        names = run.task.select_task_rows(tx).read_names(
+            tx,
+            [row_id for row_id, _ in result.first_failures],
+        )
+    result.first_failures = [
+        (names.get(row_id, row_id), reason) for row_id, reason in result.first_failures
+    ]
+
+    if result.first_calls_batch is not None and not result.is_interrupted:
+        state.unreported_versions[run.version] = None
+        # Report now: the caller may wait for batches, which takes up to a day.
+        state.write_quality_reports()
+
+
+def ask_single_rows(
+    run: Run,
+    result: RunResult,
+    row_ids: Sequence[str] | None = None,
+    *,
+    patience_s: float = RATE_LIMIT_TIMEOUT_S,
+    deadline_s: float = math.inf,
+) -> None:
+    """Ask about single rows in live calls outside of a run.
+
+    Without `row_ids`, dead live runs are ended first, and the rows are all due rows of the task.
+    Due are open rows that were asked alone before and got no reply, or whose first attempt was
+    postponed.
+
+    A row that gets no reply is not asked again by this command. It becomes or stays due, with its
+    new reason. Errors of the calls are in the result.
+
+    Args:
+        run: The run.
+        result: Gets the figures; none if no row is due.
+        row_ids: The open rows among these are asked, or all due rows if None.
+        patience_s: Stop if a rate limit makes a call wait longer than this.
+        deadline_s: Stop this many seconds after the start, without waiting for running calls.
+
+    Raises:
+        KeyboardInterrupt: The run was interrupted.
+        AskrowsError: A batch of a dead run could not be ingested, or there is no usable key.
+    """
+    if row_ids is None:
+        ingest.recover_dead_runs(run)
+        row_ids = run.workspace.store.query(claiming.find_due_ids, run.task)
+        if not row_ids:
+            return
+
+    single_run = replace(
+        choose_mode(run, Mode.LIVE),
+        is_single_batch=True,
+        patience_s=patience_s,
+        deadline_s=deadline_s,
+        stops_without_connection=True,
+    )
+    live.ask_rows(single_run, Selection(row_ids=row_ids), result, NoProgress())
+    if result.is_interrupted:
+        raise KeyboardInterrupt

@@ -24,18 +24,11 @@ from askrows.pipeline.core.report import Report, warn_of_errors
 from askrows.pipeline.core.states import OPEN_STATES, BatchState, Mode
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.index import build
-from askrows.pipeline.index.indexed_tasks import is_task_indexed
-from askrows.pipeline.run import live, run_units
+from askrows.pipeline.run import live, units
 from askrows.pipeline.run.drive import complete_result
 from askrows.pipeline.run.modes import choose_mode, is_decide_run_open
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.run.snapshot import read_snapshot
-from askrows.pipeline.run.units import (
-    find_outage_reason,
-    is_pilot_clear,
-    list_due_units,
-    repair_link_and_check_index,
-)
 from askrows.pipeline.store.workspace import get_workspace
 from askrows.pipeline.tasks import claiming
 
@@ -65,7 +58,7 @@ WorkspaceOpener = Callable[[str], AbstractContextManager[Run]]
 
 def do_due_units(
     run: Run,
-    units: Collection[str] = UNIT_NAMES,
+    unit_names: Collection[str] = UNIT_NAMES,
     *,
     number: int | None = None,
 ) -> RunState:
@@ -86,42 +79,45 @@ def do_due_units(
 
     Args:
         run: The run.
-        units: Do only these units.
+        unit_names: Do only these units.
         number: Do only units of this batch, or all if None. If it is set, the result is completed
             only for "ingest", and quality reports are written only with the last open batch.
     """
     budget.correct_tag_start(run.workspace.store, run.task, now=run.workspace.now)
-    run_budget = (
-        run.workspace.store.query(budget.find_unfinished_tag_budget, run.task) or run.budget
+    state = RunState(
+        budget.take_over_tag_budget(run),
+        batch_number=number,
+        has_quality_reports=number is None,
     )
-    state = RunState(replace(run, budget=run_budget), has_quality_reports=number is None)
 
-    if "poll" in units and state.list_batches(*budget.API_STATES):
+    if "poll" in unit_names and state.list_batches(*budget.API_STATES):
         with _keep_error(state):
-            run_units.poll_batches(state, wait=False, batch_number=number)
+            units.poll_batches(state, should_wait=False)
         # The next submission clears up unclear creates.
         state.result.unclear_batches = []
         state.errors += state.result.list_poll_errors(run.task.nouns)
-    if "ingest" in units and state.list_batches(BatchState.DOWNLOADED):
+    if "ingest" in unit_names and state.list_batches(BatchState.DOWNLOADED):
         with _keep_error(state):
-            run_units.ingest_batches(state, number)
+            units.ingest_batches(state)
         # If units are about single batches, the last batch writes the quality report.
         state.has_quality_reports = number is None or not state.list_batches(*OPEN_STATES)
         state.errors += state.result.held_errors
     state.errors += state.result.list_failed_batches(run.task.nouns)
 
-    if ASKING_UNITS & set(units) and _sync_and_recover(state, should_sync="fill" in units):
-        if "ask" in units:
+    if ASKING_UNITS & set(unit_names) and _sync_and_recover(
+        state, should_sync="fill" in unit_names
+    ):
+        if "ask" in unit_names:
             with _keep_error(state):
                 _ask_due_rows(state)
-        if "submit" in units:
+        if "submit" in unit_names:
             with _keep_error(state):
-                _submit_open_rows(state, number)
-    if "index" in units:
+                _submit_open_rows(state)
+    if "index" in unit_names:
         with _keep_error(state):
             _update_index(state)
 
-    if number is None or "ingest" in units:
+    if number is None or "ingest" in unit_names:
         with _keep_error(state):
             complete_result(state)
     if state.result.is_stopped_by_gate:
@@ -152,7 +148,7 @@ def _sync_and_recover(state: RunState, *, should_sync: bool) -> bool:
         if should_sync:
             state.run = state.run.sync_task()
             state.result.version = state.run.version
-        run_units.recover_task(state.run)
+        units.recover_task(state.run)
         return not any(isinstance(error, AccountError) for error in state.errors)
     return False
 
@@ -173,7 +169,7 @@ def _ask_due_rows(state: RunState) -> None:
     due_ids = store.query(claiming.find_due_ids, run.task)
     if due_ids:
         result.has_calls = True
-        run_units.ask_single_rows(run, result, due_ids)
+        units.ask_single_rows(run, result, due_ids)
     elif store.query(is_decide_run_open, run.task):
         live.ask_rows(choose_mode(run, Mode.DECIDE), Selection(), result, NoProgress())
         if result.is_interrupted:
@@ -185,7 +181,7 @@ def _ask_due_rows(state: RunState) -> None:
         state.errors.append(result.calls_error)
 
 
-def _submit_open_rows(state: RunState, number: int | None) -> None:
+def _submit_open_rows(state: RunState) -> None:
     """Prepare open rows within the budget, and send prepared batches.
 
     A pass for a single batch prepares no new rows. If a pilot is missing or failed, no new rows are
@@ -205,8 +201,8 @@ def _submit_open_rows(state: RunState, number: int | None) -> None:
         askable_count = 0
         if not is_decide_run_open(tx, run.task):
             askable_count = claiming.count_claimable(tx, run.task)
-        may_ask = is_pilot_clear(tx, run)
-        outage_reason = find_outage_reason(tx, run)
+        may_ask = units.is_pilot_clear(tx, run)
+        outage_reason = units.find_outage_reason(tx, run)
 
     # Batches of the pilot itself go on; new rows wait for a person.
     pilot_stop = RunStop()
@@ -214,7 +210,7 @@ def _submit_open_rows(state: RunState, number: int | None) -> None:
         message = f"no pilot of {run.version} has passed its gates"
         pilot_stop = RunStop(StopReason.NO_PILOT, message, askable_count)
         result.stop = pilot_stop
-    has_new_rows = bool(askable_count) and may_ask and number is None
+    has_new_rows = bool(askable_count) and may_ask and state.batch_number is None
     if not has_new_rows:
         state.stop_asking()
         if not state.list_batches(BatchState.PREPARED, BatchState.SUBMITTING):
@@ -229,7 +225,7 @@ def _submit_open_rows(state: RunState, number: int | None) -> None:
 
     # If no cost is agreed, all rows are counted, to ask a person about the price.
     is_agreed = not has_new_rows or run.agreed_usd is not None
-    run_units.submit_rows(state, is_confirmed=is_agreed, batch_number=number)
+    units.submit_rows(state, is_confirmed=is_agreed)
     if result.stop.reason is None:
         result.stop = pilot_stop
     elif not result.stop.rows:
@@ -243,7 +239,7 @@ def _update_index(state: RunState) -> None:
     first. A build may need calls to embed texts. Does nothing if the task has no index.
     """
     run = state.run
-    if is_task_indexed(run.workspace, run.task) and repair_link_and_check_index(run, exact=True):
+    if units.is_index_due(run, exact=True):
         state.index_report = build.build_index(run.workspace, run.service, run.task)
 
 
@@ -293,31 +289,32 @@ def _describe_units(state: RunState) -> list[str]:
     """Return the phrases about the effects of the units of a pass."""
     nouns = state.run.task.nouns
     result = state.result
-    phrases = list[str]()
-    if result.downloaded:
-        phrases.append(f"{plural(len(result.downloaded), 'batch', 'batches')} downloaded")
-    if result.ingested:
-        answered_count = sum(summary.answered_rows for summary in result.ingested)
-        batches_text = plural(len(result.ingested), "batch", "batches")
-        phrases.append(f"{answered_count:,} {nouns.answered} in {batches_text}")
-    if result.failed_batches:
-        phrases.append(f"{plural(len(result.failed_batches), 'batch', 'batches')} failed")
-    if result.answered_by_calls:
-        phrases.append(f"{result.answered_by_calls:,} {nouns.answered} by calls")
-    if result.sent_requests:
-        batches_text = plural(len(result.created_batches), "batch", "batches")
-        phrases.append(f"{result.sent_requests:,} submitted in {batches_text}")
-    if result.parked:
-        phrases.append(f"{result.parked:,} parked")
-    if state.index_report is not None:
-        texts = plural(state.index_report.embedded, "text")
-        count = state.index_report.count
-        phrases.append(f"{texts} embedded, index built with {count:,} entries")
-        if state.index_report.refused:
-            refused_texts = state.index_report.describe_refused_texts(
-                state.run.workspace, state.run.task
-            )
-            phrases.append(refused_texts)
+
+    def count_batches(numbers: Collection[object]) -> str:
+        return plural(len(numbers), "batch", "batches")
+
+    answered_in_batches = sum(summary.answered_rows for summary in result.ingested)
+    effects = (
+        (result.downloaded, f"{count_batches(result.downloaded)} downloaded"),
+        (
+            result.ingested,
+            f"{answered_in_batches:,} {nouns.answered} in {count_batches(result.ingested)}",
+        ),
+        (result.failed_batches, f"{count_batches(result.failed_batches)} failed"),
+        (result.answered_by_calls, f"{result.answered_by_calls:,} {nouns.answered} by calls"),
+        (
+            result.sent_requests,
+            f"{result.sent_requests:,} submitted in {count_batches(result.created_batches)}",
+        ),
+        (result.parked, f"{result.parked:,} parked"),
+    )
+    phrases = [phrase for effect, phrase in effects if effect]
+    index_report = state.index_report
+    if index_report is not None:
+        texts = plural(index_report.embedded, "text")
+        phrases.append(f"{texts} embedded, index built with {index_report.count:,} entries")
+        if index_report.refused:
+            phrases.append(index_report.describe_refused_texts(state.run.workspace, state.run.task))
     return phrases
 
 
@@ -335,7 +332,7 @@ def _list_slow_batches(state: RunState) -> list[str]:
 def do_pass(
     open_workspace: WorkspaceOpener,
     names: Sequence[str],
-    units: Collection[str],
+    unit_names: Collection[str],
 ) -> tuple[Report, float]:
     """Do the due units of each task once; if a task cannot be opened, the others are still done.
 
@@ -346,7 +343,7 @@ def do_pass(
     Args:
         open_workspace: Opens the workspace for a task.
         names: Names of the tasks.
-        units: Do only these units.
+        unit_names: Do only these units.
 
     Returns:
         The report, with all effects and errors, and the seconds until the next of these units
@@ -358,8 +355,8 @@ def do_pass(
     for name in names:
         try:
             with open_workspace(name) as run:
-                state = do_due_units(run, units)
-                next_units = list(list_due_units(state.run))
+                state = do_due_units(run, unit_names)
+                next_units = list(units.list_due_units(state.run))
                 slow_notes = _list_slow_batches(state)
         except AskrowsError as error:
             add_report(total, Report({"did": []}, errors=[error]))
@@ -374,7 +371,7 @@ def do_pass(
         total.figures["next"] += [unit.json_members for unit in next_units]
         # After a failure the next pass waits as long as possible.
         if not state.errors:
-            pauses_s = [unit.in_s for unit in next_units if unit.name in units]
+            pauses_s = [unit.in_s for unit in next_units if unit.name in unit_names]
             pause_s = min([pause_s, *pauses_s])
     return total, pause_s
 
@@ -414,7 +411,7 @@ def add_report(total: Report, report: Report, *, task: str = "") -> None:
 def repeat_passes(
     open_workspace: WorkspaceOpener,
     names: Sequence[str],
-    units: Collection[str],
+    unit_names: Collection[str],
     on_report: Callable[[Report], object],
 ) -> NoReturn:
     """Do passes until an error of the account, each at the time at which the next unit is due.
@@ -424,14 +421,14 @@ def repeat_passes(
     Args:
         open_workspace: Opens the workspace for a task.
         names: Names of the tasks.
-        units: Do only these units.
+        unit_names: Do only these units.
         on_report: Called with the report of each pass.
 
     Raises:
         AccountError: Requests failed because of the account, so that others would fail, too.
     """
     while True:
-        report, pause_s = do_pass(open_workspace, names, units)
+        report, pause_s = do_pass(open_workspace, names, unit_names)
         on_report(report)
         for error in report.errors:
             if isinstance(error, AccountError):

@@ -24,7 +24,7 @@ from askrows.pipeline.rows.database_table import (
 )
 from askrows.pipeline.rows.row_findings import SoundRow
 from askrows.pipeline.rows.row_sync import RowSync
-from askrows.pipeline.run.run_units import ask_single_rows
+from askrows.pipeline.run.units import ask_single_rows
 from askrows.pipeline.store import claims, workspace
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.task_record import TaskRecord

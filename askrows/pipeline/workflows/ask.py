@@ -34,7 +34,7 @@ from askrows.pipeline.rows.row_sync import RowSyncReport
 from askrows.pipeline.rows.source import MEMORY_ROWS, FileSource, MemorySource
 from askrows.pipeline.run import preflight
 from askrows.pipeline.run.modes import choose_mode, choose_single_row_mode
-from askrows.pipeline.run.run_units import sync_and_recover_task
+from askrows.pipeline.run.units import sync_and_recover_task
 from askrows.pipeline.tasks.task_file import load_declaration_source
 from askrows.pipeline.tasks.task_sync import load_unregistered_task
 from askrows.pipeline.tasks.task_template import (

@@ -14,15 +14,15 @@ from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult
 from askrows.pipeline.core.report import Report, collect_error, format_fields, make_table
 from askrows.pipeline.core.settings import Budget
-from askrows.pipeline.core.states import ENDED_STATES, BatchState, Mode
+from askrows.pipeline.core.states import BatchState, Mode
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.ops.next_command import read_next_command
-from askrows.pipeline.run import preflight, run_units
-from askrows.pipeline.run.drive import complete_result
+from askrows.pipeline.run import preflight, units
+from askrows.pipeline.run.drive import complete_result, drive
 from askrows.pipeline.run.pilot_run import check_or_run_pilot
 from askrows.pipeline.run.run_state import RunState
-from askrows.pipeline.run.run_units import sync_and_recover_task
 from askrows.pipeline.run.tag_report import make_failure_tables
+from askrows.pipeline.run.units import sync_and_recover_task
 from askrows.pipeline.store import batches
 
 # Columns of ingested batches, and fields of a planned move; see `make_table`.
@@ -60,7 +60,7 @@ def submit_rows(
         is_confirmed=False,
     )
     remaining_limit = state.remaining_rows()
-    run_units.submit_rows(state, is_confirmed=False, should_report_full_api=False)
+    units.submit_rows(state, is_confirmed=False, should_report_full_api=False)
     result = complete_result(state)
     if result.stop.error is not None:
         raise result.stop.error
@@ -205,7 +205,7 @@ def ingest_batches(run: Run, *, accepted_number: int | None, strict: bool) -> Re
         run = cancel.open_task_of_batch(run, accepted_number)
         held_batches.accept_held_batch(run, accepted_number)
     state = RunState(run)
-    failures = collect_error(partial(run_units.ingest_batches, state))
+    failures = collect_error(partial(units.ingest_batches, state))
     result = complete_result(state)
     documents = [summary.document for summary in result.ingested]
     errors = [*failures, *result.list_errors(run.task.nouns, strict=strict)]
@@ -296,11 +296,10 @@ def _choose_budget(run: Run, budget_usd: float | None) -> Run:
     Raises:
         InputError: The amount is negative or NaN.
     """
-    if budget_usd is not None:
-        budget.check_budget_amount(budget_usd)
-        return replace(run, budget=Budget(budget_usd, run.workspace.now(), "BUDGET"))
-    run_budget = run.workspace.store.query(budget.find_unfinished_tag_budget, run.task)
-    return replace(run, budget=run_budget or run.budget)
+    if budget_usd is None:
+        return budget.take_over_tag_budget(run)
+    budget.check_budget_amount(budget_usd)
+    return replace(run, budget=Budget(budget_usd, run.workspace.now(), "BUDGET"))
 
 
 def move_batch(
@@ -331,16 +330,19 @@ def move_batch(
         AskrowsError: A step was stopped; the same command continues.
     """
     run = cancel.open_task_of_batch(run, number)
-    run_units.recover_task(run)
+    units.recover_task(run)
     run = _choose_budget(run, budget_usd)
     store = run.workspace.store
     batch = store.query(batches.get_batch, number)
     cancel.check_movable(batch, nouns=run.task.nouns, version=run.version)
 
-    state = RunState(run)
+    state = RunState(run, batch_number=number)
     if batch.state is BatchState.SUBMITTED:
         cancel.cancel_for_move(run, batch, mode)
-    _wait_and_ingest(state, number)
+    drive(state, should_send=False)
+    poll_errors = state.result.list_poll_errors(run.task.nouns)
+    if poll_errors:
+        raise poll_errors[0]
     row_ids = store.query(cancel.list_remaining_rows, run.task, number)
     if row_ids:
         run.workspace.display.say(
@@ -349,10 +351,11 @@ def move_batch(
         if batch.state is not BatchState.SUBMITTED:
             cancel.confirm_move(run, batch, mode)
         state.row_ids = row_ids
+        state.batch_number = None
         if mode is Mode.BATCH:
-            run_units.submit_rows(state)
+            units.submit_rows(state)
         else:
-            run_units.ask_open_rows(state, mode)
+            units.ask_open_rows(state, mode)
 
     result = complete_result(state)
     with store.read() as tx:
@@ -385,26 +388,3 @@ def move_batch(
         warnings=warnings,
         errors=errors,
     )
-
-
-def _wait_and_ingest(state: RunState, number: int) -> None:
-    """Wait until the API reports that a batch is over, and ingest its result.
-
-    Returns as soon as the batch is ingested or failed. If the batch is ingested or failed at the
-    start, nothing is polled.
-
-    Raises:
-        AskrowsError: The wait was stopped, or the result cannot be ingested.
-    """
-    while True:
-        batch = state.run.workspace.store.query(batches.get_batch, number)
-        if batch.state in ENDED_STATES:
-            return
-        if batch.state is BatchState.DOWNLOADED:
-            run_units.ingest_batches(state, number)
-            continue
-
-        run_units.poll_batches(state, wait=True, batch_number=number)
-        errors = state.result.list_poll_errors(state.run.task.nouns)
-        if errors:
-            raise errors[0]

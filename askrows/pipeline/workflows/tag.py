@@ -20,7 +20,7 @@ from askrows.pipeline.batch.batch_plan import BatchPlan
 from askrows.pipeline.batch.budget import (
     check_budget_amount,
     correct_tag_start,
-    find_unfinished_tag_budget,
+    take_over_tag_budget,
 )
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult
@@ -38,8 +38,8 @@ from askrows.pipeline.run import modes, preflight
 from askrows.pipeline.run.drive import complete_result, drive
 from askrows.pipeline.run.pilot_run import check_or_run_pilot
 from askrows.pipeline.run.run_state import RunState
-from askrows.pipeline.run.run_units import ask_open_rows, submit_rows, sync_and_recover_task
 from askrows.pipeline.run.tag_report import TagReport
+from askrows.pipeline.run.units import ask_open_rows, submit_rows, sync_and_recover_task
 from askrows.pipeline.store import answers, runs
 from askrows.pipeline.store.version_names import belongs_to_version
 from askrows.pipeline.tasks import claiming
@@ -434,18 +434,16 @@ def _choose_budget_and_start(run: Run, options: TagOptions) -> tuple[Run, dateti
         options: The options of the command.
     """
     correct_tag_start(run.workspace.store, run.task, now=run.workspace.now)
-    with run.workspace.store.read() as tx:
-        unfinished_run = runs.find_unfinished_run(tx, run.task.name)
-        run_budget = find_unfinished_tag_budget(tx, run.task)
+    unfinished_run = run.workspace.store.query(runs.find_unfinished_run, run.task.name)
     started_at = run.workspace.now() if unfinished_run is None else unfinished_run.started_at
     if options.budget is not None:
-        run_budget = Budget(options.budget, started_at, "BUDGET")
-    elif run_budget is not None:
-        hint = OptionHint(budget=f"{run_budget.usd:g}")
+        return replace(run, budget=Budget(options.budget, started_at, "BUDGET")), started_at
+    if unfinished_run is not None and unfinished_run.budget is not None:
+        hint = OptionHint(budget=f"{unfinished_run.budget:g}")
         run.workspace.display.say(
             f"continuing the run of {started_at:%Y-%m-%d %H:%M} UTC with {hint}"
         )
-    return replace(run, budget=run_budget or run.budget), started_at
+    return take_over_tag_budget(run), started_at
 
 
 def _begin_or_continue_run(

@@ -29,7 +29,7 @@ from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.run import preflight
 from askrows.pipeline.run.drive import drive
 from askrows.pipeline.run.run_state import RunState
-from askrows.pipeline.run.run_units import ask_open_rows, submit_rows, sync_and_recover_task
+from askrows.pipeline.run.units import ask_open_rows, submit_rows, sync_and_recover_task
 from askrows.pipeline.store import batches, journal, money
 from askrows.pipeline.tasks.task_file import (
     hand_over_task,

@@ -14,7 +14,7 @@ from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.ops import listed_rows
 from askrows.pipeline.quality import pilot
-from askrows.pipeline.run.run_units import ask_single_rows
+from askrows.pipeline.run.units import ask_single_rows
 from askrows.pipeline.store import claims
 from askrows.pipeline.tasks import claiming
 from askrows.pipeline.workflows import try_out
