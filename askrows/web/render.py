@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.quotes import MAX_EXACT_FLOAT, format_likeness, is_quotation
-from askrows.pipeline.core.states import describe_reason
+from askrows.pipeline.core.states import Mode, describe_reason
 from askrows.pipeline.core.text import format_probability, join_first
 from askrows.pipeline.store.answers import PERSON
 from askrows.pipeline.store.version_names import belongs_to_version
@@ -66,13 +66,6 @@ STATE_LABELS = {
     "submitted": "sent, waiting for the results",
     "downloaded": "answers received",
     "ingested": "done",
-}
-# How and when the modes ask.
-MODE_LABELS = {
-    "batch": "by tomorrow, half price",
-    "flex": "in minutes, half price",
-    "live": "at once, full price",
-    "decide": "at once, only the choices, each with its probability",
 }
 # Models of the local engine, and what they are called.
 LOCAL_MODEL_PREFIX = "askrows-local"
@@ -377,7 +370,7 @@ _FILTERS: Mapping[str, Any] = {
     "has_running": has_running,
     "highlight": highlight,
     "highlight_spans": highlight_spans,
-    "mode_label": MODE_LABELS.__getitem__,
+    "mode_label": lambda mode: Mode(mode).label,
     "model_label": model_label,
     "likeness": format_likeness,
     "link_address": link_address,

@@ -6,6 +6,7 @@ state. `remote_state` maps every state of the SDK, and any unknown state.
 
 import re
 from enum import StrEnum
+from typing import Self
 
 from askrows.pipeline.core.text import escape_invisible
 
@@ -20,12 +21,27 @@ DISPLAY_NAME_PREFIX = "askrows-"
 class Mode(StrEnum):
     """How the requests of a batch are sent: by the Batch API, or as live calls."""
 
-    BATCH = "batch"
-    LIVE = "live"
-    # Live calls at half price. The API rejects them when it is busy.
-    FLEX = "flex"
-    # Live calls that ask closed questions of a decision model.
-    DECIDE = "decide"
+    # How and when the mode asks, for people.
+    label: str
+    # Estimated seconds of a call before any was measured.
+    usual_call_s: float
+
+    def __new__(cls, value: str, label: str = "", usual_call_s: float = 0.0) -> Self:
+        """Make a mode with its facts."""
+        mode = str.__new__(cls, value)
+        mode._value_ = value
+        mode.label = label
+        mode.usual_call_s = usual_call_s
+        return mode
+
+    BATCH = "batch", "by tomorrow, half price"
+    # Live calls at half price. The API rejects them when it is busy, and one may take 15 minutes.
+    FLEX = "flex", "in minutes, half price", 60.0
+    # Our choice: 1 to 2 s is normal.
+    LIVE = "live", "at once, full price", 1.5
+    # Live calls that ask closed questions of a decision model, in 150 to 250 ms (public pages, read
+    # 2026-11).
+    DECIDE = "decide", "at once, only the choices, each with its probability", 0.25
     # Live calls that claim no rows. Only their cost is stored.
     TRIAL = "trial"
 
@@ -40,6 +56,16 @@ class Mode(StrEnum):
     def claims_rows(self) -> bool:
         """Whether a batch claims its rows, and each of its requests gets an outcome of its own."""
         return self is not Mode.TRIAL
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether a run may choose the mode by its price and time, without being told."""
+        return self in {Mode.BATCH, Mode.FLEX, Mode.LIVE}
+
+    @property
+    def asks_single_rows(self) -> bool:
+        """Whether a person who waits may ask a few rows in this mode."""
+        return self in {Mode.LIVE, Mode.DECIDE}
 
 
 class BatchState(StrEnum):

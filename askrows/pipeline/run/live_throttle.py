@@ -37,8 +37,6 @@ MAX_PARALLEL_FAILURES = 3
 MAX_PAUSE_S = 60.0
 # How often a waiting call checks the limits again, and replies are synced to disk.
 CHECK_INTERVAL_S = 1.0
-# Our own estimate of a flex call before any was measured; a call may take 15 minutes.
-FLEX_CALL_S = 60.0
 # Flex returns this code if it has no capacity. It returns 429 only for a quota, as other modes do.
 FLEX_SHED_CODES = (503,)
 # Our own bound: how long flex calls without capacity are repeated before the run stops.
@@ -89,7 +87,7 @@ class LiveThrottle:
         self._hold_policy = RetryPolicy(run.workspace.settings.retry_wait, MAX_PAUSE_S)
         self.rate_limiter = RateLimiter(run.rate_limits, monotonic=run.workspace.monotonic)
         # Moving average of the duration of a call.
-        self._mean_call_s = FLEX_CALL_S if is_flex else 0.0
+        self._mean_call_s = run.mode.usual_call_s if is_flex else 0.0
         # Monotonic time after which no reply is waited for.
         self.deadline = run.workspace.monotonic() + run.deadline_s
         self.is_stopped = False

@@ -20,7 +20,7 @@ from askrows.pipeline.tasks import request_builder
 from askrows.pipeline.tasks.task import Task
 
 # Modes in which a few rows can be asked.
-SINGLE_ROW_MODES = (Mode.LIVE.value, Mode.DECIDE.value)
+SINGLE_ROW_MODES = tuple(mode.value for mode in Mode if mode.asks_single_rows)
 
 
 def choose_mode(run: Run, mode: Mode) -> Run:

@@ -35,7 +35,7 @@ from askrows.pipeline.provider.models import (
 from askrows.pipeline.provider.usage import Usage, calculate_cost, sum_usage
 from askrows.pipeline.quality import pilot
 from askrows.pipeline.run import modes
-from askrows.pipeline.run.live_throttle import FLEX_CALL_S, max_parallel_calls
+from askrows.pipeline.run.live_throttle import max_parallel_calls
 from askrows.pipeline.run.mode_choice import (
     ModeEstimate,
     estimate_live_seconds,
@@ -47,11 +47,8 @@ from askrows.pipeline.tasks.task_values import TaskNouns
 
 # A mode counts as dearer than another if it costs more than this in addition, in USD.
 MIN_DEARER_USD = 0.01
-# Seconds of a call before any was measured. Our choice for a live call: 1 to 2 s is normal. A
-# decision takes 150 to 250 ms (public pages, read 2026-11).
-USUAL_CALL_S = {Mode.LIVE: 1.5, Mode.FLEX: FLEX_CALL_S, Mode.DECIDE: 0.25}
 # The other mode, decide, is only used if a person names it.
-AUTOMATIC_MODES = (Mode.BATCH, Mode.FLEX, Mode.LIVE)
+AUTOMATIC_MODES = tuple(mode for mode in Mode if mode.is_automatic)
 # Columns of the table of modes; see `make_table`.
 MODE_COLUMNS = "mode cost time=seconds batches_or_calls"
 # Warn from this share of the daily quota on.
@@ -487,7 +484,7 @@ class _PlanEstimator:
         call_s = 0.0
         calls_per_s: float | None = None
         if not model.local:
-            call_s = self.call_durations_s[mode] or USUAL_CALL_S[mode]
+            call_s = self.call_durations_s[mode] or mode.usual_call_s
             parallel_calls = max_parallel_calls(
                 self.run.workspace.settings.concurrency,
                 self.run.rate_limits.rpm,

@@ -45,7 +45,7 @@ from askrows.pipeline.store.version_names import belongs_to_version
 from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.task_values import AskedRows
 
-MODES = ("auto", "batch", "flex", "live", "decide")
+MODES = ("auto", *(mode.value for mode in Mode if mode.claims_rows))
 
 
 @dataclass(frozen=True)
