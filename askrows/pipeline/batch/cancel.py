@@ -52,8 +52,6 @@ from askrows.pipeline.tasks.task_values import TaskNouns
 
 # Modes in which the rows of a batch can be asked instead, calls first.
 MOVE_MODES = (*(mode for mode in Mode if mode.is_automatic and mode is not Mode.BATCH), Mode.BATCH)
-    (mode for mode in Mode if mode.is_automatic), key=lambda mode: mode is Mode.BATCH
-)
 
 
 def open_task_of_batch(run: Run, number: int) -> Run:

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
+from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.settings import Budget
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.index.indexed_tasks import mark_task_as_indexed
 from askrows.pipeline.provider.models import Model, RateLimits
 from askrows.pipeline.provider.service import Service
-from askrows.pipeline.tasks import announcements
+from askrows.pipeline.tasks import announcements, request_builder
 from askrows.pipeline.tasks.selection import find_task_by_name, is_user_task_set
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import AskedRows
@@ -58,7 +59,7 @@ class Run:
     sync_options: SyncOptions = SyncOptions()
     # USD that a person agreed to before; None asks above CONFIRM_ABOVE.
     agreed_usd: float | None = None
-    # How rows are asked; the mode decide asks the decision model. See `run/modes.py`.
+    # How rows are asked; the mode decide asks the decision model; see `copy_with_mode`.
     mode: Mode = Mode.BATCH
     # Test a prompt: rows in any state are asked, and only outcome counts and cost are stored.
     is_trial: bool = False
@@ -202,6 +203,24 @@ class Run:
             if task.name == self.task.name:
                 return self.copy_with_task(task.copy_with_asked_rows(self.task.asked_rows))
         return self
+
+    def copy_with_mode(self, mode: Mode) -> "Run":
+        """Return a run that asks in a mode; in the mode decide it asks the decision model.
+
+        A decision model answers a closed field, which has a fixed choice such as yes or no, by
+        probabilities. All fields of a task that is decided are closed.
+
+        Raises:
+            InputError: The mode is decide, and the task has open fields; nothing was asked.
+            ConfigurationError: The provider does not have the mode.
+        """
+        self.service.check_mode(mode)
+        open_fields = request_builder.list_open_fields(self.task) if mode is Mode.DECIDE else ()
+        if open_fields:
+            reason = request_builder.describe_open_fields(open_fields)
+            hint = f"ask these fields without {OptionHint(mode='decide')}, in a task of their own"
+            raise InputError(f"{reason}; nothing was asked", hint=hint)
+        return replace(self, mode=mode)
 
     def copy_with_task(self, task: Task) -> "Run":
         """Return a run with another task of the same name."""

@@ -32,9 +32,9 @@ from askrows.pipeline.core.text import format_object, format_usd, plural
 from askrows.pipeline.provider.models import (
     FREE_TIER,
 )
+from askrows.pipeline.provider.service import Service
 from askrows.pipeline.provider.usage import Usage, calculate_cost, sum_usage
 from askrows.pipeline.quality import pilot
-from askrows.pipeline.run import modes
 from askrows.pipeline.run.live_throttle import max_parallel_calls
 from askrows.pipeline.run.mode_choice import (
     ModeEstimate,
@@ -297,13 +297,25 @@ def add_gemini_estimate(
 
     If the second estimate cannot be made, a warning is printed instead.
     """
-    gemini_run = modes.make_gemini_estimate_run(run)
-    if gemini_run is None:
+    if not run.model.local:
         return estimate
+
+    workspace = run.workspace
+    settings = replace(
+        workspace.settings, model=Settings.model, decision_model=Settings.decision_model
+    )
+    gemini_run = replace(
+        run,
+        workspace=replace(workspace, backend="gemini", settings=settings),
+        service=Service(
+            settings, "gemini", workspace.display, now=workspace.now, sleep=workspace.sleep
+        ),
+        mode=Mode.BATCH,
+    )
     try:
         return replace(estimate, with_key=estimate_again(gemini_run))
     except ConfigurationError as error:
-        run.workspace.display.warn(f"no estimate for a key: {error.message}")
+        workspace.display.warn(f"no estimate for a key: {error.message}")
         return estimate
 
 
@@ -402,7 +414,7 @@ def _estimate_decisions(run: Run, plan: BatchPlan) -> ModeEstimate:
     if open_fields:
         return ModeEstimate(absence_reason=request_builder.describe_open_fields(open_fields))
 
-    decide_run = modes.choose_mode(run, Mode.DECIDE)
+    decide_run = run.copy_with_mode(Mode.DECIDE)
     lines = request_builder.QuestionLines(run.task, decide_run.model)
     calibration = run.workspace.store.query(
         budget.load_calibration, decide_run.version, run.task.fingerprint

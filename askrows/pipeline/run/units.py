@@ -26,12 +26,12 @@ from askrows.pipeline.index.builds import count_stale, open_synced_builds
 from askrows.pipeline.index.indexed_tasks import find_indexed_task
 from askrows.pipeline.quality import evaluate, pilot
 from askrows.pipeline.run import live
-from askrows.pipeline.run.modes import choose_mode, is_decide_run_open
 from askrows.pipeline.run.run_state import RunState
-from askrows.pipeline.store import batches
+from askrows.pipeline.store import batches, runs
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.selection import is_user_task_set
+from askrows.pipeline.tasks.task import Task
 
 # If the rate limits allow no call for longer than this, a due row waits for the next command.
 RATE_LIMIT_TIMEOUT_S = 60.0
@@ -152,6 +152,17 @@ def _choose_batch_unit(tx: Connection, run: Run, batch: batches.BatchRow) -> Uni
     age_s = (now - (batch.submitted_at or now)).total_seconds()
     poll_pause_s = max(settings.poll_first, POLL_SHARE_OF_AGE * age_s)
     return Unit("poll", task_name, min(max_pause_s, poll_pause_s), batch.number)
+
+
+def is_decide_run_open(tx: Connection, task: Task) -> bool:
+    """Return whether a task has an unfinished `tag` that asks the decision model.
+
+    Only a `tag` under the task's present version counts.
+    """
+    if task.user_file is None:
+        return False
+    unfinished_run = runs.find_unfinished_run(tx, task.name)
+    return unfinished_run is not None and unfinished_run.version == task.decision_version
 
 
 def find_outage_reason(tx: Connection, run: Run) -> str:
@@ -409,7 +420,7 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
     request_count = result.expected.requests or selected_count
     label = f"asking {describe_requests(request_count, selected_count)}"
     with run.workspace.display.bar(label, request_count) as bar:
-        live.ask_rows(choose_mode(run, mode), selection, result, bar)
+        live.ask_rows(run.copy_with_mode(mode), selection, result, bar)
     finished_count = result.answered_by_calls + result.failed.total()
     unfinished_count = max(0, selected_count - finished_count)
     result.unasked = min(unfinished_count, state.count_claimable())
@@ -464,7 +475,7 @@ def ask_single_rows(
             return
 
     single_run = replace(
-        choose_mode(run, Mode.LIVE),
+        run.copy_with_mode(Mode.LIVE),
         is_single_batch=True,
         patience_s=patience_s,
         deadline_s=deadline_s,

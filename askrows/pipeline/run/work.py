@@ -26,7 +26,6 @@ from askrows.pipeline.core.text import plural
 from askrows.pipeline.index import build
 from askrows.pipeline.run import live, units
 from askrows.pipeline.run.drive import complete_result
-from askrows.pipeline.run.modes import choose_mode, is_decide_run_open
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.run.snapshot import read_snapshot
 from askrows.pipeline.store.workspace import get_workspace
@@ -170,8 +169,8 @@ def _ask_due_rows(state: RunState) -> None:
     if due_ids:
         result.has_calls = True
         units.ask_single_rows(run, result, due_ids)
-    elif store.query(is_decide_run_open, run.task):
-        live.ask_rows(choose_mode(run, Mode.DECIDE), Selection(), result, NoProgress())
+    elif store.query(units.is_decide_run_open, run.task):
+        live.ask_rows(run.copy_with_mode(Mode.DECIDE), Selection(), result, NoProgress())
         if result.is_interrupted:
             raise KeyboardInterrupt
         if result.budget_message:
@@ -199,7 +198,7 @@ def _submit_open_rows(state: RunState) -> None:
     result = state.result
     with run.workspace.store.read() as tx:
         askable_count = 0
-        if not is_decide_run_open(tx, run.task):
+        if not units.is_decide_run_open(tx, run.task):
             askable_count = claiming.count_claimable(tx, run.task)
         may_ask = units.is_pilot_clear(tx, run)
         outage_reason = units.find_outage_reason(tx, run)

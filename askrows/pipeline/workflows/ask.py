@@ -33,7 +33,6 @@ from askrows.pipeline.rows.cells import list_rows
 from askrows.pipeline.rows.row_sync import RowSyncReport
 from askrows.pipeline.rows.source import MEMORY_ROWS, FileSource, MemorySource
 from askrows.pipeline.run import preflight
-from askrows.pipeline.run.modes import choose_mode, choose_single_row_mode
 from askrows.pipeline.run.units import sync_and_recover_task
 from askrows.pipeline.tasks.task_file import load_declaration_source
 from askrows.pipeline.tasks.task_sync import load_unregistered_task
@@ -378,7 +377,7 @@ def ask_question(
         display=run.workspace.display,
         should_list_refused=should_list_refused,
     )
-    trial_run = choose_single_row_mode(trial_run, mode)
+    trial_run = try_out.choose_single_row_mode(trial_run, mode)
     trial_run.announce_placeholders()
 
     try_report = try_out.try_rows(trial_run, row_ids[:size])
@@ -445,7 +444,7 @@ def save_question(
         display=display,
         should_list_refused=should_list_refused,
     )
-    trial_run = choose_single_row_mode(trial_run, mode)
+    trial_run = try_out.choose_single_row_mode(trial_run, mode)
     planned = try_out.plan_rows(trial_run, row_ids)
     _check_budget(trial_run, planned)
     try_out.confirm_cost(trial_run, planned)
@@ -501,8 +500,8 @@ def ask_saved(
     sample_run, sample_ids, sample_count, row_report = _load_in_memory(
         run, draft._replace(name=""), size=max(size, MAX_SAMPLE_ROWS)
     )
-    sample_run = choose_single_row_mode(sample_run, mode)
-    run = replace(choose_single_row_mode(run, mode), agreed_usd=agreed_usd)
+    sample_run = try_out.choose_single_row_mode(sample_run, mode)
+    run = replace(try_out.choose_single_row_mode(run, mode), agreed_usd=agreed_usd)
     row_ids, row_count = run.workspace.store.query(run.user_task.read_first_askable_ids, size)
     run.announce_placeholders()
 
@@ -643,7 +642,7 @@ def _estimate_all(
     estimate = estimate_all(run, measured_usages=measured_usages)
     if run.mode is Mode.DECIDE:
         decide_estimates = estimate.mode_estimates
-        estimate = estimate_all(choose_mode(run, Mode.LIVE))
+        estimate = estimate_all(run.copy_with_mode(Mode.LIVE))
         mode_estimates = {**estimate.mode_estimates, **decide_estimates}
         estimate = replace(estimate, mode_estimates=mode_estimates)
     return preflight.add_gemini_estimate(run, estimate, estimate_all)

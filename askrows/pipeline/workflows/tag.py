@@ -34,12 +34,17 @@ from askrows.pipeline.core.states import OPEN_STATES, Mode
 from askrows.pipeline.core.text import format_usd, plural
 from askrows.pipeline.ops import status
 from askrows.pipeline.quality import pilot
-from askrows.pipeline.run import modes, preflight
+from askrows.pipeline.run import preflight
 from askrows.pipeline.run.drive import complete_result, drive
 from askrows.pipeline.run.pilot_run import check_or_run_pilot
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.run.tag_report import TagReport
-from askrows.pipeline.run.units import ask_open_rows, submit_rows, sync_and_recover_task
+from askrows.pipeline.run.units import (
+    ask_open_rows,
+    is_decide_run_open,
+    submit_rows,
+    sync_and_recover_task,
+)
 from askrows.pipeline.store import answers, runs
 from askrows.pipeline.store.version_names import belongs_to_version
 from askrows.pipeline.tasks import claiming
@@ -125,7 +130,7 @@ def tag_rows(run: Run, options: TagOptions) -> TagReport:
     run = run.copy_with_asked_rows(AskedRows(has_changed=options.refresh))
     run = sync_and_recover_task(run)
     run.announce_placeholders()
-    if options.mode == "auto" and run.workspace.store.query(modes.is_decide_run_open, run.task):
+    if options.mode == "auto" and run.workspace.store.query(is_decide_run_open, run.task):
         run.workspace.display.say("continuing with decisions, as the run began")
         options = replace(options, mode=Mode.DECIDE.value)
 
@@ -143,7 +148,7 @@ def _check_mode_and_marks(run: Run, options: TagOptions) -> Run:
     if options.again:
         _announce_marks(run)
     if options.mode == Mode.DECIDE:
-        return modes.choose_mode(run, Mode.DECIDE)
+        return run.copy_with_mode(Mode.DECIDE)
     return run
 
 

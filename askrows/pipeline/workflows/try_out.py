@@ -34,7 +34,6 @@ from askrows.pipeline.quality.right_value_accuracy import (
     to_field_documents,
 )
 from askrows.pipeline.run import live, preflight
-from askrows.pipeline.run.modes import choose_single_row_mode
 from askrows.pipeline.store import request_history
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection
@@ -50,6 +49,8 @@ from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import TaskNouns, TaskRow
 from askrows.pipeline.workflows import labelled_rows
 
+# Modes in which a few rows can be asked.
+SINGLE_ROW_MODES = tuple(mode.value for mode in Mode if mode.asks_single_rows)
 # How many rows are tried by default.
 DEFAULT_ROW_COUNT = 3
 OUTCOME_LOST = "lost"
@@ -269,6 +270,21 @@ def try_task(
     tried_answers = {row.id: row.answer for row in report.rows if row.answer is not None}
     report.accuracy = compare_with_right_values(right_values_by_id, [tried_answers])
     return report
+
+
+def choose_single_row_mode(run: Run, mode: str) -> Run:
+    """Return the run that asks a few rows in a mode: live or decide.
+
+    Raises:
+        InputError: There is no such mode for a few rows, or the mode is decide and the task has
+            open fields; nothing was asked.
+    """
+    if mode not in SINGLE_ROW_MODES:
+        raise InputError(
+            f"there is no mode {mode!r} for a few rows; nothing was asked",
+            hint=f"modes: {', '.join(SINGLE_ROW_MODES)}",
+        )
+    return run.copy_with_mode(Mode(mode))
 
 
 class PlannedRows(NamedTuple):
