@@ -46,7 +46,7 @@ _SOURCES = {
     "NoAnswer": "pipeline.core.states",
     "Preflight": "pipeline.run.preflight",
     "Quote": "pipeline.core.quotes",
-    "TagReport": "pipeline.run.tag_report",
+    "TagReport": "pipeline.batch.run_result",
     "Task": "pipeline.core.declaration:Declaration",
     "TryReport": "pipeline.workflows.try_out",
     "Vocabulary": "pipeline.core.vocabulary",
@@ -57,6 +57,7 @@ _SOURCES = {
 
 if TYPE_CHECKING:
     from askrows.jobs.open_workspace import open  # noqa: A004 - as other libraries name it
+    from askrows.pipeline.batch.run_result import TagReport
     from askrows.pipeline.core.declaration import DatabaseTable, Folder
     from askrows.pipeline.core.declaration import Declaration as Task
     from askrows.pipeline.core.errors import AskrowsError
@@ -65,7 +66,6 @@ if TYPE_CHECKING:
     from askrows.pipeline.core.text import remove_markup
     from askrows.pipeline.core.vocabulary import Vocabulary
     from askrows.pipeline.run.preflight import Preflight
-    from askrows.pipeline.run.tag_report import TagReport
     from askrows.pipeline.workflows.ask import AskReport
     from askrows.pipeline.workflows.python_api import Answers, Workspace
     from askrows.pipeline.workflows.python_results import AnsweredRow

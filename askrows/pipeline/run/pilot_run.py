@@ -8,7 +8,7 @@ person waives it.
 from collections.abc import Sequence
 
 from askrows.pipeline.batch.run import Run
-from askrows.pipeline.batch.run_result import RunResult
+from askrows.pipeline.batch.run_result import RunResult, TagReport
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import GateError, InputError
 from askrows.pipeline.core.report import Failure, raise_first_error
@@ -16,7 +16,6 @@ from askrows.pipeline.quality import evaluate, pilot
 from askrows.pipeline.quality.report import QualityReport
 from askrows.pipeline.run.drive import complete_result, drive
 from askrows.pipeline.run.run_state import RunState
-from askrows.pipeline.run.tag_report import TagReport
 from askrows.pipeline.run.units import submit_rows, sync_and_recover_task
 from askrows.pipeline.store import answer_counts, runs
 from askrows.pipeline.tasks import claiming

@@ -11,7 +11,7 @@ from functools import partial
 
 from askrows.pipeline.batch import budget, cancel, held_batches, poll, submit
 from askrows.pipeline.batch.run import Run
-from askrows.pipeline.batch.run_result import RunResult
+from askrows.pipeline.batch.run_result import RunResult, make_failure_tables
 from askrows.pipeline.core.report import Report, collect_error, format_fields, make_table
 from askrows.pipeline.core.settings import Budget
 from askrows.pipeline.core.states import BatchState, Mode
@@ -21,7 +21,6 @@ from askrows.pipeline.run import preflight, units
 from askrows.pipeline.run.drive import complete_result, drive
 from askrows.pipeline.run.pilot_run import check_or_run_pilot
 from askrows.pipeline.run.run_state import RunState
-from askrows.pipeline.run.tag_report import make_failure_tables
 from askrows.pipeline.run.units import sync_and_recover_task
 from askrows.pipeline.store import batches
 

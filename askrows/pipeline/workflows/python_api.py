@@ -21,6 +21,7 @@ import jsonlines
 
 from askrows.pipeline.batch.report import BatchSummary, list_batches
 from askrows.pipeline.batch.run import Run, SyncOptions
+from askrows.pipeline.batch.run_result import TagReport
 from askrows.pipeline.core.answer_types import make_answer_validator
 from askrows.pipeline.core.declaration import A_co, Declaration, ReadOptions
 from askrows.pipeline.core.errors import InputError
@@ -42,7 +43,6 @@ from askrows.pipeline.rows.row_findings import FindingKind
 from askrows.pipeline.rows.row_import import ImportOptions, ImportReport
 from askrows.pipeline.rows.source import MemorySource
 from askrows.pipeline.run.preflight import Preflight
-from askrows.pipeline.run.tag_report import TagReport
 from askrows.pipeline.store import answers
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import corrections, row_export

@@ -23,7 +23,7 @@ from askrows.pipeline.batch.budget import (
     take_over_tag_budget,
 )
 from askrows.pipeline.batch.run import Run
-from askrows.pipeline.batch.run_result import RunResult
+from askrows.pipeline.batch.run_result import RunResult, TagReport
 from askrows.pipeline.batch.submit import plan_stored_batches
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
@@ -38,7 +38,6 @@ from askrows.pipeline.run import preflight
 from askrows.pipeline.run.drive import complete_result, drive
 from askrows.pipeline.run.pilot_run import check_or_run_pilot
 from askrows.pipeline.run.run_state import RunState
-from askrows.pipeline.run.tag_report import TagReport
 from askrows.pipeline.run.units import (
     ask_open_rows,
     is_decide_run_open,
