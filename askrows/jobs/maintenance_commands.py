@@ -180,12 +180,8 @@ def work(
     if worker is not None and port is not None:
         health_socket = listen_on_port("work", host or LOOPBACK, port, concurrency=concurrency)
         worker.serve_health(health_socket)
-    if worker is not None and not once:
-        worker.run_forever(_print_pass)
-        return None
-
     if worker is not None:
-        report = worker.run_once()
+        report = worker.run(None if once else _print_pass)
     else:
         open_task = partial(
             _open_task,
@@ -194,6 +190,9 @@ def work(
             agreed_usd=agreed_usd,
         )
         report = _run_passes(open_task, task_names, units, once=once)
+    if not once:
+        return None
+
     report.figures = location | report.figures
     # Without a terminal nothing is printed, because cron mails every output.
     if not report.title and sys.stdout.isatty():

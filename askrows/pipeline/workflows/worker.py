@@ -170,45 +170,42 @@ class Worker:
         port = health_socket.getsockname()[1]
         self._display.say(f"serving /healthz, /readyz and /metrics at port {port}")
 
-    def run_forever(self, on_report: Callable[[Report], object]) -> None:
-        """Run jobs until SIGTERM, SIGINT or an error of the account.
+    def run(self, on_report: Callable[[Report], object] | None) -> Report:
+        """Run jobs until SIGTERM, SIGINT or an error of the account; return what was done.
 
         Ends when no job runs any more. If jobs still run GRACE_S + HEARTBEAT_S seconds after a
-        signal, the process ends with status 0.
+        signal, the process ends.
 
         Args:
-            on_report: Called with the report of each unit.
+            on_report: Called with the report of each unit. If it is None, the worker runs once: it
+                ends when no unit is due now and no job is left, and returns the report of all
+                units. Batches are polled once then, and a unit that failed or had no effect is not
+                repeated.
 
         Raises:
-            AccountError: Requests failed because of the account, so that others would fail, too.
+            AccountError: Requests of a worker with `on_report` failed because of the account, so
+                that others would fail, too.
+            KeyboardInterrupt: A signal ended a worker that runs once.
+            UnavailableError: A worker that runs once cannot read the workspace.
         """
         self._on_report = on_report
-        self._display.say(f"doing due work, at most {self._concurrency} units at once")
-        asyncio.run(self._run())
-        if self._account_error is not None:
+        if on_report is not None:
+            self._display.say(f"doing due work, at most {self._concurrency} units at once")
+        asyncio.run(self._run_jobs())
+
+        if self._account_error is not None and on_report is not None:
             raise self._account_error
-
-    def run_once(self) -> Report:
-        """Run jobs until no unit is due now, and no job is left; return what was done.
-
-        Batches are polled once. A unit that failed or had no effect is not repeated.
-
-        Raises:
-            KeyboardInterrupt: A signal ended it.
-            UnavailableError: The workspace cannot be read.
-        """
-        asyncio.run(self._run())
         # Only a signal ends it without an error before all work is done.
-        if not self._is_drained and not self._result.errors:
+        if on_report is None and not self._is_drained and not self._result.errors:
             raise KeyboardInterrupt
         return self._result
 
-    async def _run(self) -> None:
-        """Run jobs, and create jobs for due units, until the worker stops.
+    async def _run_jobs(self) -> None:
+        """Run the survey of due units and the worker of Procrastinate until this worker stops.
 
-        A lost connection to the database is reported, and the next one is tried SURVEY_PAUSE_S
-        seconds later. A job that does not end in time after a signal is abandoned. Its unit is
-        found due again, as after a kill.
+        If Procrastinate's worker ends otherwise, for example after a lost connection, this is
+        reported, and it is started again after SURVEY_PAUSE_S seconds. A job that does not end in
+        time after a signal is abandoned. Its unit is found due again, as after a kill.
         """
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signal_number, self._stop)
@@ -217,45 +214,37 @@ class Worker:
             logging.getLogger(library).addHandler(_LogHandler(self._display))
 
         async with self._app.open_async():
-            await self._run_jobs()
-
-    async def _run_jobs(self) -> None:
-        """Run the survey of due units and the worker of Procrastinate until this worker stops.
-
-        If Procrastinate's worker ends otherwise, for example after a lost connection, it is started
-        again after SURVEY_PAUSE_S seconds.
-        """
-        survey = asyncio.create_task(self._survey())
-        while not self._stopping.is_set():
-            running_worker = asyncio.create_task(
-                self._app.run_worker_async(
-                    queues=self._queues,
-                    concurrency=self._concurrency,
-                    install_signal_handlers=False,
-                    delete_jobs="always",
-                    fetch_job_polling_interval=JOB_POLL_PAUSE_S,
-                    update_heartbeat_interval=HEARTBEAT_S,
-                    stalled_worker_timeout=STALLED_S,
-                    shutdown_graceful_timeout=GRACE_S,
+            survey = asyncio.create_task(self._survey())
+            while not self._stopping.is_set():
+                running_worker = asyncio.create_task(
+                    self._app.run_worker_async(
+                        queues=self._queues,
+                        concurrency=self._concurrency,
+                        install_signal_handlers=False,
+                        delete_jobs="always",
+                        fetch_job_polling_interval=JOB_POLL_PAUSE_S,
+                        update_heartbeat_interval=HEARTBEAT_S,
+                        stalled_worker_timeout=STALLED_S,
+                        shutdown_graceful_timeout=GRACE_S,
+                    )
                 )
-            )
-            self._running_worker = running_worker
-            await asyncio.wait([running_worker, survey], return_when=asyncio.FIRST_COMPLETED)
-            if survey.done():
-                self._stop()
-            if self._stopping.is_set():
-                await asyncio.wait([running_worker])
-                break
+                self._running_worker = running_worker
+                await asyncio.wait([running_worker, survey], return_when=asyncio.FIRST_COMPLETED)
+                if survey.done():
+                    self._stop()
+                if self._stopping.is_set():
+                    await asyncio.wait([running_worker])
+                    break
 
-            # The database went away, and may come back.
-            error = None if running_worker.cancelled() else running_worker.exception()
-            reason = _explain_error(error) if error else "the worker ended"
-            self._display.warn(f"lost the connection to the database: {reason}")
-            await asyncio.sleep(SURVEY_PAUSE_S)
+                # The database went away, and may come back.
+                error = None if running_worker.cancelled() else running_worker.exception()
+                reason = _explain_error(error) if error else "the worker ended"
+                self._display.warn(f"lost the connection to the database: {reason}")
+                await asyncio.sleep(SURVEY_PAUSE_S)
 
-        survey.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await survey
+            survey.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await survey
 
     def _stop(self) -> None:
         """Stop taking jobs, and cancel the worker, which then waits up to GRACE_S for its jobs.
