@@ -26,11 +26,10 @@ from askrows.jobs.options import (
     SkipPilot,
     Strict,
 )
-from askrows.pipeline.batch.cancel import MOVE_MODES
 from askrows.pipeline.batch.report import COST_KEYS, report_batches, report_costs
 from askrows.pipeline.batch.run import Run, SyncOptions
 from askrows.pipeline.core.report import Report
-from askrows.pipeline.core.states import Mode
+from askrows.pipeline.core.states import MOVE_MODES, Mode
 from askrows.pipeline.tasks.task_values import AskedRows
 from askrows.pipeline.workflows import batch_steps
 

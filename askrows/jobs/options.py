@@ -20,7 +20,7 @@ from askrows.pipeline.core.setting_parsers import (
     parse_duration,
     parse_money,
 )
-from askrows.pipeline.core.states import Mode
+from askrows.pipeline.core.states import SINGLE_ROW_MODES
 from askrows.pipeline.core.text import SURROGATES
 
 # The key under which click's context stores the name of an argument that was typed without it.
@@ -315,7 +315,7 @@ SingleRowMode = Annotated[
     str,
     Parameter(
         "Decide asks closed fields as questions of a decision model.",
-        click.Choice([mode.value for mode in Mode if mode.asks_single_rows]),
+        click.Choice([mode.value for mode in SINGLE_ROW_MODES]),
     ),
 ]
 Raw = Annotated[bool, Parameter("Add the sealed lines of requests and replies.")]

@@ -50,9 +50,6 @@ from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import TaskNouns
 
-# Modes in which the rows of a batch can be asked instead, calls first.
-MOVE_MODES = (*(mode for mode in Mode if mode.is_automatic and mode is not Mode.BATCH), Mode.BATCH)
-
 
 def open_task_of_batch(run: Run, number: int) -> Run:
     """Return a run whose task is that of a batch.

@@ -57,15 +57,13 @@ class Mode(StrEnum):
         """Whether a batch claims its rows, and each of its requests gets an outcome of its own."""
         return self is not Mode.TRIAL
 
-    @property
-    def is_automatic(self) -> bool:
-        """Whether a run may choose the mode by its price and time, without being told."""
-        return self in {Mode.BATCH, Mode.FLEX, Mode.LIVE}
 
-    @property
-    def asks_single_rows(self) -> bool:
-        """Whether a person who waits may ask a few rows in this mode."""
-        return self in {Mode.LIVE, Mode.DECIDE}
+# Modes that a run may choose by their price and time. The mode decide must be named.
+AUTOMATIC_MODES = (Mode.BATCH, Mode.FLEX, Mode.LIVE)
+# Modes in which a person who waits may ask a few rows.
+SINGLE_ROW_MODES = (Mode.LIVE, Mode.DECIDE)
+# Modes in which the rows of a batch can be asked instead.
+MOVE_MODES = (Mode.FLEX, Mode.LIVE, Mode.BATCH)
 
 
 class BatchState(StrEnum):

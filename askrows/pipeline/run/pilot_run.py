@@ -14,7 +14,7 @@ from askrows.pipeline.core.errors import GateError, InputError
 from askrows.pipeline.core.report import Failure, raise_first_error
 from askrows.pipeline.quality import evaluate, pilot
 from askrows.pipeline.quality.report import QualityReport
-from askrows.pipeline.run.drive import complete_result, drive
+from askrows.pipeline.run.drive import drive
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.run.units import submit_rows, sync_and_recover_task
 from askrows.pipeline.store import answer_counts, runs
@@ -194,7 +194,7 @@ def _ask_sample(run: Run, row_ids: Sequence[str], result: RunResult, *, is_confi
     submit_rows(state, is_confirmed=is_confirmed)
     drive(state)
 
-    complete_result(state)
+    state.complete_result()
     # If every batch failed at the API but no row is open, all rows were parked: no error.
     errors = list[Failure]()
     if result.left or result.is_poll_stopped or not result.is_down:

@@ -27,7 +27,7 @@ from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.core.states import Mode
+from askrows.pipeline.core.states import AUTOMATIC_MODES, Mode
 from askrows.pipeline.core.text import format_object, format_usd, plural
 from askrows.pipeline.provider.models import (
     FREE_TIER,
@@ -47,8 +47,6 @@ from askrows.pipeline.tasks.task_values import TaskNouns
 
 # A mode counts as dearer than another if it costs more than this in addition, in USD.
 MIN_DEARER_USD = 0.01
-# The other mode, decide, is only used if a person names it.
-AUTOMATIC_MODES = tuple(mode for mode in Mode if mode.is_automatic)
 # Columns of the table of modes; see `make_table`.
 MODE_COLUMNS = "mode cost time=seconds batches_or_calls"
 # Warn from this share of the daily quota on.

@@ -1,15 +1,20 @@
 """The state of a run while its units are done: the rows that it may still ask, and its result."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from askrows.pipeline.batch.batch_plan import Selection
+from askrows.pipeline.batch.held_batches import HeldBatchError
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
 from askrows.pipeline.core.errors import AskrowsError
-from askrows.pipeline.core.states import BatchState
+from askrows.pipeline.core.states import OPEN_STATES, BatchState
 from askrows.pipeline.quality import evaluate, pilot
-from askrows.pipeline.store import batches, claims, runs
+from askrows.pipeline.quality.report import delete_partial_reports
+from askrows.pipeline.store import batches, claims, money, runs
+from askrows.pipeline.tasks import claiming
+from askrows.pipeline.tasks.equal_rows import count_waiting_rows
 
 if TYPE_CHECKING:
     from askrows.pipeline.index.build import IndexReport
@@ -17,6 +22,8 @@ if TYPE_CHECKING:
 # The next quality reports wait this many times as long as the last ones took. The reports at the
 # end of the command do not wait.
 REPORT_PAUSE_FACTOR = 20
+# Reasons that end when all rows are sent.
+ENDING_STOPS = (StopReason.GATE_FAILED, StopReason.BUDGET, StopReason.API_FULL)
 WAIVED_PILOT_NOTE = "Asked without a passed pilot, because a person waived it."
 
 
@@ -199,3 +206,85 @@ class RunState:
         self.unreported_versions.clear()
         ended_at_s = run.workspace.monotonic()
         self._next_report_at_s = ended_at_s + REPORT_PAUSE_FACTOR * (ended_at_s - started_at_s)
+
+    def note_held_batches(self) -> None:
+        """Set the result's list of held batches, which wait for a person, as they are now."""
+        self.result.held_errors = [
+            HeldBatchError(batch, self.run.task.nouns)
+            for batch in self.list_batches(BatchState.DOWNLOADED)
+            if batch.is_held
+        ]
+
+    def complete_result(self) -> RunResult:
+        """Complete and return the result; write the last quality reports, and end finished runs.
+
+        Open rows, rows in open batches, rows parked since the start, and the spending since the
+        start are counted. Partly written reports of dead processes are deleted. If no row is open,
+        claimed or in a batch, the unfinished run of the task is ended in the database.
+
+        A finished run gets a quality report even without new answers: the process that ingested its
+        answers may have died before its report.
+        """
+        run = self.run
+        result = self.result
+        store = run.workspace.store
+        task = run.task
+        self._count_open_rows()
+        self.note_held_batches()
+
+        with store.read() as tx:
+            unfinished_run = runs.find_unfinished_run(tx, task.name)
+            # Counting reads all rows, so it is left out if no run can end.
+            is_run_finished = unfinished_run is not None and not (
+                batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
+                or claims.has_claims(tx, task.name)
+                or claiming.count_claimable(tx, task)
+            )
+
+        if is_run_finished and result.newest_quality is None:
+            self.unreported_versions[run.version] = None
+        self.write_quality_reports(is_last=True)
+        delete_partial_reports(run.workspace.data, task.name)
+
+        with store.read() as tx:
+            parked_count = len(
+                claims.parked_rows(tx, task.name, prompt_version=task.parked_version),
+            )
+            result.parked = max(0, parked_count - self.parked_before)
+            spending = money.sum_spending(tx, sent_since=self.started_at)
+            result.spent = spending.known_usd
+            result.lost_usd = spending.lost_usd
+
+        # The next command gets a new budget.
+        if unfinished_run is not None and is_run_finished:
+            with store.write() as tx:
+                runs.end_run(
+                    tx, unfinished_run.number, reason="nobody is left", now=run.workspace.now()
+                )
+        return result
+
+    def _count_open_rows(self) -> None:
+        """Set the result's numbers of rows that are not answered, and correct its stop reason.
+
+        - `left`: open rows, also those that this command does not ask, for example beyond its limit
+        - `under_way`: rows in open batches
+        - `waiting`: open rows that get the answer of an equal row in an open batch
+        - `unasked`: rows that the calls did not reach, at most `left`
+
+        The rows of the stop reason are at most the open and the prepared rows. If there are
+        neither, reasons of ENDING_STOPS are cleared.
+        """
+        run = self.run
+        result = self.result
+        result.left = self.count_claimable()
+        result.under_way = sum(batch.requests for batch in self.list_batches(*OPEN_STATES))
+        result.waiting = 0
+        if result.left and result.under_way:
+            result.waiting = run.workspace.store.query(count_waiting_rows, run.task, run.version)
+        result.unasked = min(result.unasked, result.left)
+
+        prepared = self.list_batches(BatchState.PREPARED)
+        unsent_count = result.left + sum(batch.requests for batch in prepared)
+        result.stop = replace(result.stop, rows=min(result.stop.rows, unsent_count))
+        if not unsent_count and result.stop.reason in ENDING_STOPS:
+            result.stop = RunStop()

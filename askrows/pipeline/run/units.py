@@ -367,19 +367,10 @@ def ingest_batches(state: RunState) -> None:
     except AskrowsError as error:
         failure = error
 
-    note_held_batches(state)
+    state.note_held_batches()
     state.write_quality_reports()
     if failure is not None:
         raise failure
-
-
-def note_held_batches(state: RunState) -> None:
-    """Set the result's list of held batches, which wait for a person, as they are now."""
-    state.result.held_errors = [
-        HeldBatchError(batch, state.run.task.nouns)
-        for batch in state.list_batches(BatchState.DOWNLOADED)
-        if batch.is_held
-    ]
 
 
 def ask_open_rows(state: RunState, mode: Mode) -> None:

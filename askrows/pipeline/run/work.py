@@ -25,7 +25,6 @@ from askrows.pipeline.core.states import OPEN_STATES, BatchState, Mode
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.index import build
 from askrows.pipeline.run import live, units
-from askrows.pipeline.run.drive import complete_result
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.run.snapshot import read_snapshot
 from askrows.pipeline.store.workspace import get_workspace
@@ -118,7 +117,7 @@ def do_due_units(
 
     if number is None or "ingest" in unit_names:
         with _keep_error(state):
-            complete_result(state)
+            state.complete_result()
     if state.result.is_stopped_by_gate:
         state.errors += state.result.gate_errors
     else:

@@ -18,7 +18,7 @@ from askrows.pipeline.core.states import BatchState, Mode
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.ops.next_command import read_next_command
 from askrows.pipeline.run import preflight, units
-from askrows.pipeline.run.drive import complete_result, drive
+from askrows.pipeline.run.drive import drive
 from askrows.pipeline.run.pilot_run import check_or_run_pilot
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.run.units import sync_and_recover_task
@@ -60,7 +60,7 @@ def submit_rows(
     )
     remaining_limit = state.remaining_rows()
     units.submit_rows(state, is_confirmed=False, should_report_full_api=False)
-    result = complete_result(state)
+    result = state.complete_result()
     if result.stop.error is not None:
         raise result.stop.error
 
@@ -205,7 +205,7 @@ def ingest_batches(run: Run, *, accepted_number: int | None, strict: bool) -> Re
         held_batches.accept_held_batch(run, accepted_number)
     state = RunState(run)
     failures = collect_error(partial(units.ingest_batches, state))
-    result = complete_result(state)
+    result = state.complete_result()
     documents = [summary.document for summary in result.ingested]
     errors = [*failures, *result.list_errors(run.task.nouns, strict=strict)]
     report = Report(
@@ -356,7 +356,7 @@ def move_batch(
         else:
             units.ask_open_rows(state, mode)
 
-    result = complete_result(state)
+    result = state.complete_result()
     with store.read() as tx:
         batch = batches.get_batch(tx, number)
         open_count = len(cancel.list_remaining_rows(tx, run.task, number))

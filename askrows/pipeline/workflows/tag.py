@@ -35,7 +35,7 @@ from askrows.pipeline.core.text import format_usd, plural
 from askrows.pipeline.ops import status
 from askrows.pipeline.quality import pilot
 from askrows.pipeline.run import preflight
-from askrows.pipeline.run.drive import complete_result, drive
+from askrows.pipeline.run.drive import drive
 from askrows.pipeline.run.pilot_run import check_or_run_pilot
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.run.units import (
@@ -280,7 +280,7 @@ def _tag_open_rows(
         pilot.has_unfinished_pilot, run.version
     )
     if not (report.asked or open_batches or is_pilot_begun):
-        complete_result(state)
+        state.complete_result()
         return report
 
     report.mode, report.reason = _choose_mode(
@@ -301,7 +301,7 @@ def _tag_open_rows(
     run_number = _begin_or_continue_run(run, options, estimate.plan, started_at=started_at)
 
     _ask_in_chosen_mode(state, options, report)
-    complete_result(state)
+    state.complete_result()
     if _is_run_over(report, options):
         reason = report.budget_message or "nobody is left"
         with store.write() as tx:

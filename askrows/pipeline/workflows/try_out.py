@@ -22,7 +22,7 @@ from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError, QuestionChangedError
 from askrows.pipeline.core.quotes import to_display_value
 from askrows.pipeline.core.report import Failure, Report, show_document
-from askrows.pipeline.core.states import STANDARD, Mode, Outcome
+from askrows.pipeline.core.states import SINGLE_ROW_MODES, STANDARD, Mode, Outcome
 from askrows.pipeline.core.text import format_object, format_usd, plural, shorten
 from askrows.pipeline.provider import requests
 from askrows.pipeline.provider.usage import NO_USAGE, calculate_cost
@@ -49,8 +49,6 @@ from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import TaskNouns, TaskRow
 from askrows.pipeline.workflows import labelled_rows
 
-# Modes in which a few rows can be asked.
-SINGLE_ROW_MODES = tuple(mode.value for mode in Mode if mode.asks_single_rows)
 # How many rows are tried by default.
 DEFAULT_ROW_COUNT = 3
 OUTCOME_LOST = "lost"
