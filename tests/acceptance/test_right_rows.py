@@ -80,6 +80,20 @@ def test_a_mixed_up_batch_is_held(
     assert served_workspace.run_command("ingest", code=HELD).stderr.count("is held") == 1
 
 
+def test_a_moved_batch_that_is_held_ends_the_move(
+    served_workspace: Workspace, outside_server: Outside
+) -> None:
+    """The move reports the hold, and asks no row of the batch again."""
+    outside_server.mixing = rotate
+    served_workspace.import_people(FEW_ROWS)
+    served_workspace.run_command("submit")
+    assert "is held" in served_workspace.run_command("batch_move", 1, to="flex", code=HELD).stderr
+
+    assert count_tagged(served_workspace) == 0
+    [batch] = served_workspace.read_json("batches")
+    assert batch["state"] == "downloaded"
+
+
 @pytest.mark.alike
 @pytest.mark.parametrize("row_count", [LEAST_ROWS, MANY_ROWS])
 @pytest.mark.promise("mixed")
