@@ -1,13 +1,11 @@
 """Runs: the rows that are asked next and their mode, live calls, and the account of the state.
 
 - `drive` is the loop of a run that waits for its batches.
-- `run_units` does the units: sync, submit, poll, ingest and ask by calls. `run_state` has what
-  changes meanwhile; `batch.run_result` is the result.
-- `units` finds the next step of a run that waits, and the steps of tasks, now or later. `work`
-  does all due units once, or for ever.
-- `pilot_run` asks a sample first. `tag_report` reports the work of `tag` or a pilot.
-- `preflight` estimates cost and time of each mode, and `mode_choice` recommends a mode. `modes`
-  makes the run that asks in a mode.
+- `units` lists the units of a task, now or later, and does them: sync, submit, poll, ingest and ask
+  by calls. `run_state` has what changes meanwhile; `batch.run_result` is the result.
+- `work` does all due units once, or for ever.
+- `pilot_run` asks a sample first.
+- `preflight` estimates cost and time of each mode, and `mode_choice` recommends a mode.
 - `live` sends live calls: `live_calls` handles replies and failures, `live_batches` opens and
   seals their batches, `live_throttle` starts and stops calls, and `live_progress` has the figures
   that a person sees.

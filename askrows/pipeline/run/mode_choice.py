@@ -4,7 +4,7 @@
 - A mode is affordable if all budgets have room for it.
 - A mode is refused if a person must decide first, for example because a pilot failed.
 
-An unknown duration is None. The estimates come from `workflows/preflight.py`.
+An unknown duration is None. The estimates come from `run/preflight.py`.
 """
 
 import math
