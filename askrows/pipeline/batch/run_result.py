@@ -72,6 +72,10 @@ class StopReason(Enum):
         self.sentence = sentence
 
 
+# Reasons for which calls stopped.
+CALL_STOPS = (StopReason.INTERRUPTED, StopReason.CALLS_FAILED)
+
+
 @dataclass(frozen=True)
 class RunStop:
     """The reason for which a run left rows open."""
@@ -194,11 +198,6 @@ class RunResult:
     def is_down(self) -> bool:
         """Return whether all batches failed at the API, so that at most one more was sent."""
         return self.stop.reason is StopReason.BATCHES_FAILED
-
-    @property
-    def has_stopped_calls(self) -> bool:
-        """Return whether an error or a person stopped the calls."""
-        return self.stop.reason in {StopReason.INTERRUPTED, StopReason.CALLS_FAILED}
 
     @property
     def is_interrupted(self) -> bool:
@@ -463,7 +462,7 @@ class TagReport(RunResult):
             "no_room": self.no_room,
             "under_way": self.under_way,
             "parked": self.parked,
-            "held_back": "" if self.has_stopped_calls else self.stop.message,
+            "held_back": "" if self.stop.reason in CALL_STOPS else self.stop.message,
             "out_of_money": self.budget_message,
             "is_over": not self.left and not self.under_way,
             "is_down": self.is_down,

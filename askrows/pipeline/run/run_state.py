@@ -218,9 +218,18 @@ class RunState:
     def complete_result(self) -> RunResult:
         """Complete and return the result; write the last quality reports, and end finished runs.
 
-        Open rows, rows in open batches, rows parked since the start, and the spending since the
-        start are counted. Partly written reports of dead processes are deleted. If no row is open,
-        claimed or in a batch, the unfinished run of the task is ended in the database.
+        The result gets these numbers of rows that are not answered:
+
+        - `left`: open rows, also those that this command does not ask, for example beyond its limit
+        - `under_way`: rows in open batches
+        - `waiting`: open rows that get the answer of an equal row in an open batch
+        - `unasked`: rows that the calls did not reach, at most `left`
+        - `parked`: rows that were parked since the start
+
+        The rows of the stop reason are at most the open and the prepared rows. If there are
+        neither, reasons of ENDING_STOPS are cleared. The spending since the start is counted.
+        Partly written reports of dead processes are deleted. If no row is open, claimed or in a
+        batch, the unfinished run of the task is ended in the database.
 
         A finished run gets a quality report even without new answers: the process that ingested its
         answers may have died before its report.
@@ -229,7 +238,18 @@ class RunState:
         result = self.result
         store = run.workspace.store
         task = run.task
-        self._count_open_rows()
+        result.left = self.count_claimable()
+        result.under_way = sum(batch.requests for batch in self.list_batches(*OPEN_STATES))
+        result.waiting = 0
+        if result.left and result.under_way:
+            result.waiting = store.query(count_waiting_rows, task, run.version)
+        result.unasked = min(result.unasked, result.left)
+
+        prepared = self.list_batches(BatchState.PREPARED)
+        unsent_count = result.left + sum(batch.requests for batch in prepared)
+        result.stop = replace(result.stop, rows=min(result.stop.rows, unsent_count))
+        if not unsent_count and result.stop.reason in ENDING_STOPS:
+            result.stop = RunStop()
         self.note_held_batches()
 
         with store.read() as tx:
@@ -262,29 +282,3 @@ class RunState:
                     tx, unfinished_run.number, reason="nobody is left", now=run.workspace.now()
                 )
         return result
-
-    def _count_open_rows(self) -> None:
-        """Set the result's numbers of rows that are not answered, and correct its stop reason.
-
-        - `left`: open rows, also those that this command does not ask, for example beyond its limit
-        - `under_way`: rows in open batches
-        - `waiting`: open rows that get the answer of an equal row in an open batch
-        - `unasked`: rows that the calls did not reach, at most `left`
-
-        The rows of the stop reason are at most the open and the prepared rows. If there are
-        neither, reasons of ENDING_STOPS are cleared.
-        """
-        run = self.run
-        result = self.result
-        result.left = self.count_claimable()
-        result.under_way = sum(batch.requests for batch in self.list_batches(*OPEN_STATES))
-        result.waiting = 0
-        if result.left and result.under_way:
-            result.waiting = run.workspace.store.query(count_waiting_rows, run.task, run.version)
-        result.unasked = min(result.unasked, result.left)
-
-        prepared = self.list_batches(BatchState.PREPARED)
-        unsent_count = result.left + sum(batch.requests for batch in prepared)
-        result.stop = replace(result.stop, rows=min(result.stop.rows, unsent_count))
-        if not unsent_count and result.stop.reason in ENDING_STOPS:
-            result.stop = RunStop()

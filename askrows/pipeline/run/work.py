@@ -113,7 +113,12 @@ def do_due_units(
                 _submit_open_rows(state)
     if "index" in unit_names:
         with _keep_error(state):
-            _update_index(state)
+            # A build may need calls to embed texts.
+            synced = state.run
+            if units.is_index_due(synced, exact=True):
+                state.index_report = build.build_index(
+                    synced.workspace, synced.service, synced.task
+                )
 
     if number is None or "ingest" in unit_names:
         with _keep_error(state):
@@ -228,17 +233,6 @@ def _submit_open_rows(state: RunState) -> None:
         result.stop = pilot_stop
     elif not result.stop.rows:
         result.stop = replace(result.stop, rows=askable_count)
-
-
-def _update_index(state: RunState) -> None:
-    """Build the index if it is stale.
-
-    If a process died while it put a new build (a complete index) into service, this is completed
-    first. A build may need calls to embed texts. Does nothing if the task has no index.
-    """
-    run = state.run
-    if units.is_index_due(run, exact=True):
-        state.index_report = build.build_index(run.workspace, run.service, run.task)
 
 
 def make_report(state: RunState) -> Report:

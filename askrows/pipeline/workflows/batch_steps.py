@@ -103,7 +103,16 @@ def _report_submit(run: Run, result: RunResult, *, dry: bool = False) -> Report:
     """
     nouns = run.task.nouns
     plan = result.plan
-    summary = _summarize_submission(result)
+    # The outcome of each batch, and the rows that are in no batch.
+    parts = [", ".join(f"batch {number} {outcome}" for number, outcome in result.sent.items())]
+    if result.equal_rows:
+        parts.append(f"{plural(result.equal_rows, 'row')} got the answer of an equal row")
+    if result.stop.rows:
+        parts.append(f"{plural(result.stop.rows, 'row')} not sent: {result.stop.message}")
+    elif result.stop.reason:
+        parts.append(result.stop.message)
+    summary = "; ".join(part for part in parts if part)
+
     if result.sent:
         rows = plural(result.sent_requests, nouns.singular, nouns.plural)
         title = f"submitted {rows}: {summary}"
@@ -129,21 +138,6 @@ def _report_submit(run: Run, result: RunResult, *, dry: bool = False) -> Report:
         "sent": {str(number): outcome.value for number, outcome in result.sent.items()},
     }
     return Report(figures, title)
-
-
-def _summarize_submission(result: RunResult) -> str:
-    """Return in words the outcome of each batch, and the number of rows that are in no batch.
-
-    Such rows got the answer of an equal row, or were not sent for a reason.
-    """
-    parts = [", ".join(f"batch {number} {outcome}" for number, outcome in result.sent.items())]
-    if result.equal_rows:
-        parts.append(f"{plural(result.equal_rows, 'row')} got the answer of an equal row")
-    if result.stop.rows:
-        parts.append(f"{plural(result.stop.rows, 'row')} not sent: {result.stop.message}")
-    elif result.stop.reason:
-        parts.append(result.stop.message)
-    return "; ".join(part for part in parts if part)
 
 
 def poll_batches(run: Run, *, should_wait: bool) -> Report:

@@ -290,7 +290,18 @@ def _tag_open_rows(
     if report.mode == Mode.BATCH:
         report.expected += plan_stored_batches(open_batches)
     _print_tag_estimate(run, options, estimate, report, open_work)
-    _confirm_cost(run, options, estimate, report.mode)
+
+    # A person is asked in any case about all rows of a task that needs a pilot, about asking
+    # answered rows again, and if the mode was chosen automatically and is not the cheapest mode.
+    is_dear = options.mode == "auto" and estimate.is_dear
+    run.confirm_cost(
+        estimate.sent_cost(report.mode),
+        unchanged_text="nothing was started",
+        always_ask=(
+            is_dear or bool(options.again) or (options.needs_pilot and estimate.plan.rows > 0)
+        ),
+        hint_suffix=f", and so does {OptionHint(mode='live')}" if is_dear else "",
+    )
     if options.skip_pilot:
         pilot.waive_required_pilot(
             store,
@@ -312,43 +323,6 @@ def _tag_open_rows(
                 now=run.workspace.now(),
             )
     return report
-
-
-def _confirm_cost(
-    run: Run,
-    options: TagOptions,
-    estimate: preflight.Preflight,
-    mode: str,
-) -> None:
-    """Confirm the estimated cost of a run, if a person must be asked.
-
-    A person is asked if the cost is above CONFIRM_ABOVE. A person is asked in any case about all
-    rows of a task that needs a pilot, about asking answered rows again, and if the mode was chosen
-    automatically and is not the cheapest mode. The cost includes batches that are prepared and not
-    sent.
-
-    Args:
-        run: The run.
-        options: The options of the command.
-        estimate: The estimate of the open rows.
-        mode: The chosen mode.
-
-    Raises:
-        InputError: The cost was not confirmed; nothing was started.
-    """
-    cost = estimate.sent_cost(mode)
-    is_dear = options.mode == "auto" and estimate.is_dear
-    live_hint = ""
-    if is_dear:
-        live_hint = f", and so does {OptionHint(mode='live')}"
-    run.confirm_cost(
-        cost,
-        unchanged_text="nothing was started",
-        always_ask=(
-            is_dear or bool(options.again) or (options.needs_pilot and estimate.plan.rows > 0)
-        ),
-        hint_suffix=live_hint,
-    )
 
 
 def _print_tag_estimate(
@@ -514,27 +488,19 @@ def _ask_in_chosen_mode(state: RunState, options: TagOptions, report: TagReport)
 
     if report.mode != Mode.BATCH:
         ask_open_rows(state, Mode(report.mode))
-        may_collect = options.wait and not state.result.is_interrupted
-        if may_collect and state.list_batches(*OPEN_STATES):
-            _collect_open_batches(state)
+        open_batches = state.list_batches(*OPEN_STATES)
+        if options.wait and open_batches and not report.is_interrupted:
+            # The loop resets the reason for which the calls stopped.
+            calls_stop = report.stop
+            state.stop_asking()
+            report.expected = plan_stored_batches(open_batches)
+            drive(state)
+            if calls_stop.reason and not report.is_down:
+                report.stop = calls_stop
     elif options.wait:
         drive(state)
     else:
         submit_rows(state, should_report_full_api=False)
-
-
-def _collect_open_batches(state: RunState) -> None:
-    """Collect the open batches after calls, without asking new rows.
-
-    This resets the reason for which the calls stopped, so it is restored, unless all batches
-    failed.
-    """
-    calls_stop = state.result.stop
-    state.stop_asking()
-    state.result.expected = plan_stored_batches(state.list_batches(*OPEN_STATES))
-    drive(state)
-    if calls_stop.reason and not state.result.is_down:
-        state.result.stop = calls_stop
 
 
 def _is_run_over(result: RunResult, options: TagOptions) -> bool:

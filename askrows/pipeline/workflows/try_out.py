@@ -240,7 +240,14 @@ def try_task(
     """
     # Invalid gates are refused before anything is spent.
     evaluate.read_effective_gates(run.task, run.workspace.settings, tasks=run.tasks)
-    run, draft_of = _sync_or_load_draft(run)
+    draft_of = ""
+    try:
+        run = run.sync_task()
+    except QuestionChangedError:
+        # The task is tried as its file declares it now.
+        draft_of = run.task.prompt_version
+        draft = task_registry.load_draft_task(run.user_task, now=run.workspace.now())
+        run = replace(run, task=draft)
     run = choose_single_row_mode(run, mode)
     with run.workspace.store.read() as tx:
         right_values_by_id = read_valid_right_values(tx, run.task)
@@ -527,23 +534,6 @@ def _validate_row_reply(
         tried_row.reason = ""
         tried_row.answer = request_outcome.answer.model_dump(mode="json")
         tried_row.confidences = dict(reply.confidences)
-
-
-def _sync_or_load_draft(run: Run) -> tuple[Run, str]:
-    """Sync the rows with their source, or return a run for the task's changed file.
-
-    The draft is the task as its file declares it now. It is used only if the file differs under a
-    version that has answers; then the rows are not synced. A file that differs under a version
-    without answers is simply synced.
-
-    Returns:
-        The synced run and "", or a copy with the draft as task and the version that changed.
-    """
-    try:
-        return run.sync_task(), ""
-    except QuestionChangedError:
-        draft = task_registry.load_draft_task(run.user_task, now=run.workspace.now())
-        return replace(run, task=draft), run.task.prompt_version
 
 
 def _select_rows(

@@ -249,14 +249,16 @@ class Worker:
     def _stop(self) -> None:
         """Stop taking jobs, and cancel the worker, which then waits up to GRACE_S for its jobs.
 
-        If the process still runs after GRACE_S + HEARTBEAT_S seconds, it is ended.
+        If the process still runs after GRACE_S + HEARTBEAT_S seconds, it is ended, unless the
+        worker has no job left.
         """
         self._stopping.set()
-        exit_code = 0 if self._on_report is not None else INTERRUPTED_CODE
         # A thread cannot be ended; the locks of its job end with the process.
-        exit_timer = threading.Timer(GRACE_S + HEARTBEAT_S, os._exit, (exit_code,))
-        exit_timer.daemon = True
-        exit_timer.start()
+        if not self._is_drained:
+            exit_code = 0 if self._on_report is not None else INTERRUPTED_CODE
+            exit_timer = threading.Timer(GRACE_S + HEARTBEAT_S, os._exit, (exit_code,))
+            exit_timer.daemon = True
+            exit_timer.start()
         if self._running_worker is not None:
             self._running_worker.cancel()
 
