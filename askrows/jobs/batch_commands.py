@@ -27,7 +27,7 @@ from askrows.jobs.options import (
     Strict,
 )
 from askrows.pipeline.batch.report import COST_KEYS, report_batches, report_costs
-from askrows.pipeline.batch.run import Run, SyncOptions
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.states import MOVE_MODES, Mode
 from askrows.pipeline.tasks.task_values import AskedRows
@@ -58,8 +58,7 @@ def batch_submit(
     Asks for confirmation if the estimate is above ASKROWS_CONFIRM_ABOVE (USD). Rows beyond a
     budget are not sent, and the command then ends with an error.
     """
-    sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
-    run = replace(run, sync_options=sync_options)
+    run = replace(run, accepts_changes=accept_changed, reads_all_rows=full)
     run = run.copy_with_asked_rows(AskedRows(has_changed=refresh))
     if dry:
         return batch_steps.plan_rows(run, limit)

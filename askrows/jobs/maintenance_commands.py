@@ -41,7 +41,7 @@ from askrows.jobs.options import (
 )
 from askrows.jobs.output import Terminal, log_times, print_line
 from askrows.jobs.variables import is_option_typed, read_settings, read_typed_settings
-from askrows.pipeline.batch.run import Run, SyncOptions
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import (
@@ -185,8 +185,9 @@ def work(
     else:
         open_task = partial(
             _open_task,
-            sync_options=SyncOptions(accepts_changes=accept_changed, reads_all_rows=full),
             refresh=refresh,
+            accepts_changes=accept_changed,
+            reads_all_rows=full,
             agreed_usd=agreed_usd,
         )
         report = _run_passes(open_task, task_names, units, once=once)
@@ -239,18 +240,29 @@ def _check_concurrency_options(
 
 @contextmanager
 def _open_task(
-    task_name: str, *, sync_options: SyncOptions, refresh: bool, agreed_usd: float | None
+    task_name: str,
+    *,
+    accepts_changes: bool,
+    reads_all_rows: bool,
+    refresh: bool,
+    agreed_usd: float | None,
 ) -> Iterator[Run]:
     """Open the workspace for writing, with a task as the run's task, for a `with` block.
 
     Args:
         task_name: The run's task.
-        sync_options: How the declaration and the rows of the task are read.
+        accepts_changes: A changed declaration keeps its version.
+        reads_all_rows: All rows of a query are read, not only new rows.
         refresh: Also ask answered rows that changed.
         agreed_usd: The cost that is agreed to; None for no cost.
     """
     with open_configured_workspace("write", task_name=task_name) as run:
-        asking_run = replace(run, sync_options=sync_options, agreed_usd=agreed_usd)
+        asking_run = replace(
+            run,
+            accepts_changes=accepts_changes,
+            reads_all_rows=reads_all_rows,
+            agreed_usd=agreed_usd,
+        )
         yield asking_run.copy_with_asked_rows(AskedRows(has_changed=refresh))
 
 

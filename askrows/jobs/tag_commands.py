@@ -32,7 +32,7 @@ from askrows.jobs.options import (
     WhereCondition,
 )
 from askrows.jobs.output import system_user
-from askrows.pipeline.batch.run import Run, SyncOptions
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.run import pilot_run
 from askrows.pipeline.workflows import tag as tag_workflow
@@ -97,8 +97,7 @@ def tag(
     the command with exit code 6. Later a failed gate is a warning, with --strict exit code 6. The
     answers are stored in any case.
     """
-    sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
-    run = replace(run, sync_options=sync_options)
+    run = replace(run, accepts_changes=accept_changed, reads_all_rows=full)
     options = tag_workflow.TagOptions(
         mode=mode,
         limit=limit,

@@ -281,7 +281,7 @@ class _BatchIngest:
             run.task.user_file.check_declaration(
                 batch.fingerprint,
                 f"batch {batch.number}",
-                is_change_accepted=run.sync_options.accepts_changes,
+                is_change_accepted=run.accepts_changes,
             )
         if batch.held:
             raise HeldBatchError(batch, self.task.nouns)

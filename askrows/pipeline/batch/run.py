@@ -28,16 +28,6 @@ COST_TOLERANCE_USD = 1e-6
 
 
 @dataclass(frozen=True)
-class SyncOptions:
-    """How a command reads the declaration and the rows of a user task."""
-
-    # A changed declaration keeps its version.
-    accepts_changes: bool = False
-    # All rows of a query are read, not only those that are new by the task's cursor.
-    reads_all_rows: bool = False
-
-
-@dataclass(frozen=True)
 class Run:
     """The work of a command: an open workspace, its service, the task, the mode and the limits.
 
@@ -56,7 +46,10 @@ class Run:
     stop_event: threading.Event = field(default_factory=threading.Event)
     # Budget of this command; the budget of the day is a setting.
     budget: Budget | None = None
-    sync_options: SyncOptions = SyncOptions()
+    # A changed declaration of a user task keeps its version.
+    accepts_changes: bool = False
+    # All rows of a query are read, not only those that are new by the task's cursor.
+    reads_all_rows: bool = False
     # USD that a person agreed to before; None asks above CONFIRM_ABOVE.
     agreed_usd: float | None = None
     # How rows are asked; the mode decide asks the decision model; see `copy_with_mode`.
@@ -172,8 +165,8 @@ class Run:
         task_sync.sync_task(
             self.workspace,
             self.user_task,
-            accepts_changes=self.sync_options.accepts_changes,
-            reads_all_rows=self.sync_options.reads_all_rows,
+            accepts_changes=self.accepts_changes,
+            reads_all_rows=self.reads_all_rows,
         )
         synced = replace(self.read_recorded_task(), is_synced=True)
 

@@ -434,6 +434,19 @@ class TagReport(RunResult):
     def document(self) -> dict[str, Any]:
         """Return the report as JSON members; a pilot's report has fewer, with its quality."""
         quality = self.newest_quality
+        calls = {
+            "answered": self.answered_by_calls,
+            "failed": self.failed,
+            "calls": self.calls,
+            "cost": self.calls_cost,
+            "run": self.first_calls_batch,
+            "interrupted": self.is_interrupted,
+            "left": self.unasked,
+            "samples": [
+                {"username": name, "reason": reason} for name, reason in self.first_failures
+            ],
+            "stopped": self.calls_error.message if self.calls_error else None,
+        }
         answer_members = {
             "ingested": {
                 str(summary.batch.number): summary.answered_rows for summary in self.ingested
@@ -471,24 +484,8 @@ class TagReport(RunResult):
             "pilot": None if self.pilot is None else self.pilot.document(),
             "failed": {str(number): reason for number, reason in self.failed_batches.items()},
             "held": {str(error.number): error.reason for error in self.held_errors},
-            "live": self._calls_document() if self.has_calls else None,
+            "live": calls if self.has_calls else None,
             **answer_members,
-        }
-
-    def _calls_document(self) -> dict[str, Any]:
-        """Return the calls as JSON members."""
-        return {
-            "answered": self.answered_by_calls,
-            "failed": self.failed,
-            "calls": self.calls,
-            "cost": self.calls_cost,
-            "run": self.first_calls_batch,
-            "interrupted": self.is_interrupted,
-            "left": self.unasked,
-            "samples": [
-                {"username": name, "reason": reason} for name, reason in self.first_failures
-            ],
-            "stopped": self.calls_error.message if self.calls_error else None,
         }
 
 

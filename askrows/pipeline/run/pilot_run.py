@@ -13,7 +13,6 @@ from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import GateError, InputError
 from askrows.pipeline.core.report import Failure, raise_first_error
 from askrows.pipeline.quality import evaluate, pilot
-from askrows.pipeline.quality.report import QualityReport
 from askrows.pipeline.run.drive import drive
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.run.units import submit_rows, sync_and_recover_task
@@ -152,27 +151,16 @@ def run_pilot(
         )
 
     report.quality_reports[run.version] = quality
-    has_answers = _end_pilot(run, pilot_row, quality)
-    # The gates need a minimum of answers to fail.
-    if quality.passed and not has_answers:
-        raise GateError(f"the pilot got no valid answer about its {sample_text}", hint=parked_hint)
-    return report
-
-
-def _end_pilot(run: Run, pilot_row: runs.PilotRow, quality: QualityReport) -> bool:
-    """End a pilot with its verdict and report path; return whether its version has answers.
-
-    The verdict is "passed" if the gates passed and there is an answer, else "failed". Gates also
-    pass if there are too few answers to judge, so the caller needs to know whether there is any.
-    Writes in its own transaction.
-    """
     with run.workspace.store.write() as tx:
+        # The gates need a minimum of answers to fail.
         has_answers = answer_counts.count_answered(tx, run.task.name, run.version) > 0
         is_passed = quality.passed and has_answers
         verdict = runs.PilotVerdict.PASSED if is_passed else runs.PilotVerdict.FAILED
         report_path = str(quality.path.relative_to(run.workspace.data))
         runs.end_pilot(tx, pilot_row.number, verdict, report=report_path, now=run.workspace.now())
-    return has_answers
+    if quality.passed and not has_answers:
+        raise GateError(f"the pilot got no valid answer about its {sample_text}", hint=parked_hint)
+    return report
 
 
 def _ask_sample(run: Run, row_ids: Sequence[str], result: RunResult, *, is_confirmed: bool) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 import jsonlines
 
 from askrows.pipeline.batch.report import BatchSummary, list_batches
-from askrows.pipeline.batch.run import Run, SyncOptions
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import TagReport
 from askrows.pipeline.core.answer_types import make_answer_validator
 from askrows.pipeline.core.declaration import A_co, Declaration, ReadOptions
@@ -390,8 +390,9 @@ class Workspace:
                 agreed_usd = math.inf
             elif again:
                 agreed_usd = run.workspace.settings.confirm_above
-            sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
-            asking_run = replace(run, sync_options=sync_options, agreed_usd=agreed_usd)
+            asking_run = replace(
+                run, accepts_changes=accept_changed, reads_all_rows=full, agreed_usd=agreed_usd
+            )
             report = tag.tag_rows(asking_run, options)
             for warning in report.list_warnings(run.task.nouns, strict=strict):
                 run.workspace.display.warn(warning)
