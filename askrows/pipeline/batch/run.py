@@ -73,7 +73,7 @@ class Run:
         """Return the task in use, which the caller knows to be a user's task."""
         return cast("UserTask", self.task)
 
-    @property
+    @cached_property
     def client(self) -> "ProviderClient":
         """Return the client of the backend; announce the backend at the first use.
 

@@ -238,15 +238,17 @@ class RunState:
         result = self.result
         store = run.workspace.store
         task = run.task
+        # Open rows are counted first, so that rows that are claimed meanwhile are not missed.
         result.left = self.count_claimable()
-        result.under_way = sum(batch.requests for batch in self.list_batches(*OPEN_STATES))
+        open_batches = self.list_batches(*OPEN_STATES)
+        prepared_batches = [batch for batch in open_batches if batch.state is BatchState.PREPARED]
+        result.under_way = sum(batch.requests for batch in open_batches)
         result.waiting = 0
         if result.left and result.under_way:
             result.waiting = store.query(count_waiting_rows, task, run.version)
         result.unasked = min(result.unasked, result.left)
 
-        prepared = self.list_batches(BatchState.PREPARED)
-        unsent_count = result.left + sum(batch.requests for batch in prepared)
+        unsent_count = result.left + sum(batch.requests for batch in prepared_batches)
         result.stop = replace(result.stop, rows=min(result.stop.rows, unsent_count))
         if not unsent_count and result.stop.reason in ENDING_STOPS:
             result.stop = RunStop()
