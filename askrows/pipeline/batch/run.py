@@ -204,10 +204,18 @@ class Run:
         probabilities. All fields of a task that is decided are closed.
 
         Raises:
-            InputError: The mode is decide, and the task has open fields; nothing was asked.
+            InputError: The mode is decide, and the task has open fields, or it is flex, and the
+                model is not available in it; nothing was asked.
             ConfigurationError: The provider does not have the mode.
         """
         self.service.check_mode(mode)
+        if mode is Mode.FLEX and not self.model.flex:
+            message = f"{self.model.name} is not available in flex; nothing was asked"
+            hint = (
+                f"{OptionHint(mode='batch')} costs the same; "
+                f"or set {OptionHint('model')} to a model with flex"
+            )
+            raise InputError(message, hint=hint)
         open_fields = request_builder.list_open_fields(self.task) if mode is Mode.DECIDE else ()
         if open_fields:
             reason = request_builder.describe_open_fields(open_fields)

@@ -17,8 +17,7 @@ from askrows.pipeline.batch.batch_plan import Selection
 from askrows.pipeline.batch.held_batches import HeldBatchError
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
-from askrows.pipeline.core.command_hint import OptionHint
-from askrows.pipeline.core.errors import AskrowsError, InputError
+from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.states import OPEN_STATES, BatchState, Mode, remote_state
 from askrows.pipeline.core.text import describe_requests
@@ -396,22 +395,14 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
     if not selected_count:
         run.check_has_rows()
         return
-    run.service.check_mode(mode)
-    if mode is Mode.FLEX and not run.model.flex:
-        message = f"{run.model.name} is not available in flex; nothing was asked"
-        hint = (
-            f"{OptionHint(mode='batch')} costs the same; "
-            f"or set {OptionHint('model')} to a model with flex"
-        )
-        raise InputError(message, hint=hint)
-
+    asking_run = run.copy_with_mode(mode)
     # A missing key or an engine that cannot start raises before anything is written.
     run.open_client()
     # Rows with equal inputs share a request.
     request_count = result.expected.requests or selected_count
     label = f"asking {describe_requests(request_count, selected_count)}"
     with run.workspace.display.bar(label, request_count) as bar:
-        live.ask_rows(run.copy_with_mode(mode), selection, result, bar)
+        live.ask_rows(asking_run, selection, result, bar)
     finished_count = result.answered_by_calls + result.failed.total()
     unfinished_count = max(0, selected_count - finished_count)
     result.unasked = min(unfinished_count, state.count_claimable())
