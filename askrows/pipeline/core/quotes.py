@@ -418,6 +418,22 @@ def is_stored_quotation(value: Any) -> bool:
     return isinstance(value, Mapping) and value.keys() - {LIKENESS_MEMBER} == _QUOTE_MEMBERS
 
 
+def iterate_quotations(document: Any) -> Iterator[tuple[int, int, str]]:
+    """Yield (start, end, quotation) of each stored quotation in a JSON document, in its order.
+
+    Another program may have written the document: a quotation whose offsets are no whole numbers,
+    are negative or have no text between them is left out.
+    """
+    for _, leaf in iterate_leaves(document):
+        if not is_quotation(leaf):
+            continue
+        start = leaf["start"]
+        end = leaf["end"]
+        # A bool is an int, but no offset.
+        if type(start) is type(end) is int and 0 <= start < end:
+            yield start, end, leaf["quote"]
+
+
 def format_likeness(quotation: Mapping[str, Any]) -> str:
     """Return ", by likeness 0.93" for a quotation that was found by likeness, else ""."""
     likeness = quotation.get(LIKENESS_MEMBER)

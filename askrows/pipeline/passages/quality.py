@@ -3,18 +3,19 @@
 - `measure` returns the figures of a quality report, and samples to read.
 - `verify_concepts` compares every concept with its passage and with the answers.
 
-Both use constant memory: the database adds up, and rows are read page by page.
+Both use constant memory: concepts are read page by page.
 """
 
 import json
 import random
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Text, cast, false, func, select
+from sqlalchemy import Connection, Text, cast, func, select
 
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
 from askrows.pipeline.core.locate import cut_to_whole_words
@@ -22,12 +23,14 @@ from askrows.pipeline.core.quotes import format_likeness
 from askrows.pipeline.passages import table
 from askrows.pipeline.passages.declaration import CONCEPT_TYPES
 from askrows.pipeline.passages.table import ConceptRow, PassagesShape
+from askrows.pipeline.passages.task import PassagesTask
 from askrows.pipeline.quality.figures import (
     FigureValue,
     QualityFigures,
     ReportTable,
     ReservoirSample,
     Sample,
+    TaskMeasure,
     compute_divergence,
     divide,
     histogram_bars,
@@ -35,18 +38,15 @@ from askrows.pipeline.quality.figures import (
     read_figures,
     reply_values,
 )
-from askrows.pipeline.rows.cells import cell_to_text, parse_json_cell
-from askrows.pipeline.rows.grid import distinct_value_pages
+from askrows.pipeline.rows.cells import cell_to_text
 from askrows.pipeline.store import answer_counts, answers
 from askrows.pipeline.store.answers import VersionCounts
-from askrows.pipeline.store.database import stream_rows
+from askrows.pipeline.store.database import select_matching, split_into_pages
 from askrows.pipeline.store.schema import answers as answers_table
+from askrows.pipeline.store.version_names import belongs_to_version
+from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import MAX_NAMED_ROWS, RowFault, RowFaults
 
-# Rows per fetch.
-FETCHED_ROWS = 2000
-# Separates concept names in a joined text. It is Unicode's unit separator, which no name contains.
-NAME_SEPARATOR = "\x1f"
 SEED = 7
 # Samples in a report.
 MAX_SAMPLES = 30
@@ -64,60 +64,26 @@ SAMPLE_CONTEXT_CHARS = 140
 MAX_CONCEPTS = 14
 FIGURES = read_figures(Path(__file__).with_name("figures.tsv"))
 
-# Prompt version and model.
-_VersionKey = tuple[str, str]
-# The id of a passage, and the version of its concepts.
-_AnswerKey = tuple[str, _VersionKey]
-# Number of concepts by version, and by type in lower case.
-_TypeCounts = dict[_VersionKey, Counter[str]]
+# The id of a passage, and the prompt version and model of its concepts.
+_AnswerKey = tuple[str, tuple[str, str]]
 
 
-def _count_types(tx: Connection, shape: PassagesShape) -> tuple[_TypeCounts, Counter[_VersionKey]]:
-    """Count all concepts in the table by version and type, with a single query.
+class _ConceptTally:
+    """Sums over the concepts of the measured versions, page by page.
 
-    Returns:
-        The counts by version and by type in lower case, and the numbers of concepts with evidence
-        by version.
+    An answer is all concepts of one passage by one version.
     """
-    concepts = shape.concepts.c
-    group = (concepts.extractor_version, concepts.extractor_model, concepts.concept_type)
-    query = select(*group, func.count(), func.count(concepts.evidence)).group_by(*group)
-    type_counts = _TypeCounts()
-    proven_counts = Counter[_VersionKey]()
-    for prompt_version, model, type_cell, concept_count, proven_count in tx.execute(query):
-        version = cell_to_text(prompt_version), cell_to_text(model)
-        type_name = " ".join(cell_to_text(type_cell).casefold().split())
-        type_counts.setdefault(version, Counter())[type_name] += concept_count
-        proven_counts[version] += proven_count
-    return type_counts, proven_counts
-
-
-def parse_quotations(evidence: Any) -> Iterator[tuple[int, int, str]]:
-    """Yield (start, end, quotation) of the valid quotations in an evidence document.
-
-    Another program may have written the document, so parts of another shape are skipped. Quotations
-    with negative offsets, or that end before they start, are skipped, too.
-    """
-    support = evidence.get("support") if isinstance(evidence, dict) else None
-    for quotation in support if isinstance(support, list) else ():
-        if not isinstance(quotation, dict):
-            continue
-        start = quotation.get("start")
-        end = quotation.get("end")
-        quote = quotation.get("quote")
-        # A bool is an int, but no offset.
-        if type(start) is not int or type(end) is not int or not isinstance(quote, str):
-            continue
-        if 0 <= start <= end:
-            yield start, end, quote
-
-
-class _ConceptListTally:
-    """Sums over the concept lists of all measured answers."""
 
     def __init__(self) -> None:
+        # The measured versions.
+        self.versions = set[str]()
         # Number of answers by number of concepts.
         self.lengths = Counter[int]()
+        # Number of concepts by type in lower case, of the measured versions and of all others.
+        self.types = Counter[str]()
+        self.other_types = Counter[str]()
+        # Concepts with evidence.
+        self.proven_count = 0
         # Concepts whose name repeats another name of the same answer, in any case.
         self.repeated_count = 0
         # Concepts whose name has more than MAX_NAME_CHARS.
@@ -125,48 +91,57 @@ class _ConceptListTally:
         # A random sample of the answers.
         self.sample = ReservoirSample[_AnswerKey](MAX_CHECKED_ANSWERS, seed=SEED + 1)
 
+    def add_answer(self, key: _AnswerKey, concepts: Sequence[Any]) -> None:
+        """Count the concepts of an answer, given as (name, type, whether it has evidence)."""
+        names = [cell_to_text(name) for name, _, _ in concepts if name is not None]
+        distinct_names = {_fold(name) for name in names}
+        # The length includes concepts without a name.
+        self.lengths[len(concepts)] += 1
+        self.repeated_count += len(concepts) - len(distinct_names)
+        self.long_name_count += sum(len(name) > MAX_NAME_CHARS for name in names)
+        self.proven_count += sum(has_evidence for _, _, has_evidence in concepts)
+        self.sample.offer(json.dumps(key), key)
 
-def _tally_concept_lists(
-    tx: Connection,
-    shape: PassagesShape,
-    versions: Collection[_VersionKey],
-) -> _ConceptListTally:
-    """Read the concepts of some versions, and count them for the quality figures.
 
-    An answer is all concepts of one passage by one version. Counted are answers by number of
-    concepts, concepts whose name repeats another name of their answer, and long names. A random
-    sample of the answers is drawn, too. Only reads, page by page.
-    """
+def _fold(text: str) -> str:
+    """Return a text in lower case with single blanks."""
+    return " ".join(text.casefold().split())
+
+
+def _tally_concepts(tx: Connection, shape: PassagesShape, version: str | None) -> _ConceptTally:
+    """Read all concepts of the table in constant memory, and count those of a version."""
     concepts = shape.concepts.c
-    group = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
     query = (
         select(
-            *group,
-            func.count(),
-            func.aggregate_strings(cast(concepts.concept_name, Text), NAME_SEPARATOR),
+            concepts.passage_id,
+            *shape.version_columns,
+            concepts.concept_name,
+            concepts.concept_type,
+            concepts.evidence.is_not(None),
         )
-        .group_by(*group)
-        .order_by(*group)
-        .where(table.is_of_version(shape, versions))
+        .where(concepts.passage_id.is_not(None))
+        .order_by(concepts.passage_id)
     )
-
-    tally = _ConceptListTally()
-    fetched_pages: Iterator[Any] = stream_rows(tx, query, page=FETCHED_ROWS).partitions()
-    for page in fetched_pages:
-        for passage_id, prompt_version, model, length, joined_names in page:
-            version = cell_to_text(prompt_version), cell_to_text(model)
-            answer_key = cell_to_text(passage_id), version
-            names = joined_names.split(NAME_SEPARATOR)
-            distinct_names = {" ".join(name.casefold().split()) for name in names}
-            # The length includes concepts without a name.
-            tally.lengths[length] += 1
-            tally.repeated_count += length - len(distinct_names)
-            tally.long_name_count += sum(len(name) > MAX_NAME_CHARS for name in names)
-            tally.sample.offer(json.dumps(answer_key), answer_key)
+    tally = _ConceptTally()
+    rows = select_matching(tx, query, concepts.passage_id, None)
+    for passage_id, passage_rows in groupby(rows, key=itemgetter(0)):
+        concepts_by_version: dict[tuple[str, str], list[Sequence[Any]]] = {}
+        for _, prompt_version, model, *concept in passage_rows:
+            version_key = cell_to_text(prompt_version), cell_to_text(model)
+            concepts_by_version.setdefault(version_key, []).append(concept)
+        for version_key, version_concepts in concepts_by_version.items():
+            name = VersionCounts(*version_key).version
+            types = [_fold(cell_to_text(type_cell)) for _, type_cell, _ in version_concepts]
+            if version is not None and not belongs_to_version(name, version):
+                tally.other_types.update(types)
+                continue
+            tally.versions.add(name)
+            tally.types.update(types)
+            tally.add_answer((cell_to_text(passage_id), version_key), version_concepts)
     return tally
 
 
-def measure(tx: Connection, shape: PassagesShape, version: str | None) -> QualityFigures:
+def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
     """Return the quality figures, tables and samples on the concepts of a version.
 
     Only reads. Quotations are compared with their passages for a seeded sample of
@@ -175,56 +150,51 @@ def measure(tx: Connection, shape: PassagesShape, version: str | None) -> Qualit
 
     Args:
         tx: A transaction, only read.
-        shape: The tables of the workspace.
+        task: The passages task.
         version: `task@n/model`, `task@n` for all models, or None for all versions.
     """
-    type_counts, proven_counts = _count_types(tx, shape)
-    versions = [
-        version_key
-        for version_key in sorted(type_counts)
-        if version in {None, version_key[0], "/".join(version_key)}
-    ]
-    other_versions = [
-        version_key for version_key in sorted(type_counts) if version_key not in versions
-    ]
-    types = sum((type_counts[version_key] for version_key in versions), Counter[str]())
-    other_types = sum((type_counts[version_key] for version_key in other_versions), Counter[str]())
-    proven_count = sum(proven_counts[version_key] for version_key in versions)
-
-    tally = _tally_concept_lists(tx, shape, versions)
-    sampled_answers = _read_answers(tx, shape, list(tally.sample))
-    quotation_checks = list(chain.from_iterable(map(_check_quotations, sampled_answers)))
+    assert isinstance(task, PassagesTask)  # noqa: S101 - `PASSAGES_TASK` has made it
+    tally = _tally_concepts(tx, task.shape, version)
+    sampled_answers = _read_answers(tx, task.shape, list(tally.sample))
+    quotation_count = 0
+    misquotation_count = 0
+    for answer in sampled_answers:
+        if answer.text is None:
+            continue
+        for concept in answer.concepts:
+            quotation_count += len(concept.quotations)
+            misquotation_count += concept.count_misquotations(answer.text)
 
     lengths = tally.lengths
     answer_count = lengths.total()
-    concept_count = sum(length * times for length, times in lengths.items())
+    concept_count = tally.types.total()
     full_count = sum(times for length, times in lengths.items() if length >= MAX_CONCEPTS)
-    replies = answer_counts.count_replies(tx, table.TASK, version)
+    replies = answer_counts.count_replies(tx, task.name, version)
     # Passages with an attempt or an answer, but without concepts.
-    empty_count = answer_counts.count_failed_rows(tx, table.TASK, version)
-    stored_count = answer_counts.count_answered(tx, table.TASK, version)
+    empty_count = answer_counts.count_failed_rows(tx, task.name, version)
+    stored_count = answer_counts.count_answered(tx, task.name, version)
     empty_count += max(0, stored_count - answer_count)
     asked_count = answer_count + empty_count
     values: dict[str, FigureValue] = {
         "coverage": (divide(answer_count, asked_count), asked_count),
-        "evidence": (divide(proven_count, types.total()), answer_count),
+        "evidence": (divide(tally.proven_count, concept_count), answer_count),
         **list_values("concepts", lengths),
         "full": (divide(full_count, answer_count), answer_count),
-        "other": (divide(types["other"], types.total()), types.total()),
+        "other": (divide(tally.types["other"], concept_count), concept_count),
         "parse-failure": (divide(replies.invalid, replies.total), replies.total),
-        "divergence": _type_divergence(types, other_types),
+        "divergence": _type_divergence(tally.types, tally.other_types),
         "garbage": (divide(tally.long_name_count, concept_count), answer_count),
         "duplicates": (divide(tally.repeated_count, concept_count), answer_count),
-        "unlike-text": (
-            divide(quotation_checks.count(False), len(quotation_checks)),
-            len(quotation_checks),
-        ),
+        "unlike-text": (divide(misquotation_count, quotation_count), quotation_count),
         **reply_values(replies),
         "passages": (answer_count, answer_count),
     }
     notes = []
-    if len(versions) > 1:
-        notes = [f"the figures include {len(versions)} versions; a passage counts once per version"]
+    if len(tally.versions) > 1:
+        notes = [
+            f"the figures include {len(tally.versions)} versions; a passage counts once per version"
+        ]
+    types = tally.types.most_common(MAX_TABLE_ROWS)
     return QualityFigures(
         title="Quality of the concepts of passages",
         version=version or "all",
@@ -233,11 +203,14 @@ def measure(tx: Connection, shape: PassagesShape, version: str | None) -> Qualit
         values=values,
         tables=[
             *histogram_bars("Concepts per passage", "passages", lengths, max_bar=MAX_BAR_LENGTH),
-            ReportTable("Types of concepts", ("", "concepts"), types.most_common(MAX_TABLE_ROWS)),
+            ReportTable("Types of concepts", ("", "concepts"), types),
         ],
         samples=[_make_sample(answer) for answer in sampled_answers[:MAX_SAMPLES]],
         notes=notes,
     )
+
+
+MEASURE = TaskMeasure(FIGURES, measure)
 
 
 def _type_divergence(types: Counter[str], other_types: Counter[str]) -> FigureValue:
@@ -261,20 +234,6 @@ class _ReadAnswer(NamedTuple):
     text: str | None
 
 
-def _check_quotations(answer: _ReadAnswer) -> list[bool]:
-    """Return for each quotation whether it equals the text at its offsets.
-
-    The list is empty if the passage is gone.
-    """
-    text = answer.text
-    if text is None:
-        return []
-    quotations = chain.from_iterable(
-        parse_quotations(concept.evidence) for concept in answer.concepts
-    )
-    return [text[start:end] == quote for start, end, quote in quotations]
-
-
 def _make_sample(answer: _ReadAnswer) -> Sample:
     """Return a concept of an answer with the part of the passage around its first quotation.
 
@@ -289,8 +248,8 @@ def _make_sample(answer: _ReadAnswer) -> Sample:
     if text is None:
         return sample._replace(answer_text=f"{facts}; the passage was deleted")
 
-    quotations = sorted(parse_quotations(concept.evidence))
-    is_misquoted = any(text[start:end] != quote for start, end, quote in quotations)
+    quotations = sorted(concept.quotations)
+    is_misquoted = concept.count_misquotations(text) > 0
     if not quotations or is_misquoted:
         fault = "WRONG OFFSETS" if is_misquoted else "without a quotation"
         beginning, _ = cut_to_whole_words(text, 0, 2 * SAMPLE_CONTEXT_CHARS)
@@ -310,20 +269,17 @@ def _read_answers(
 ) -> list[_ReadAnswer]:
     """Return the concepts and texts of some answers, in the order of the keys."""
     texts = table.read_passage_texts(tx, shape, [passage_id for passage_id, _ in keys])
-    concepts_by_key = {
-        key: list(table.iterate_concepts(tx, shape, passage_id=key[0], version=key[1]))
-        for key in keys
-    }
-    return [
-        _ReadAnswer(key[0], concepts, texts.get(key[0]))
-        for key, concepts in concepts_by_key.items()
-    ]
+    answers = list[_ReadAnswer]()
+    for passage_id, version in keys:
+        concepts = table.iterate_concepts(tx, shape, versions=[version], passage_ids=[passage_id])
+        answers.append(_ReadAnswer(passage_id, list(concepts), texts.get(passage_id)))
+    return answers
 
 
 # ---- check every row
 
-# Passages whose texts and concepts are in memory together.
-CHECK_BLOCK_SIZE = 200
+# Concepts that are in memory together with the texts of their passages.
+CHECKED_TOGETHER = 2000
 MISQUOTATION = "quotations that differ from the text at their offsets"
 UNANSWERED_CONCEPT = "concepts without an applied answer"
 UNWRITTEN_ANSWER = "applied answers without concepts"
@@ -390,37 +346,31 @@ def _check_passages(
 ) -> tuple[int, int]:
     """Compare all quotations of versions with their passages, and add differences to `faults`.
 
-    A difference is a quotation that is empty or not at its offsets, evidence (the stored quotations
-    of a concept) without a valid quotation, or a concept without a passage.
+    A difference is a quotation that is not at its offsets, evidence (the stored quotations of a
+    concept) without a valid quotation, or a concept without a passage.
 
     Returns:
         The numbers of concepts and of quotations that were checked.
     """
-    concepts = shape.concepts.c
-    passage_id = concepts.passage_id
-    is_own_version = _version_condition(shape, versions)
-    prompt_versions = [version.prompt_version for version in versions]
-    is_of_versions = concepts.extractor_version.in_(prompt_versions)
     concept_count = 0
     quotation_count = 0
-    for ids in distinct_value_pages(tx, passage_id, is_of_versions, size=CHECK_BLOCK_SIZE):
-        texts = table.read_passage_texts(tx, shape, [cell_to_text(cell) for cell in ids])
-        query = select(passage_id, concepts.evidence).where(passage_id.in_(ids), is_own_version)
-        for id_cell, evidence_cell in tx.execute(query):
-            key = cell_to_text(id_cell)
-            quotations = list(parse_quotations(parse_json_cell(evidence_cell)))
-            concept_count += 1
-            quotation_count += len(quotations)
+    version_keys = [(version.prompt_version, version.model) for version in versions]
+    concepts = table.iterate_concepts(tx, shape, versions=version_keys)
+    for page in split_into_pages(concepts, CHECKED_TOGETHER):
+        passage_ids = {concept.passage_id for concept in page}
+        texts = table.read_passage_texts(tx, shape, sorted(passage_ids))
+        for concept in page:
+            key = concept.passage_id
             text = texts.get(key)
+            concept_count += 1
+            quotation_count += len(concept.quotations)
             if text is None:
                 faults.add(ORPHANED_CONCEPT, [key])
                 continue
 
-            wrong_count = sum(
-                start >= end or text[start:end] != quote for start, end, quote in quotations
-            )
+            wrong_count = concept.count_misquotations(text)
             # Evidence without a valid quotation is a fault, too.
-            wrong_count += evidence_cell is not None and not quotations
+            wrong_count += concept.evidence is not None and not concept.quotations
             faults.add(MISQUOTATION, [key], wrong_count)
     return concept_count, quotation_count
 
@@ -438,8 +388,9 @@ def _compare_with_answers(
     Args:
         version_counts: Names the version; its counts are not used.
     """
+    version_key = (version_counts.prompt_version, version_counts.model)
     with_concepts = select(cast(shape.concepts.c.passage_id, Text).label("row_id")).where(
-        _version_condition(shape, [version_counts]),
+        table.is_of_version(shape, [version_key]),
     )
     columns = answers_table.c
     with_answer = select(columns.row_id).where(
@@ -457,12 +408,3 @@ def _compare_with_answers(
         examples = tx.execute(select(row_id).order_by(row_id).limit(MAX_NAMED_ROWS + 1)).scalars()
         count = tx.execute(select(func.count()).select_from(difference)).scalar_one()
         faults.add(kind, list(map(cell_to_text, examples)), count)
-
-
-def _version_condition(
-    shape: PassagesShape,
-    versions: Sequence[VersionCounts],
-) -> ColumnElement[bool]:
-    """Return the SQL condition that a concept is of some versions; true or false, never NULL."""
-    version_keys = [(version.prompt_version, version.model) for version in versions]
-    return func.coalesce(table.is_of_version(shape, version_keys), false())

@@ -1,24 +1,19 @@
-"""Show the concepts of a passage, list passages, and encode concepts for an export."""
+"""List passages with their concepts, and read a passage with its newest concepts."""
 
-from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
-from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.passages import table
-from askrows.pipeline.passages.table import ConceptRow, PassagesShape, read_shape
+from askrows.pipeline.passages.table import PassagesShape
+from askrows.pipeline.passages.task import PassagesTask
 from askrows.pipeline.rows import export
-from askrows.pipeline.rows.cells import cell_to_text, parse_json_cell, parse_number
+from askrows.pipeline.rows.cells import cell_to_text, parse_json_cell
 from askrows.pipeline.rows.grid import Grid, make_grid
 from askrows.pipeline.rows.reflection import is_sqlite
-from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.rows.view_row import ViewColumn, ViewRow
 from askrows.pipeline.rows.where_sql import make_json_cell
-from askrows.pipeline.store.answers import VersionPreference
-from askrows.pipeline.store.database import Store
-from askrows.pipeline.tasks.task import Task
 
 CONCEPTS = "concepts"
 TYPES = "types"
@@ -26,53 +21,30 @@ TYPES = "types"
 QuotedPassage = tuple[str, str, list[tuple[str, str, list[tuple[int, int, str]]]]]
 
 
-def read_quoted_passage(
-    settings: Settings, store: Store, task: Task, passage_id: str
-) -> QuotedPassage:
+def read_quoted_passage(tx: Connection, task: PassagesTask, passage_id: str) -> QuotedPassage:
     """Return source and text of a passage, and its newest concepts with their quotations.
 
     The version that wrote the newest concept of the passage decides, whether it is a model's, a
     correction or another program's: all concepts of this version are returned. The list is empty if
     the passage has no concepts.
 
-    Args:
-        settings: The settings with the name of the table of passages.
-        task: The passages task, which finds the row.
-        passage_id: Id of the passage.
-
     Raises:
         InputError: There is no passage of this id.
     """
-    from askrows.pipeline.passages.quality import parse_quotations
-
-    with store.read() as tx:
-        shape = read_shape(tx, passages=settings.passages_table)
-        passage_ids = [task.find_row_id(tx, passage_id)]
-        passages = table.select_task_rows(shape)
-        row = passages.read_rows(tx, passage_ids, shape.value_columns)[passage_id]
-        concepts = list(table.iterate_concepts(tx, shape, passage_id=passage_id))
-
+    passage_ids = [task.find_row_id(tx, passage_id)]
+    rows = table.select_task_rows(task.shape).read_rows(tx, passage_ids, task.shape.value_columns)
+    row = rows[passage_id]
+    concepts = list(table.iterate_concepts(tx, task.shape, passage_ids=passage_ids))
     concepts.sort(key=lambda concept: str(concept.created_at or ""))
-    last_versions = {_version_of(concept) for concept in concepts[-1:]}
-    last_concepts = [
-        (concept.concept_name, concept.concept_type, list(parse_quotations(concept.evidence)))
+    newest_concepts = [
+        (concept.concept_name, concept.concept_type, concept.quotations)
         for concept in concepts
-        if _version_of(concept) in last_versions
+        if concept.version_key == concepts[-1].version_key
     ]
-    return cell_to_text(row.get("source")), cell_to_text(row["text"]), last_concepts
+    return cell_to_text(row.get("source")), cell_to_text(row["text"]), newest_concepts
 
 
-def _version_of(concept: ConceptRow) -> tuple[str, str]:
-    return concept.extractor_version, concept.extractor_model
-
-
-def make_passages_grid(
-    tx: Connection,
-    shape: PassagesShape,
-    task_rows: TaskRows,
-    *,
-    preference: VersionPreference,
-) -> Grid:
+def make_passages_grid(tx: Connection, task: PassagesTask) -> Grid:
     """Return the grid that lists passages; the rows are read later.
 
     Words are searched in id, source and text. WHERE= knows `reviewed`, and `types`: the types of a
@@ -81,10 +53,10 @@ def make_passages_grid(
 
     Args:
         tx: A connection to the database that will run the queries. Few queries run now.
-        shape: The columns of the tables of passages and concepts.
-        task_rows: The table of passages. Which of its rows are open depends on the version in use.
-        preference: The order of preference among the answers to a passage.
+        task: The passages task. Which of its rows are open depends on the version in use.
     """
+    shape = task.shape
+    task_rows = task.select_task_rows(tx)
     column_names = ["id"]
     column_names += [name for name in ("source", "text") if name in shape.value_columns]
     concepts = shape.concepts.c
@@ -99,9 +71,9 @@ def make_passages_grid(
         tx,
         task_rows,
         columns,
-        preference=preference,
+        preference=task.make_version_preference(tx),
         cells={
-            **{name: task_rows.table.c[name] for name in column_names},
+            **{name: task_rows.table.c[name] for name in ("id", *shape.value_columns)},
             CONCEPTS: names,
             TYPES: types,
         },
@@ -142,35 +114,3 @@ def _list_values(
         value_list = cast(func.json_agg(values.distinct()), Text)
     query = select(value_list).where(shape.is_of_passage, values.is_not(None), *conditions)
     return query.correlate(shape.passages).scalar_subquery()
-
-
-COLUMN_KINDS = {
-    **dict.fromkeys(ConceptRow._fields, "text"),
-    "aliases": export.TEXTS_KIND,
-    "confidence": "real",
-    "created_at": "time",
-}
-
-
-def encode_concepts(
-    concepts: Iterable[ConceptRow],
-    format_: str,
-    guard: Callable[[str], str],
-) -> Iterator[bytes]:
-    """Yield the bytes of an export of concepts, in pieces.
-
-    The concepts are read when the result is iterated.
-
-    Args:
-        concepts: Concepts.
-        format_: "csv", "json", "jsonl", "xlsx" or "parquet".
-        guard: Escapes the texts of CSV.
-
-    Raises:
-        ConfigurationError: Parquet needs pyarrow, which is missing.
-    """
-    rows = (
-        {**concept._asdict(), "confidence": parse_number(concept.confidence)}
-        for concept in concepts
-    )
-    return export.encode_rows(rows, format_, guard, kinds=COLUMN_KINDS)

@@ -42,10 +42,11 @@ from sqlalchemy import (
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.types import TypeEngine
 
+from askrows.pipeline.core.quotes import iterate_quotations
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.passages import ADOPTION_INDEX, CONCEPTS, PASSAGES
-from askrows.pipeline.rows.cells import cell_to_text, parse_json_cell
-from askrows.pipeline.rows.grid import distinct_value_pages
+from askrows.pipeline.rows.cells import cell_to_text, parse_json_cell, parse_number
+from askrows.pipeline.rows.export import TEXTS_KIND
 from askrows.pipeline.rows.reflection import (
     ColumnNeed,
     IdColumnFacts,
@@ -62,10 +63,9 @@ from askrows.pipeline.rows.where_sql import is_not_blank
 from askrows.pipeline.store import answers
 from askrows.pipeline.store.answers import VersionCounts
 from askrows.pipeline.store.database import (
+    change_matching,
     run_many,
     select_matching,
-    split_into_pages,
-    stream_rows,
     update_rows,
 )
 from askrows.pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, BigId, ColumnTyped, UtcTime
@@ -94,8 +94,30 @@ class ConceptRow(NamedTuple):
     evidence: Any
     created_at: datetime | None
 
+    @property
+    def version_key(self) -> tuple[str, str]:
+        """The prompt version and the model."""
+        return self.extractor_version, self.extractor_model
+
+    @property
+    def quotations(self) -> list[tuple[int, int, str]]:
+        """Start, end and text of the valid quotations in the decoded evidence, of any program."""
+        support = self.evidence.get("support") if isinstance(self.evidence, dict) else None
+        return list(iterate_quotations(support))
+
+    def count_misquotations(self, text: str) -> int:
+        """Count the quotations that differ from the text of the passage at their offsets."""
+        return sum(text[start:end] != quote for start, end, quote in self.quotations)
+
 
 COLUMNS = ConceptRow._fields
+# Kinds of the columns in an export.
+EXPORT_KINDS = {
+    **dict.fromkeys(COLUMNS, "text"),
+    "aliases": TEXTS_KIND,
+    "confidence": "real",
+    "created_at": "time",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +144,15 @@ class PassagesShape:
     def is_of_passage(self) -> ColumnElement[bool]:
         """The SQL condition that a concept belongs to a passage, for queries on both tables."""
         return self.concepts.c.passage_id == self.passages.c.id
+
+    @property
+    def version_columns(self) -> list[ColumnElement[str]]:
+        """The prompt version and the model of a concept; NULL counts as the empty text."""
+        columns = self.concepts.c
+        return [
+            func.coalesce(column, literal_column("''"))
+            for column in (columns.extractor_version, columns.extractor_model)
+        ]
 
     @property
     def value_columns(self) -> list[str]:
@@ -269,18 +300,12 @@ def is_of_version(shape: PassagesShape, versions: Iterable[tuple[str, str]]) -> 
 
     `versions` are pairs of prompt version and model. For no version the condition is false.
     """
-    version_column = shape.concepts.c.extractor_version
-    model_column = shape.concepts.c.extractor_model
+    version_column, model_column = shape.version_columns
     conditions = [
-        and_(has_name(version_column, prompt_version), has_name(model_column, model))
+        and_(version_column == prompt_version, model_column == model)
         for prompt_version, model in versions
     ]
     return or_(false(), *conditions)
-
-
-def has_name(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    """Return the SQL condition that a column equals a name; "" also matches NULL."""
-    return column == name if name else or_(column.is_(None), column == name)
 
 
 def has_concepts(
@@ -386,25 +411,6 @@ def _may_lock(tx: Connection, shape: PassagesShape) -> bool:
     return bool(tx.execute(select(has_privilege)).scalar())
 
 
-def read_concept_names(
-    tx: Connection, shape: PassagesShape, ids: Sequence[str]
-) -> dict[str, list[str]]:
-    """Return the distinct names of the concepts of passages, sorted, by passage id.
-
-    A corrected passage has only the names of its correction. Other passages have the names of all
-    versions. Passages without names are left out.
-    """
-    concepts = shape.concepts.c
-    passage_id = concepts.passage_id
-    name = concepts.concept_name
-    query = select(passage_id, name).where(name.is_not(None), is_current(shape))
-
-    names_by_id = dict[str, set[str]]()
-    for row in select_matching(tx, query, passage_id, shape.ids.to_native_ids(ids)):
-        names_by_id.setdefault(cell_to_text(row[0]), set()).add(cell_to_text(row[1]))
-    return {key: sorted(names) for key, names in names_by_id.items()}
-
-
 def store_passages(
     tx: Connection,
     shape: PassagesShape,
@@ -470,12 +476,8 @@ def remove_concepts(
     statement = delete(shape.concepts).where(is_of_version(shape, [(version, model)]))
     if ids is None:
         return tx.execute(statement).rowcount
-
-    deleted_count = 0
-    for page in split_into_pages(shape.ids.to_native_ids(ids)):
-        is_in_page = shape.concepts.c.passage_id.in_(page)
-        deleted_count += tx.execute(statement.where(is_in_page)).rowcount
-    return deleted_count
+    native_ids = shape.ids.to_native_ids(ids)
+    return change_matching(tx, statement, shape.concepts.c.passage_id, native_ids)
 
 
 def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:
@@ -485,22 +487,16 @@ def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:
 def read_concept_versions(tx: Connection, shape: PassagesShape) -> list[VersionCounts]:
     """Return every version with concepts, sorted by prompt version and model.
 
-    The counts are concepts and passages, then the first and last time. NULL counts as the empty
-    text. Reads the whole table.
+    The counts are concepts and passages, then the first and last time. Reads the whole table.
     """
     concepts = shape.concepts.c
-    # NULL and the empty text are the same version.
-    version_columns = [
-        func.coalesce(column, literal_column("''"))
-        for column in (concepts.extractor_version, concepts.extractor_model)
-    ]
     query = select(
-        *version_columns,
+        *shape.version_columns,
         func.count(),
         func.count(concepts.passage_id.distinct()),
         func.min(concepts.created_at),
         func.max(concepts.created_at),
-    ).group_by(*version_columns)
+    ).group_by(*shape.version_columns)
     rows = tx.execute(query).all()
     return sorted(
         VersionCounts(cell_to_text(prompt_version), cell_to_text(model), *counts)
@@ -511,76 +507,38 @@ def read_concept_versions(tx: Connection, shape: PassagesShape) -> list[VersionC
 # ---- read concepts
 
 
-# Passages per query, and rows per fetch.
-PAGE_SIZE = 500
-
-
 def iterate_concepts(
     tx: Connection,
     shape: PassagesShape,
     *conditions: ColumnElement[bool],
-    version: tuple[str, str] | None = None,
-    use_corrections: bool = False,
-    passage_id: str | None = None,
+    versions: Iterable[tuple[str, str]] | None = None,
+    passage_ids: Sequence[str] | None = None,
 ) -> Iterator[ConceptRow]:
     """Yield concepts with their evidence, by passage, then by name, in constant memory.
-
-    Each query covers a page of passages. Without conditions, their ids are read from the index
-    alone.
 
     Args:
         tx: The transaction that reads.
         shape: The tables of the database.
-        conditions: Conditions that a passage must meet.
-        version: Prompt version and model of the concepts; None means all versions.
-        use_corrections: A corrected passage has only the concepts of its correction, whatever
-            `version` is.
-        passage_id: Yield only the concepts of this passage.
+        conditions: Conditions that a concept must meet.
+        versions: Prompt versions and models of the concepts; None means all versions.
+        passage_ids: Yield only the concepts of these passages.
     """
+    id_column = shape.concepts.c.passage_id
     query = select(*(shape.concepts.c[name] for name in COLUMNS))
-    if version is not None:
-        versions = [version, (answers.PERSON, "")] if use_corrections else [version]
+    query = query.where(id_column.is_not(None), *conditions)
+    if versions is not None:
         query = query.where(is_of_version(shape, versions))
-    if use_corrections:
-        query = query.where(is_current(shape))
-    id_column = shape.concepts.c.passage_id
     query = query.order_by(id_column, shape.concepts.c.concept_name)
-    for condition in _iterate_page_conditions(tx, shape, conditions, passage_id):
-        for row in stream_rows(tx, query.where(condition), page=PAGE_SIZE):
-            yield ConceptRow(
-                passage_id=cell_to_text(row.passage_id),
-                concept_name=cell_to_text(row.concept_name),
-                concept_type=cell_to_text(row.concept_type),
-                aliases=parse_json_cell(row.aliases),
-                confidence=row.confidence,
-                extractor_model=cell_to_text(row.extractor_model),
-                extractor_version=cell_to_text(row.extractor_version),
-                evidence=parse_json_cell(row.evidence),
-                created_at=row.created_at,
-            )
-
-
-def _iterate_page_conditions(
-    tx: Connection,
-    shape: PassagesShape,
-    conditions: Sequence[ColumnElement[bool]],
-    passage_id: str | None,
-) -> Iterator[ColumnElement[bool]]:
-    """Yield the SQL condition of each page of passages: ids, a range of ids, or the given passage.
-
-    A page has PAGE_SIZE passages with concepts.
-    """
-    id_column = shape.concepts.c.passage_id
-    if passage_id is not None:
-        yield id_column.in_(shape.ids.to_native_ids([passage_id]))
-        return
-    if conditions:
-        passages = select(literal(1)).select_from(shape.passages)
-        is_selected = passages.where(shape.is_of_passage, *conditions).correlate(shape.concepts)
-        for ids in distinct_value_pages(tx, id_column, is_selected.exists(), size=PAGE_SIZE):
-            yield id_column.in_(ids)
-        return
-    for ids in distinct_value_pages(tx, id_column, size=PAGE_SIZE):
-        first_id = literal(ids[0], ColumnTyped())
-        last_id = literal(ids[-1], ColumnTyped())
-        yield id_column.between(first_id, last_id)
+    native_ids = None if passage_ids is None else shape.ids.to_native_ids(passage_ids)
+    for row in select_matching(tx, query, id_column, native_ids):
+        yield ConceptRow(
+            passage_id=cell_to_text(row.passage_id),
+            concept_name=cell_to_text(row.concept_name),
+            concept_type=cell_to_text(row.concept_type),
+            aliases=parse_json_cell(row.aliases),
+            confidence=parse_number(row.confidence),
+            extractor_model=cell_to_text(row.extractor_model),
+            extractor_version=cell_to_text(row.extractor_version),
+            evidence=parse_json_cell(row.evidence),
+            created_at=row.created_at,
+        )

@@ -19,12 +19,12 @@ from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.passages import HOW_TO_BEGIN, table
 from askrows.pipeline.passages.table import ConceptRow, PassagesShape
 from askrows.pipeline.rows.cells import cell_to_text, hash_text, parse_json_cell
+from askrows.pipeline.rows.export import encode_rows
 from askrows.pipeline.rows.grid import Grid
 from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.rows.task_tables import DEFAULT_SETTINGS
 from askrows.pipeline.store import answers as stored_answers
 from askrows.pipeline.store.answers import VersionCounts
-from askrows.pipeline.store.database import split_into_pages
 from askrows.pipeline.store.edits import NewEdit
 from askrows.pipeline.store.version_names import belongs_to_version
 from askrows.pipeline.tasks.prompt_builder import PromptBuilder
@@ -54,8 +54,6 @@ CUT_INSTRUCTION = (
 
 # Characters of the text in a search hit.
 _MAX_HIT_CHARS = 1_000
-# Passages whose concepts are read together.
-_INDEX_PAGE_SIZE = 500
 # `json.dumps` with an option would create an encoder in each call.
 _JSON_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
@@ -121,7 +119,7 @@ class PassagesTask(Task):
         self.preferred_versions = settings.prefer_versions or ()
         self.skipped_versions = skipped_versions
         self.parked_version = "" if skipped_versions is None else prompt_version
-        self.index = _make_passage_index(shape)
+        self.index = _make_passage_index(self)
 
     def select_task_rows(self, tx: Connection) -> TaskRows:  # noqa: ARG002 - the shape is enough
         """Return the table of passages, with the condition for open passages."""
@@ -139,12 +137,7 @@ class PassagesTask(Task):
         """Return the grid that lists passages."""
         from askrows.pipeline.passages.show import make_passages_grid
 
-        return make_passages_grid(
-            tx,
-            self.shape,
-            self.select_task_rows(tx),
-            preference=self.make_version_preference(tx),
-        )
+        return make_passages_grid(tx, self)
 
     def delete_row(
         self,
@@ -375,31 +368,30 @@ class PassagesTask(Task):
         Raises:
             InputError: The requested version has no concepts.
         """
-        from askrows.pipeline.passages.show import encode_concepts
-
         conditions = self._make_passage_conditions(tx, options.row_filter)
-        versions = table.read_concept_versions(tx, self.shape)
-        row_counts = {counts.version: counts.rows for counts in versions}
+        versions = self.list_versions(tx)
         # Another program may have written the time as text, so times are compared as text.
         versions.sort(key=lambda version: str(version.last or ""), reverse=True)
-        version_by_name = {counts.version: counts for counts in versions}
-        exported_version = self._choose_version(tx, list(version_by_name), options.answer_version)
-        use_corrections = exported_version is None or options.answer_version is None
-        concepts = table.iterate_concepts(
-            tx,
-            self.shape,
-            *conditions,
-            version=version_by_name[exported_version][:2] if exported_version else None,
-            use_corrections=use_corrections,
-        )
+        counts_by_name = {counts.version: counts for counts in versions}
+        exported_version = self._choose_version(tx, list(counts_by_name), options.answer_version)
+
+        version_keys = None
+        if exported_version is not None:
+            exported_counts = counts_by_name[exported_version]
+            version_keys = [(exported_counts.prompt_version, exported_counts.model)]
         left_out_corrections = 0
-        if not use_corrections and exported_version != stored_answers.PERSON:
-            left_out_corrections = row_counts.pop(stored_answers.PERSON, 0)
+        if exported_version is None or options.answer_version is None:
+            conditions.append(table.is_current(self.shape))
+            if version_keys is not None:
+                version_keys.append((stored_answers.PERSON, ""))
+        elif exported_version != stored_answers.PERSON and stored_answers.PERSON in counts_by_name:
+            left_out_corrections = counts_by_name.pop(stored_answers.PERSON).rows
+        concepts = table.iterate_concepts(tx, self.shape, *conditions, versions=version_keys)
         return ExportRows(
-            concepts,
-            encode_concepts,
+            (concept._asdict() for concept in concepts),
+            partial(encode_rows, kinds=table.EXPORT_KINDS),
             version=exported_version,
-            version_counts=row_counts,
+            version_counts={name: counts.rows for name, counts in counts_by_name.items()},
             left_out_corrections=left_out_corrections,
         )
 
@@ -435,13 +427,14 @@ class PassagesTask(Task):
         tx: Connection,
         row_filter: RowFilter | None,
     ) -> list[ColumnElement[bool]]:
-        """Return the conditions of a filter on passages; a refused row has no concepts."""
+        """Return the conditions of a filter on concepts; a refused row has no concepts."""
         if row_filter is None:
             return []
         grid = self.make_grid(tx)
         if grid.should_list_refused(row_filter):
             return [false()]
-        return grid.make_conditions(tx, row_filter)
+        selected_ids = grid.select_rows(tx, row_filter, self.shape.passages.c.id)
+        return [self.shape.concepts.c.passage_id.in_(selected_ids)]
 
     def list_tables(self, tx: Connection) -> Sequence[Table]:
         """Return the two tables."""
@@ -471,15 +464,15 @@ def _cut_cell(_column: str, cell: Any) -> str:
     return cell_to_text(cell)[:MAX_ASKED_CHARS]
 
 
-def _make_passage_index(shape: PassagesShape) -> IndexedTask:
+def _make_passage_index(task: PassagesTask) -> IndexedTask:
     """Return how passages with concepts are indexed."""
     return IndexedTask(
         task=table.TASK,
         folder="tasks/passages",
         columns={"rank": "rank", "passage": "id", "concepts": "concepts", "text": "text"},
         ranking=Ranking((FieldGroup(("text",)), FieldGroup(("concepts",), 0.5))),
-        count_entries=partial(_count_index_entries, shape),
-        read_entries=partial(_read_index_entries, shape),
+        count_entries=partial(_count_index_entries, task.shape),
+        read_entries=partial(_read_index_entries, task),
         tags_of=_list_tags,
         hit_fields=_make_hit_fields,
         is_on_request=True,
@@ -507,42 +500,28 @@ def _count_index_entries(shape: PassagesShape, tx: Connection) -> int:
 
 
 def _read_index_entries(
-    shape: PassagesShape,
+    task: PassagesTask,
     tx: Connection,
     among: Sequence[str] | None = None,
 ) -> Iterator[Entry]:
     """Yield an index entry for each passage with concepts, by id.
 
     Its metadata are id, text, names of concepts, source and metadata. A corrected passage has only
-    the names of its correction.
+    the names of its correction. The names are embedded with the text.
 
     Args:
         among: Ids of the passages; None means all passages.
     """
-    task_rows = table.select_task_rows(shape)
-    condition = table.has_concepts(shape, None)
+    grid = task.make_grid(tx)
+    has_concepts = table.has_concepts(task.shape, None)
     # WHERE= of a search can name the columns after the text.
-    _, *extra_columns = shape.value_columns
-    rows = task_rows.read_cells(tx, ("id", "text", *extra_columns), condition, row_ids=among)
-    for page in split_into_pages(rows, _INDEX_PAGE_SIZE):
-        cells_by_id = {cell_to_text(row[0]): row[1:] for row in page}
-        names_by_id = table.read_concept_names(tx, shape, list(cells_by_id))
-        for key, (text_cell, *extra_cells) in cells_by_id.items():
-            pairs = zip(extra_columns, extra_cells, strict=True)
-            extra_fields = {name: parse_json_cell(cell) for name, cell in pairs}
-            yield _make_index_entry(
-                key, cell_to_text(text_cell), names_by_id.get(key, []), extra_fields
-            )
-
-
-def _make_index_entry(
-    key: str,
-    text: str,
-    concepts: Sequence[str],
-    extra_fields: Mapping[str, Any],
-) -> Entry:
-    """Return the entry of a passage; the names of its concepts are embedded with the text."""
-    embedded_text = f"{text} Concepts: {', '.join(concepts)}." if concepts else text
-    fields = {"text": text, "concepts": "\n".join(concepts)}
-    metadata = {"id": key, "text": text, "concepts": concepts, **extra_fields}
-    return Entry(key, embedded_text, metadata, [concepts, extra_fields], fields)
+    _, *extra_columns = task.shape.value_columns
+    for row in grid.read_rows(tx, conditions=[has_concepts], row_ids=among):
+        values = grid.list_values(row, ("text", "concepts"))
+        text = values["text"]
+        concepts = values["concepts"] or []
+        extra_fields = {name: parse_json_cell(row.values[name]) for name in extra_columns}
+        embedded_text = f"{text} Concepts: {', '.join(concepts)}." if concepts else text
+        fields = {"text": text, "concepts": "\n".join(concepts)}
+        metadata = {"id": row.id, "text": text, "concepts": concepts, **extra_fields}
+        yield Entry(row.id, embedded_text, metadata, [concepts, extra_fields], fields)

@@ -22,6 +22,7 @@ from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.ops import forget, listed_rows
 from askrows.pipeline.passages.show import read_quoted_passage
+from askrows.pipeline.passages.task import PassagesTask
 from askrows.pipeline.provider.requests import read_system_text
 from askrows.pipeline.quality.drawn_rows import RowDraw
 from askrows.pipeline.rows.row_state import RowState
@@ -51,7 +52,6 @@ from askrows.web.render import (
 from askrows.web.row_query import RowQuery, make_row_keys
 from askrows.web.views.ask_again import ASK_WORK_KIND, estimate_cost, mark_and_start_asking
 from askrows.web.views.rows import (
-    PASSAGES_TASK,
     SORT_TIMEOUT_S,
     make_passage_values,
 )
@@ -345,10 +345,9 @@ def _row_values(
         changes = run.task.read_input_changes(tx, [row_id]).get(row_id, {})
         row_title = run.task.select_task_rows(tx).read_titles(tx, [row_id]).get(row_id, row_id)
     concepts = []
-    if task == PASSAGES_TASK and columns:
-        passage = make_passage_values(
-            read_quoted_passage(run.workspace.settings, run.workspace.store, run.task, row_id)
-        )
+    if isinstance(run.task, PassagesTask) and columns:
+        quoted_passage = run.workspace.store.query(read_quoted_passage, run.task, row_id)
+        passage = make_passage_values(quoted_passage)
         marks = passage["marks"]
         concepts = passage["concepts"]
 

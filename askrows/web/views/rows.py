@@ -12,6 +12,7 @@ from askrows.pipeline.core.answer_fields import AnswerField
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.ops import listed_rows
 from askrows.pipeline.passages.show import QuotedPassage, read_quoted_passage
+from askrows.pipeline.passages.task import PassagesTask
 from askrows.pipeline.rows.folder_files import render_thumbnail
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.store import edits, workspace
@@ -40,7 +41,6 @@ from askrows.web.views.imports import render_start
 
 router = APIRouter()
 
-PASSAGES_TASK = "passages"
 # Rows of one page; passages are displayed in full, so a page has fewer.
 PAGE_ROWS = 50
 PAGE_PASSAGES = 12
@@ -256,15 +256,13 @@ def _rows_values(
     if query.state != RowState.REFUSED:
         if task.folder_table:
             layout = "gallery"
-        elif task_name == PASSAGES_TASK:
-            layout = task_name
-    if layout == "gallery":
-        for row in page.rows:
-            row.update(_describe_picture(row["values"], page.answer_fields))
-    if layout == PASSAGES_TASK:
-        for row in page.rows:
-            passage = read_quoted_passage(settings, store, task, row["id"])
-            row["passage"] = make_passage_values(passage, max_chars=MAX_PASSAGE_CHARS)
+            for row in page.rows:
+                row.update(_describe_picture(row["values"], page.answer_fields))
+        elif isinstance(task, PassagesTask):
+            layout = "passages"
+            for row in page.rows:
+                passage = store.query(read_quoted_passage, task, row["id"])
+                row["passage"] = make_passage_values(passage, max_chars=MAX_PASSAGE_CHARS)
 
     empty_names = []
     if not query.field_names:
@@ -370,7 +368,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
         for name, field in grid.answer_fields.items()
         if name in column_names and field in grid.judgements.confidence_names
     }
-    limit = PAGE_PASSAGES if task.subject == PASSAGES_TASK else PAGE_ROWS
+    limit = PAGE_PASSAGES if isinstance(task, PassagesTask) else PAGE_ROWS
     options = query.make_list_options(limit=limit, within_s=SORT_TIMEOUT_S)
     options = options._replace(fields=[*column_names, *bar_names.values()])
     page = listed_rows.read_page(store, task, options)
