@@ -418,8 +418,8 @@ def is_stored_quotation(value: Any) -> bool:
     return isinstance(value, Mapping) and value.keys() - {LIKENESS_MEMBER} == _QUOTE_MEMBERS
 
 
-def iterate_quotations(document: Any) -> Iterator[tuple[int, int, str]]:
-    """Yield (start, end, quotation) of each stored quotation in a JSON document, in its order.
+def iterate_quotations(document: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield each stored quotation in a JSON document, in its order.
 
     Another program may have written the document: a quotation whose offsets are no whole numbers,
     are negative or have no text between them is left out.
@@ -431,7 +431,7 @@ def iterate_quotations(document: Any) -> Iterator[tuple[int, int, str]]:
         end = leaf["end"]
         # A bool is an int, but no offset.
         if type(start) is type(end) is int and 0 <= start < end:
-            yield start, end, leaf["quote"]
+            yield leaf
 
 
 def format_likeness(quotation: Mapping[str, Any]) -> str:

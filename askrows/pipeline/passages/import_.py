@@ -18,7 +18,7 @@ from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.passages import table
 from askrows.pipeline.passages.table import OPTIONAL_COLUMNS, PassagesShape, read_shape
-from askrows.pipeline.rows.cells import cell_to_text, parse_json, parse_json_cell, to_compact_json
+from askrows.pipeline.rows.cells import cell_to_text, parse_json, parse_json_cell
 from askrows.pipeline.rows.columns import ColumnLayout
 from askrows.pipeline.rows.row_findings import (
     Finding,
@@ -52,6 +52,8 @@ FILE_HINT = (
 # An index of PostgreSQL takes 2,704 bytes, and the API must return the id in a request key.
 MAX_ID_CHARS = 500
 PASSAGE_COLUMNS = ("id", "text", "source", "metadata")
+# What a value of another type than that of its column is not.
+_OPTIONAL_KINDS = {"source": (str, "not text"), "metadata": (dict, "not a JSON object")}
 # In files of these formats an empty cell is a missing value.
 _CELL_FORMATS = frozenset({"csv", "xlsx", "parquet"})
 
@@ -84,50 +86,41 @@ class PassagesFile(MappedFile):
                 file can be imported.
         """
         cells = row.values
+        column = "id"
+        cell = cells.get("id", "")
         key, reason = parse_key(cells.get("id"), max_chars=MAX_ID_CHARS)
         text = cells.get("text")
-        if reason:
-            return make_rejection(
-                row.line_number,
-                reason,
-                cells.get("id", ""),
-                column="id",
-                key=key or None,
-            )
-        if not isinstance(text, str):
+        if not reason and not isinstance(text, str):
+            column = "text"
+            cell = text or ""
             reason = "missing" if text is None else "not text"
-            return make_rejection(
-                row.line_number,
-                reason,
-                text or "",
-                column="text",
-                key=key or None,
-            )
+        if reason:
+            return make_rejection(row.line_number, reason, cell, column=column, key=key or None)
 
+        values: dict[str, Any] = {
+            "text": text,
+            "source": cells.get("source"),
+            "metadata": self._parse_metadata(cells.get("metadata")),
+        }
         changes: list[Finding] = []
-
-        def note(column: str, reason: str, cell: object) -> None:
-            kind = FindingKind.CHANGED
-            changes.append(Finding(row.line_number, column, reason, make_excerpt(cell), kind, key))
-
-        source = cells.get("source")
-        if source is not None and not isinstance(source, str):
-            note("source", "not text; left empty", source)
-            source = None
-
-        metadata = self._parse_metadata(cells.get("metadata"))
-        if metadata is not None and not isinstance(metadata, dict):
-            note("metadata", "not a JSON object; left empty", metadata)
-            metadata = None
+        for name, (kind, fault) in _OPTIONAL_KINDS.items():
+            value = values[name]
+            if value is None or isinstance(value, kind):
+                continue
+            reason = f"{fault}; left empty"
+            excerpt = make_excerpt(value)
+            changes.append(
+                Finding(row.line_number, name, reason, excerpt, FindingKind.CHANGED, key)
+            )
+            values[name] = None
         # The other cells go into the metadata.
         other_fields = {name: cell for name, cell in cells.items() if name not in PASSAGE_COLUMNS}
         if other_fields:
-            metadata = {**other_fields, **(metadata or {})}
+            values["metadata"] = {**other_fields, **(values["metadata"] or {})}
 
         if self.shape is not None:
             key = _fit_key(self.shape, key, row.line_number)
-        passage = {"text": text, "source": source, "metadata": metadata}
-        return SoundRow(key, passage, row.line_number, tuple(changes))
+        return SoundRow(key, values, row.line_number, tuple(changes))
 
     def _parse_metadata(self, metadata: object) -> object:
         """Return metadata as a JSON value.
@@ -220,29 +213,39 @@ def _write_passages(
             shape.value_columns,
         )
 
-    existing = [(row, stored_rows[row.key]) for row in passages if row.key in stored_rows]
-    other_text_ids = [
-        passage.key
-        for passage, stored_row in existing
-        if cell_to_text(stored_row["text"]) != passage.values["text"]
-    ]
+    new_rows = list[Mapping[str, Any]]()
+    changed_rows = dict[str, Mapping[str, Any]]()
+    changed_text_ids = list[str]()
+    for passage in passages:
+        stored_row = stored_rows.get(passage.key)
+        if stored_row is None:
+            new_rows.append({"id": passage.key, **passage.values})
+            continue
+        stored_values = {
+            **stored_row,
+            "text": cell_to_text(stored_row["text"]),
+            "metadata": parse_json_cell(stored_row.get("metadata")),
+        }
+        # What the file lacks stays as stored.
+        values = {
+            name: stored_values[name] if passage.values[name] is None else passage.values[name]
+            for name in shape.value_columns
+        }
+        if any(value != stored_values[name] for name, value in values.items()):
+            changed_rows[passage.key] = {"id": passage.key, **values}
+        if values["text"] != stored_values["text"]:
+            changed_text_ids.append(passage.key)
+
     conflicting_ids: set[str] = set()
     if shape.concepts.name not in shape.missing:
-        conflicting_ids = task_rows.filter_ids(tx, other_text_ids, table.has_concepts(shape, None))
-
-    new_rows = [_make_passage_cells(row, {}) for row in passages if row.key not in stored_rows]
-    changed_rows = [
-        _make_passage_cells(passage, stored_row)
-        for passage, stored_row in existing
-        if passage.key not in conflicting_ids
-        and (passage.key in other_text_ids or _is_changed(shape, passage, stored_row))
-    ]
-
-    changed_text_ids = [key for key in other_text_ids if key not in conflicting_ids]
+        has_concepts = table.has_concepts(shape, None)
+        conflicting_ids = task_rows.filter_ids(tx, changed_text_ids, has_concepts)
+    written_rows = [row for key, row in changed_rows.items() if key not in conflicting_ids]
     if not is_dry:
-        table.store_passages(tx, shape, new_rows, changed_rows)
+        table.store_passages(tx, shape, new_rows, written_rows)
     conflicts = [_text_conflict(passage) for passage in passages if passage.key in conflicting_ids]
-    return WrittenRows(len(new_rows), len(changed_rows), changed_text_ids, conflicts)
+    asked_ids = [key for key in changed_text_ids if key not in conflicting_ids]
+    return WrittenRows(len(new_rows), len(written_rows), asked_ids, conflicts)
 
 
 def _text_conflict(passage: SoundRow) -> Finding:
@@ -253,39 +256,4 @@ def _text_conflict(passage: SoundRow) -> Finding:
         column="text",
         key=passage.key,
         cells={"id": passage.key, **passage.values},
-    )
-
-
-def _make_passage_cells(passage: SoundRow, stored_row: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return the cells to write for a passage: id, text, source, and metadata as JSON text.
-
-    Source and metadata stay as stored if the file lacks them.
-
-    Args:
-        passage: The passage of the file.
-        stored_row: Its stored row; empty for a new passage.
-    """
-    source = passage.values["source"]
-    if source is None and stored_row.get("source") is not None:
-        source = cell_to_text(stored_row["source"])
-
-    metadata = passage.values["metadata"]
-    if metadata is None:
-        metadata = parse_json_cell(stored_row.get("metadata"))
-    if metadata is not None:
-        metadata = to_compact_json(metadata)
-    text = passage.values["text"]
-    return {"id": passage.key, "text": text, "source": source, "metadata": metadata}
-
-
-def _is_changed(shape: PassagesShape, passage: SoundRow, stored_row: Mapping[str, Any]) -> bool:
-    """Return whether a passage has another source or other metadata than its stored row."""
-    stored_values = {
-        "source": stored_row.get("source"),
-        "metadata": parse_json_cell(stored_row.get("metadata")),
-    }
-    return any(
-        passage.values[name] not in (None, stored_values[name])
-        for name in OPTIONAL_COLUMNS
-        if name in shape.value_columns
     )

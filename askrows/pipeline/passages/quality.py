@@ -11,9 +11,9 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Text, cast, func, select
 
@@ -41,7 +41,7 @@ from askrows.pipeline.quality.figures import (
 from askrows.pipeline.rows.cells import cell_to_text
 from askrows.pipeline.store import answer_counts, answers
 from askrows.pipeline.store.answers import VersionCounts
-from askrows.pipeline.store.database import select_matching, split_into_pages
+from askrows.pipeline.store.database import split_into_pages
 from askrows.pipeline.store.schema import answers as answers_table
 from askrows.pipeline.store.version_names import belongs_to_version
 from askrows.pipeline.tasks.task import Task
@@ -64,15 +64,17 @@ SAMPLE_CONTEXT_CHARS = 140
 MAX_CONCEPTS = 14
 FIGURES = read_figures(Path(__file__).with_name("figures.tsv"))
 
-# The id of a passage, and the prompt version and model of its concepts.
-_AnswerKey = tuple[str, tuple[str, str]]
+
+class _Answer(NamedTuple):
+    """All concepts of a passage by a version."""
+
+    passage_id: str
+    # Never empty.
+    concepts: Sequence[ConceptRow]
 
 
 class _ConceptTally:
-    """Sums over the concepts of the measured versions, page by page.
-
-    An answer is all concepts of one passage by one version.
-    """
+    """Sums over the concepts of the measured versions."""
 
     def __init__(self) -> None:
         # The measured versions.
@@ -89,18 +91,19 @@ class _ConceptTally:
         # Concepts whose name has more than MAX_NAME_CHARS.
         self.long_name_count = 0
         # A random sample of the answers.
-        self.sample = ReservoirSample[_AnswerKey](MAX_CHECKED_ANSWERS, seed=SEED + 1)
+        self.sample = ReservoirSample[_Answer](MAX_CHECKED_ANSWERS, seed=SEED + 1)
 
-    def add_answer(self, key: _AnswerKey, concepts: Sequence[Any]) -> None:
-        """Count the concepts of an answer, given as (name, type, whether it has evidence)."""
-        names = [cell_to_text(name) for name, _, _ in concepts if name is not None]
-        distinct_names = {_fold(name) for name in names}
-        # The length includes concepts without a name.
-        self.lengths[len(concepts)] += 1
-        self.repeated_count += len(concepts) - len(distinct_names)
+    def add(self, answer: _Answer) -> None:
+        """Count the concepts of an answer of a measured version."""
+        version_key = answer.concepts[0].version_key
+        self.versions.add(VersionCounts(*version_key).version)
+        names = [concept.concept_name for concept in answer.concepts]
+        self.lengths[len(names)] += 1
+        self.types.update(_list_types(answer))
+        self.proven_count += sum(concept.evidence is not None for concept in answer.concepts)
+        self.repeated_count += len(names) - len(set(map(_fold, names)))
         self.long_name_count += sum(len(name) > MAX_NAME_CHARS for name in names)
-        self.proven_count += sum(has_evidence for _, _, has_evidence in concepts)
-        self.sample.offer(json.dumps(key), key)
+        self.sample.offer(json.dumps((answer.passage_id, version_key)), answer)
 
 
 def _fold(text: str) -> str:
@@ -108,36 +111,25 @@ def _fold(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
+def _list_types(answer: _Answer) -> list[str]:
+    return [_fold(concept.concept_type) for concept in answer.concepts]
+
+
 def _tally_concepts(tx: Connection, shape: PassagesShape, version: str | None) -> _ConceptTally:
     """Read all concepts of the table in constant memory, and count those of a version."""
-    concepts = shape.concepts.c
-    query = (
-        select(
-            concepts.passage_id,
-            *shape.version_columns,
-            concepts.concept_name,
-            concepts.concept_type,
-            concepts.evidence.is_not(None),
-        )
-        .where(concepts.passage_id.is_not(None))
-        .order_by(concepts.passage_id)
-    )
     tally = _ConceptTally()
-    rows = select_matching(tx, query, concepts.passage_id, None)
-    for passage_id, passage_rows in groupby(rows, key=itemgetter(0)):
-        concepts_by_version: dict[tuple[str, str], list[Sequence[Any]]] = {}
-        for _, prompt_version, model, *concept in passage_rows:
-            version_key = cell_to_text(prompt_version), cell_to_text(model)
-            concepts_by_version.setdefault(version_key, []).append(concept)
+    all_concepts = table.iterate_concepts(tx, shape)
+    for passage_id, concepts in groupby(all_concepts, key=attrgetter("passage_id")):
+        concepts_by_version: dict[tuple[str, str], list[ConceptRow]] = {}
+        for concept in concepts:
+            concepts_by_version.setdefault(concept.version_key, []).append(concept)
         for version_key, version_concepts in concepts_by_version.items():
+            answer = _Answer(passage_id, version_concepts)
             name = VersionCounts(*version_key).version
-            types = [_fold(cell_to_text(type_cell)) for _, type_cell, _ in version_concepts]
-            if version is not None and not belongs_to_version(name, version):
-                tally.other_types.update(types)
-                continue
-            tally.versions.add(name)
-            tally.types.update(types)
-            tally.add_answer((cell_to_text(passage_id), version_key), version_concepts)
+            if version is None or belongs_to_version(name, version):
+                tally.add(answer)
+            else:
+                tally.other_types.update(_list_types(answer))
     return tally
 
 
@@ -155,15 +147,17 @@ def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
     """
     assert isinstance(task, PassagesTask)  # noqa: S101 - `PASSAGES_TASK` has made it
     tally = _tally_concepts(tx, task.shape, version)
-    sampled_answers = _read_answers(tx, task.shape, list(tally.sample))
+    sampled_answers = list(tally.sample)
+    sampled_ids = [answer.passage_id for answer in sampled_answers]
+    texts = table.read_passage_texts(tx, task.shape, sampled_ids)
     quotation_count = 0
     misquotation_count = 0
-    for answer in sampled_answers:
-        if answer.text is None:
+    for passage_id, concepts in sampled_answers:
+        if passage_id not in texts:
             continue
-        for concept in answer.concepts:
+        for concept in concepts:
             quotation_count += len(concept.quotations)
-            misquotation_count += concept.count_misquotations(answer.text)
+            misquotation_count += concept.count_misquotations(texts[passage_id])
 
     lengths = tally.lengths
     answer_count = lengths.total()
@@ -205,7 +199,10 @@ def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
             *histogram_bars("Concepts per passage", "passages", lengths, max_bar=MAX_BAR_LENGTH),
             ReportTable("Types of concepts", ("", "concepts"), types),
         ],
-        samples=[_make_sample(answer) for answer in sampled_answers[:MAX_SAMPLES]],
+        samples=[
+            _make_sample(answer, texts.get(answer.passage_id))
+            for answer in sampled_answers[:MAX_SAMPLES]
+        ],
         notes=notes,
     )
 
@@ -224,17 +221,7 @@ def _type_divergence(types: Counter[str], other_types: Counter[str]) -> FigureVa
     return compute_divergence(known_types, known_other_types), compared_count
 
 
-class _ReadAnswer(NamedTuple):
-    """An answer that was read whole."""
-
-    passage_id: str
-    # Never empty.
-    concepts: Sequence[ConceptRow]
-    # The text of the passage, or None if the passage is gone.
-    text: str | None
-
-
-def _make_sample(answer: _ReadAnswer) -> Sample:
+def _make_sample(answer: _Answer, text: str | None) -> Sample:
     """Return a concept of an answer with the part of the passage around its first quotation.
 
     The concept is drawn at random, but a repeated call draws the same. A concept with a quotation
@@ -242,38 +229,23 @@ def _make_sample(answer: _ReadAnswer) -> Sample:
     the sample has the beginning of the passage and a note. It has no text if the passage is gone.
     """
     concept = random.Random(answer.passage_id).choice(answer.concepts)  # noqa: S311 - a sample
-    text = answer.text
     facts = f"{concept.concept_type or 'no type'}, {concept.confidence}"
     sample = Sample(answer.passage_id, concept.concept_name, "", (), facts)
     if text is None:
         return sample._replace(answer_text=f"{facts}; the passage was deleted")
 
-    quotations = sorted(concept.quotations)
+    quotations = concept.quotations
     is_misquoted = concept.count_misquotations(text) > 0
     if not quotations or is_misquoted:
         fault = "WRONG OFFSETS" if is_misquoted else "without a quotation"
         beginning, _ = cut_to_whole_words(text, 0, 2 * SAMPLE_CONTEXT_CHARS)
         return sample._replace(text=beginning, answer_text=f"{facts}; {fault}")
 
-    start, end, _ = quotations[0]
+    start, end = min((quotation["start"], quotation["end"]) for quotation in quotations)
     part, shift = cut_to_whole_words(text, start - SAMPLE_CONTEXT_CHARS, end + SAMPLE_CONTEXT_CHARS)
-    likeness_notes = dict.fromkeys(map(format_likeness, concept.evidence["support"]))
+    likeness_notes = dict.fromkeys(map(format_likeness, quotations))
     span = (start + shift, end + shift)
     return sample._replace(text=part, spans=[span], answer_text=facts + "".join(likeness_notes))
-
-
-def _read_answers(
-    tx: Connection,
-    shape: PassagesShape,
-    keys: Sequence[_AnswerKey],
-) -> list[_ReadAnswer]:
-    """Return the concepts and texts of some answers, in the order of the keys."""
-    texts = table.read_passage_texts(tx, shape, [passage_id for passage_id, _ in keys])
-    answers = list[_ReadAnswer]()
-    for passage_id, version in keys:
-        concepts = table.iterate_concepts(tx, shape, versions=[version], passage_ids=[passage_id])
-        answers.append(_ReadAnswer(passage_id, list(concepts), texts.get(passage_id)))
-    return answers
 
 
 # ---- check every row

@@ -1,5 +1,6 @@
 """List passages with their concepts, and read a passage with its newest concepts."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -17,8 +18,8 @@ from askrows.pipeline.rows.where_sql import make_json_cell
 
 CONCEPTS = "concepts"
 TYPES = "types"
-# Source, text, and concepts as (name, type, quotations), quotations as (start, end, quotation).
-QuotedPassage = tuple[str, str, list[tuple[str, str, list[tuple[int, int, str]]]]]
+# Source, text, and concepts as (name, type, stored quotations).
+QuotedPassage = tuple[str, str, list[tuple[str, str, list[Mapping[str, Any]]]]]
 
 
 def read_quoted_passage(tx: Connection, task: PassagesTask, passage_id: str) -> QuotedPassage:

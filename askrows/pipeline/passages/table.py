@@ -45,7 +45,12 @@ from sqlalchemy.types import TypeEngine
 from askrows.pipeline.core.quotes import iterate_quotations
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.passages import ADOPTION_INDEX, CONCEPTS, PASSAGES
-from askrows.pipeline.rows.cells import cell_to_text, parse_json_cell, parse_number
+from askrows.pipeline.rows.cells import (
+    cell_to_text,
+    parse_json_cell,
+    parse_number,
+    to_compact_json,
+)
 from askrows.pipeline.rows.export import TEXTS_KIND
 from askrows.pipeline.rows.reflection import (
     ColumnNeed,
@@ -100,14 +105,17 @@ class ConceptRow(NamedTuple):
         return self.extractor_version, self.extractor_model
 
     @property
-    def quotations(self) -> list[tuple[int, int, str]]:
-        """Start, end and text of the valid quotations in the decoded evidence, of any program."""
+    def quotations(self) -> list[Mapping[str, Any]]:
+        """The valid quotations (quote, start, end) in the decoded evidence, of any program."""
         support = self.evidence.get("support") if isinstance(self.evidence, dict) else None
         return list(iterate_quotations(support))
 
     def count_misquotations(self, text: str) -> int:
         """Count the quotations that differ from the text of the passage at their offsets."""
-        return sum(text[start:end] != quote for start, end, quote in self.quotations)
+        return sum(
+            text[quotation["start"] : quotation["end"]] != quotation["quote"]
+            for quotation in self.quotations
+        )
 
 
 COLUMNS = ConceptRow._fields
@@ -419,7 +427,7 @@ def store_passages(
 ) -> None:
     """Insert new passages and update existing passages, in the caller's transaction.
 
-    Each row has id, text, source and metadata (JSON text). Columns that the table lacks are
+    Each row has id, text, source and metadata (a JSON value). Columns that the table lacks are
     ignored.
 
     Args:
@@ -428,12 +436,19 @@ def store_passages(
     Raises:
         RefusedRowError: A rule of the table refuses a row.
     """
-    column_names = (*shape.value_columns, "id")
-    new_cells = [{name: row[name] for name in column_names} for row in new_rows]
-    changed_cells = [[row[name] for name in column_names] for row in changed_rows]
+    new_cells = [_encode_passage(shape, row) for row in new_rows]
+    changed_cells = [list(_encode_passage(shape, row).values()) for row in changed_rows]
     with _refusals(shape):
         run_many(tx, insert(shape.passages), new_cells)
         update_rows(tx, shape.passages, shape.value_columns, changed_cells)
+
+
+def _encode_passage(shape: PassagesShape, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the cells of a passage by column, the id last."""
+    cells = {name: row[name] for name in (*shape.value_columns, "id")}
+    if cells.get("metadata") is not None:
+        cells["metadata"] = to_compact_json(cells["metadata"])
+    return cells
 
 
 def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[ConceptRow]) -> None:
@@ -457,23 +472,21 @@ def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[Concep
 def remove_concepts(
     tx: Connection,
     shape: PassagesShape,
+    versions: Iterable[tuple[str, str]],
     *,
-    version: str,
-    model: str,
     ids: Sequence[str] | None = None,
 ) -> int:
-    """Delete the concepts of a prompt version and model; return the number of deleted rows.
+    """Delete the concepts of versions; return the number of deleted rows.
 
     Runs in the caller's transaction.
 
     Args:
         tx: The caller's transaction.
         shape: The tables of the database.
-        version: The prompt version.
-        model: The model; "" also matches NULL.
+        versions: Prompt versions and models; the model "" also matches NULL.
         ids: Delete only the concepts of these passages; None means all passages.
     """
-    statement = delete(shape.concepts).where(is_of_version(shape, [(version, model)]))
+    statement = delete(shape.concepts).where(is_of_version(shape, versions))
     if ids is None:
         return tx.execute(statement).rowcount
     native_ids = shape.ids.to_native_ids(ids)

@@ -257,15 +257,13 @@ class PassagesTask(Task):
             for key, outcome in outcome_by_id.items()
             if key in texts and key not in refused_ids
         }
-        for counts in stored_answers.list_versions(tx, table.TASK):
-            if counts.prompt_version == prompt_version:
-                table.remove_concepts(
-                    tx,
-                    self.shape,
-                    version=counts.prompt_version,
-                    model=counts.model,
-                    ids=sorted(renewed_ids & applied_answers.keys()),
-                )
+        own_versions = [
+            (counts.prompt_version, counts.model)
+            for counts in stored_answers.list_versions(tx, table.TASK)
+            if counts.prompt_version == prompt_version
+        ]
+        replaced_ids = sorted(renewed_ids & applied_answers.keys())
+        table.remove_concepts(tx, self.shape, own_versions, ids=replaced_ids)
         self._insert_concepts(tx, applied_answers, prompt_version, model, now=now)
         return WriteResult(applied=set(applied_answers), outdated=outdated_ids)
 
@@ -331,7 +329,7 @@ class PassagesTask(Task):
         from askrows.pipeline.passages.evidence import GroundedConcepts
 
         person = stored_answers.PERSON
-        table.remove_concepts(tx, self.shape, version=person, model="", ids=list(new_edits))
+        table.remove_concepts(tx, self.shape, [(person, "")], ids=list(new_edits))
         for row_id, new_edit in new_edits.items():
             if new_edit.is_applied:
                 answer = GroundedConcepts.model_validate(new_edit.edit.after)
@@ -348,12 +346,7 @@ class PassagesTask(Task):
         version: VersionCounts,
     ) -> int:
         """Delete the concepts of a version in all passages; return their number."""
-        return table.remove_concepts(
-            tx,
-            self.shape,
-            version=version.prompt_version,
-            model=version.model,
-        )
+        return table.remove_concepts(tx, self.shape, [(version.prompt_version, version.model)])
 
     def read_export(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return the concepts to export, which are read when iterated.

@@ -432,7 +432,10 @@ def make_passage_values(passage: QuotedPassage, *, max_chars: int | None = None)
     for name, type_name, quotations in found_concepts:
         hue = type_names.index(type_name)
         concepts.append((name, type_name, hue))
-        marks += [Mark(*quotation, name, hue) for quotation in quotations]
+        marks += [
+            Mark(quotation["start"], quotation["end"], quotation["quote"], name, hue)
+            for quotation in quotations
+        ]
 
     if max_chars is not None and not marks and len(text) > max_chars:
         text = f"{text[:max_chars].rstrip()} …"

@@ -254,6 +254,9 @@ def test_samples_mark_the_quotations(workspace: Workspace) -> None:
     )
     store_passage(workspace, "none", ["water law"], evidence=None)
     store_passage(workspace, "odd", ["water law"], evidence='{"support": [{"quote": 3}, 7]}')
+    # Another program's list may have other members.
+    mixed_cell = evidence_cell().replace("[{", "[7, {")
+    store_passage(workspace, "mixed", ["water law"], evidence=mixed_cell)
     store_passage(workspace, "gone", ["water law"])
     workspace.change("DELETE FROM passages WHERE id = 'gone'")
 
@@ -267,7 +270,8 @@ def test_samples_mark_the_quotations(workspace: Workspace) -> None:
     assert "without a quotation" in samples["none"].answer_text
     assert "without a quotation" in samples["odd"].answer_text
     assert "the passage was deleted" in samples["gone"].answer_text
-    assert not any(sample.spans for key, sample in samples.items() if key != "good")
+    assert samples["mixed"].answer_text == "method, 0.9"
+    assert {key for key, sample in samples.items() if sample.spans} == {"good", "mixed"}
 
 
 def test_foreign_quotations_fail_a_gate(
