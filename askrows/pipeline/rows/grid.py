@@ -93,8 +93,6 @@ from askrows.pipeline.store.database import (
     SlowError,
     limit_time,
     select_matching,
-    split_into_pages,
-    stream_rows,
 )
 from askrows.pipeline.store.rows import IS_REFUSED
 from askrows.pipeline.store.schema import answers
@@ -810,17 +808,3 @@ def make_refused_grid(tx: Connection, task: str) -> Grid:
         searched_cells=(table.c.row,),
         facets=(),
     )
-
-
-def distinct_value_pages(
-    tx: Connection,
-    column: ColumnElement[Any],
-    *conditions: ColumnElement[bool],
-    size: int,
-) -> Iterator[list[Any]]:
-    """Yield the distinct values of a column in ascending order, in lists of `size` values.
-
-    The last list may be shorter. The values are streamed; an index on the column makes that fast.
-    """
-    query = select(column).where(column.is_not(None), *conditions).distinct().order_by(column)
-    return split_into_pages(stream_rows(tx, query, page=size).scalars(), size)
