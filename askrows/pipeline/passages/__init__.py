@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from askrows.pipeline.core.settings import Settings
-    from askrows.pipeline.quality.figures import TaskMeasure
+    from askrows.pipeline.quality.figures import QualityFigures, TaskMeasure
     from askrows.pipeline.rows.task_tables import TaskTables
     from askrows.pipeline.tasks.task import Task
 
@@ -69,9 +69,17 @@ def _load_tables() -> "TaskTables":
 
 
 def _load_measure() -> "TaskMeasure":
-    from askrows.pipeline.passages.quality import MEASURE
+    """Import the function that measures concepts; return it with the definitions of its figures."""
+    from askrows.pipeline.passages.quality import FIGURES, measure
+    from askrows.pipeline.passages.task import PassagesTask
+    from askrows.pipeline.quality.figures import TaskMeasure
 
-    return MEASURE
+    def measure_concepts(tx: "Connection", task: "Task", version: str | None) -> "QualityFigures":
+        """Measure the concepts in the tables of the task."""
+        assert isinstance(task, PassagesTask)  # noqa: S101 - this registration made it
+        return measure(tx, task.shape, version)
+
+    return TaskMeasure(FIGURES, measure_concepts)
 
 
 PASSAGES_TASK = ShippedTask(

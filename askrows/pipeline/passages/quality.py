@@ -23,14 +23,12 @@ from askrows.pipeline.core.quotes import format_likeness
 from askrows.pipeline.passages import table
 from askrows.pipeline.passages.declaration import CONCEPT_TYPES
 from askrows.pipeline.passages.table import ConceptRow, PassagesShape
-from askrows.pipeline.passages.task import PassagesTask
 from askrows.pipeline.quality.figures import (
     FigureValue,
     QualityFigures,
     ReportTable,
     ReservoirSample,
     Sample,
-    TaskMeasure,
     compute_divergence,
     divide,
     histogram_bars,
@@ -44,7 +42,6 @@ from askrows.pipeline.store.answers import VersionCounts
 from askrows.pipeline.store.database import split_into_pages
 from askrows.pipeline.store.schema import answers as answers_table
 from askrows.pipeline.store.version_names import belongs_to_version
-from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import MAX_NAMED_ROWS, RowFault, RowFaults
 
 SEED = 7
@@ -133,7 +130,7 @@ def _tally_concepts(tx: Connection, shape: PassagesShape, version: str | None) -
     return tally
 
 
-def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
+def measure(tx: Connection, shape: PassagesShape, version: str | None) -> QualityFigures:
     """Return the quality figures, tables and samples on the concepts of a version.
 
     Only reads. Quotations are compared with their passages for a seeded sample of
@@ -142,14 +139,13 @@ def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
 
     Args:
         tx: A transaction, only read.
-        task: The passages task.
+        shape: The tables of the workspace.
         version: `task@n/model`, `task@n` for all models, or None for all versions.
     """
-    assert isinstance(task, PassagesTask)  # noqa: S101 - `PASSAGES_TASK` has made it
-    tally = _tally_concepts(tx, task.shape, version)
+    tally = _tally_concepts(tx, shape, version)
     sampled_answers = list(tally.sample)
     sampled_ids = [answer.passage_id for answer in sampled_answers]
-    texts = table.read_passage_texts(tx, task.shape, sampled_ids)
+    texts = table.read_passage_texts(tx, shape, sampled_ids)
     quotation_count = 0
     misquotation_count = 0
     for passage_id, concepts in sampled_answers:
@@ -163,10 +159,10 @@ def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
     answer_count = lengths.total()
     concept_count = tally.types.total()
     full_count = sum(times for length, times in lengths.items() if length >= MAX_CONCEPTS)
-    replies = answer_counts.count_replies(tx, task.name, version)
+    replies = answer_counts.count_replies(tx, table.TASK, version)
     # Passages with an attempt or an answer, but without concepts.
-    empty_count = answer_counts.count_failed_rows(tx, task.name, version)
-    stored_count = answer_counts.count_answered(tx, task.name, version)
+    empty_count = answer_counts.count_failed_rows(tx, table.TASK, version)
+    stored_count = answer_counts.count_answered(tx, table.TASK, version)
     empty_count += max(0, stored_count - answer_count)
     asked_count = answer_count + empty_count
     values: dict[str, FigureValue] = {
@@ -205,9 +201,6 @@ def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
         ],
         notes=notes,
     )
-
-
-MEASURE = TaskMeasure(FIGURES, measure)
 
 
 def _type_divergence(types: Counter[str], other_types: Counter[str]) -> FigureValue:

@@ -8,13 +8,13 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
 from askrows.pipeline.passages import table
 from askrows.pipeline.passages.table import PassagesShape
-from askrows.pipeline.passages.task import PassagesTask
 from askrows.pipeline.rows import export
 from askrows.pipeline.rows.cells import cell_to_text, parse_json_cell
 from askrows.pipeline.rows.grid import Grid, make_grid
 from askrows.pipeline.rows.reflection import is_sqlite
 from askrows.pipeline.rows.view_row import ViewColumn, ViewRow
 from askrows.pipeline.rows.where_sql import make_json_cell
+from askrows.pipeline.tasks.task import Task
 
 CONCEPTS = "concepts"
 TYPES = "types"
@@ -22,20 +22,28 @@ TYPES = "types"
 QuotedPassage = tuple[str, str, list[tuple[str, str, list[Mapping[str, Any]]]]]
 
 
-def read_quoted_passage(tx: Connection, task: PassagesTask, passage_id: str) -> QuotedPassage:
+def read_quoted_passage(
+    tx: Connection, shape: PassagesShape, task: Task, passage_id: str
+) -> QuotedPassage:
     """Return source and text of a passage, and its newest concepts with their quotations.
 
     The version that wrote the newest concept of the passage decides, whether it is a model's, a
     correction or another program's: all concepts of this version are returned. The list is empty if
     the passage has no concepts.
 
+    Args:
+        tx: The transaction that reads.
+        shape: The tables of the database.
+        task: The passages task, which finds the row.
+        passage_id: Id of the passage.
+
     Raises:
         InputError: There is no passage of this id.
     """
     passage_ids = [task.find_row_id(tx, passage_id)]
-    rows = table.select_task_rows(task.shape).read_rows(tx, passage_ids, task.shape.value_columns)
+    rows = table.select_task_rows(shape).read_rows(tx, passage_ids, shape.value_columns)
     row = rows[passage_id]
-    concepts = list(table.iterate_concepts(tx, task.shape, passage_ids=passage_ids))
+    concepts = list(table.iterate_concepts(tx, shape, passage_ids=passage_ids))
     concepts.sort(key=lambda concept: str(concept.created_at or ""))
     newest_concepts = [
         (concept.concept_name, concept.concept_type, concept.quotations)
@@ -45,7 +53,7 @@ def read_quoted_passage(tx: Connection, task: PassagesTask, passage_id: str) -> 
     return cell_to_text(row.get("source")), cell_to_text(row["text"]), newest_concepts
 
 
-def make_passages_grid(tx: Connection, task: PassagesTask) -> Grid:
+def make_passages_grid(tx: Connection, shape: PassagesShape, task: Task) -> Grid:
     """Return the grid that lists passages; the rows are read later.
 
     Words are searched in id, source and text. WHERE= knows `reviewed`, and `types`: the types of a
@@ -54,9 +62,9 @@ def make_passages_grid(tx: Connection, task: PassagesTask) -> Grid:
 
     Args:
         tx: A connection to the database that will run the queries. Few queries run now.
+        shape: The tables of the database.
         task: The passages task. Which of its rows are open depends on the version in use.
     """
-    shape = task.shape
     task_rows = task.select_task_rows(tx)
     column_names = ["id"]
     column_names += [name for name in ("source", "text") if name in shape.value_columns]

@@ -137,7 +137,7 @@ class PassagesTask(Task):
         """Return the grid that lists passages."""
         from askrows.pipeline.passages.show import make_passages_grid
 
-        return make_passages_grid(tx, self)
+        return make_passages_grid(tx, self.shape, self)
 
     def delete_row(
         self,

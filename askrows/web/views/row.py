@@ -346,7 +346,9 @@ def _row_values(
         row_title = run.task.select_task_rows(tx).read_titles(tx, [row_id]).get(row_id, row_id)
     concepts = []
     if isinstance(run.task, PassagesTask) and columns:
-        quoted_passage = run.workspace.store.query(read_quoted_passage, run.task, row_id)
+        quoted_passage = run.workspace.store.query(
+            read_quoted_passage, run.task.shape, run.task, row_id
+        )
         passage = make_passage_values(quoted_passage)
         marks = passage["marks"]
         concepts = passage["concepts"]

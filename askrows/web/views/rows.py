@@ -261,7 +261,7 @@ def _rows_values(
         elif isinstance(task, PassagesTask):
             layout = "passages"
             for row in page.rows:
-                passage = store.query(read_quoted_passage, task, row["id"])
+                passage = store.query(read_quoted_passage, task.shape, task, row["id"])
                 row["passage"] = make_passage_values(passage, max_chars=MAX_PASSAGE_CHARS)
 
     empty_names = []
