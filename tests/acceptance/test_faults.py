@@ -9,12 +9,22 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.acceptance.engine import MANY_TIMES, Engine
-from tests.acceptance.product import PEOPLE, Workspace
+from tests.acceptance.engine import (
+    BATCH_PATH,
+    CANCEL_PATH,
+    DOWNLOAD_PATH,
+    EMBED_PATH,
+    LIST_PATH,
+    LIVE_CALL_PATH,
+    MANY_TIMES,
+    UPLOAD_PATH,
+    Engine,
+)
+from tests.acceptance.product import PEOPLE, PROVIDER, Workspace
 
 # More requests than a test makes.
-GENERATE = ("POST", r":generateContent$")
-GET = ("GET", r"/batches/[^/:?]+$")
+GENERATE = ("POST", LIVE_CALL_PATH)
+GET = ("GET", BATCH_PATH)
 # The name of a fault and its arguments.
 Failure = tuple[str, dict[str, Any]]
 PASSING_FAILURES: tuple[Failure, ...] = (
@@ -33,7 +43,7 @@ KINDS: Mapping[str, Failure] = {
     "gone": ("status", {"code": 404}),
 }
 # Words of the message of a kind.
-MESSAGE_WORDS = {"daily": "UTC", "key": "GEMINI_API_KEY"}
+MESSAGE_WORDS = {"daily": "UTC", "key": f"{PROVIDER.upper()}_API_KEY"}
 
 
 class Place(NamedTuple):
@@ -55,30 +65,31 @@ class Place(NamedTuple):
 
 
 PLACES = {
-    "the start of an upload": Place("submit", "POST", r"^/upload/[^?]*$", "prepared"),
-    "a piece of an upload": Place("submit", "POST", "upload_id=", "prepared"),
-    "the list, after a lost create": Place(
-        "submit", "GET", r"/batches(\?|$)", "unclear", refused=0
-    ),
+    "the start of an upload": Place("submit", "POST", UPLOAD_PATH, "prepared"),
+    "the list, after a lost create": Place("submit", "GET", LIST_PATH, "unclear", refused=0),
     "a look": Place("poll", *GET, "submitted"),
-    "a download": Place("poll", "GET", ":download", "submitted"),
+    "a download": Place("poll", "GET", DOWNLOAD_PATH, "submitted"),
     "the look before a cancel": Place("cancel", *GET, "running", "1", gone=2),
-    "a cancel": Place("cancel", "POST", ":cancel$", "running", "1", gone=2),
-    "an index that embeds": Place("index", "POST", ":batchEmbedContents$", "served"),
-    "a search that embeds": Place("search", "POST", ":batchEmbedContents$", "served", "bees"),
+    "a cancel": Place("cancel", "POST", CANCEL_PATH, "running", "1", gone=2),
+    "an index that embeds": Place("index", "POST", EMBED_PATH, "served"),
+    "a search that embeds": Place("search", "POST", EMBED_PATH, "served", "bees"),
     "a live call": Place("tag_live", *GENERATE),
     "a trial": Place("try", *GENERATE),
-    "doctor's list": Place("doctor", "GET", r"/batches(\?|$)", "submitted"),
+    "doctor's list": Place("doctor", "GET", LIST_PATH, "submitted"),
     "doctor's look": Place("doctor", *GET, "submitted", gone=5),
 }
+# OpenAI takes an upload in one request.
+if PROVIDER == "gemini":
+    PLACES["a piece of an upload"] = Place("submit", "POST", "upload_id=", "prepared")
 
 
 def prepare_stage(workspace: Workspace, api: Engine, stage: str) -> None:
     """Bring people to the state before a command of a stage."""
     workspace.import_people(3)
     if stage in {"prepared", "unclear"}:
-        path = "^/upload/" if stage == "prepared" else r"^/v1\w*/batches"
-        api.script_fault("status", times=MANY_TIMES, path=path)
+        path = UPLOAD_PATH if stage == "prepared" else LIST_PATH
+        method = "POST" if stage == "prepared" else "GET"
+        api.script_fault("status", times=MANY_TIMES, method=method, path=path)
         api.script_fault("create_lost_reply")
         workspace.run_command("submit", RETRY_FOR=0, code=4)
     elif stage:

@@ -137,6 +137,29 @@ def test_closed_fields_are_asked_without_a_decision_model(tmp_path: Path, server
     assert workspace.state_counts() == {"answered": 2}
 
 
+@pytest.mark.parametrize("mode", ["batch", "live"])
+def test_a_schema_that_is_too_large_is_refused_before_it_is_sent(
+    tmp_path: Path, server: Engine, mode: str
+) -> None:
+    """It is refused with what is too large; nothing is sent or claimed."""
+    workspace = Workspace(tmp_path / "large", server.url, provider="openai", task="large")
+    kinds = {
+        name: "Literal[{}]".format(", ".join(f"'{name}{number}'" for number in range(501)))
+        for name in ("first", "second")
+    }
+    declaration = write_declaration(
+        kinds, prompt="Kind of: {text}", items="rows.csv", extra_arguments=["key='id'"]
+    )
+    workspace.write_file("tasks/large.py", declaration)
+    workspace.write_file("tasks/rows.csv", "id,text\na,late\nb,broken\n")
+    refusal = workspace.run_command("tag", mode=mode, yes=True, wait=True, code=3)
+    assert "the answer has 1,002 choices, and OpenAI accepts 1,000" in refusal.stderr
+    assert "split the task in two" in refusal.stderr
+    assert workspace.state_counts() == {"open": 2}
+    assert workspace.batches() == []
+    assert not server.journal()
+
+
 def test_a_workspace_keeps_its_provider_and_address(orders: Workspace, server: Engine) -> None:
     """A model of another provider, and another address, are refused before anything is sent."""
     calls = len(server.journal())

@@ -12,7 +12,6 @@
 
 import itertools
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from askrows.pipeline.batch.batch_files import count_ended_requests, lock_of, sealed_result
 from askrows.pipeline.batch.reconcile import find_and_cancel_duplicates
@@ -40,8 +39,6 @@ LOCAL_LOOK_S = 5.0
 TRANSIENT_ERRORS = (errors.UnavailableError, errors.NotSentError, errors.ThrottledError)
 # States of a batch that has no complete result.
 UNSUCCESSFUL_STATES = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
-# Our choice: the API lets a batch run for as long.
-UNNAMED_RESULT_WAIT = timedelta(hours=48)
 
 
 def poll_batches(
@@ -332,29 +329,30 @@ class _Poll:
         """Put off the end of a batch that succeeded but whose result the API does not name yet.
 
         The first call stores the present time as the start of the wait, and prints when the wait
-        ends: UNNAMED_RESULT_WAIT later. Later calls only compare the time.
+        ends. It is as long as a batch may run: `Provider.max_batch_age`. Later calls only compare
+        the time.
 
         Returns:
             Whether the batch is put off. False if it did not succeed, if its result is named, if a
-            person cancelled it, or after UNNAMED_RESULT_WAIT.
+            person cancelled it, or after the wait.
         """
         is_succeeded = remote.state is RemoteState.SUCCEEDED
         if not is_succeeded or remote.has_result or is_given_up(batch):
             return False
 
         now = self.run.workspace.now()
+        provider = self.run.workspace.provider
         # A time in the future was recorded by a wrong clock, and counts as just now.
         if batch.over_at is None or batch.over_at > now:
             with self.run.workspace.store.write() as tx:
                 batches.update_if_submitted(tx, batch, over_at=now)
-            wait_ends_at = now + UNNAMED_RESULT_WAIT
-            name = self.run.workspace.provider.name
+            wait_ends_at = now + provider.max_batch_age
             self.run.workspace.display.warn(
-                f"batch {batch.number} succeeded, but {name} does not name its result yet; "
-                f"it is checked again until {wait_ends_at:%Y-%m-%d %H:%M} UTC",
+                f"batch {batch.number} succeeded, but {provider.name} does not name its result "
+                f"yet; it is checked again until {wait_ends_at:%Y-%m-%d %H:%M} UTC",
             )
             return True
-        return now - batch.over_at < UNNAMED_RESULT_WAIT
+        return now - batch.over_at < provider.max_batch_age
 
     def _find_stop_error(
         self, waiting: list[int], *, should_wait: bool

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from askrows.pipeline.batch.batch_files import iterate_claim_pages, lock_of, result_path
 from askrows.pipeline.batch.run import Run
@@ -20,7 +20,6 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.states import BatchState, Outcome, RemoteState
 from askrows.pipeline.provider.control_requests import CONTROL_KEYS
-from askrows.pipeline.provider.port import ProviderClient
 from askrows.pipeline.provider.remote_batch import RemoteBatch
 from askrows.pipeline.provider.requests import make_request_key
 from askrows.pipeline.provider.result_file import ResultFile
@@ -37,6 +36,9 @@ from askrows.pipeline.store.database import PAGE_ROWS, Store
 from askrows.pipeline.store.locks import LockLostError, Locks
 from askrows.pipeline.tasks.request_outcomes import make_provenance
 from askrows.pipeline.tasks.task_values import RequestOutcome
+
+if TYPE_CHECKING:
+    from askrows.pipeline.provider.port import ProviderClient
 
 # A result with fewer lines than the API counted is downloaded this often at a look. Then the
 # fullest file is sealed, unless a later one may have more lines.
@@ -353,7 +355,7 @@ def _download_best(
 
 
 def _download_once(
-    client: ProviderClient,
+    client: "ProviderClient",
     store: Store,
     *,
     batch: BatchRow,
@@ -387,7 +389,7 @@ def _download_once(
 
 
 def _write_result(
-    client: ProviderClient,
+    client: "ProviderClient",
     store: Store,
     batch: BatchRow,
     *,
@@ -430,7 +432,7 @@ def _request_keys(store: Store, batch: BatchRow) -> Iterator[str]:
 
 
 def restore_result(
-    client: ProviderClient,
+    client: "ProviderClient",
     store: Store,
     locks: Locks,
     batch: BatchRow,

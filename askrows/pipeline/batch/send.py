@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from askrows.pipeline.batch import budget
 from askrows.pipeline.batch.batch_files import lock_of, retry_on_conflict, sealed_request
@@ -29,7 +29,6 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.states import BatchState, Outcome
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.provider import responses
-from askrows.pipeline.provider.port import ProviderClient
 from askrows.pipeline.provider.remote_batch import RemoteBatch
 from askrows.pipeline.store import batches, claims, workspace
 from askrows.pipeline.store.batches import BatchRow
@@ -40,6 +39,9 @@ from askrows.pipeline.tasks.equal_rows import answer_or_park_equal_rows
 from askrows.pipeline.tasks.request_outcomes import Provenance, write_outcomes
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import RequestOutcome, WriteResult
+
+if TYPE_CHECKING:
+    from askrows.pipeline.provider.port import ProviderClient
 
 # Unclear creates of a batch in a run, before a person should look.
 MAX_UNCLEAR_CREATES = 3
@@ -578,7 +580,7 @@ def abandon_batch(
 
 
 def delete_upload(
-    client: ProviderClient,
+    client: "ProviderClient",
     upload: str | None,
     *,
     warn: Callable[[str], None] = lambda _: None,

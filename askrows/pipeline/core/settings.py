@@ -190,7 +190,7 @@ class Settings:
     batch_bytes: int = _setting(
         1_000_000_000,
         parse_positive_size,
-        "largest request file as it is sent; Gemini accepts 2 GB, and OpenAI 200 MB",
+        "largest request file as it is sent, up to the limit of the provider",
     )
     batch_tokens: int = _setting(
         3_000_000,
@@ -206,7 +206,7 @@ class Settings:
     budget_per_day: float | None = _setting(
         None,
         parse_usd,
-        "most USD per day (Gemini: US/Pacific, OpenAI: UTC), in total",
+        "most USD in total per day of the provider",
         example="5",
     )
     concurrency: int = _setting(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import ConfigurationError
@@ -26,8 +26,10 @@ from askrows.pipeline.provider.models import (
     make_server_model,
 )
 from askrows.pipeline.provider.openai.requests import make_wire_line
-from askrows.pipeline.provider.port import ProviderClient
 from askrows.pipeline.provider.providers import Provider, find_provider
+
+if TYPE_CHECKING:
+    from askrows.pipeline.provider.port import ProviderClient
 
 # The local engine accepts any key. This one names its owner and is no word of an error.
 LOCAL_KEY = "key-of-the-local-engine"
@@ -133,7 +135,7 @@ class Service:
         return find_provider(self.backend)
 
     @cached_property
-    def client(self) -> ProviderClient:
+    def client(self) -> "ProviderClient":
         """Return the client of the backend, which is made at the first use.
 
         If the backend is the local engine, it is started first, in this process. The client is

@@ -12,14 +12,15 @@ import contextlib
 import hashlib
 import re
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError, Future
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import InitVar, dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import httpx2
 import orjson
@@ -57,16 +58,18 @@ CONNECT_TIMEOUT_S = 4.0
 MIN_TRANSFER_BYTES_PER_S = 64 * 1024
 # Our own choice: attempts of a call that fails slowly, however long they take.
 MIN_ATTEMPTS = 3
+# Our own choice: the upper limit of our own waits. The server may ask for longer waits.
+MAX_BACKOFF_S = 60.0
 
 T = TypeVar("T")
-# What the calls of a provider use, such as an SDK.
-ApiT = TypeVar("ApiT")
 
 
 @dataclass
 class RunningCall:
     """A call, and the parts of its last reply that a library does not return."""
 
+    # A verb and its object for error messages.
+    action: str
     # The time-out of the whole call.
     timeout: asyncio.Timeout
     # Called when a connection exists, directly before the request is written to it.
@@ -108,22 +111,52 @@ running_call: ContextVar[RunningCall] = ContextVar("askrows_call")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Transport(ABC, Generic[ApiT]):
-    """Runs calls in an event loop of its own, with time-outs and retries.
+class Transport(ABC):
+    """Runs calls to a base URL with a key, from any thread or event loop; `close` it at the end.
 
-    Nothing is opened before the first call. The environment is not read, except for proxies and
-    certificates if `trust_env` is set.
+    The calls run in an event loop of its own, with time-outs and retries. Nothing is opened before
+    the first call. The environment is not read, except for proxies and certificates if `trust_env`
+    is set.
     """
 
+    api_key: InitVar[str]
+    # None means the provider's own address.
+    base_url: InitVar[str | None] = None
     provider: Provider
-    key: Secret
-    base_url: Secret
-    # How often a failing call is repeated, except after a clear refusal.
-    retry_policy: RetryPolicy
-    trust_env: bool
-    sleep: Callable[[float], None]
-    now: Callable[[], datetime]
+    # Time-outs of whole calls, in seconds.
+    call_timeout_s: float = 60
+    create_timeout_s: float = 60
+    # The upper limit of all waits of one operation together, and of the first wait.
+    retry_for_s: float = 60
+    first_wait_s: float = 1.0
+    trust_env: bool = True
+    sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _opening_lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def __post_init__(self, api_key: str, base_url: str | None) -> None:
+        """Check the key and store it with the address, both as secrets; open nothing.
+
+        Blanks around the key are removed. A server of one's own may need no key.
+
+        Raises:
+            ConfigurationError: The key has characters that are not printable ASCII.
+        """
+        key = api_key.strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigurationError(
+                f"the key of {self.provider.name} contains characters that are not printable ASCII",
+                hint=f"set {self.provider.key_variable}",
+            )
+        self.key = Secret(key)
+        self.address = Secret.url(base_url or self.provider.own_address)
+        # How often a failing call is repeated, except after a clear refusal.
+        self.retry_policy = RetryPolicy(
+            first_delay_s=self.first_wait_s,
+            max_delay_s=MAX_BACKOFF_S,
+            max_elapsed_s=self.retry_for_s,
+            min_share=0.0,
+        )
 
     def open(self) -> None:
         """Open the connections unless they are open; otherwise the first call opens them.
@@ -133,7 +166,7 @@ class Transport(ABC, Generic[ApiT]):
         """
         self.run(self._open())
 
-    async def _open(self) -> ApiT:
+    async def _open(self) -> Any:
         with self._opening_lock:
             return self._connected_api
 
@@ -147,10 +180,10 @@ class Transport(ABC, Generic[ApiT]):
 
     def call_with_retries(
         self,
-        call: Callable[[ApiT], Awaitable[T]],
+        call: Callable[[], Awaitable[T]],
         *,
         action: str,
-        timeout_s: float,
+        timeout_s: float | None = None,
         should_wait_for_quota: bool = True,
         should_wait_for_connection: bool = True,
     ) -> T:
@@ -166,7 +199,7 @@ class Transport(ABC, Generic[ApiT]):
         Args:
             call: Makes the call. It has to be repeatable.
             action: A verb and its object for error messages.
-            timeout_s: The time-out of each attempt.
+            timeout_s: The time-out of each attempt; None means `call_timeout_s`.
             should_wait_for_quota: Also repeat the call after a quota of the minute refused it.
             should_wait_for_connection: Also repeat the call after no connection was made.
 
@@ -197,7 +230,10 @@ class Transport(ABC, Generic[ApiT]):
             return is_slow_for_good or self.retry_policy.is_over(total_delay_s)
 
         def attempt() -> T:
-            return self.run(self.attempt_call(call, action=action, timeout_s=timeout_s))
+            attempt_call = self.attempt_call(
+                call, action=action, timeout_s=timeout_s or self.call_timeout_s
+            )
+            return self.run(attempt_call)
 
         retrying = tenacity.Retrying(
             sleep=self.sleep,
@@ -236,7 +272,7 @@ class Transport(ABC, Generic[ApiT]):
 
     async def attempt_call(
         self,
-        call: Callable[[ApiT], Awaitable[T]],
+        call: Callable[[], Awaitable[T]],
         *,
         action: str,
         timeout_s: float,
@@ -258,11 +294,11 @@ class Transport(ABC, Generic[ApiT]):
             AskrowsError: The converted error of the network or the API.
             ConfigurationError: The connections cannot be opened.
         """
-        api = await self._open()
+        await self._open()
         try:
             async with asyncio.timeout(timeout_s + CONNECT_GRACE_S) as timeout:
-                running_call.set(RunningCall(timeout, on_send))
-                return await call(api)
+                running_call.set(RunningCall(action, timeout, on_send))
+                return await call()
         except Exception as error:  # noqa: BLE001 - a fault of our own is raised as it is
             raise self._convert_error(error, action=action, timeout_s=timeout_s) from None
 
@@ -308,7 +344,7 @@ class Transport(ABC, Generic[ApiT]):
         return loop
 
     @cached_property
-    def _connected_api(self) -> ApiT:
+    def _connected_api(self) -> Any:
         """Return what calls use; the first access opens it and the HTTP client.
 
         Keeps the key out of the logs of libraries.
@@ -322,8 +358,8 @@ class Transport(ABC, Generic[ApiT]):
         return self._connect(base_url, ssl_context)
 
     @abstractmethod
-    def _connect(self, base_url: str, ssl_context: "ssl.SSLContext") -> ApiT:
-        """Return what calls use, on the HTTP client."""
+    def _connect(self, base_url: str, ssl_context: "ssl.SSLContext") -> Any:
+        """Return what calls use, on the HTTP client, such as an SDK."""
 
     @abstractmethod
     def _convert_error(self, error: Exception, *, action: str, timeout_s: float) -> AskrowsError:
@@ -338,7 +374,7 @@ class Transport(ABC, Generic[ApiT]):
 
         An address with a blank is refused, too.
         """
-        base_url = self.base_url.reveal()
+        base_url = self.address.reveal()
         parsed_url = httpx2.URL()
         with contextlib.suppress(httpx2.InvalidURL):
             parsed_url = httpx2.URL(base_url)
@@ -346,7 +382,7 @@ class Transport(ABC, Generic[ApiT]):
         is_http = parsed_url.scheme in {"http", "https"}
         if not is_http or not parsed_url.host or re.search(r"\s", base_url):
             raise ConfigurationError(
-                f"{self.base_url} is not the address of a server",
+                f"{self.address} is not the address of a server",
                 hint=f"{self.provider.address_variable} must begin with http:// or https://",
             )
         return base_url
@@ -359,9 +395,11 @@ class Transport(ABC, Generic[ApiT]):
         """
         try:
             ssl_context = httpx2.create_ssl_context(trust_env=self.trust_env)
+            # A call has a time-out as a whole.
             http_client = httpx2.AsyncClient(
                 verify=ssl_context,
                 trust_env=self.trust_env,
+                timeout=None,
                 limits=httpx2.Limits(
                     max_connections=MAX_CONNECTIONS,
                     max_keepalive_connections=MAX_CONNECTIONS,

@@ -252,7 +252,7 @@ def test_an_invalid_address_proxy_certificate_or_key_is_a_settings_error(
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/at/all.pem")
     assert "certificates" in read_error("http://127.0.0.1:9")
 
-    for key in ("", "  ", "a\nb", "ключ"):
+    for key in ("a\nb", "ключ"):
         with pytest.raises(ConfigurationError):
             Client(api_key=key)
 

@@ -15,12 +15,8 @@ import orjson
 from askrows.pipeline.core.errors import AskrowsError, RemoteError
 from askrows.pipeline.provider.call_errors import UnreadableReplyError
 from askrows.pipeline.provider.gemini.api_errors import build_refusal, convert_exception
-from askrows.pipeline.provider.transport import (
-    Transport,
-    read_reply,
-    running_call,
-    watch_gzip,
-)
+from askrows.pipeline.provider.port import ProviderClient
+from askrows.pipeline.provider.transport import read_reply, running_call, watch_gzip
 
 if TYPE_CHECKING:
     import ssl
@@ -31,18 +27,43 @@ if TYPE_CHECKING:
 API_VERSION = "v1beta"
 
 
-class GeminiTransport(Transport["genai.Client"]):
-    """Runs calls of the SDK, and calls that it lacks."""
+class GeminiTransport(ProviderClient):
+    """Runs calls of the SDK, and calls without it."""
 
-    def build_refusal(self, code: int, document: Any, *, action: str) -> RemoteError:
-        """Return our error for an HTTP code and a body, without the key; see `api_errors`."""
+    @property
+    def _sdk(self) -> "genai.Client":
+        """Return the SDK, which the first call opens."""
+        sdk: genai.Client = self._connected_api
+        return sdk
+
+    def build_refusal(self, code: int, document: Any) -> RemoteError:
+        """Return our error for an HTTP code and a body of the running call; see `api_errors`."""
         return build_refusal(
             code,
             document,
-            action=action,
+            action=running_call.get().action,
             key=self.key.reveal(),
             now=self.now(),
         )
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return the header with the key."""
+        return {"x-goog-api-key": self.key.reveal()}
+
+    def make_url(self, path: str) -> str:
+        """Return the address of a path after the version, such as "decisions"."""
+        return f"{self.address.reveal().rstrip('/')}/{API_VERSION}/{path}"
+
+    def _make_download_url(self, file_name: str) -> str:
+        """Return the address of the bytes of a file."""
+        return self.make_url(f"{file_name}:download?alt=media")
+
+    async def _check_response(self, response: httpx2.Response) -> None:
+        """Raise google.genai.errors.APIError if the status of a response is not 200."""
+        from google.genai import errors
+
+        await errors.APIError.raise_for_async_response(response)
 
     async def post(self, path: str, body: Mapping[str, Any], *, timeout_s: float) -> None:
         """Send a body without the SDK, in the running call; a response hook records the reply.
@@ -50,24 +71,20 @@ class GeminiTransport(Transport["genai.Client"]):
         Args:
             path: The path after the version, such as "decisions".
             body: The JSON object, which is sent unchanged.
-            timeout_s: The time-out of each phase of the request.
+            timeout_s: The time-out of the call, which the server is told.
 
         Raises:
             google.genai.errors.APIError: The status of the reply is not 200.
         """
-        from google.genai import errors
-
+        headers = {
+            "content-type": "application/json",
+            "x-server-timeout": str(math.ceil(timeout_s)),
+            **self.headers,
+        }
         response = await self._http_client.post(
-            f"{self.base_url.reveal().rstrip('/')}/{API_VERSION}/{path}",
-            content=orjson.dumps(body),
-            headers={
-                "content-type": "application/json",
-                "x-goog-api-key": self.key.reveal(),
-                "x-server-timeout": str(math.ceil(timeout_s)),
-            },
-            timeout=timeout_s,
+            self.make_url(path), content=orjson.dumps(body), headers=headers
         )
-        await errors.APIError.raise_for_async_response(response)
+        await self._check_response(response)
 
     def _connect(self, base_url: str, ssl_context: "ssl.SSLContext") -> "genai.Client":
         """Return the SDK with explicit options.
@@ -101,7 +118,7 @@ class GeminiTransport(Transport["genai.Client"]):
             action=action,
             key=self.key.reveal(),
             now=self.now(),
-            address=str(self.base_url),
+            address=str(self.address),
             timeout_s=timeout_s,
         )
 
@@ -118,20 +135,17 @@ class GeminiTransport(Transport["genai.Client"]):
                 upload has an unexpected status.
             google.genai.errors.APIError: The API refused a piece of an upload.
         """
-        from google.genai import errors
-
-        call = running_call.get()
         if response.request.url.path.endswith(":download"):
             watch_gzip(response)
             return
 
         await read_reply(response)
-        call.service_tier = response.headers.get("x-gemini-service-tier", "")
+        running_call.get().service_tier = response.headers.get("x-gemini-service-tier", "")
 
         upload_command = response.request.headers.get("x-goog-upload-command", "")
         if not upload_command.startswith("upload"):
             return
-        await errors.APIError.raise_for_async_response(response)
+        await self._check_response(response)
         upload_status = response.headers.get("x-goog-upload-status")
         expected_status = "final" if "finalize" in upload_command else "active"
         if upload_status != expected_status:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from askrows.pipeline.provider.models import Model
-from askrows.pipeline.provider.openai.strict_schema import make_json_schema
+from askrows.pipeline.provider.openai.strict_schema import check_strict_schema, make_json_schema
 from askrows.pipeline.provider.responses import object_or_empty
 
 ENDPOINT = "/v1/chat/completions"
@@ -40,7 +40,11 @@ def make_wire_line(model: Model, line: bytes) -> bytes:
 
 
 def make_body(model: Model, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body of a chat completion for a request of ours."""
+    """Return the body of a chat completion for a request of ours.
+
+    Raises:
+        ConfigurationError: The schema of the answer is too large; see `check_strict_schema`.
+    """
     config = request["generationConfig"]
     messages: list[dict[str, Any]] = [
         {"role": "system", "content": part["text"]}
@@ -53,6 +57,8 @@ def make_body(model: Model, request: Mapping[str, Any]) -> dict[str, Any]:
     messages.append({"role": "user", "content": content})
 
     schema = make_json_schema(config["responseSchema"], is_strict=model.strict_schema)
+    if model.strict_schema:
+        check_strict_schema(schema)
     json_schema = {"name": "answer", "strict": model.strict_schema, "schema": schema}
     limit_name = "max_tokens" if model.has_max_tokens else "max_completion_tokens"
     body = {
@@ -92,11 +98,11 @@ def read_completion(completion: Any) -> dict[str, Any]:
     input_details = object_or_empty(usage.get("prompt_tokens_details"))
     output_tokens = _whole_number(usage.get("completion_tokens"))
     thought_tokens = min(output_tokens, _whole_number(output_details.get("reasoning_tokens")))
-    metadata = {
-        "promptTokenCount": usage.get("prompt_tokens"),
+    metadata: dict[str, Any] = {
+        "promptTokenCount": _whole_number(usage.get("prompt_tokens")),
         "candidatesTokenCount": output_tokens - thought_tokens,
         "thoughtsTokenCount": thought_tokens,
-        "cachedContentTokenCount": input_details.get("cached_tokens"),
+        "cachedContentTokenCount": _whole_number(input_details.get("cached_tokens")),
     }
     service_tier = body.get("service_tier")
     if isinstance(service_tier, str):

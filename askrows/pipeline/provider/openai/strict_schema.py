@@ -10,7 +10,6 @@ from typing import Any
 
 from askrows.pipeline.core.errors import ConfigurationError
 
-MAX_LEVELS = 10
 MAX_MEMBERS = 5_000
 MAX_CHOICES = 1_000
 _COPIED_KEYWORDS = (
@@ -70,16 +69,19 @@ def _convert_members(schema: Mapping[str, Any], *, is_strict: bool) -> dict[str,
 
 
 def check_strict_schema(schema: Mapping[str, Any]) -> None:
-    """Check that OpenAI accepts the schema of an answer, before anything is sent.
+    """Check that a strict schema has no more members and choices than OpenAI accepts.
+
+    Args:
+        schema: What `make_json_schema` returned. An answer of every provider is an object of at
+            most 10 levels; see `make_response_schema`.
 
     Raises:
-        ConfigurationError: The schema has too many levels, members or choices; nothing was sent.
+        ConfigurationError: The schema has too many members or choices; nothing was sent.
     """
-    nodes = list(_iterate_nodes(schema, level=1))
+    nodes = list(_iterate_nodes(schema))
     figures = {
-        "levels": (max(level for level, _ in nodes), MAX_LEVELS),
-        "members": (sum(len(node.get("properties", ())) for _, node in nodes), MAX_MEMBERS),
-        "choices": (sum(len(node.get("enum", ())) for _, node in nodes), MAX_CHOICES),
+        "members": (sum(len(node.get("properties", ())) for node in nodes), MAX_MEMBERS),
+        "choices": (sum(len(node.get("enum", ())) for node in nodes), MAX_CHOICES),
     }
     for name, (count, limit) in figures.items():
         if count > limit:
@@ -89,13 +91,11 @@ def check_strict_schema(schema: Mapping[str, Any]) -> None:
             )
 
 
-def _iterate_nodes(
-    schema: Mapping[str, Any], *, level: int
-) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield each node of a schema with its level, counted from 1."""
-    yield level, schema
+def _iterate_nodes(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield a schema and all nodes in it."""
+    yield schema
     children = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
     if "items" in schema:
         children.append(schema["items"])
     for child in children:
-        yield from _iterate_nodes(child, level=level + 1)
+        yield from _iterate_nodes(child)
