@@ -4,7 +4,7 @@
 - A gate is a bound on a quality figure of the answers.
 - A batch is held if its replies provably belong to other requests. It is not stored until a
   person downloads it again, gives it up or accepts it.
-- A control request has a known answer. It shows whether Gemini mixed up replies.
+- A control request has a known answer. It shows whether the provider mixed up replies.
 """
 
 from dataclasses import replace
@@ -49,7 +49,7 @@ def batch_submit(
 
     Writes request files, uploads them, and creates a batch for each file. It is safe to repeat and
     to interrupt: no row is asked twice. If the reply to a create call is lost, the batch is looked
-    for at Gemini.
+    for at the provider.
 
     --pilot first asks a random sample of rows, waits for the answers, and stops if a quality gate
     fails. A version that has passed a pilot needs no other. If --pilot is left out, a failed or
@@ -77,15 +77,15 @@ def batch_poll(
 ) -> Report:
     """Wait until every submitted batch has ended at the provider, and download the results.
 
-    Ctrl-C is safe at any time; the batches continue at Gemini. Rows of a failed batch are open
-    again.
+    Ctrl-C is safe at any time; the batches continue at the provider. Rows of a failed batch are
+    open again.
 
     A held batch has replies that belong to other requests; see `batch-ingest`. --batch NUMBER
-    checks no other batch, and downloads the result of this held batch again, because Gemini may
-    send another file.
+    checks no other batch, and downloads the result of this held batch again, because the provider
+    may send another file.
 
-    Exit code 3: a batch no longer exists at Gemini. Exit code 4: it is unclear whether a batch was
-    created; `batch-submit` finds out.
+    Exit code 3: a batch no longer exists at the provider. Exit code 4: it is unclear whether a
+    batch was created; `batch-submit` finds out.
     """
     if batch is not None:
         return batch_steps.replace_held_result(run, batch)
@@ -122,7 +122,7 @@ def batch_cancel(
 ) -> Report:
     """Cancel a batch at the provider, or release its rows if it was never created.
 
-    Prints what happened. If the batch no longer exists at Gemini, it is
+    Prints what happened. If the batch no longer exists at the provider, it is
     abandoned after confirmation, and its rows are released.
     """
     return batch_steps.cancel_batch(run, batch)
@@ -145,8 +145,8 @@ def batch_move(
 ) -> Report:
     """Cancel a batch that takes too long, and ask its unanswered rows in another mode.
 
-    Cancels the batch at Gemini, waits until it has ended, stores the answers that it has, and asks
-    the other rows. If the batch succeeds in spite of the cancel, nothing is asked again.
+    Cancels the batch at the provider, waits until it has ended, stores the answers that it has, and
+    asks the other rows. If the batch succeeds in spite of the cancel, nothing is asked again.
 
     Prints first what the cancelled batch may still cost, and the price of the other mode. Asks for
     confirmation if the sum is above ASKROWS_CONFIRM_ABOVE (USD).
@@ -180,8 +180,8 @@ def costs(
 
     Counts all tasks, or only TASK if it is set. A day is that of the provider, as in daily budgets.
 
-    Two further columns are estimates: "perhaps lost" has the calls whose end is unknown, which
-    Gemini may have charged, and "under way" has the requests that still run. Embeddings are not
+    Two further columns are estimates: "perhaps lost" has the calls whose end is unknown, which the
+    provider may have charged, and "under way" has the requests that still run. Embeddings are not
     counted.
     """
     report = report_costs(run, group_key)

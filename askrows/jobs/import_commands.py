@@ -113,9 +113,9 @@ def add(
     Fields have the names that `import` knows. For a similar name, the command prints the MAP= that
     accepts it. `add-expert` adds a person.
 
-    If Gemini fails or does not reply within 6.5 seconds, the row is stored without an answer. The
-    next `work`, `tag` or `batch-submit` asks again. Until then `status` shows the newest of such
-    people.
+    If the provider fails or does not reply within 6.5 seconds, the row is stored without an answer.
+    The next `work`, `tag` or `batch-submit` asks again. Until then `status` shows the newest of
+    such people.
     """
     is_stdin = str(from_) == "-"
     if not is_stdin:

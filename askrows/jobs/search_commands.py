@@ -70,7 +70,7 @@ def search(
     """Find the people, or rows of TASK, that match a question best, or that are like a row.
 
     Needs either a question or --like. Unless words alone rank the rows, the question is embedded,
-    for which Gemini may charge.
+    for which the provider may charge.
 
     All hits contain a phrase in quotation marks. A dash before a word (-word) excludes the rows
     that contain the word.

@@ -73,8 +73,8 @@ def tag(
     """Ask about all open rows of TASK, such as untagged people, and store the answers.
 
     Estimates cost and time, then uses the cheapest mode that meets the deadline; without a deadline
-    any time is enough. Batch and flex cost half the live price. Gemini may reject flex calls when
-    it is busy; they are retried. Decide asks the fields as questions of a decision model, and
+    any time is enough. Batch and flex cost half the live price. The provider may reject flex calls
+    when it is busy; they are retried. Decide asks the fields as questions of a decision model, and
     stores a probability for each. All fields must be closed: choices, yes or no, or bounded whole
     numbers. Decide is used only if it is named.
 

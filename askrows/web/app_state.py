@@ -107,7 +107,7 @@ class AppState:
         Args:
             task: Task to use instead of the task in the settings.
             display: Receives the messages and progress that a command would print.
-            call_limit_s: If set, a call to Gemini ends after so many seconds and is not repeated.
+            call_limit_s: If set, a call ends after so many seconds and is not repeated.
 
         Raises:
             RequestRefusedError: 404 on entering, the workspace has no such task.
@@ -212,7 +212,7 @@ class AppState:
                 default task was never used.
             access: Whether the run may only read, or also write.
             display: Receives messages and progress.
-            call_limit_s: If set, a call to Gemini ends after so many seconds and is not repeated.
+            call_limit_s: If set, a call ends after so many seconds and is not repeated.
 
         Raises:
             RequestRefusedError: 404, the workspace has no such task.

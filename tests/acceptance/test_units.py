@@ -819,7 +819,7 @@ def test_pilot_beside_another_process(make_life: MakeLife) -> None:
             api.configure(paused=False)
             codes = [first.wait().code, second.wait().code]
 
-    assert codes == [0, 0]
+    assert codes == [0, 0], second.read_output()
     assert [len(create["lines"]) for create in api.creates()] == [2, 1]
     assert life.describe_effect(before, 0, waits=True) == (
         "0 | 2C 2U nL nG 1D | ingested, submitted | 2 tagged, 1 claimed | 2 batch"

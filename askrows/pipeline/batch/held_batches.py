@@ -56,7 +56,7 @@ def make_hold_hint(number: int, nouns: TaskNouns) -> HintTemplate:
 def describe_broken_lines(results: ResultFile) -> str:
     """Return how many lines of a result cannot be read; "" if they are too few to hold its batch.
 
-    Each of them would charge its row for a reply that Gemini may have sent in another form.
+    Each of them would charge its row for a reply that the provider may have sent in another form.
     """
     max_broken_lines = max(1, results.line_count * MAX_BROKEN_SHARE)
     if results.broken_count <= max_broken_lines:

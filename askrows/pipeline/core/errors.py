@@ -155,7 +155,7 @@ class UploadTypeRefusedError(RefusedError):
 class MissingError(RefusedError):
     """The named thing does not exist or belongs to another project (403, 404).
 
-    Replies of Gemini do not distinguish the cases.
+    Replies of providers do not distinguish the cases.
     """
 
     exit_code = 3

@@ -1,7 +1,7 @@
 """Embed texts that are not in the vector cache, up to a hundred texts per call.
 
 Calls keep to the model's limits per minute, which count texts, not calls. The backend embeds:
-Gemini's API, or the local engine, which runs on this machine and costs nothing. A workspace is
+a provider's API, or the local engine, which runs on this machine and costs nothing. A workspace is
 bound to the backend of its first batch, answer or vector. A page is the entries that are looked up
 in the cache at once.
 """
@@ -163,7 +163,7 @@ class Embedder:
         """Return the vectors of queries, float32 (len(texts), dim), from the cache or the backend.
 
         New vectors are cached, because these queries recur; with the local engine they are not.
-        Binds the workspace to Gemini if it is not bound yet, except with the local engine.
+        Binds the workspace to the provider if it is not bound yet, except with the local engine.
         """
         vectors = embed_queries(self._workspace, self._service, self._task, texts, self.cache)
         if not self._model.local:

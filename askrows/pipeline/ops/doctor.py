@@ -6,8 +6,8 @@
 - Checks read whole files and request every submitted batch, so they are too slow for a loop.
 
 A sealed file is a request or result file of a batch whose SHA-256 is in the database. The backend
-is the Gemini API or the local engine. The local engine is not started for a workspace that has
-never used it.
+is the API of a provider, or the local engine. The local engine is not started for a workspace that
+has never used it.
 """
 
 from collections import Counter

@@ -8,7 +8,8 @@
 - A sealed file is rewritten next to the old file. Its new hash is committed before the new file
   replaces the old file, and a run that died in between writes the same new file again.
 - Not covered: users' own files, the table of a task that the workspace stores, backups, copies that
-  Gemini keeps for a time, and words about a person in other people's rows. The report lists these.
+  the provider keeps for a time, and words about a person in other people's rows. The report lists
+  these.
 """
 
 import contextlib
@@ -113,16 +114,16 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
     the cached vectors. There are two exceptions: a vector stays if another entry has the same text,
     and names shorter than MIN_ERASED_NAME_CHARACTERS stay in reasons and notes.
 
-    The answers and attempts of the rows stay, without content. Data at Gemini stays. Rebuilding the
-    index may call the API. If the run is killed, the same command continues without a question. The
-    steps are:
+    The answers and attempts of the rows stay, without content. Data at the provider stay.
+    Rebuilding the index may call the API. If the run is killed, the same command continues without
+    a question. The steps are:
 
     - Record in the journal that the rows are being forgotten, and park them, so that they are not
       asked.
     - End the live runs of killed processes; the files of trials are deleted.
-    - If the backend is the local engine (which answers on this computer instead of Gemini), delete
-      its files. If any batch is open, delete only its files of batches that may have asked about
-      the rows.
+    - If the backend is the local engine (which answers on this computer instead of a provider),
+      delete its files. If any batch is open, delete only its files of batches that may have asked
+      about the rows.
     - Delete files that killed processes left, and files of batches that the database does not have.
     - Rewrite the sealed files of all batches that may have asked about the rows, without their
       lines. If a row was an example in a prompt, the requests of that version lose all examples.

@@ -1,7 +1,7 @@
 """Report the state of the workspace and the next command: as JSON, as lines, and while runs go on.
 
 - A row is doubtful if a confidence is below ASKROWS_DOUBTFUL and nobody looked at its answer.
-- A duplicate batch is a second batch at Gemini that has the requests of a batch of ours.
+- A duplicate batch is a second batch at the provider that has the requests of a batch of ours.
 """
 
 from collections import Counter

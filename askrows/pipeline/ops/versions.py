@@ -152,7 +152,8 @@ def delete_version_answers(run: Run, name: str) -> Report:
         report.title = f"{name} deleted: {counts}"
     if is_unbound:
         report.parts.append(
-            "no answer of the local engine is left: with GEMINI_API_KEY this workspace uses Gemini"
+            "no answer of the local engine is left: with the key of a provider, this workspace "
+            "asks that provider"
         )
     return report
 
@@ -303,8 +304,8 @@ def _unbind_local_engine(
 
     A request is left if the database has a version, an answer of a model, or a batch that is not
     over. After the unbinding, the files of the local engine are deleted. Its cached vectors stay:
-    they have other model names than vectors of Gemini, so they are never taken for these. Nothing
-    happens if the workspace has another backend.
+    they have other model names than vectors of providers, so they are never taken for these.
+    Nothing happens if the workspace has another backend.
 
     Args:
         now: Returns the time of the change, for the journal.

@@ -17,7 +17,7 @@ class LiveProgress:
     """The progress of the calls of a run, for a person who watches them."""
 
     # The name of the provider that is called.
-    provider: str = "Gemini"
+    provider: str
     # Calls that may run at the same time now.
     max_parallel_calls: int = 1
     # Seconds from now until the limits or the service allow another call.

@@ -249,7 +249,7 @@ def recover_task(run: Run) -> None:
 
     Replies of live runs whose process died are ingested. Prepared batches are given up, which opens
     their rows again, if the declaration changed since, if the model does not accept their thinking
-    level, or if Gemini refuses their model and another is set.
+    level, or if the provider refuses their model and another is set.
 
     Raises:
         ConfigurationError: GATES is invalid.

@@ -103,7 +103,7 @@ def _count_possibly_paid_requests(batch: BatchRow) -> int:
     """Return how many requests without a line in the result may have been answered and paid for.
 
     - For a live batch it is 0: `count_lost_calls` counts its calls without a reply.
-    - If Gemini reported the batch as succeeded, it is the number of missing lines, because Gemini
+    - If the provider reported the batch as succeeded, it is the number of missing lines, because it
       then answers all requests.
     - Otherwise it is min(missing lines, unmatched lines), because an unmatched line may be the
       reply to a request without a line.

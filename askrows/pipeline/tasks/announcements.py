@@ -27,9 +27,9 @@ def open_client(workspace: OpenWorkspace, service: Service, task: Task) -> "Prov
 def announce_backend(workspace: OpenWorkspace, service: Service, task: Task) -> None:
     """Print, once per service, which backend works; further calls print nothing.
 
-    For Gemini, the line says that rows leave this machine. It is printed only before the first
+    For a provider, the line says that rows leave this machine. It is printed only before the first
     upload (see `describe_first_upload`). For the local engine, it says that answers are
-    placeholders and why Gemini is not used. Nothing is printed if the setting BACKEND chose the
+    placeholders and why no provider is used. Nothing is printed if the setting BACKEND chose the
     local engine.
     """
     if service.is_announced:
@@ -64,8 +64,8 @@ def announce_placeholders(workspace: OpenWorkspace, service: Service, task: Task
 def describe_first_upload(workspace: OpenWorkspace, task: Task) -> str:
     """Return the notice that the next request uploads rows or images for the first time, or "".
 
-    It is "" with the local engine. It is also "" if the workspace is bound to Gemini, because rows
-    were uploaded before; but a task with images gets the notice until its first request.
+    It is "" with the local engine. It is also "" if the workspace is bound to a provider, because
+    rows were uploaded before; but a task with images gets the notice until its first request.
     """
     if workspace.backend == "local":
         return ""

@@ -368,7 +368,7 @@ class Workspace:
             InputError: The task has no rows, or the estimate is above CONFIRM_ABOVE and there is no
                 budget.
             ConfigurationError: The declaration changed under the same version, or a key is missing.
-            RemoteError: Gemini cannot be reached; finished steps are kept.
+            RemoteError: The provider cannot be reached; finished steps are kept.
             GateError: A quality gate failed and is an error; the answers are stored.
             KeyboardInterrupt: The call was interrupted; the next call resumes.
         """

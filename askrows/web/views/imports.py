@@ -295,9 +295,9 @@ def _start_step(
 def start_reading_upload(app_state: AppState, upload: Upload) -> None:
     """Start to read an upload in a thread: guess the columns of a new task, or run a dry import.
 
-    If the upload has roles of columns already, they are kept, and Gemini gets no other column. If
-    the file does not fit its task, and no mapping of columns was given, the upload becomes one of a
-    new task.
+    If the upload has roles of columns already, they are kept, and the provider gets no other
+    column. If the file does not fit its task, and no mapping of columns was given, the upload
+    becomes one of a new task.
 
     The thread sets the upload's `table_guess` or `preview`, and its first MAX_PREVIEW_ROWS rows.
     Nothing is written to the workspace.

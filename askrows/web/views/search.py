@@ -92,8 +92,8 @@ def render_search(
 ) -> HTMLResponse:
     """Render the best matches, or the error of the search.
 
-    If Gemini does not answer, words alone rank the rows, and the page says so. Without a query the
-    page has only the form.
+    If the provider does not answer, words alone rank the rows, and the page says so. Without a
+    query the page has only the form.
     """
     values: dict[str, Any] = {
         "search": None,
@@ -134,11 +134,11 @@ def _run_search(open_index: SearchSession, query: SearchParameters) -> dict[str,
     """Run a search and return the template's `search`, `hits`, `frequent_tags`, `is_words_only`.
 
     `search` is the report, and `hits` are the values of its hits. `frequent_tags` are the MAX_TAGS
-    commonest tags of the hits that are not weak. If Gemini does not embed the query, a hybrid
+    commonest tags of the hits that are not weak. If the provider does not embed the query, a hybrid
     search ranks by words alone, and `is_words_only` is true.
 
     Raises:
-        RemoteError: Gemini does not answer, and the search is by vectors or for entries like
+        RemoteError: The provider does not answer, and the search is by vectors or for entries like
             another (`like`), so that words alone do not suffice.
         AskrowsError: An option is wrong.
     """

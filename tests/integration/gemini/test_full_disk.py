@@ -11,7 +11,7 @@ import pytest
 
 from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.provider.gemini.client import Client
-from askrows.pipeline.provider.models import find_model
+from askrows.pipeline.provider.models import load_models
 from askrows.pipeline.provider.openai.client import OpenAIClient
 from askrows.pipeline.provider.providers import OPENAI
 from tests.integration.gemini.scripted import KEY, Answer, Script
@@ -38,7 +38,7 @@ def test_a_full_disk_is_no_error_of_the_network(
     options: dict[str, Any] = {"api_key": KEY, "base_url": script.url, "trust_env": False}
     client: Client | OpenAIClient = Client(**options)
     if provider == "openai":
-        client = OpenAIClient(provider=OPENAI, find_model=find_model, **options)
+        client = OpenAIClient(provider=OPENAI, find_model=load_models(None).__getitem__, **options)
     script.answers = [Answer(body=b"{}\n" * MAX_FILE_BYTES)]
     with limited_file_size(), pytest.raises(ConfigurationError, match="cannot write") as refusal:
         client.download("files/result", tmp_path / "r.part", keys=lambda: iter(()))

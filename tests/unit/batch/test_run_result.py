@@ -11,14 +11,14 @@ def test_progress_names_the_newest_failure() -> None:
     result = RunResult()
     for number in range(5):
         result.fail_row(str(number), f"reason {number}")
-    note = LiveProgress(newest_failure="reason 4").describe(result)
+    note = LiveProgress("Gemini", newest_failure="reason 4").describe(result)
     assert "5 failed (reason 4)" in note
     assert [row_id for row_id, _ in result.first_failures] == ["0", "1", "2"]
 
 
 def test_progress_shows_the_code_of_a_failing_service() -> None:
     """A long message is shortened after its code, and ends with an ellipsis."""
-    note = LiveProgress(service_failure=FAILURE + "busy " * 30).describe(RunResult())
+    note = LiveProgress("Gemini", service_failure=FAILURE + "busy " * 30).describe(RunResult())
     assert "Gemini fails (ask gemini-3.5-flash-lite (503 UNAVAILABLE): busy" in note
     assert note.endswith("…)")
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from io import BufferedRandom
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,6 +32,7 @@ from askrows.pipeline.provider.transport import MIN_TRANSFER_BYTES_PER_S
 # The member of a batch's metadata with the name of our try.
 METADATA_NAME = "askrows"
 UPLOAD_SUFFIX = ".jsonl"
+WIRE_SUFFIX = ".wire"
 COMPLETION_WINDOW = "24h"
 # Our own choice: how often the size of an upload is asked for, and the delay between two tries.
 MAX_SIZE_LOOKS = 10
@@ -282,10 +284,14 @@ def _read_batch(document: Any) -> RemoteBatch:
 
 
 @contextlib.contextmanager
-def _open_wire_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a new part file of a path for the bytes on the wire, and remove it at the end."""
-    remove_abandoned_parts(path)
-    with report_disk_errors(path), removed_on_error(new_part_path(path)) as wire_path:
+def _open_wire_file(path: Path) -> Iterator[BufferedRandom]:
+    """Open a new part file beside a path for the bytes on the wire, and remove it at the end.
+
+    Its name is not that of a request file: a process that prepares a batch deletes unknown ones.
+    """
+    target = path.with_suffix(WIRE_SUFFIX)
+    remove_abandoned_parts(target)
+    with report_disk_errors(path), removed_on_error(new_part_path(target)) as wire_path:
         with wire_path.open("w+b") as wire_file:
             yield wire_file
         wire_path.unlink()
