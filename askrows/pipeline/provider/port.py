@@ -10,6 +10,7 @@ be paid for twice. All other calls are repeated after temporary errors.
 
 import asyncio
 import contextlib
+import hashlib
 import itertools
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ from askrows.pipeline.provider.call_errors import RUN_LATER_HINT, UnreadableRepl
 from askrows.pipeline.provider.embed import normalize_vectors
 from askrows.pipeline.provider.models import Model
 from askrows.pipeline.provider.remote_batch import RemoteBatch
-from askrows.pipeline.provider.transport import DownloadWriter, Transport
+from askrows.pipeline.provider.transport import Transport, extend_timeout, running_call, watch_gzip
 
 if TYPE_CHECKING:
     from askrows.pipeline.provider.embed import Vectors
@@ -229,7 +230,8 @@ class ProviderClient(Transport):
         start = file.tell()
 
         async def fetch() -> str:
-            writer = DownloadWriter(file)
+            running_call.get().is_download = True
+            digest = hashlib.sha256()
             try:
                 with report_disk_errors(path):
                     file.seek(start)
@@ -239,16 +241,24 @@ class ProviderClient(Transport):
                     )
                     async with stream as response:
                         await self._check_response(response)
+                        gzip_stream = watch_gzip(response)
                         async for chunk in response.aiter_bytes():
-                            writer.write(chunk)
+                            file.write(chunk)
+                            digest.update(chunk)
+                            extend_timeout(len(chunk))
                     file.flush()
+                    size_bytes = file.tell() - start
             except httpx2.RemoteProtocolError as error:
                 raise IncompleteError(
                     f"only a part of {file_name} was downloaded: the connection ended early",
                     hint=RUN_LATER_HINT,
                 ) from error
-            writer.check_complete(file_name)
-            return writer.sha256
+            if gzip_stream is not None and not gzip_stream.has_unpacked_size(size_bytes):
+                raise IncompleteError(
+                    f"only a part of {file_name} was downloaded: its gzip data end early",
+                    hint=RUN_LATER_HINT,
+                )
+            return digest.hexdigest()
 
         return self.call_with_retries(
             fetch, action=f"download {file_name}", timeout_s=self.transfer_timeout_s

@@ -9,7 +9,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import re
 import threading
 import time
@@ -20,7 +19,8 @@ from contextvars import ContextVar
 from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 import orjson
@@ -29,7 +29,6 @@ import tenacity
 from askrows.pipeline.core.errors import (
     AskrowsError,
     ConfigurationError,
-    IncompleteError,
     NotSentError,
     ThrottledError,
     UnavailableError,
@@ -78,8 +77,8 @@ class RunningCall:
     body: bytes = b""
     # The service tier that answered, from a header; "" if the header is missing.
     service_tier: str = ""
-    # The body of a download that arrives gzipped.
-    gzip_stream: "GzipStream | None" = None
+    # Whether the reply is a file, whose bytes are not recorded.
+    is_download: bool = False
 
 
 class GzipStream(httpx2.AsyncByteStream):
@@ -365,9 +364,18 @@ class Transport(ABC):
     def _convert_error(self, error: Exception, *, action: str, timeout_s: float) -> AskrowsError:
         """Return our error for an exception of a call; see `call_errors`."""
 
-    @abstractmethod
     async def _record_response(self, response: httpx2.Response) -> None:
-        """Record a reply in the running call, as soon as its header is there."""
+        """Record the body of a reply in the running call, except that of a download.
+
+        Raises:
+            UnreadableReplyError: The body is longer than MAX_REPLY_BYTES according to its header.
+        """
+        call = running_call.get()
+        if call.is_download and response.status_code == HTTPStatus.OK:
+            return
+        if int(response.headers.get("content-length", 0)) > MAX_REPLY_BYTES:
+            raise UnreadableReplyError(f"the reply is longer than {MAX_REPLY_BYTES:,} bytes")
+        call.body = await response.aread()
 
     def _checked_base_url(self) -> str:
         """Return the base URL; raise ConfigurationError if it is not an HTTP address of a host.
@@ -443,61 +451,21 @@ async def _prepare_request(request: httpx2.Request) -> None:
     request.extensions["trace"] = trace
 
 
-async def read_reply(response: httpx2.Response) -> None:
-    """Record the body of a reply in the running call.
-
-    Raises:
-        UnreadableReplyError: The body is longer than MAX_REPLY_BYTES according to its header.
-    """
-    if int(response.headers.get("content-length", 0)) > MAX_REPLY_BYTES:
-        raise UnreadableReplyError(f"the reply is longer than {MAX_REPLY_BYTES:,} bytes")
-    running_call.get().body = await response.aread()
-
-
-def watch_gzip(response: httpx2.Response) -> None:
+def watch_gzip(response: httpx2.Response) -> GzipStream | None:
     """Watch the body of a download, if it arrives gzipped, so that its length can be checked.
 
-    The body is not read here. Its stream is replaced by one that the running call knows.
+    The body is not read here. Its stream is replaced by the returned stream.
     """
     encoding = response.headers.get("content-encoding", "")
-    if encoding.strip().lower() == "gzip":
-        gzip_stream = GzipStream(response.stream)
-        running_call.get().gzip_stream = gzip_stream
-        response.stream = gzip_stream
+    if encoding.strip().lower() != "gzip":
+        return None
+    gzip_stream = GzipStream(response.stream)
+    response.stream = gzip_stream
+    return gzip_stream
 
 
-class DownloadWriter:
-    """Writes the bytes of a download, and extends the time-out of its call with each chunk.
-
-    A chunk adds the seconds that it takes at MIN_TRANSFER_BYTES_PER_S.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        """Write to an open file; the running call is that of the download."""
-        self._file = file
-        self._call = running_call.get()
-        self._size_bytes = 0
-        self._digest = hashlib.sha256()
-
-    def write(self, chunk: bytes) -> None:
-        """Write a chunk, add it to size and digest, and extend the time-out of the call."""
-        self._file.write(chunk)
-        self._size_bytes += len(chunk)
-        self._digest.update(chunk)
-        extra_s = len(chunk) / MIN_TRANSFER_BYTES_PER_S
-        timeout = self._call.timeout
-        timeout.reschedule((timeout.when() or 0.0) + extra_s)
-
-    @property
-    def sha256(self) -> str:
-        """Return the hash of all bytes until now, in hex."""
-        return self._digest.hexdigest()
-
-    def check_complete(self, name: str) -> None:
-        """Raise IncompleteError if the body was gzip data that ended early."""
-        stream = self._call.gzip_stream
-        if stream is not None and not stream.has_unpacked_size(self._size_bytes):
-            raise IncompleteError(
-                f"only a part of {name} was downloaded: its gzip data end early",
-                hint=RUN_LATER_HINT,
-            )
+def extend_timeout(byte_count: int) -> None:
+    """Add the seconds to the running call that bytes take at MIN_TRANSFER_BYTES_PER_S."""
+    timeout = running_call.get().timeout
+    extra_s = byte_count / MIN_TRANSFER_BYTES_PER_S
+    timeout.reschedule((timeout.when() or 0.0) + extra_s)

@@ -1,6 +1,6 @@
 """Calls to servers that speak OpenAI's API: files, batches, chat completions and embeddings.
 
-- `client` is the only object that calls the API; `transport` makes its HTTP calls.
+- `client` is the only object that calls the API.
 - `requests` translates a request of ours to the body of a chat completion, and a completion to a
   reply of ours; `strict_schema` translates the schema of an answer.
 - `result_lines` translates the lines of a result, and says what each error of a line does.

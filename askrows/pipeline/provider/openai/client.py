@@ -13,21 +13,38 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
+from http import HTTPStatus
 from io import BufferedRandom
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from askrows.pipeline.core.errors import MissingError
+import httpx2
+
+from askrows.pipeline.core.errors import AskrowsError, MissingError
 from askrows.pipeline.core.files import new_part_path, remove_abandoned_parts, removed_on_error
 from askrows.pipeline.core.states import STANDARD, RemoteState, remote_state
-from askrows.pipeline.provider.call_errors import UnreadableReplyError, format_error, to_text
+from askrows.pipeline.provider.call_errors import (
+    UnreadableReplyError,
+    convert_connection_error,
+    format_error,
+    to_text,
+)
 from askrows.pipeline.provider.models import Model
 from askrows.pipeline.provider.openai import requests, result_lines
-from askrows.pipeline.provider.openai.transport import OpenAITransport
-from askrows.pipeline.provider.port import LIST_PAGE_SIZE, KeyList, report_disk_errors
+from askrows.pipeline.provider.openai.api_errors import build_refusal
+from askrows.pipeline.provider.port import (
+    LIST_PAGE_SIZE,
+    KeyList,
+    ProviderClient,
+    report_disk_errors,
+)
 from askrows.pipeline.provider.remote_batch import RemoteBatch
 from askrows.pipeline.provider.responses import object_or_empty, parse_count
-from askrows.pipeline.provider.transport import MIN_TRANSFER_BYTES_PER_S
+from askrows.pipeline.provider.transport import MIN_TRANSFER_BYTES_PER_S, running_call
+
+if TYPE_CHECKING:
+    import ssl
 
 # The member of a batch's metadata with the name of our try.
 METADATA_NAME = "askrows"
@@ -39,6 +56,8 @@ MAX_SIZE_LOOKS = 10
 SIZE_LOOK_INTERVAL_S = 1.0
 MAX_REQUEST_COUNT = 10**9
 _ID_PATTERN = re.compile(r"[\w-]+", re.ASCII)
+# Some servers reply 201 to an upload or a create. Another success, such as 206, is not complete.
+SUCCESS_CODES = frozenset({HTTPStatus.OK, HTTPStatus.CREATED})
 # Our words for the states of a batch (Batch API reference, read 2025-09).
 _STATES = {
     "validating": "PENDING",
@@ -53,13 +72,75 @@ _STATES = {
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class OpenAIClient(OpenAITransport):
+class OpenAIClient(ProviderClient):
     """Calls OpenAI, or a server that speaks its API; see `ProviderClient`."""
 
     # Returns the model of a name, whose fields say how it is asked.
     find_model: Callable[[str], Model]
     # The names of input files by id, in our form of a display name.
     _file_names: dict[str, str] = field(default_factory=dict, init=False)
+
+    async def request(self, method: str, path: str, **options: Any) -> Any:
+        """Make one call and return the JSON of its reply, without the key.
+
+        Raises:
+            RemoteError: The status of the reply is not in SUCCESS_CODES.
+            ValueError: The reply is not JSON.
+        """
+        response = await self._http_client.request(
+            method, self.make_url(path), headers=self.headers, **options
+        )
+        await self._check_response(response)
+        return self.parse_reply()
+
+    def make_url(self, path: str) -> str:
+        """Return the address of a path after the version, such as `batches`."""
+        return f"{self.address.reveal().rstrip('/')}/{path}"
+
+    def _make_download_url(self, file_name: str) -> str:
+        """Return the address of the bytes of a file."""
+        return self.make_url(f"{file_name}/content")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return the header with the key; a server of one's own may need none."""
+        key = self.key.reveal()
+        return {"authorization": f"Bearer {key}"} if key else {}
+
+    async def _check_response(self, response: httpx2.Response) -> None:
+        """Raise our error for a reply that is no success, whose body was read."""
+        if response.status_code in SUCCESS_CODES:
+            return
+        try:
+            document = self.parse_reply()
+        except ValueError:
+            document = response.text
+        raise build_refusal(
+            response.status_code,
+            document,
+            provider=self.provider,
+            action=running_call.get().action,
+            key=self.key.reveal(),
+            now=self.now(),
+            headers=response.headers,
+        )
+
+    def _connect(self, _base_url: str, _ssl_context: "ssl.SSLContext") -> httpx2.AsyncClient:
+        """Return the HTTP client."""
+        return self._http_client
+
+    def _convert_error(self, error: Exception, *, action: str, timeout_s: float) -> AskrowsError:
+        """Return our error for an exception of the HTTP client, the network or a parser."""
+        if isinstance(error, AskrowsError):
+            return error
+        return convert_connection_error(
+            error,
+            provider=self.provider.name,
+            action=action,
+            key=self.key.reveal(),
+            address=str(self.address),
+            timeout_s=timeout_s,
+        )
 
     def _call(self, action: str, method: str, path: str, **options: Any) -> Any:
         """Make a repeatable call with retries, and return the JSON of its reply."""
@@ -204,7 +285,7 @@ class OpenAIClient(OpenAITransport):
             lines = result_lines.translate_lines(
                 _iterate_lines(wire_file),
                 has_wrong_form=common_error is not None,
-                find_key=_KeyFinder(keys),
+                find_key=_make_key_finder(keys),
             )
             with removed_on_error(part_path), part_path.open("wb") as part_file:
                 part_file.writelines(lines)
@@ -297,20 +378,20 @@ def _open_wire_file(path: Path) -> Iterator[BufferedRandom]:
         wire_path.unlink()
 
 
-class _KeyFinder:
-    """Finds the key of a request for its id on the wire; reads the keys at most once."""
+def _make_key_finder(keys: KeyList) -> Callable[[str], str]:
+    """Return a function that finds the key of an id on the wire; it reads the keys at most once."""
 
-    def __init__(self, keys: KeyList) -> None:
-        self._keys = keys
-        self._keys_by_id: dict[str, str] | None = None
+    @cache
+    def read_keys_by_id() -> dict[str, str]:
+        return {requests.make_custom_id(key): key for key in keys()}
 
-    def __call__(self, custom_id: str) -> str:
+    def find_key(custom_id: str) -> str:
         """Return the key; an id that is no hash of a long key is the key itself."""
         if len(custom_id) != requests.SHORT_ID_CHARS or "/" in custom_id:
             return custom_id
-        if self._keys_by_id is None:
-            self._keys_by_id = {requests.make_custom_id(key): key for key in self._keys()}
-        return self._keys_by_id.get(custom_id, custom_id)
+        return read_keys_by_id().get(custom_id, custom_id)
+
+    return find_key
 
 
 def _read_id(member: Any) -> str:
