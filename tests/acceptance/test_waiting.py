@@ -35,6 +35,8 @@ def test_batch_that_never_runs_is_called_slow(workspace: Workspace, api: Engine)
     assert slow_text in status_output
     assert "batch-move 1 --to flex` asks its rows in another mode" in status_output
     assert slow_text in workspace.run_command("work", once=True).stdout
+    with workspace.serve_page() as page:
+        assert "Slower than 24 h. " in page.get("/runs").text
 
     shift_recorded_times(workspace, days=-1)
     assert "should have expired at" in workspace.run_command("status").stdout
