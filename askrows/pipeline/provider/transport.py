@@ -356,9 +356,10 @@ class Transport(ABC):
         keep_out_of_logs(self.key.reveal())
         return self._connect(base_url, ssl_context)
 
-    @abstractmethod
     def _connect(self, base_url: str, ssl_context: "ssl.SSLContext") -> Any:
-        """Return what calls use, on the HTTP client, such as an SDK."""
+        """Return what calls use on the HTTP client: an SDK, or the HTTP client itself."""
+        del base_url, ssl_context
+        return self._http_client
 
     @abstractmethod
     def _convert_error(self, error: Exception, *, action: str, timeout_s: float) -> AskrowsError:

@@ -17,7 +17,7 @@ from functools import cache
 from http import HTTPStatus
 from io import BufferedRandom
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import httpx2
 
@@ -42,9 +42,6 @@ from askrows.pipeline.provider.port import (
 from askrows.pipeline.provider.remote_batch import RemoteBatch
 from askrows.pipeline.provider.responses import object_or_empty, parse_count
 from askrows.pipeline.provider.transport import MIN_TRANSFER_BYTES_PER_S, running_call
-
-if TYPE_CHECKING:
-    import ssl
 
 # The member of a batch's metadata with the name of our try.
 METADATA_NAME = "askrows"
@@ -124,10 +121,6 @@ class OpenAIClient(ProviderClient):
             now=self.now(),
             headers=response.headers,
         )
-
-    def _connect(self, _base_url: str, _ssl_context: "ssl.SSLContext") -> httpx2.AsyncClient:
-        """Return the HTTP client."""
-        return self._http_client
 
     def _convert_error(self, error: Exception, *, action: str, timeout_s: float) -> AskrowsError:
         """Return our error for an exception of the HTTP client, the network or a parser."""
