@@ -1,6 +1,6 @@
 """The state of a run while its units are done: the rows that it may still ask, and its result."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -207,12 +207,10 @@ class RunState:
         ended_at_s = run.workspace.monotonic()
         self._next_report_at_s = ended_at_s + REPORT_PAUSE_FACTOR * (ended_at_s - started_at_s)
 
-    def note_held_batches(self) -> None:
-        """Set the result's list of held batches, which wait for a person, as they are now."""
+    def note_held_batches(self, open_batches: Iterable[batches.BatchRow]) -> None:
+        """Set the result's list of held batches, which wait for a person, from the open batches."""
         self.result.held_errors = [
-            HeldBatchError(batch, self.run.task.nouns)
-            for batch in self.list_batches(BatchState.DOWNLOADED)
-            if batch.is_held
+            HeldBatchError(batch, self.run.task.nouns) for batch in open_batches if batch.is_held
         ]
 
     def complete_result(self) -> RunResult:
@@ -252,7 +250,7 @@ class RunState:
         result.stop = replace(result.stop, rows=min(result.stop.rows, unsent_count))
         if not unsent_count and result.stop.reason in ENDING_STOPS:
             result.stop = RunStop()
-        self.note_held_batches()
+        self.note_held_batches(open_batches)
 
         with store.read() as tx:
             unfinished_run = runs.find_unfinished_run(tx, task.name)

@@ -366,7 +366,7 @@ def ingest_batches(state: RunState) -> None:
     except AskrowsError as error:
         failure = error
 
-    state.note_held_batches()
+    state.note_held_batches(state.list_batches(BatchState.DOWNLOADED))
     state.write_quality_reports()
     if failure is not None:
         raise failure
