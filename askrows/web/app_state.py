@@ -231,13 +231,6 @@ class AppState:
                 stop_event = display.stop_event
             yield replace(run, stop_event=stop_event)
 
-    @contextlib.contextmanager
-    def _open_default_task(self) -> Iterator[Run]:
-        """Open the workspace with the default task if it has that, so that no table is made."""
-        self.require_task(DEFAULT_TASK)
-        with self.open_to_write(DEFAULT_TASK) as run:
-            yield run
-
     def require_task(self, task: str) -> None:
         """Raise if the workspace has no such task; opening it by that name would create it.
 
@@ -330,13 +323,13 @@ class AppState:
     def ask_due_rows(self, row_ids: list[str] | None = None) -> None:
         """Ask about these rows, or all rows that are due, and wait for the outcomes.
 
-        Errors are ignored: the rows stay due, with the reason in the database.
+        Errors are ignored: the rows stay due, with the reason in the database. A workspace without
+        the default task gets no table of it.
         """
-        with (
-            contextlib.suppress(AskrowsError, KeyboardInterrupt),
-            self._open_default_task() as run,
-        ):
-            ask_single_rows(run, RunResult(), row_ids)
+        with contextlib.suppress(AskrowsError, KeyboardInterrupt):
+            self.require_task(DEFAULT_TASK)
+            with self.open_to_write(DEFAULT_TASK) as run:
+                ask_single_rows(run, RunResult(), row_ids)
 
     def stop(self, *, within_s: float) -> None:
         """Stop asking about new rows and all background work; block at most `within_s` seconds.

@@ -28,6 +28,7 @@ from sqlalchemy import (
     Table,
     Text,
     Update,
+    and_,
     bindparam,
     case,
     delete,
@@ -185,11 +186,17 @@ class StagedRows(NamedTuple):
             yield tx, counts._replace(rewritten=rewritten_count)
 
     def _move_file_refusals_to_the_end(self, tx: Connection, task: str) -> None:
-        """Number the refused rows of imported files after all staged rows, in their order."""
+        """Number the refused rows of imported files after all staged rows, in their order.
+
+        If one of them is among the staged rows, all are moved, so that no two get one number.
+        """
         staged_count = tx.execute(select(func.max(_staged.c.n))).scalar() or 0
-        is_file_refusal = IS_REFUSED & rows.c.row_id.startswith(FILE_REFUSAL_PREFIX)
-        is_among_rows = (rows.c.task == task) & is_file_refusal & (rows.c.n <= staged_count)
-        tx.execute(update(rows).where(is_among_rows).values(n=rows.c.n + staged_count))
+        is_file_refusal = and_(
+            rows.c.task == task, IS_REFUSED, rows.c.row_id.startswith(FILE_REFUSAL_PREFIX)
+        )
+        first_n = tx.execute(select(func.min(rows.c.n)).where(is_file_refusal)).scalar()
+        if first_n is not None and first_n <= staged_count:
+            tx.execute(update(rows).where(is_file_refusal).values(n=rows.c.n + staged_count))
 
     def count_changes(self, task: str) -> SyncCounts:
         """Return the counts that a sync of a task with these rows would have; write nothing."""

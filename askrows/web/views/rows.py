@@ -391,7 +391,8 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     rows = [
         {
             "id": row.id,
-            "name": names.get(row.id, row.id),
+            # A refused row may have the name of another row, which addresses would lead to.
+            "name": row.id if row.state == RowState.REFUSED else names.get(row.id, row.id),
             "title": titles.get(row.id, row.id),
             "state": row.state,
             "values": dict(row.values),

@@ -197,35 +197,33 @@ def _render_batch(
     At most MAX_NAMED_ROWS of its rows are named. If the run is over, at most MAX_RETRIED_ROWS
     failed rows can be asked again, for the displayed cost.
     """
-    # Work is read first: if it ends while the run is read, the page loads itself again.
-    with app_state.open_to_read(task) as run, run.workspace.store.read() as tx:
-        run_report = read_run(tx, number)
-        run_task = run.find_task(run_report.batch.task)
-        work_documents = list_displayed_work(app_state.background_work, run_task.subject)
-        document = run_report.describe(tx, run_task, run.workspace.now())
-        row_ids = run_report.list_row_ids(tx)
-        examples = chain.from_iterable(error["examples"] for error in document["reasons"])
-        example_names = [name for name, _ in examples]
-        titles = run_task.select_task_rows(tx).read_titles(
-            tx, [*row_ids[:MAX_NAMED_ROWS], *example_names]
-        )
-        failed_ids = run_report.list_failed_row_ids(tx, run_task)
-        batch = {**document, **_make_run_values(app_state, run_report, run.workspace.now())}
-
-    retry_ids: list[str] = []
-    retry_cost = None
-    if run_report.batch.is_finished:
-        retry_ids = failed_ids[:MAX_RETRIED_ROWS]
-    if retry_ids:
-        with app_state.open_to_read(run_task.subject) as run:
-            retry_cost = estimate_cost(run, retry_ids)
     with app_state.open_to_read(task) as run:
+        with run.workspace.store.read() as tx:
+            run_report = read_run(tx, number)
+            run_task = run.find_task(run_report.batch.task)
+            # Work that ends while the run is read counts as running: the page loads itself again.
+            work_documents = list_displayed_work(app_state.background_work, run_task.subject)
+            document = run_report.describe(tx, run_task, run.workspace.now())
+            row_ids = run_report.list_row_ids(tx)
+            examples = chain.from_iterable(error["examples"] for error in document["reasons"])
+            example_names = [name for name, _ in examples]
+            titles = run_task.select_task_rows(tx).read_titles(
+                tx, [*row_ids[:MAX_NAMED_ROWS], *example_names]
+            )
+            retry_ids: list[str] = []
+            if run_report.batch.is_finished:
+                retry_ids = run_report.list_failed_row_ids(tx, run_task)[:MAX_RETRIED_ROWS]
+
+        retry_cost = None
+        if retry_ids:
+            with app_state.open_to_read(run_task.subject) as task_run:
+                retry_cost = estimate_cost(task_run, retry_ids)
         return render_page(
             app_state,
             "batch.html",
             run,
             "runs",
-            batch=batch,
+            batch={**document, **_make_run_values(app_state, run_report, run.workspace.now())},
             failures=run_report.failures,
             subject=run_task.subject,
             run_title=task_title(run_task),

@@ -54,30 +54,23 @@ class SearchParameters(BaseModel):
         return bool(self.like or self.q.strip())
 
     def make_address_with_toggled_tag(self, tag: str, task: str) -> str:
-        """Return the address of this search in a task, with a tag added to the filters or removed.
+        """Return the address of this search in a task, with a filter by a tag added or removed.
 
-        The tag is removed if it is a filter of this search. Nothing is changed here. The address
-        does not repeat `k` and `rank`, so these get their defaults.
-
-        Args:
-            tag: The tag to add or remove.
-            task: Name of the task that is searched.
+        The tag is removed if it is a filter of this search. The other search has the default number
+        of hits and the default ranking.
         """
-        tags = [active_tag for active_tag in self.tag if active_tag != tag]
+        tags = [active_tag for active_tag in self.tag if active_tag not in {tag, ""}]
         if tag not in self.tag:
             tags.append(tag)
-
-        parameters = self.model_dump(
-            include={"q", "like", "where"},
-            exclude_defaults=True,
-        )
-        tag_pairs = [("tag", active_tag) for active_tag in tags if active_tag]
-        return "/search?" + urlencode([("task", task), *parameters.items(), *tag_pairs])
+        return self._make_address(task=task, tag=tags, k=PAGE_HITS, rank=RankMode.HYBRID)
 
     def make_address_with_more_hits(self, task: str) -> str:
         """Return the address of this search in a task, with PAGE_HITS hits more."""
-        parameters = self.model_dump(exclude_defaults=True)
-        parameters |= {"task": task, "k": self.k + PAGE_HITS}
+        return self._make_address(task=task, k=self.k + PAGE_HITS)
+
+    def _make_address(self, **changes: Any) -> str:
+        """Return the address of this search with changed parameters."""
+        parameters = self.model_copy(update=changes).model_dump(exclude_defaults=True)
         return f"/search?{urlencode(parameters, doseq=True)}"
 
     @property
