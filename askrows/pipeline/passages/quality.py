@@ -32,7 +32,7 @@ from askrows.pipeline.quality.figures import (
     compute_divergence,
     divide,
     histogram_bars,
-    list_values,
+    mean,
     read_figures,
     reply_values,
 )
@@ -168,7 +168,7 @@ def measure(tx: Connection, shape: PassagesShape, version: str | None) -> Qualit
     values: dict[str, FigureValue] = {
         "coverage": (divide(answer_count, asked_count), asked_count),
         "evidence": (divide(tally.proven_count, concept_count), answer_count),
-        **list_values("concepts", lengths),
+        "concepts": (mean(lengths), answer_count),
         "full": (divide(full_count, answer_count), answer_count),
         "other": (divide(tally.types["other"], concept_count), concept_count),
         "parse-failure": (divide(replies.invalid, replies.total), replies.total),

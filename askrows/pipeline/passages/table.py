@@ -86,7 +86,7 @@ class ConceptRow(NamedTuple):
     """A concept of a passage.
 
     To be written, `aliases` and `evidence` are JSON text, and `created_at` is aware. As read from
-    the table they are decoded, and `confidence` can have any type.
+    the table they are decoded, and `confidence` is a number or None.
     """
 
     passage_id: str

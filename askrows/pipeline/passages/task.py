@@ -19,7 +19,6 @@ from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.passages import HOW_TO_BEGIN, table
 from askrows.pipeline.passages.table import ConceptRow, PassagesShape
 from askrows.pipeline.rows.cells import cell_to_text, hash_text, parse_json_cell
-from askrows.pipeline.rows.export import encode_rows
 from askrows.pipeline.rows.grid import Grid
 from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.rows.task_tables import DEFAULT_SETTINGS
@@ -382,7 +381,7 @@ class PassagesTask(Task):
         concepts = table.iterate_concepts(tx, self.shape, *conditions, versions=version_keys)
         return ExportRows(
             (concept._asdict() for concept in concepts),
-            partial(encode_rows, kinds=table.EXPORT_KINDS),
+            table.EXPORT_KINDS,
             version=exported_version,
             version_counts={name: counts.rows for name, counts in counts_by_name.items()},
             left_out_corrections=left_out_corrections,

@@ -213,14 +213,6 @@ def reply_values(replies: ReplyCounts) -> dict[str, FigureValue]:
     }
 
 
-def list_values(name: str, lengths: Mapping[int, int]) -> dict[str, FigureValue]:
-    """Return the mean of list lengths, as `name`.
-
-    `lengths` is a histogram {members: lists}.
-    """
-    return {name: (mean(lengths), sum(lengths.values()))}
-
-
 # ---- arithmetic
 
 

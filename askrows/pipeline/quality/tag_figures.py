@@ -23,7 +23,7 @@ from askrows.pipeline.quality.figures import (
     ReservoirSample,
     divide,
     histogram_bars,
-    list_values,
+    mean,
     parse_figures,
 )
 from askrows.pipeline.rows.cells import stripped_text
@@ -133,7 +133,7 @@ class TagTally:
         compared_tags = sum(len(tags) for _, tags in texts)
         single_use_tags = sum(use_count == 1 for use_count in self.rows_by_tag.values())
         values: dict[str, FigureValue] = {
-            **list_values("{field}", self.lengths),
+            "{field}": (mean(self.lengths), row_count),
             "used-once": (divide(single_use_tags, len(self.rows_by_tag)), row_count),
             "commonest": (divide(common_rows, row_count), row_count),
             "at-minimum": (divide(self.lengths[1], row_count), row_count),

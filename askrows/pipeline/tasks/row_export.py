@@ -14,6 +14,7 @@ from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import FormulaGuard, format_object, plural
+from askrows.pipeline.rows.export import encode_rows
 from askrows.pipeline.store.answers import PERSON
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.version_names import belongs_to_version
@@ -104,7 +105,12 @@ def export_answers(
             workspace.display,
         )
         # With the option `raw`, texts are written as they are.
-        chunks = export_rows.encode_rows(counted_rows, report.format, str if options.raw else guard)
+        chunks = encode_rows(
+            counted_rows,
+            report.format,
+            str if options.raw else guard,
+            kinds=export_rows.kinds,
+        )
         if write_chunks is not None:
             write_chunks(chunks)
         elif path is not None and first_rows:
@@ -150,7 +156,7 @@ def iterate_export_chunks(
     format_ = choose_format(task, None, options.format_)
     with workspace.store.read() as tx:
         export_rows = _check_options_and_read(tx, task, workspace.settings, options)
-        yield from export_rows.encode_rows(export_rows.rows, format_, FormulaGuard())
+        yield from encode_rows(export_rows.rows, format_, FormulaGuard(), kinds=export_rows.kinds)
 
 
 def choose_format(

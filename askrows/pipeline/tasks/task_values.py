@@ -1,7 +1,7 @@
 """Types that tasks exchange with the program: rows, replies, answers, faults and exports."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -172,12 +172,11 @@ class ExportOptions(NamedTuple):
 
 
 class ExportRows(NamedTuple):
-    """Rows to export, with their encoder."""
+    """Rows to export by column, which are read when iterated."""
 
-    rows: Iterable[Any]
-    # Takes rows, a format and the escape function of CSV texts; yields bytes that end at row ends.
-    # Raises ConfigurationError if the format is Parquet and its library is not installed.
-    encode_rows: Callable[[Iterable[Any], str, Callable[[str], str]], Iterator[bytes]]
+    rows: Iterable[Mapping[str, Any]]
+    # Kinds of all columns, in their order.
+    kinds: Mapping[str, str]
     # Version of all answers; None if each row has its own.
     version: str | None = None
     # Answered rows by version; complete after the rows are read.

@@ -41,7 +41,6 @@ from askrows.pipeline.rows.cells import (
     to_column_value,
     to_prompt_text,
 )
-from askrows.pipeline.rows.export import encode_rows
 from askrows.pipeline.rows.grid import Grid, make_grid
 from askrows.pipeline.rows.stored_rows import (
     CHANGED_AT_COLUMN,
@@ -378,7 +377,7 @@ def read_export(
         kinds[editors_name] = "text"
     return ExportRows(
         iterate_rows(),
-        partial(encode_rows, kinds=kinds),
+        kinds,
         version=options.answer_version,
         version_counts=version_counts,
         left_out_corrections=left_out_corrections,
