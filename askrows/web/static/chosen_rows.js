@@ -2,9 +2,9 @@
 // Chosen rows: a bar shows their number and the actions. Asking again shows the cost first.
 
 import { find, findAll, listen, listenToHtmx } from "./dom.js";
-import { joinSentences, post, showNotice } from "./notices.js";
+import { describeError, post, showNotice } from "./notices.js";
 
-const FORM = "form[data-chooses]";
+const FORM = "form:has(> .chosen)";
 
 /** @param {HTMLFormElement} form */
 function chosenIds(form) {
@@ -34,10 +34,9 @@ listenToHtmx("after:settle", () => {
 function showChosenCount(form) {
   const chosenCount = chosenIds(form).length;
   const bar = find(".chosen", form);
-  if (!bar) {
-    return;
-  }
   bar.hidden = !chosenCount;
+  // Without a chosen row, Enter in the form exports nothing.
+  bar.disabled = !chosenCount;
   find(".num", bar).textContent = `${chosenCount} chosen`;
   const every = find("[data-every]", form);
   if (every) {
@@ -51,15 +50,9 @@ listen("click", async (target) => {
   if (!action || !form) {
     return;
   }
-  const ids = chosenIds(form);
   const task = encodeURIComponent(form.dataset.chooses);
-  if (action === "export") {
-    const parameters = new URLSearchParams(ids.map((id) => ["id", id]));
-    location.assign(`/rows.csv?task=${task}&${parameters}`);
-    return;
-  }
   const path = `/api/tasks/${task}/rows`;
-  const body = JSON.stringify({ ids });
+  const body = JSON.stringify({ ids: chosenIds(form) });
   let reply = action === "ask" ? await post(`${path}/cost`, body) : {};
   // Without a cost there is nothing to confirm: asking says why.
   if (typeof reply.cost === "number" && !confirm(reply.question)) {
@@ -68,10 +61,11 @@ listen("click", async (target) => {
   if (!reply.detail) {
     reply = await post(`${path}/${action}`, body);
   }
-  if (!reply.detail) {
-    form.reset();
-    showChosenCount(form);
+  if (reply.detail) {
+    showNotice("warn", describeError(reply));
+    return;
   }
-  const message = joinSentences(reply.detail || reply.said || "Started", reply.hint);
-  showNotice(reply.detail ? "warn" : "done", message);
+  form.reset();
+  showChosenCount(form);
+  showNotice("done", reply.said || "Started");
 });

@@ -3,7 +3,7 @@
 
 import { find, listenToHtmx } from "./dom.js";
 import htmx from "./htmx.min.js";
-import { joinSentences, showNotice } from "./notices.js";
+import { describeError, showNotice } from "./notices.js";
 
 // A page reloads this long after a command was started.
 const RELOAD_DELAY_MS = 800;
@@ -11,7 +11,7 @@ const RELOAD_DELAY_MS = 800;
 listenToHtmx("after:request", ({ request, response, sourceElement, text }) => {
   const isJson = response.headers.get("content-type")?.includes("json");
   const reply = isJson ? JSON.parse(text) : {};
-  const message = joinSentences(reply.detail, reply.hint);
+  const message = describeError(reply);
   // A filter that was refused says why; the list stays.
   if (sourceElement.matches(".find")) {
     find("#find-message").textContent = message;
@@ -39,7 +39,7 @@ listenToHtmx("after:request", ({ request, response, sourceElement, text }) => {
 /** @param {DOMStringMap} data */
 function updatePage({ renews, then: targetId, reloads }) {
   if (renews) {
-    const target = `#${targetId || "health"}`;
+    const target = `#${targetId}`;
     htmx.ajax("GET", renews, { target, select: target, swap: "outerMorph" });
   } else if (reloads !== undefined) {
     setTimeout(() => location.reload(), RELOAD_DELAY_MS);

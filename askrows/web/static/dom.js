@@ -22,10 +22,10 @@ export function findAll(selector, root = document) {
 /**
  * @param {string} type
  * @param {(target: any, event: any) => void} listener
- * @param {boolean} [isCapturing] For events that do not bubble.
  */
-export function listen(type, listener, isCapturing = false) {
-  document.addEventListener(type, (event) => listener(event.target, event), isCapturing);
+export function listen(type, listener) {
+  // Before the listeners of elements, and also if an event does not bubble.
+  document.addEventListener(type, (event) => listener(event.target, event), true);
 }
 
 /**

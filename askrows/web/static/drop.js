@@ -2,7 +2,7 @@
 // Upload of a file that is dropped on a page or chosen, and the form of a new task.
 
 import { find, findAll, listen, listenToHtmx } from "./dom.js";
-import { createLine, joinSentences, post, showNotice } from "./notices.js";
+import { createLine, describeError, post, showNotice } from "./notices.js";
 import "./page.js";
 
 const HTTP_NO_CONTENT = 204;
@@ -19,9 +19,6 @@ for (const eventName of ["dragover", "dragleave", "drop"]) {
   });
 }
 listen("drop", (_target, { dataTransfer }) => uploadFile(dataTransfer.files[0]));
-find("#drop")?.addEventListener("change", ({ target }) => {
-  uploadFile(target.files[0]);
-});
 find("#sample")?.addEventListener("click", async (event) => {
   event.preventDefault();
   const response = await fetch(event.target.href);
@@ -44,7 +41,7 @@ async function uploadFile(file) {
     location.assign(`/add?${new URLSearchParams({ task: reply.task, number: reply.number })}`);
   } else {
     isUploading = false;
-    showNotice("warn", joinSentences(reply.detail, reply.hint));
+    showNotice("warn", describeError(reply));
   }
 }
 
@@ -93,22 +90,20 @@ listenToHtmx("after:settle", () => {
 });
 
 // The roles are changed before their table sends them.
-listen(
-  "change",
-  (target) => {
-    if ("role" in target.dataset) {
-      moveKey(target);
-      greyUnsentColumn(target);
-    } else if (target.id === "mode") {
-      find("#price").textContent = target.selectedOptions[0].textContent.trim();
-    }
-  },
-  true,
-);
+listen("change", (target) => {
+  if ("role" in target.dataset) {
+    moveKey(target);
+    greyUnsentColumn(target);
+  } else if (target.id === "mode") {
+    find("#price").textContent = target.selectedOptions[0].textContent.trim();
+  } else if (target.closest("#drop")) {
+    uploadFile(target.files[0]);
+  }
+});
 
 // Only one column is the key.
 function moveKey(roleSelect) {
-  for (const other of findAll("[data-role]", roleSelect.closest("table"))) {
+  for (const other of findAll("[data-role]")) {
     if (other !== roleSelect && other.value === "key" && roleSelect.value === "key") {
       other.value = "unsent";
       greyUnsentColumn(other);

@@ -38,19 +38,15 @@ function focusFirstInput(element) {
   find("input:not([type=hidden]), select, textarea", element)?.focus();
 }
 
-listen(
-  "toggle",
-  (target) => {
-    if (!target.open || !("edit" in target.dataset)) {
-      return;
-    }
-    closeOtherForms(target);
-    if (document.activeElement === find("summary", target)) {
-      focusFirstInput(target);
-    }
-  },
-  true,
-);
+listen("toggle", (target) => {
+  if (!target.open || !("edit" in target.dataset)) {
+    return;
+  }
+  closeOtherForms(target);
+  if (document.activeElement === find("summary", target)) {
+    focusFirstInput(target);
+  }
+});
 
 // A shared name would do this too, but a browser closes a form that is inserted with a refusal
 // while the form that it replaces is still open.
@@ -68,9 +64,9 @@ listen("focusin", (target) => {
   }
 });
 
-document.addEventListener("selectionchange", () => {
+listen("selectionchange", () => {
   const selection = document.getSelection();
-  const text = document.getElementById("text");
+  const text = find("#text");
   const words = selection.toString().trim();
   const isInText = text?.contains(selection.anchorNode) && text.contains(selection.focusNode);
   /** @type {any} */

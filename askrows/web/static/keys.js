@@ -48,16 +48,11 @@ listen("click", (target, event) => {
 function goToSearch() {
   const field = find("main input[name=q], main input[name=find]");
   if (field) {
-    focusField(field);
+    field.focus();
+    field.select();
   } else {
     find("a.place[href^='/search']")?.click();
   }
-}
-
-/** @param {HTMLInputElement} field */
-export function focusField(field) {
-  field.focus();
-  field.select();
 }
 
 // Lists: j and k move the focus between the elements with data-hit.
@@ -69,5 +64,5 @@ listen("keydown", (target, event) => {
   }
   event.preventDefault();
   const nextIndex = hits.indexOf(target) + step;
-  hits[Math.min(Math.max(nextIndex, 0), hits.length - 1)].focus();
+  hits[Math.max(nextIndex, 0)]?.focus();
 });

@@ -18,10 +18,7 @@ let noticeTimer;
 export function showNotice(kind, text) {
   const notice = find("#told");
   clearTimeout(noticeTimer);
-  notice.replaceChildren();
-  if (text) {
-    notice.append(createLine(kind, text));
-  }
+  notice.replaceChildren(createLine(kind, text));
   if (kind === "done") {
     noticeTimer = setTimeout(() => notice.replaceChildren(), NOTICE_MS);
   }
@@ -39,11 +36,12 @@ export function createLine(className, text) {
 }
 
 /**
- * @param {string} message
- * @param {string} hint
+ * Return the sentences of an error; undefined for other replies.
+ *
+ * @param {{ detail?: string, hint?: string }} reply
  */
-export function joinSentences(message, hint) {
-  return hint ? `${message}. ${hint}` : message;
+export function describeError({ detail, hint }) {
+  return hint ? `${detail}. ${hint}` : detail;
 }
 
 /**

@@ -39,22 +39,16 @@ function findControl(key) {
 }
 
 function pressWaitingKeys() {
-  const key = isSaving || isLeaving ? undefined : waitingKeys.shift();
-  if (key) {
-    pressKey(key);
-    pressWaitingKeys();
-  }
-}
-
-/** @param {string} key */
-function pressKey(key) {
-  const control = findControl(key);
-  if (!control) {
+  if (isSaving || isLeaving || !waitingKeys.length) {
     return;
   }
-  isLeaving = control.matches("a");
-  control.focus();
-  control.click();
+  const control = findControl(waitingKeys.shift());
+  if (control) {
+    isLeaving = control.matches("a");
+    control.focus();
+    control.click();
+  }
+  pressWaitingKeys();
 }
 
 listenToHtmx("before:request", ({ request }) => {

@@ -8,13 +8,9 @@ import htmx from "./htmx.min.js";
 let listRequestCount = 0;
 let isListOutdated = false;
 
-listen(
-  "rows-changed",
-  () => {
-    isListOutdated ||= listRequestCount > 0;
-  },
-  true,
-);
+listen("rows-changed", () => {
+  isListOutdated ||= listRequestCount > 0;
+});
 listenToHtmx("before:request", (context) => {
   listRequestCount += isForList(context);
 });

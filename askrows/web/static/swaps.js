@@ -78,10 +78,11 @@ function isFocusVisible() {
   return focused !== document.body && focused.checkVisibility();
 }
 
-listen("DOMContentLoaded", () => prepareContent(document));
-
 /** @param {ParentNode} root */
 function prepareContent(root) {
   updateTimes(root);
   announceWork(root);
 }
+
+// The script runs after the page was read.
+prepareContent(document);
