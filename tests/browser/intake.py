@@ -4,6 +4,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.acceptance.table_files import put_book
+
 
 def write_lamps(
     path: Path, row_count: int, endings: Sequence[str] = ("is bright.",)
@@ -18,3 +20,19 @@ def write_lamps(
         writer.writerow(["id", "shop", "text"])
         writer.writerows([key, "north", text] for key, text in texts.items())
     return texts
+
+
+def write_cases(path: Path, row_count: int) -> None:
+    """Write a workbook with a title and an empty line above its header."""
+    title = [("Complaints of the north, 2024",), ()]
+    header = ("Case no.", "Region", "Received", "What the customer wrote")
+    rows = [
+        (
+            f"N-{number}",
+            "north",
+            "2024-05-01",
+            f"Lamp {number} arrived broken, and nobody answered.",
+        )
+        for number in range(1, row_count + 1)
+    ]
+    put_book(path, {"Cases": [*title, header, *rows]})

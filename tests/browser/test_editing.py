@@ -74,7 +74,7 @@ def test_a_choice_that_is_corrected_in_the_table_stays_and_is_marked(
         tab.fill("#who-name", "Bea")
         tab.keyboard.press("Enter")
         reader.wait_for("td .saved", "Saved")
-        reader.wait_for("#rows .empty", "No row matches")
+        reader.wait_for("#rows .gallery", "No row matches")
         assert tab.locator("#rows tbody tr").count() == 1
         assert read_answer(client)["tone"] == "blame"
         tab.click("td .saved button")

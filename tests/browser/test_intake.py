@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.intake import write_lamps
+from tests.browser.intake import write_cases, write_lamps
 from tests.browser.seen import Reader, reading
 from tests.lab import Workspace
 
@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
 FEW_ROWS = 6
 MAX_TAB_PRESSES = 80
 MAX_CLICKS = 6
+NARROW = {"viewport": {"width": 360, "height": 720}}
 IS_SHOWN_LAST = """performance.getEntriesByName("first-paint")[0].startTime
   > Math.max(...performance.getEntriesByType("resource")
     .filter(({ name }) => name.endsWith(".js")).map((script) => script.responseEnd))"""
@@ -73,6 +74,32 @@ def test_a_dropped_file_is_asked_with_four_clicks(workspace: Workspace, tmp_path
         assert int(tab.evaluate("name")) <= MAX_CLICKS
         tab.wait_for_url("**/?task=lamps")
         reader.wait_for("#state", f"{len(texts)} answered")
+
+
+def test_a_workbook_is_asked_and_its_first_row_is_on_a_narrow_screen(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """Its header is found below its title; a question and a field are typed, with few clicks."""
+    write_cases(tmp_path / "Complaints of the north 2024.xlsx", FEW_ROWS)
+    workspace.begin()
+    with reading(workspace, NARROW) as (reader, tab, _):
+        tab.set_input_files("#drop [type=file]", tmp_path / "Complaints of the north 2024.xlsx")
+        reader.wait_for("#row-counts", "line 3 is the header")
+        tab.evaluate("addEventListener('click', () => name = Number(name) + 1, true)")
+        tab.click("#question-text")
+        tab.keyboard.type("Is the customer angry?")
+        tab.click("[name='field0.kind']")
+        tab.select_option("[name='field0.kind']", "a|b|c")
+        tab.click("[name='field0.choices']")
+        tab.keyboard.type("angry, calm")
+        tab.click("#try")
+        tab.locator("#ask").wait_for()
+        tab.click("#ask")
+        assert int(tab.evaluate("name")) <= MAX_CLICKS
+        reader.wait_for("#state", f"{FEW_ROWS} answered")
+        reader.wait_until_loaded()
+        row = tab.locator("#rows tbody tr").first.bounding_box()
+        assert row["y"] + row["height"] <= tab.evaluate("innerHeight"), row
 
 
 def test_nothing_is_shown_before_the_scripts_work(workspace: Workspace) -> None:

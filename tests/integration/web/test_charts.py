@@ -42,7 +42,7 @@ def _read_values(page: Page, **parameters: Any) -> dict[str, dict[str, tuple[int
         values = {}
         for href, content in LINK.findall(section):
             [label] = re.findall(r'class="name"[^>]*>(.*?)</span>', content)
-            [count] = re.findall(r'class="num">(\d*)</span>', content)
+            [count] = re.findall(r'class="num soft">(\d*)</span>', content)
             values[unescape(label)] = (int(count or 0), unescape(href))
         values_by_field[field] = values
     return values_by_field
@@ -115,6 +115,6 @@ def test_filters_speak_of_this_table(task: Workspace) -> None:
     """The legend has the states that are listed, and the example is a condition on a column."""
     with Page(task) as page:
         legend = page.get("/parts/facets", params=REVIEWS).text.partition("What the states mean")[2]
-        assert re.findall(r"<dt>(.*?)</dt>", legend) == ["answered"]
+        assert re.findall(r"<li>(.*?): <span", legend) == ["answered"]
         [example] = re.findall(r'placeholder="(\w+ [^"]*)"', page.get("/", params=REVIEWS).text)
         assert _read_names(page, f"/?task=reviews&where={unescape(example)}")

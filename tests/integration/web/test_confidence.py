@@ -37,7 +37,7 @@ def test_each_field_with_a_confidence_has_a_bar(page: Page) -> None:
     rows = _get(page, "/")
     labels = re.findall(r'<svg class="share sure" role="img" aria-label="([^"]*)"', rows)
     assert labels == ["confidence 0.93", "confidence 0.69, doubtful"]
-    assert rows.count('class="doubt"') == 1
+    assert rows.count('<rect class="warn"') == 1
     assert 'data-label="tone confidence"' not in rows
     chosen = _get(page, "/", fields="id,tone_confidence,doubtful")
     assert 'data-label="tone confidence"' in chosen
