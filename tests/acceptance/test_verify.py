@@ -14,7 +14,7 @@ VERIFY = "verify"
 def check_nothing_left(workspace: Workspace) -> None:
     """Assert that the workspace has no batch and no folder of `verify`."""
     assert workspace.batches() == []
-    assert not (workspace.data / "verify_gemini").exists()
+    assert not (workspace.data / "verify_provider").exists()
 
 
 def test_lag_of_the_list_is_measured(served_workspace: Workspace, outside_server: Outside) -> None:

@@ -38,7 +38,7 @@ from askrows.pipeline.tasks.task_file import (
 )
 from askrows.pipeline.workspace.opening import Access
 
-CHECK_TASK_NAME = "verify_gemini"
+CHECK_TASK_NAME = "verify_provider"
 # Our choice: how long the list is searched for a new batch.
 MAX_LIST_LAG_S = 300.0
 INVENTED_ROWS = (
@@ -57,7 +57,7 @@ from askrows import Task
 class Verdict(BaseModel):
     verdict: Literal["praise", "blame"]
 
-task = Task(name="verify_gemini", answer=Verdict, items=[], \
+task = Task(name="verify_provider", answer=Verdict, items=[], \
 prompt="Praise or blame?\\n\\n{text}", index="{text}")
 """
 
