@@ -28,7 +28,7 @@ def workspace_at(data: Path) -> Workspace:
 def prepare(workspace: Workspace) -> list[str]:
     """Prepare a batch of all open people, and return its keys in the order of its lines."""
     with workspace.open() as ws, ws.workspace.display.bar("", None) as bar:
-        run = ws.sync_task() if ws.task.user_file else ws
+        run = ws.sync_task()
         numbers = batch_prepare.prepare_batches(run, Selection(), bar=bar)[0]
         assert len(numbers) == 1
         requests = batch_files.request_path(ws.workspace.data, numbers[0]).read_bytes().splitlines()

@@ -9,11 +9,13 @@ from askrows.pipeline.batch.run import Run
 from askrows.pipeline.rows.database_table import insert_table_rows, read_table_rows
 from askrows.pipeline.rows.row_sync import RowSync
 from askrows.pipeline.store.workspace import record_row_change
+from askrows.pipeline.tasks.derived_values import update_derived_values
+from askrows.pipeline.tasks.other_values import sync_other_values
 
 
 def insert_person(run: Run, tx: Connection, username: str, values: Mapping[str, Any]) -> str:
     """Insert a person into the table and the stored rows of the task; return the id."""
-    task = run.user_task
+    task = run.task
     cells = {name: value for name, value in values.items() if name != "tags"}
     insert_table_rows(tx, task.record, [{"username": username, **cells}])
     if "tags" in values:
@@ -23,7 +25,7 @@ def insert_person(run: Run, tx: Connection, username: str, values: Mapping[str, 
     row = read_table_rows(tx, task.record, [username])[username]
     RowSync(run.workspace.store, task.record, run.workspace.now()).store_new_row(tx, row, {})
     row_id = str(row["id"])
-    task.sync_other_values(tx, now=run.workspace.now(), row_ids=[row_id])
-    task.update_derived(tx, [row_id])
+    sync_other_values(tx, task, now=run.workspace.now(), row_ids=[row_id])
+    update_derived_values(tx, task, [row_id])
     record_row_change(tx, task.name)
     return row_id

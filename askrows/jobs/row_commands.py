@@ -43,9 +43,9 @@ from askrows.pipeline.core.text import plural, split_names
 from askrows.pipeline.ops import listed_rows
 from askrows.pipeline.ops.status import report_status, watch_runs
 from askrows.pipeline.tasks import corrections, row_export
+from askrows.pipeline.tasks.derived_values import correct_derived_values
 from askrows.pipeline.tasks.tag_lists import find_tag_list, parse_merges
 from askrows.pipeline.tasks.task_values import ExportOptions
-from askrows.pipeline.tasks.user_task import UserTask
 from askrows.pipeline.workflows import correct_rows
 
 DEFAULT_PAGE_ROWS = 20
@@ -352,13 +352,13 @@ def score(run: Run) -> Report:
     """
     current_run = run.sync_task()
     task = current_run.task
-    if not isinstance(task, UserTask) or not task.record.derived:
+    if not task.record.derived:
         raise InputError(
             f"{task.nouns.plural} of {task.subject} have no derived values; nothing was changed",
             hint="set derive= in the task's file",
         )
     with run.workspace.store.write() as tx:
-        changed = task.correct_derived(tx)
+        changed = correct_derived_values(tx, task)
         total = task.select_task_rows(tx).count_rows(tx)
     title = f"{plural(total, 'row')} checked, {changed:,} changed"
     return Report({"total": total, "changed": changed}, title)

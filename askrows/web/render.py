@@ -175,7 +175,7 @@ def render_page(
         ],
         "task_title": task_title(run.task),
         "has_pictures": bool(run.task.folder_table),
-        "has_question": run.task.user_file is not None and run.task.user_file.path is not None,
+        "has_question": run.task.user_file.path is not None,
     }
     return _render(app_state, template, {**frame, **values})
 

@@ -121,16 +121,11 @@ def make_row_keys(run: Run, row_ids: Sequence[str]) -> dict[str, str]:
     A refused row is called by its id, because its value may be that of another row.
     """
     keys = {row_id: row_id for row_id in row_ids}
-    user_file = run.task.user_file
+    file_key = run.task.record.file_key
     with run.workspace.store.read() as tx:
         table = run.task.select_task_rows(tx)
-        if user_file is None:
-            keys |= table.read_names(tx, row_ids)
-        elif user_file.record.file_key and table.is_refused is not None:
+        if file_key and table.is_refused is not None:
             sound_ids = table.filter_ids(tx, row_ids, ~table.is_refused)
             rows = run.task.read_rows(tx, list(sound_ids))
-            keys |= {
-                row_id: str(row[user_file.record.file_key] or row_id)
-                for row_id, row in rows.items()
-            }
+            keys |= {row_id: str(row[file_key] or row_id) for row_id, row in rows.items()}
     return keys

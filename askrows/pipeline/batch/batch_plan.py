@@ -130,7 +130,7 @@ class RequestDraft:
                 queue_share = int(max_queued_tokens * MAX_QUEUE_SHARE)
                 self._max_file_tokens = max(1, min(self._max_file_tokens, queue_share))
         else:
-            live_rows = LIVE_BATCH_IMAGES if self.run.task.sends_images else LIVE_BATCH_ROWS
+            live_rows = LIVE_BATCH_IMAGES if self.run.task.record.image_columns else LIVE_BATCH_ROWS
             self._max_file_rows = min(live_rows, settings.batch_rows)
             self._max_file_bytes = provider.max_file_bytes
 

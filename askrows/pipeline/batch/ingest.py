@@ -53,6 +53,7 @@ from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import claiming
+from askrows.pipeline.tasks.claiming import find_askable_ids_by_hash
 from askrows.pipeline.tasks.equal_rows import OpenIdsByHash, answer_or_park_equal_rows
 from askrows.pipeline.tasks.request_outcomes import (
     Provenance,
@@ -277,12 +278,11 @@ class _BatchIngest:
         """
         run = self.run
         batch = self.batch
-        if run.task.user_file is not None:
-            run.task.user_file.check_declaration(
-                batch.fingerprint,
-                f"batch {batch.number}",
-                is_change_accepted=run.accepts_changes,
-            )
+        run.task.user_file.check_declaration(
+            batch.fingerprint,
+            f"batch {batch.number}",
+            is_change_accepted=run.accepts_changes,
+        )
         if batch.held:
             raise HeldBatchError(batch, self.task.nouns)
         provenance = make_provenance(batch, settings=run.workspace.settings)
@@ -295,7 +295,7 @@ class _BatchIngest:
             # An ingest that was killed stored these.
             ingested_ids = answers.list_row_ids_of_batches(tx, [batch.number])
             input_hashes = [claim.input_hash for claim in claims.claimed_rows(tx, batch.number)]
-            equal_ids_by_hash = self.task.find_askable_ids_by_hash(tx, input_hashes)
+            equal_ids_by_hash = find_askable_ids_by_hash(tx, self.task, input_hashes)
 
         display = NoProgress() if self._is_live else run.workspace.display
         progress_bar = display.bar(f"storing the answers of batch {batch.number}", batch.requests)

@@ -4,7 +4,7 @@ import math
 import threading
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError
@@ -21,7 +21,6 @@ from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 if TYPE_CHECKING:
     from askrows.pipeline.provider.port import ProviderClient
-    from askrows.pipeline.tasks.user_task import UserTask
 
 # The shown estimate is rounded; a cost may exceed it by this much.
 COST_TOLERANCE_USD = 1e-6
@@ -67,11 +66,6 @@ class Run:
     stops_without_connection: bool = False
     # The rows of the user task are up to date.
     is_synced: bool = False
-
-    @property
-    def user_task(self) -> "UserTask":
-        """Return the task in use, which the caller knows to be a user's task."""
-        return cast("UserTask", self.task)
 
     @cached_property
     def client(self) -> "ProviderClient":
@@ -164,7 +158,7 @@ class Run:
 
         task_sync.sync_task(
             self.workspace,
-            self.user_task,
+            self.task,
             accepts_changes=self.accepts_changes,
             reads_all_rows=self.reads_all_rows,
         )

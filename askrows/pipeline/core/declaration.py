@@ -1,6 +1,6 @@
 """Declare a user task: the answer model, the rows, and the prompt for each row.
 
-A declaration has no behaviour of the engine; `askrows.pipeline.tasks.user_task` makes a `Task` of
+A declaration has no behaviour of the engine; `askrows.pipeline.tasks.task` makes a `Task` of
 it.
 """
 

@@ -50,6 +50,8 @@ from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 # Beginning of the name of the lock of a task's texts.
 EMBED_LOCK = "embed"
+# Question in the hint that names the command of a search.
+EXAMPLE_QUESTION = "words of a question"
 # Share of words in a score with Gemini's vectors; that for the local engine is in `IndexedTask`.
 GEMINI_WORD_SHARE = 0.3
 
@@ -109,7 +111,6 @@ class IndexReport:
             report.title = f"build {self.number} deleted; the search has no index now"
             return report
 
-        indexed_task = require_indexed_task(workspace, task)
         entries = plural(self.count, task.nouns.singular, task.nouns.plural)
         report.title = f"build {self.number} is in service: {entries}"
         report.title += f", {self.embedded:,} embedded, {self.cached:,} cached"
@@ -117,11 +118,7 @@ class IndexReport:
             report.title = f"build {self.number} is in service again: {entries}"
         if self.left_out:
             report.title += f"; without an entry: {format_counts(self.left_out)}"
-        search_command = task.nouns.command(
-            "search",
-            q=indexed_task.example_question,
-            **typed_settings,
-        )
+        search_command = task.nouns.command("search", q=EXAMPLE_QUESTION, **typed_settings)
         report.notes.append(f"`{search_command}` searches the index")
         return report
 

@@ -36,8 +36,9 @@ from askrows.pipeline.store import answer_counts, batches, journal, sqlite, work
 from askrows.pipeline.store.batches import BatchRow, strip_try
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import task_faults
+from askrows.pipeline.tasks.indexed_task import IndexedTask
 from askrows.pipeline.tasks.selection import find_task_by_name
-from askrows.pipeline.tasks.task import IndexedTask, Task
+from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import RowFault, TaskNouns
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
@@ -289,9 +290,10 @@ def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
 def _check_task_files(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a notice for each task file that is missing or has a wrong syntax."""
     for task in report.tasks:
-        if task.user_file is None or task.user_file.path is None:
+        path = task.user_file.path
+        if path is None:
             continue
-        message = task_faults.describe_syntax_error(task.user_file.path)
+        message = task_faults.describe_syntax_error(path)
         if message:
             yield _create_notice(
                 f"the file of the task {task.subject} cannot be loaded: {message}",

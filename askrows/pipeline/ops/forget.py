@@ -27,6 +27,7 @@ from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError, InconsistentError, InputError, RemoteError
 from askrows.pipeline.core.report import Report, format_figures
+from askrows.pipeline.core.settings import BUILT_IN_TASKS
 from askrows.pipeline.core.states import OPEN_STATES
 from askrows.pipeline.core.text import join_first, restore_formula
 from askrows.pipeline.index import build
@@ -43,6 +44,7 @@ from askrows.pipeline.rows.row_import import GONE_ROW_KIND
 from askrows.pipeline.store import batches, erasure, journal, rows, workspace
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.tasks import other_values
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
@@ -85,7 +87,9 @@ def read_names(store: Store, task: Task, path: Path) -> list[str]:
 
     reader = csv.DictReader(lines)
     columns = {fold_name(column): column for column in reader.fieldnames or ()}
-    name_columns = [columns[name] for name in map(fold_name, task.name_columns) if name in columns]
+    # A key of several columns has no column of names.
+    key_names = task.key_columns if len(task.key_columns) == 1 else ()
+    name_columns = [columns[name] for name in map(fold_name, key_names) if name in columns]
     if name_columns:
         is_report = {"kind", "reason"} <= columns.keys()
         lines = [
@@ -171,7 +175,7 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
         with run.workspace.lock(INDEX_LOCK), run.workspace.store.write() as tx:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
             _erase_rows(tx, task, row_ids, names=erased_names, now=run.workspace.now())
-            kept_values = task.count_kept_values(tx, row_ids)
+            kept_values = other_values.count_kept_values(tx, task, row_ids)
             refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
 
     deleted_reports = reports.delete_reports(run.workspace.data, task.name)
@@ -213,9 +217,7 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
 
 def _find_stored_table(task: Task, workspace_folder: Path) -> Path | None:
     """Return the file with the task's rows if it is in the workspace's folder, else None."""
-    if task.user_file is None:
-        return None
-    path = Path(task.user_file.record.items)
+    path = Path(task.record.items)
     is_stored = path.is_relative_to(workspace_folder.resolve()) and path.is_file()
     return path if is_stored else None
 
@@ -233,12 +235,12 @@ def forget_task(run: Run) -> Report:
         AskrowsError: A reply of a killed run cannot be ingested.
     """
     task = run.task
-    if task.user_file is None:
+    if task.subject in BUILT_IN_TASKS:
         raise InputError(
             f"{task.subject} is part of askrows and cannot be forgotten; nothing was changed",
             hint="name its rows",
         )
-    record = task.user_file.record
+    record = task.record
     ingest.recover_dead_runs(run)
     run.workspace.store.query(_check_no_open_batch, task)
     run.workspace.confirm(

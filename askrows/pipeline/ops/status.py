@@ -24,6 +24,7 @@ from askrows.pipeline.rows.kept_counts import count_states
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.run.snapshot import RunProgress, Snapshot, read_snapshot
 from askrows.pipeline.store import answer_counts, batches, workspace
+from askrows.pipeline.tasks.other_values import describe_unusable_values
 from askrows.pipeline.tasks.selection import find_task_by_name
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
@@ -86,7 +87,7 @@ def make_status_document(snapshot: Snapshot) -> dict[str, Any]:
         "gone": snapshot.counts.gone,
         "stale": _describe_stale(snapshot),
         "doubtful": snapshot.doubtful_document,
-        "unusable_values": task.describe_unusable_values(tx),
+        "unusable_values": describe_unusable_values(tx, task),
         "spent": snapshot.spent,
         "backend": workspace_row.backend or snapshot.ws.backend,
         "bound": workspace_row.backend is not None,

@@ -25,6 +25,7 @@ from askrows.pipeline.ops.forget import delete_local_engine_files
 from askrows.pipeline.store import answers, batches, request_history, workspace
 from askrows.pipeline.store.answers import VersionCounts
 from askrows.pipeline.store.database import Connection, Store, split_into_pages
+from askrows.pipeline.tasks.derived_values import update_derived_values
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
@@ -284,7 +285,7 @@ def _delete_version(
         counts.version,
         now=now,
     )
-    task.update_derived(tx, answered_ids)
+    update_derived_values(tx, task, answered_ids)
     if row_count:
         workspace.record_row_change(tx, task.name)
     return {

@@ -43,7 +43,7 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     - otherwise every version, so that a passage with any concepts is not asked.
     """
     from askrows.pipeline.passages.table import TASK, read_shape
-    from askrows.pipeline.passages.task import FIRST_VERSION, PassagesTask
+    from askrows.pipeline.passages.task import RECORD, PassagesTask
     from askrows.pipeline.store import runs
 
     prompt_version = settings.version
@@ -59,7 +59,7 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
                 skipped_versions = unfinished_run.skipped
 
     shape = read_shape(tx, passages=settings.passages_table)
-    return PassagesTask(shape, settings, prompt_version or FIRST_VERSION, skipped_versions)
+    return PassagesTask(shape, settings, prompt_version or RECORD.prompt_version, skipped_versions)
 
 
 def _load_tables() -> "TaskTables":

@@ -2,21 +2,23 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import ColumnElement, Connection, Table, false
 
+from askrows.pipeline.core.answer_fields import AnswerField, list_answer_fields
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
+from askrows.pipeline.core.declaration import Declaration
 from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.quotes import NO_QUOTE_REASON
 from askrows.pipeline.core.ranking import Entry, FieldGroup, Ranking
 from askrows.pipeline.core.row_listing import RowFilter
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.passages import HOW_TO_BEGIN, table
+from askrows.pipeline.passages import HOW_TO_BEGIN, PASSAGES, table
 from askrows.pipeline.passages.table import ConceptRow, PassagesShape
 from askrows.pipeline.rows.cells import cell_to_text, hash_text, parse_json_cell
 from askrows.pipeline.rows.grid import Grid
@@ -24,10 +26,14 @@ from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.rows.task_tables import DEFAULT_SETTINGS
 from askrows.pipeline.store import answers as stored_answers
 from askrows.pipeline.store.answers import VersionCounts
+from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.edits import NewEdit
+from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.store.version_names import belongs_to_version
+from askrows.pipeline.tasks.indexed_task import IndexedTask
 from askrows.pipeline.tasks.prompt_builder import PromptBuilder
-from askrows.pipeline.tasks.task import IndexedTask, Task
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_file import make_python_path
 from askrows.pipeline.tasks.task_values import (
     ExportOptions,
     ExportRows,
@@ -44,7 +50,6 @@ if TYPE_CHECKING:
     from askrows.pipeline.passages.evidence import GroundedConcepts
 
 
-FIRST_VERSION = f"{table.TASK}@1"
 # About 5,000 tokens. The prompt has only the beginning of a longer text.
 MAX_ASKED_CHARS = 20_000
 CUT_INSTRUCTION = (
@@ -68,16 +73,30 @@ NOUNS = TaskNouns(
 )
 
 
+# What a task file would declare; the model of answers is imported when it is first used.
+RECORD = TaskRecord(
+    name=table.TASK,
+    path=str(make_python_path(PASSAGES)),
+    prefix=PASSAGES,
+    items="SELECT id, text FROM passages",
+    key=(("id", "text"),),
+    columns={"text": "text"},
+    fields=(("concepts", "json"),),
+    version=1,
+    fingerprint="",
+    at=datetime.min.replace(tzinfo=UTC),
+    # Nine concepts of about a hundred tokens, mostly quotations.
+    answer_tokens=900,
+    asked_columns=("text",),
+)
+
+
 class PassagesTask(Task):
     """The task of concepts of passages, stored as rows of a table of their own."""
 
-    name = table.TASK
-    subject = "passages"
-    nouns = NOUNS
     fill_hint = HOW_TO_BEGIN
+    source_hint = ""
     row_columns = ("text",)
-    # Nine concepts of about a hundred tokens, mostly quotations.
-    answer_tokens = 900
     needs_row = True
     needs_pilot = True
     exported_noun = "concept"
@@ -100,7 +119,7 @@ class PassagesTask(Task):
         self,
         shape: PassagesShape,
         settings: Settings = DEFAULT_SETTINGS,
-        prompt_version: str = FIRST_VERSION,
+        prompt_version: str = RECORD.prompt_version,
         skipped_versions: tuple[str, ...] | None = None,
     ) -> None:
         """Make the task; its answer model is imported when it is first used.
@@ -112,13 +131,28 @@ class PassagesTask(Task):
             skipped_versions: Passages with concepts of these prompt versions are not asked. By
                 default this applies to all versions.
         """
+        super().__init__(RECORD, settings)
         self.shape = shape
-        self._settings = settings
+        self.subject = PASSAGES
+        self.nouns = NOUNS
+        # Answers are checked by the declaration that is installed now.
+        self.fingerprint = None
         self.prompt_version = prompt_version
-        self.preferred_versions = settings.prefer_versions or ()
         self.skipped_versions = skipped_versions
         self.parked_version = "" if skipped_versions is None else prompt_version
         self.index = _make_passage_index(self)
+
+    @cached_property
+    def declaration(self) -> Declaration:
+        """The declaration. The answer model is imported on first use, because this is slow."""
+        from askrows.pipeline.passages.declaration import task
+
+        return task
+
+    @property
+    def answer_fields(self) -> Sequence[AnswerField]:
+        """The fields of an answer."""
+        return list_answer_fields(self.answer_model)
 
     def select_task_rows(self, tx: Connection) -> TaskRows:  # noqa: ARG002 - the shape is enough
         """Return the table of passages, with the condition for open passages."""
@@ -128,7 +162,11 @@ class PassagesTask(Task):
             prompt_version=self.parked_version,
         )
 
-    def hash_input(self, row: Mapping[str, Any], text: str | None = None) -> str:  # noqa: ARG002
+    def unpack_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a row of the table of passages as it is."""
+        return row
+
+    def hash_input(self, row: Mapping[str, Any]) -> str:
         """Return the hash of the whole text, because offsets are valid for this text alone."""
         return hash_text(cell_to_text(row["text"]))
 
@@ -157,11 +195,9 @@ class PassagesTask(Task):
 
     @cached_property
     def prompt_builder(self) -> PromptBuilder:
-        """The prompt builder. The answer model is imported on first use, because this is slow."""
-        from askrows.pipeline.passages.declaration import task
-
+        """The prompt builder, which cuts long texts."""
         return PromptBuilder(
-            task,
+            self.declaration,
             {"passage": "text"},
             data_instruction="",
             format_cell=_cut_cell,
@@ -430,11 +466,14 @@ class PassagesTask(Task):
 
     def list_tables(self, tx: Connection) -> Sequence[Table]:
         """Return the two tables."""
-        return table.TABLES.list_definitions(tx, self._settings)
+        return table.TABLES.list_definitions(tx, self.settings)
 
     def make_tables(self, target: Connection) -> None:
         """Make the two tables in another database."""
-        table.TABLES.adopt(target, self._settings)
+        table.TABLES.adopt(target, self.settings)
+
+    def refresh_views(self, store: Store) -> None:
+        """Do nothing: passages have no views."""
 
     def check_rows(
         self,

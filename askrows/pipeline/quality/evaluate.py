@@ -49,13 +49,12 @@ def read_effective_gates(
             that the task does not have; for GATES, a gate that no task of the workspace has.
     """
     # Most rows may have the same choice, which says nothing about the quality of the answers.
-    # Passages have gates of their own.
     default_gates = ""
-    if task.user_file is not None and task.is_closed:
+    if task.is_closed:
         default_gates = CLOSED_ANSWER_GATES
     bounds_by_source = {
         "the default bounds": default_gates,
-        f"gates= of the task {task.name}": task.gates,
+        f"gates= of the task {task.name}": task.record.gates,
         "GATES": settings.gates or "",
     }
     other_gates: set[str] = set()

@@ -380,7 +380,7 @@ def estimate_plan(
         Mode.LIVE.value: estimator.estimate_calls(Mode.LIVE),
     }
     recommended, reason = recommend_mode(mode_estimates, row_count=plan.rows, deadline_s=deadline_s)
-    if run.task.user_file is not None and run.workspace.provider.has_decisions:
+    if run.workspace.provider.has_decisions:
         mode_estimates[Mode.DECIDE.value] = _estimate_decisions(run, plan)
     return Preflight(
         plan=plan,

@@ -39,7 +39,8 @@ from askrows.pipeline.store.confidences import has_decisions
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.money import Spending, calculate_batch_spending, sum_spending
 from askrows.pipeline.store.runs import PilotRow
-from askrows.pipeline.tasks.task import IndexedTask, Task
+from askrows.pipeline.tasks.indexed_task import IndexedTask
+from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import TaskNouns
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
@@ -265,14 +266,13 @@ class Snapshot:
     @cached_property
     def syntax_error(self) -> str:
         """Return the syntax error of the task's file, or ""."""
-        user_file = self.task.user_file
-        return "" if user_file is None else user_file.describe_syntax_error()
+        return self.task.user_file.describe_syntax_error()
 
     @cached_property
     def changed_source(self) -> str:
         """Return the name of the task's row file if it changed since it was read, else ""."""
-        record = self.task.user_file.record if self.task.user_file is not None else None
-        if record is None or record.items_stamp is None:
+        record = self.task.record
+        if record.items_stamp is None:
             return ""
         path = Path(record.items)
         stamp = read_file_stamp(path)

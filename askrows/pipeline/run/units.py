@@ -158,8 +158,6 @@ def is_decide_run_open(tx: Connection, task: Task) -> bool:
 
     Only a `tag` under the task's present version counts.
     """
-    if task.user_file is None:
-        return False
     unfinished_run = runs.find_unfinished_run(tx, task.name)
     return unfinished_run is not None and unfinished_run.version == task.decision_version
 
@@ -256,7 +254,7 @@ def recover_task(run: Run) -> None:
         AskrowsError: The replies of a dead live run could not be ingested.
     """
     # Invalid gates are refused before anything is spent.
-    if run.task.gates or run.workspace.settings.gates:
+    if run.task.record.gates or run.workspace.settings.gates:
         evaluate.read_effective_gates(run.task, run.workspace.settings, tasks=run.tasks)
     ingest.recover_dead_runs(run)
     submit.abandon_outdated_batches(run)

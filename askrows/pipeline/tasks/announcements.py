@@ -71,7 +71,7 @@ def describe_first_upload(workspace: OpenWorkspace, task: Task) -> str:
         return ""
 
     if workspace.is_bound():
-        if not task.sends_images:
+        if not task.record.image_columns:
             return ""
         if workspace.store.query(request_history.has_sent_request, task.name):
             return ""

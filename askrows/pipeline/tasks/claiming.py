@@ -20,9 +20,10 @@ from askrows.pipeline.core.errors import StateConflictError
 from askrows.pipeline.core.row_listing import NO_FILTER, RowFilter
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.rows.row_state import RowState
+from askrows.pipeline.rows.stored_rows import HASH_COLUMN, KEY_COLUMN, ROW_NUMBER_COLUMN
 from askrows.pipeline.store import again, answers, claims
 from askrows.pipeline.store.claims import RowClaim
-from askrows.pipeline.store.database import stream_rows
+from askrows.pipeline.store.database import select_matching, stream_rows
 from askrows.pipeline.tasks.task import Task
 
 # Rows with their content that are in memory at once.
@@ -87,6 +88,30 @@ def read_claimable_rows(
             record[-1]: task.unpack_row(dict(zip(names, record, strict=False)))
             for record in records
         }
+
+
+def find_askable_ids_by_hash(
+    tx: Connection, task: Task, hashes: Sequence[str]
+) -> Mapping[str, Sequence[str]]:
+    """Return the ids of rows that the command asks, by input hash.
+
+    The ids of a hash are in the order of the source. Claimed and parked rows are among them;
+    `filter_claimable_ids` leaves them out. Hashes without such a row are left out. The result is
+    empty if the table of the task stores no hashes; equal rows are then found when they are about
+    to be asked.
+    """
+    columns = task.select_task_rows(tx).table.c
+    ids_by_hash = dict[str, list[str]]()
+    if HASH_COLUMN not in columns:
+        return ids_by_hash
+    query = (
+        select(columns[HASH_COLUMN], columns[KEY_COLUMN])
+        .where(make_asked_rows_condition(tx, task))
+        .order_by(columns[ROW_NUMBER_COLUMN])
+    )
+    for input_hash, row_id in select_matching(tx, query, columns[HASH_COLUMN], hashes):
+        ids_by_hash.setdefault(input_hash, []).append(row_id)
+    return ids_by_hash
 
 
 def filter_claimable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> list[str]:

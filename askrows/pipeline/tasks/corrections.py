@@ -348,7 +348,7 @@ def _make_validated_edit(
             task, row_id, new_answer, row, changed_fields=edit.fields
         )
         edit = edit._replace(after=valid_answer)
-    elif task.user_file is not None:
+    else:
         edit = edit._replace(after=json.loads(model_answer.original_answer) if model_answer else {})
     if not correction.confirms_values:
         changed_fields = _list_changed_fields(edit)

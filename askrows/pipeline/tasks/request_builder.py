@@ -122,7 +122,7 @@ class RequestBuilder:
             answer_schema=self.schema,
             thinking_config=model.choose_thinking_config(declared.thinking),
             temperature=declared.temperature if model.accepts_temperature else None,
-            answer_tokens=self.task.answer_tokens,
+            answer_tokens=self.task.record.answer_tokens,
             media_resolution=resolution,
             image_tokens=model.count_image_tokens(resolution),
             terms=answer_schema.describe_vocabularies(self.task.answer_model),

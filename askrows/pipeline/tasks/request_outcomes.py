@@ -36,6 +36,7 @@ from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.confidences import FieldConfidence, make_confidence_columns
 from askrows.pipeline.store.database import Connection
+from askrows.pipeline.tasks.derived_values import update_derived_values
 from askrows.pipeline.tasks.request_builder import choose_response_parser
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import RequestOutcome, WriteResult
@@ -198,9 +199,7 @@ def validate_reply(
     try:
         answer, reason = responses.parse_answer(reply, task.answer_model)
     except (Exception, SystemExit) as error:
-        if task.user_file is not None:
-            raise task.user_file.make_code_error(error, claim.row_id) from error
-        raise
+        raise task.user_file.make_code_error(error, claim.row_id) from error
 
     left_out_values = 0
     unsupported_reason = ""
@@ -286,7 +285,7 @@ def write_outcomes(
         for request_outcome in failed
     ]
     answers.insert_answers_and_attempts(tx, answer_rows, attempt_rows)
-    task.update_derived(tx, sorted(write_result.applied))
+    update_derived_values(tx, task, sorted(write_result.applied))
 
     parked_reasons = _find_reasons_to_park(tx, task, failed, provenance=provenance)
     write_result.parked = {**parked_reasons, **write_result.unwritable}

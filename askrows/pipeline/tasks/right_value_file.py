@@ -292,10 +292,7 @@ def _match_columns(task: Task, source: FileSource, grid: Grid) -> _Columns:
 
 
 def _find_key_columns(task: Task, names: Sequence[str], path: Path) -> Sequence[str]:
-    """Return the columns of a file that contain the keys of its rows.
-
-    These are the key columns of the task. If the task has no key columns, it is a single column:
-    the first of the task's `name_columns`, such as `id`, that the file has.
+    """Return the columns of a file that contain the keys of its rows, in the order of the key.
 
     Args:
         names: The columns of the file.
@@ -305,17 +302,13 @@ def _find_key_columns(task: Task, names: Sequence[str], path: Path) -> Sequence[
         InputError: A key column is missing.
     """
     columns_by_folded_name = {fold_name(name): name for name in names}
-    key_names = task.key_columns or task.name_columns
     columns = [
         columns_by_folded_name[fold_name(name)]
-        for name in key_names
+        for name in task.key_columns
         if fold_name(name) in columns_by_folded_name
     ]
-    if not task.key_columns:
-        # Each of the names is enough.
-        columns = columns[:1]
-    if not columns or len(columns) < len(task.key_columns):
-        needed = " and ".join(repr(name) for name in key_names)
+    if len(columns) < len(task.key_columns):
+        needed = " and ".join(repr(name) for name in task.key_columns)
         raise InputError(
             f"{path} has no column {needed} with the keys of the rows; {UNCHANGED_MESSAGE}",
             hint=f"its columns are {join_first(names)}",
@@ -465,8 +458,8 @@ def _list_refusal_faults(
 
 
 def _make_hint(task: Task, *, has_unknown_rows: bool) -> object:
-    """Return what to do about faults; unknown rows may be new in the source of a user's task."""
-    if not has_unknown_rows or task.user_file is None:
+    """Return what to do about faults; unknown rows may be new in the source of the rows."""
+    if not has_unknown_rows or not task.source_hint:
         return CORRECT_LINES_HINT
     return HintTemplate(
         f"{CORRECT_LINES_HINT}; `{{}}` reads new rows of the source",

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from askrows.pipeline.core.command_hint import HintTemplate
+from askrows.pipeline.core.declaration import Declaration
 from askrows.pipeline.core.text import join_first
 from askrows.pipeline.provider.requests import make_image_part
 from askrows.pipeline.rows.cells import to_compact_json
+from askrows.pipeline.rows.folder_files import make_import_command
 from askrows.pipeline.rows.pictures import (
     MAX_IMAGE_BYTES,
     UNPRINTABLE_NAME_REASON,
@@ -28,12 +31,48 @@ from askrows.pipeline.rows.pictures import (
     make_stamp,
     read_image_file,
 )
+from askrows.pipeline.rows.source import MEMORY_ROWS
 from askrows.pipeline.rows.stored_rows import hash_input
+from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.tasks.task_values import TaskRow
 
 SENT_TYPE = "image/jpeg"
 # After this time, another write changes the modification time on every file system.
 SETTLED_NS = 2_000_000_000
+
+
+def make_row_images(record: TaskRecord, declaration: Declaration) -> "RowImages":
+    """Return the object that reads the images of a task's rows; no image is read here."""
+    folder_hint: object = "image_folder= in the task's file names another folder"
+    if record.has_folder:
+        command = make_import_command(record.name, has_folder=True)
+        folder_hint = HintTemplate("`{}` adds a folder", command)
+    return RowImages(
+        record.image_columns,
+        record.asked_columns,
+        _list_image_folders(record, declaration),
+        folder_hint,
+        declaration.image_side,
+    )
+
+
+def _list_image_folders(record: TaskRecord, declaration: Declaration) -> list[Path]:
+    """Return the folders that must contain all images.
+
+    For a `Folder` these are the imported folders; without an import, images may be anywhere.
+    Otherwise it is the folder that the declaration names, else that of the file with the rows. For
+    rows of a query or of Python, it is the folder of the task's file.
+    """
+    if record.has_folder:
+        return [Path(folder) for folder in record.image_folders or ["/"]]
+
+    folder = Path(record.path).parent
+    if declaration.image_folder is not None:
+        return [folder / declaration.image_folder]
+    # Take the row file from the declaration: the path in the database may have been changed.
+    if declaration.is_query or declaration.items == MEMORY_ROWS:
+        return [folder]
+    return [(folder / declaration.items).resolve().parent]
 
 
 @dataclass(frozen=True)

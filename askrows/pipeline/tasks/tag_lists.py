@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from askrows.pipeline.core.answer_fields import AnswerField
@@ -17,12 +18,14 @@ from askrows.pipeline.core.errors import InputError, RefusedRowError
 from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.rows.refusals import write_rows_and_list_refused
+from askrows.pipeline.rows.write_to import TargetValue
 from askrows.pipeline.store import answers, tag_merges
-from askrows.pipeline.store.database import Connection, Store, split_into_pages
+from askrows.pipeline.store.database import Connection, Store, split_into_pages, update_rows
+from askrows.pipeline.store.schema import answers as answers_table
 from askrows.pipeline.store.workspace import record_row_change
 from askrows.pipeline.tasks.corrections import UNCHANGED_MESSAGE, normalize_editor_name
+from askrows.pipeline.tasks.derived_values import update_derived_values
 from askrows.pipeline.tasks.task import Task
-from askrows.pipeline.tasks.user_task import UserTask
 
 Document = dict[str, Any]
 MAX_MERGE_ROWS = 10
@@ -50,9 +53,7 @@ def parse_merges(text: str) -> list[tuple[str, str]]:
 
 
 def list_tag_lists(task: Task) -> list["TagList"]:
-    """Return the lists of texts in an answer of a user's task, in the order of its fields."""
-    if not isinstance(task, UserTask):
-        return []
+    """Return the lists of texts in an answer of a task, in the order of its fields."""
     return [TagList(task, field) for field in task.answer_fields if _has_tags(field)]
 
 
@@ -97,7 +98,7 @@ def find_tag_list(task: Task, field_name: str) -> "TagList":
 class TagList:
     """A list of texts in the answers of a task."""
 
-    task: UserTask
+    task: Task
     field: AnswerField
 
     @property
@@ -318,13 +319,38 @@ class TagList:
     def _write_records(
         self, tx: Connection, records: Mapping[str, Sequence[tuple[str, str | None, int]]]
     ) -> set[str]:
-        """Write answers as `UserTask.replace_answers`; return the ids of refused rows."""
+        """Write answers as `_replace_answers`; return the ids of refused rows."""
 
         def write(row_ids: Sequence[str]) -> None:
-            self.task.replace_answers(tx, {row_id: records[row_id] for row_id in row_ids})
+            self._replace_answers(tx, {row_id: records[row_id] for row_id in row_ids})
 
         refusals = write_rows_and_list_refused(tx, list(records), write, refusals=RefusedRowError)
         return {row_id for row_id, _ in refusals}
+
+    def _replace_answers(
+        self, tx: Connection, records: Mapping[str, Sequence[tuple[str, str | None, int]]]
+    ) -> None:
+        """Replace stored answers, and what `write_to=` and `derive=` make of them.
+
+        Args:
+            records: By row id, each answer with its JSON, the JSON before merges of tags, and its
+                id.
+
+        Raises:
+            ConfigurationError: Code of the task's file failed.
+            RefusedRowError: Another program's table refuses a value.
+        """
+        target = self.task.answer_target
+        row_ids = list(records)
+        former_answers = list[TargetValue]()
+        if target is not None:
+            former_answers = target.read_answers(tx, row_ids)
+        columns = ("answer", "unmerged")
+        update_rows(tx, answers_table, columns, list(chain.from_iterable(records.values())))
+        if target is not None:
+            preference = self.task.make_version_preference(tx)
+            target.sync(tx, row_ids, preference, former_answers=former_answers)
+        update_derived_values(tx, self.task, row_ids)
 
     def _report_rewriting(
         self,

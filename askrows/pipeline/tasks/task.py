@@ -1,7 +1,8 @@
 """Task: which rows are asked, with which prompt, what a valid answer is, and where answers go.
 
-- A user's task is made from its record in the database (`askrows.pipeline.tasks.user_task`).
-  Tasks that ship with askrows and store rows or answers in their own way are other classes.
+- A task is made from its record in the database, so rows are listed, named and exported without
+  loading its file. Prompts and checks come from the declaration in the file.
+- A task that stores its answers in its own way, as passages do, is a subclass.
 - A row is open if it can be asked. A row is claimed while a batch asks it, and parked if it is not
   asked again until a user unparks it.
 - An answer is applied if its row took it, and outdated if the row's input changed after the
@@ -10,173 +11,196 @@
   transaction.
 """
 
+import contextlib
 import copy
+import dataclasses
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import ColumnElement, Connection, Subquery, Table, select
 
-from askrows.pipeline.core.answer_fields import AnswerField, list_answer_fields
+from askrows.pipeline.core.answer_fields import AnswerField
 from askrows.pipeline.core.answer_types import make_answer_validator
 from askrows.pipeline.core.command_hint import HintTemplate
-from askrows.pipeline.core.declaration import list_faults
-from askrows.pipeline.core.errors import AskrowsError, InputError
+from askrows.pipeline.core.declaration import Declaration, list_faults
+from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, InputError
 from askrows.pipeline.core.progress import Progress
-from askrows.pipeline.core.ranking import Entry, Ranking
-from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.core.quotes import locate_quotes
+from askrows.pipeline.core.settings import DEFAULT_TASK, Settings
 from askrows.pipeline.core.states import NoAnswer
+from askrows.pipeline.rows.answer_views import are_views_made, make_views
+from askrows.pipeline.rows.cells import find_unstorable_reason, to_compact_json, to_prompt_text
+from askrows.pipeline.rows.folder_files import find_file_id, make_import_command
+from askrows.pipeline.rows.grid import Grid
+from askrows.pipeline.rows.row_sync import find_changed_in_source
+from askrows.pipeline.rows.source import MEMORY_ROWS, resolve_items
+from askrows.pipeline.rows.stored_rows import (
+    HASH_COLUMN,
+    KEY_COLUMN,
+    VALUES_COLUMN,
+    make_rows_subquery,
+    parse_stored_values,
+    read_input_changes,
+    select_task_rows,
+)
 from askrows.pipeline.rows.task_rows import TaskRows
-from askrows.pipeline.store import answers
-from askrows.pipeline.store.answers import PreferredAnswer, VersionCounts, VersionPreference
+from askrows.pipeline.rows.task_tables import TaskTables, make_task_tables
+from askrows.pipeline.rows.write_to import (
+    AnswerTarget,
+    TargetValue,
+    make_answer_target,
+    make_derived_targets,
+)
+from askrows.pipeline.store import answers, extra_cells, tag_merges
+from askrows.pipeline.store import rows as row_store
+from askrows.pipeline.store.answers import OTHER, PreferredAnswer, VersionCounts, VersionPreference
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.edits import NewEdit
-from askrows.pipeline.store.version_names import belongs_to_version
+from askrows.pipeline.store.task_record import TaskRecord
+from askrows.pipeline.store.version_names import VARIANT_MARK, belongs_to_version
+from askrows.pipeline.tasks import task_views
+from askrows.pipeline.tasks.derived_values import check_derived_values, update_derived_values
+from askrows.pipeline.tasks.indexed_task import IndexedTask
+from askrows.pipeline.tasks.listed_terms import hash_vocabulary, limit_to_vocabulary
+from askrows.pipeline.tasks.other_values import sync_other_values
+from askrows.pipeline.tasks.prompt_builder import PromptBuilder
+from askrows.pipeline.tasks.row_images import make_row_images
 from askrows.pipeline.tasks.task_values import (
     ALL_ASKED_ROWS,
     EXPORT_FORMATS,
     AskedRows,
     ExportOptions,
     ExportRows,
-    KeptValues,
     RequestOutcome,
     RowFault,
     RowsById,
-    TaskNouns,
     TaskRow,
     WriteResult,
+    make_nouns,
 )
+from askrows.pipeline.tasks.user_file import UserFile
 
 # These are loaded when they are first used.
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from askrows.pipeline.provider.decisions import ClosedField
-    from askrows.pipeline.rows.grid import Grid
-    from askrows.pipeline.tasks.prompt_builder import PromptBuilder
-    from askrows.pipeline.tasks.task_file import UserFile
+
+# Fewer characters of a hash are not taken for its beginning.
+MIN_HASH_CHARS = 4
+# A whole number of a key column of 64 bits, as a person types it.
+_WHOLE_NUMBER = re.compile(r"-?\d{1,19}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class IndexedTask:
-    """How a task is indexed and searched; each answered row is an entry."""
-
-    task: str
-    # Folder of the builds below DATA/index; empty for the task with stable paths in DATA.
-    folder: str = ""
-    # Beginning of a question, for a hint.
-    example_question: str = "words of a question"
-    # Members of `shown` by column heading of the printed table.
-    columns: Mapping[str, str]
-    # Weights of an entry's fields, and of words relative to vectors.
-    ranking: Ranking
-    # Returns the number of entries.
-    count_entries: Callable[[Connection], int]
-    # Yields the entries of a snapshot by ascending id; `among` limits them to some ids.
-    read_entries: Callable[..., Iterable[Entry]]
-    # Member of the metadata that names an entry in judged queries.
-    key: str = "id"
-    # Returns the texts of an entry, from its content, that phrases and snippets are taken from. The
-    # last is the whole text.
-    list_texts: Callable[[Mapping[str, Any]], Sequence[str]] = lambda content: [content["text"]]
-    # Raises InputError if the source has no column of one of these names.
-    check_columns: Callable[[Connection, Sequence[str]], None] = lambda _tx, _names: None
-    # Returns the tags of an entry from its content.
-    tags_of: Callable[[Mapping[str, Any]], Sequence[str]]
-    # Returns the members of a hit from the content of its entry, the key first.
-    hit_fields: Callable[[Mapping[str, Any]], dict[str, Any]]
-    # Yields the rows without an answer that only their words find, by ascending id.
-    read_untagged: Callable[[Connection], Iterable[Entry]] = lambda _tx: ()
-    # Commands keep the index up to date only after `index` built it once.
-    is_on_request: bool = False
-
-    def get_entry_name(self, metadata: Mapping[str, Any]) -> str:
-        """Return the name of an entry in judged queries: its key, or the id if that is blank."""
-        return str(metadata[self.key] or metadata["id"])
-
-    def make_hit_document(
-        self,
-        rank: int,
-        similarity: float | None,
-        content: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        """Return a hit as a JSON document: rank, key, similarity, then its other members.
-
-        Args:
-            similarity: Cosine; 1.0 for the same direction.
-            content: The entry's metadata and what else is stored of it.
-        """
-        fields = self.hit_fields(content)
-        key_name = next(iter(fields))
-        cosine = None if similarity is None else round(float(similarity), 4)
-        return {"rank": rank, key_name: fields[key_name], "similarity": cosine, **fields}
-
-
-class Task(ABC):
+class Task:
     """Rows that are asked about, their prompts, and their answers."""
 
-    # First part of every request key.
-    name: str
-    # Value of TASK= in commands.
-    subject: str
-    # State of prompt and schema (`task@n`). With the model it is the version of an answer.
-    prompt_version: str
-    nouns: TaskNouns
-    # The record and the file of a user's task, or of a shipped task of the same kind.
-    user_file: "UserFile | None" = None
-
     # Columns that are read to ask about a row, to hash it and to validate its answer.
-    row_columns: Sequence[str]
-    # Possible headings of the name column in a file that lists rows.
-    name_columns: Sequence[str] = ("id",)
-    # Columns that are the key together; empty if each of `name_columns` is enough.
-    key_columns: Sequence[str] = ()
+    row_columns: Sequence[str] = (KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN)
     # Rows that the command asks.
     asked_rows: AskedRows = ALL_ASKED_ROWS
-
-    # Assumed tokens of an answer, until measured answers give a better estimate.
-    answer_tokens: int
-    # Model of the task; None for the model in the settings.
-    model: str | None = None
-    # Fingerprint of a user's declaration, which batches, calls and answers store.
-    fingerprint: str | None = None
-    # Table of the files, if the rows are the images of imported folders.
-    folder_table: str = ""
-    # Requests contain images.
-    sends_images: bool = False
+    # The rows by id if they are in memory only, as those of a draft are; None if they are stored.
+    memory_rows: dict[str, Mapping[str, Any]] | None = None
     # Unattended runs over all rows need a pilot that passed its gates.
     needs_pilot: bool = False
-    # Gates of the task in the form of the setting GATES, which overrides them.
-    gates: str = ""
-
-    # Preferred versions, best first.
-    preferred_versions: Sequence[str] = ()
-    # Prompt version whose parked rows are not asked; empty if those of any version are not.
-    parked_version: str = ""
     # Prompt versions whose answers keep a row from being asked; None for any version.
     skipped_versions: Sequence[str] | None = None
-    # Version under which rows are decided; empty if no decision is possible.
-    decision_version: str = ""
 
     # Word for a row of an export.
     exported_noun: str = "row"
     # Members of `ExportOptions` that the task supports.
-    export_options: frozenset[str] = frozenset()
+    export_options: frozenset[str] = frozenset({"answer_version", "cost", "gone"})
     # Formats by file ending; the first is the default.
     export_formats: Mapping[str, str] = EXPORT_FORMATS
     # How the task is searched; None if it is not.
     index: IndexedTask | None = None
     # Hint that is shown if the task has no index.
-    index_hint: HintTemplate | str = ""
+    index_hint: HintTemplate | str = (
+        'set index="{column}" in the task\'s file to the text that is searched'
+    )
+
+    def __init__(
+        self,
+        record: TaskRecord,
+        settings: Settings,
+        provider: str = "",
+        *,
+        declaration: Declaration | None = None,
+    ) -> None:
+        """Make the task of a record; its file is not loaded.
+
+        Args:
+            provider: The backend that answers now.
+            declaration: The declaration of a draft; that of the file if None.
+        """
+        self.record = record
+        self.settings = settings
+        self.provider = provider
+        self.user_file = UserFile(record, settings)
+        if declaration is not None:
+            self.user_file.declaration = declaration
+        # First part of every request key.
+        self.name = record.name
+        # Value of TASK= in commands.
+        self.subject = record.name
+        self.nouns = make_nouns(record)
+        # Columns that are the key together, by their headings in a file.
+        self.key_columns = [record.file_key or name for name, _ in record.key]
+        # Fingerprint of the declaration, which batches, calls and answers store; None if they are
+        # valid with any declaration.
+        self.fingerprint: str | None = record.fingerprint
+        # Table of the files, if the rows are the images of imported folders.
+        self.folder_table = record.table if record.has_folder else ""
+        # State of prompt and schema (`task@n`). With the model it is the version of an answer.
+        self.prompt_version = record.prompt_version
+        self._vocabulary_file = settings.tags_from if record.name == DEFAULT_TASK else None
+        if self._vocabulary_file is not None:
+            self.prompt_version += VARIANT_MARK + hash_vocabulary(self._vocabulary_file)
+        # Prompt version whose parked rows are not asked; empty if those of any version are not.
+        self.parked_version = record.prompt_version
+        # Preferred versions, best first.
+        self.preferred_versions = record.preferred_versions
+        if settings.prefer_versions is not None:
+            self.preferred_versions = settings.prefer_versions
+        # Version under which rows are decided.
+        decision_model = settings.for_backend(provider).decision_model.removeprefix("models/")
+        self.decision_version = f"{record.prompt_version}/{decision_model}"
+        # Where `write_to=` writes.
+        self.answer_target: AnswerTarget | None = None
+        if record.write_to is not None:
+            self.answer_target = make_answer_target(record, record.write_to, provider)
+        if record.index_template or record.has_index_function:
+            text_columns = record.index_columns
+            # A file or a query has no other columns than those that `index=` can name.
+            has_table = bool(record.table) and not record.has_folder
+            if settings.index_columns is not None and has_table:
+                text_columns = settings.index_columns
+            self.index = task_views.make_index(self, text_columns=text_columns)
+
+    @cached_property
+    def declaration(self) -> Declaration:
+        """Return the declaration, loaded from the task's file."""
+        return self.user_file.declaration
 
     @property
-    @abstractmethod
     def fill_hint(self) -> HintTemplate:
         """Return the hint that is shown if there are no rows yet."""
+        if self.record.table:
+            command = make_import_command(self.name, has_folder=self.record.has_folder)
+            return HintTemplate("`{}` imports {}", command, self.nouns.plural)
+        empty_source_text = f"{self.record.items} has no row that can be asked about"
+        if self.record.is_query:
+            empty_source_text = "the task's query returns no rows"
+        return HintTemplate(
+            "{}; add rows, then `{}` asks about a few",
+            empty_source_text,
+            self.nouns.command("try"),
+        )
 
     @property
     def source_hint(self) -> HintTemplate | str:
@@ -184,7 +208,18 @@ class Task(ABC):
 
         Rows of a source are read again and again, so that a forgotten row would return.
         """
-        return ""
+        if self.folder_table:
+            return self.fill_hint
+        if self.record.items == MEMORY_ROWS:
+            return "the rows come from Python code; pass other rows there"
+        if self.record.table:
+            return f"the rows come from the table {self.record.table}; change them there"
+        if self.record.is_query:
+            return (
+                f"the rows come from the query in `{self.record.path}`; "
+                "change the query or its tables"
+            )
+        return f"the rows come from `{self.record.items}`; change that file, and it is read again"
 
     def copy_with_asked_rows(self, asked_rows: AskedRows) -> Self:
         """Return a copy of the task in which a command asks these rows."""
@@ -200,26 +235,41 @@ class Task(ABC):
         """
         task_model = None
         if backend != "local" and "model" not in settings.sources:
-            task_model = self.model
+            task_model = self.record.model
         return task_model or settings.model
 
     # ---- rows
 
-    @abstractmethod
-    def select_task_rows(self, tx: Connection) -> TaskRows:
-        """Return the rows of the task, with the conditions of their states; read nothing."""
+    @cached_property
+    def stored_rows(self) -> Subquery:
+        """Return the stored rows as a subquery, with their values as JSON."""
+        return make_rows_subquery(self.name)
 
-    @abstractmethod
-    def make_grid(self, tx: Connection) -> "Grid":
-        """Return the grid that lists the rows."""
+    def select_task_rows(self, tx: Connection) -> TaskRows:  # noqa: ARG002 - the record is enough
+        """Return the rows of the task, with the conditions of their states; read nothing.
 
-    @abstractmethod
-    def hash_input(self, row: Mapping[str, Any], text: str | None = None) -> str:
-        """Return the hash of a row's input.
-
-        Args:
-            text: The text of the prompt, if it was computed already.
+        With `write_to=`, a row with a value of another program is answered or unusable, too.
         """
+        return self._task_rows
+
+    @cached_property
+    def _task_rows(self) -> TaskRows:
+        table = select_task_rows(
+            self.record,
+            self.stored_rows,
+            self.parked_version,
+            has_other_values=self.answer_target is not None,
+        )
+        has_names = self.record.name_template or self.record.file_key
+        return dataclasses.replace(
+            table,
+            name_columns=self.row_columns if has_names else (),
+            format_name=lambda row: task_views.name_row(self.record, self.unpack_row(row)),
+        )
+
+    def make_grid(self, tx: Connection) -> Grid:
+        """Return the grid that lists rows and searches all their columns."""
+        return task_views.TaskGridBuilder(tx, self).build()
 
     def make_version_preference(self, tx: Connection) -> VersionPreference:
         """Return the order of preference of the answers to a row."""
@@ -238,7 +288,14 @@ class Task(ABC):
         return answers.preferred_answers(tx, self.name, row_ids, preference=preference)
 
     def read_rows(self, tx: Connection, row_ids: Sequence[str]) -> RowsById:
-        """Return the rows as they are now, in the order of `row_ids`, without deleted rows."""
+        """Return the rows as they are now, in the order of `row_ids`, without unknown rows.
+
+        They are read from memory if the task has rows there.
+        """
+        if self.memory_rows is not None:
+            return {
+                row_id: self.memory_rows[row_id] for row_id in row_ids if row_id in self.memory_rows
+            }
         stored_rows = self.select_task_rows(tx).read_rows(tx, row_ids, self.row_columns)
         return {
             row_id: self.unpack_row(stored_rows[row_id])
@@ -247,30 +304,52 @@ class Task(ABC):
         }
 
     def read_input_changes(
-        self,
-        tx: Connection,  # noqa: ARG002 - only user tasks keep what was asked
-        row_ids: Sequence[str],  # noqa: ARG002
+        self, tx: Connection, row_ids: Sequence[str]
     ) -> Mapping[str, Mapping[str, tuple[Any, Any]]]:
-        """Return what changed since the answers of rows, as (old, new) by column, by row id.
-
-        Rows are left out if what was asked about them is not stored.
-        """
-        return {}
+        """Return what changed since the newest answers of rows; see `stored_rows`."""
+        return read_input_changes(tx, self.record, self.prompt_version, row_ids)
 
     def unpack_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a stored row with its cells by the names that the prompt uses."""
-        return row
+        """Return a stored row with its values by column; missing values are None."""
+        return {
+            **dict.fromkeys(self.record.shown_columns),
+            **row,
+            **parse_stored_values(row[VALUES_COLUMN]),
+        }
+
+    def hash_input(self, row: Mapping[str, Any]) -> str:
+        """Return the hash of a row's input, which is stored with the row."""
+        return str(row[HASH_COLUMN])
 
     def join_key_parts(self, parts: Sequence[str]) -> str:
-        """Return the name of a row from the parts of its key; here the only part."""
-        return parts[0]
+        """Return the id of a row from the parts of its key; that of several parts is JSON."""
+        if len(parts) == 1:
+            return parts[0]
+        key_values = [
+            int(part) if kind == "integer" and _WHOLE_NUMBER.fullmatch(part) else part
+            for part, (_, kind) in zip(parts, self.record.key, strict=True)
+        ]
+        return to_compact_json(key_values)
 
     def find_row_id(self, tx: Connection, name: str) -> str:
-        """Return the id of a named row; here the name is the id, or "row 17" without a key.
+        """Return the id of the row with a key, or of "row 17" without a key.
+
+        Values of several key columns are joined by commas. A row of a `Folder` may also be named by
+        its path, and a row of a table with `file_key=` by this column, which comes before the id.
 
         Raises:
             InputError: There is no such row.
         """
+        if self.folder_table:
+            name = find_file_id(tx, self.folder_table, name) or name
+        if self.record.file_key:
+            from askrows.pipeline.rows.database_table import find_table_row_id
+
+            name = find_table_row_id(tx, self.record, name) or name
+        parts = [part.strip() for part in name.split(",")]
+        if len(parts) == len(self.record.key) > 1 and not name.startswith("["):
+            name = self.join_key_parts(parts)
+
         table = self.select_task_rows(tx)
         if table.filter_ids(tx, [name]):
             return name
@@ -281,58 +360,62 @@ class Task(ABC):
         return row_id
 
     def resolve_row_key(self, tx: Connection, name: str) -> str:
-        """Return the id of a named row to read; only a hash may be cut, if it stays unambiguous.
+        """Return the id of the row that a person named, by its key or the beginning of its hash.
+
+        If the ids are hashes (`key="row"`), `name` may be the beginning of an id with at least
+        MIN_HASH_CHARS characters that only one row has. Otherwise it is the whole key, as
+        `find_row_id` takes it.
 
         Raises:
-            InputError: There is no such row, or several rows begin so.
+            InputError: There is no such row, or the ids of several rows begin with `name`.
         """
-        return self.find_row_id(tx, name)
+        if not self.record.has_made_key or len(name) < MIN_HASH_CHARS:
+            return self.find_row_id(tx, name)
+        keys = self.stored_rows.c.askrows_key
+        begins_with_name = keys.startswith(name, autoescape=True)
+        matching_keys = select(keys).where(begins_with_name).order_by(keys).limit(2)
+        row_ids = list(tx.execute(matching_keys).scalars())
+        if len(row_ids) > 1 and name not in row_ids:
+            hint = f"`{self.nouns.command('items')}` lists all {self.nouns.plural}"
+            raise InputError(f"several {self.nouns.plural} begin with {name!r}", hint=hint)
+        return self.find_row_id(tx, row_ids[0] if len(row_ids) == 1 else name)
 
-    def find_askable_ids_by_hash(
-        self,
-        tx: Connection,  # noqa: ARG002 - optional
-        hashes: Sequence[str],  # noqa: ARG002 - optional
-    ) -> Mapping[str, Sequence[str]]:
-        """Return the ids of rows that the command asks, by input hash.
-
-        Claimed and parked rows are among them, because the table does not show claims;
-        `claiming.filter_claimable_ids` leaves them out. The result is empty if the task stores no
-        hashes; equal rows are then found when they are about to be asked.
-        """
-        return {}
-
-    @abstractmethod
     def delete_row(
         self,
         tx: Connection,
         row_id: str,
         *,
-        unchanged_text: str = "nothing more was changed",
+        unchanged_text: str = "",  # noqa: ARG002 - never fails
     ) -> None:
-        """Delete a row if it exists.
+        """Delete a row, also from the table of its task, and its answers from other programs'.
 
         Args:
             unchanged_text: Text in a ConfigurationError about the changes made before.
         """
+        if self.answer_target is not None:
+            preference = self.make_version_preference(tx)
+            self.answer_target.sync(tx, [row_id], preference, removed_version="")
+        for target in make_derived_targets(self.record).values():
+            target.write_values(tx, {row_id: None})
+        if self.record.table:
+            from askrows.pipeline.rows.database_table import delete_table_row
 
-    def count_kept_values(
-        self,
-        tx: Connection,  # noqa: ARG002 - optional
-        row_ids: Sequence[str],  # noqa: ARG002 - optional
-    ) -> KeptValues:
-        """Return how many rows, which have no answer any more, have another program's value."""
-        return KeptValues()
-
-    def describe_unusable_values(self, tx: Connection) -> str:  # noqa: ARG002 - optional
-        """Return how many rows have a value of another program that is no answer; "" for none."""
-        return ""
+            if self.record.has_folder and self.answer_target is not None:
+                self.answer_target.delete_records(tx, row_id)
+            delete_table_row(tx, self.record, row_id)
+            extra_cells.delete_extra_cells(tx, self.name, row_id)
+        row_store.delete_row(tx, self.name, row_id)
 
     # ---- prompts
 
-    @property
-    @abstractmethod
-    def prompt_builder(self) -> "PromptBuilder":
-        """Return the builder of prompts about rows."""
+    @cached_property
+    def prompt_builder(self) -> PromptBuilder:
+        """Return the prompt builder of the declaration, limited to TAGS_FROM= if it is set."""
+        declaration = self.declaration
+        if self._vocabulary_file is not None:
+            declaration = limit_to_vocabulary(declaration, self._vocabulary_file)
+        columns = zip(declaration.prompt_columns, self.record.asked_columns, strict=True)
+        return PromptBuilder(declaration, dict(columns))
 
     @property
     def answer_model(self) -> "type[BaseModel]":
@@ -340,9 +423,14 @@ class Task(ABC):
         return self.prompt_builder.declaration.answer
 
     @property
+    def stored_answer_model(self) -> "type[BaseModel]":
+        """Return the model of a stored answer."""
+        return self.answer_model
+
+    @property
     def answer_fields(self) -> Sequence[AnswerField]:
-        """Return the fields of an answer."""
-        return list_answer_fields(self.answer_model)
+        """Return the fields of an answer, as they were registered."""
+        return self.record.answer_fields
 
     @cached_property
     def closed_fields(self) -> "Mapping[str, ClosedField]":
@@ -358,76 +446,114 @@ class Task(ABC):
 
     @property
     def quoted_text_name(self) -> str:
-        """Return what quotations are copied from, in words for a model."""
+        """Return what quotations are copied from, in words for a model.
+
+        It is the tag of the quoted column, such as `<letter>`, if the prompt has more columns.
+        """
+        quoted_column = self.record.quoted_column
+        columns_by_name = self.prompt_builder.columns_by_name
+        quoted_names = [name for name, column in columns_by_name.items() if column == quoted_column]
+        if len(columns_by_name) > 1 and quoted_names:
+            return f"<{quoted_names[0]}>"
         return "the text"
 
-    @property
-    def stored_answer_model(self) -> "type[BaseModel]":
-        """Return the model of a stored answer."""
-        return self.answer_model
-
     def make_task_rows(self, rows: RowsById) -> Iterator[TaskRow]:
-        """Yield rows with their prompts, in order, without rows that can no longer be asked."""
+        """Yield rows with their prompts, in order, without rows whose images cannot be read.
+
+        A prompt contains the images of its row. A row of a `Folder` whose file changed since it was
+        inspected is left out, too; the next command asks about it.
+
+        Raises:
+            ConfigurationError: The task's file was changed since the task was recorded.
+        """
+        is_checked = self.fingerprint is not None
+        if is_checked and self.user_file.declared_fingerprint != self.fingerprint:
+            raise ConfigurationError(
+                f"{self.record.path} changed during the command; no further rows are asked",
+                hint="run the same command again",
+            )
+        images = None
+        if self.record.image_columns:
+            images = make_row_images(self.record, self.declaration)
         for row_id, row in rows.items():
-            prompt_text = self.make_prompt_text(row)
+            prompt = self.prompt_builder.make_prompt(self.make_prompt_text(row))
             context = row if self.needs_row else None
-            prompt = self.prompt_builder.make_prompt(prompt_text)
-            yield TaskRow(row_id, prompt, self.hash_input(row, prompt_text), context)
+            task_row = TaskRow(row_id, prompt, self.hash_input(row), context)
+            if images is not None:
+                complete_row = images.add_images_to_prompt(task_row, row)
+                if complete_row is None:
+                    continue
+                task_row = complete_row
+
+            # Whoever may change the database must not choose the image that is sent.
+            # Nobody knows the hash of an image without its bytes.
+            is_other_file = self.folder_table and task_row.input_hash != self.hash_input(row)
+            if not is_other_file:
+                yield task_row
 
     def make_prompt_text(self, row: Mapping[str, Any]) -> str:
         """Return the prompt text about a row."""
         return self.prompt_builder.fill_prompt(row)
 
-    def read_input_texts(
-        self,
-        tx: Connection,  # noqa: ARG002 - optional
-        row_ids: Sequence[str],  # noqa: ARG002 - optional
-    ) -> Mapping[str, str]:
-        """Return the inputs of rows by id, as people read them; empty if the task has none."""
-        return {}
+    def read_input_texts(self, tx: Connection, row_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return the sent values by row id, each on a line; several with the names of columns."""
+        columns = [*self.record.asked_columns, *self.record.image_columns]
+        form = "{}: {}" if len(columns) > 1 else "{1}"
+        return {
+            row_id: "\n".join(form.format(name, to_prompt_text(row[name])) for name in columns)
+            for row_id, row in self.read_rows(tx, row_ids).items()
+        }
 
-    # ---- answers
+    # ---- checks of answers
 
-    @property
+    @cached_property
     def needs_row(self) -> bool:
-        """Return whether an answer can be checked or cleaned only together with its row."""
-        return False
+        """Return whether an answer is checked against the row, or `clean` gets the row."""
+        return self._checks_row or self.declaration.clean is not None
+
+    @cached_property
+    def _checks_row(self) -> bool:
+        """Return whether an answer has quotations from the row, or `check` gets the row."""
+        return self.declaration.check is not None or self.record.quoted_column is not None
 
     def check_answer(
         self,
         answer: "BaseModel",
-        row: Mapping[str, Any] | None,  # noqa: ARG002 - optional
+        row: Mapping[str, Any] | None,
     ) -> "tuple[BaseModel | None, str]":
-        """Check an answer that fits the answer model; return it, perhaps changed, and "".
+        """Locate the answer's quotations in the row, and run the check of the task's file.
+
+        Values that no database can store are refused.
 
         Args:
+            answer: An answer that fits the answer model.
             row: The row that the answer is about. None if it was deleted, is not needed, or has
                 another input than the request. Then the answer is not compared with it, because it
                 will not be applied.
 
         Returns:
-            The answer and "", or None and the reason why it is invalid.
+            The answer with located quotations and "", or None and the reason why it is invalid.
 
         Raises:
-            NoAnswer: The text of the row supports no answer.
+            ConfigurationError: The check raised an error, or returned something other than a text
+                or None.
+            NoAnswer: The check found that the text supports no answer.
         """
-        return answer, ""
+        reason = find_unstorable_reason(answer)
+        if reason:
+            return None, reason
+        if row is None:
+            return answer, ""
 
-    def clean_answer(
-        self, answer: "BaseModel", row: Mapping[str, Any] | None
-    ) -> "tuple[BaseModel, int]":
-        """Return a valid answer as it is stored, and the number of values that were cut.
+        quoted_column = self.record.quoted_column
+        if quoted_column is not None:
+            located_answer, reason = locate_quotes(answer, to_prompt_text(row[quoted_column]))
+            if located_answer is None:
+                return None, reason
+            answer = located_answer
 
-        Args:
-            row: The row as it is now; None if it was deleted or is not needed.
-
-        Raises:
-            NoAnswer: The text of the row supports no answer.
-        """
-        clean = self.prompt_builder.declaration.clean
-        if clean is None:
-            return answer, 0
-        return clean(answer, row or {})
+        reason = self.user_file.check_answer(answer, row)
+        return (None if reason else answer), reason
 
     def prepare_answer(
         self,
@@ -437,6 +563,8 @@ class Task(ABC):
         has_same_input: bool = True,
     ) -> "tuple[BaseModel | None, str, int]":
         """Check and clean an answer that fits the answer model.
+
+        The answer to a deleted row is not cleaned: it does not count for any row.
 
         Args:
             row: The row as it is now; None if it was deleted or is not needed.
@@ -448,12 +576,17 @@ class Task(ABC):
             the answer is invalid, and 0.
 
         Raises:
+            ConfigurationError: Code of the task's file failed.
             NoAnswer: The text of the row supports no answer.
         """
         valid_answer, reason = self.check_answer(answer, row if has_same_input else None)
         if valid_answer is None:
             return None, reason, 0
-        clean_answer, cut_value_count = self.clean_answer(valid_answer, row)
+        if self.declaration.clean is None or row is None:
+            return valid_answer, "", 0
+        clean_answer, cut_value_count = self.user_file.clean_answer(
+            valid_answer, row, self.answer_model
+        )
         return clean_answer, "", cut_value_count
 
     def validate_values(
@@ -497,14 +630,13 @@ class Task(ABC):
             raise
         # Validators and `check` are the user's code, which may raise anything or end the program.
         except (Exception, SystemExit) as error:
-            if self.user_file is not None:
-                raise self.user_file.make_code_error(error, row_id) from error
-            raise
+            raise self.user_file.make_code_error(error, row_id) from error
         if reason:
             return None, [reason], 0
         return answer, [], cut_value_count
 
-    @abstractmethod
+    # ---- answers
+
     def write_answers(
         self,
         tx: Connection,
@@ -513,28 +645,140 @@ class Task(ABC):
         version: str,
         now: datetime,
     ) -> WriteResult:
-        """Write new answers to the task's tables, if it has any, and decide which are applied.
+        """Decide which new answers are applied, and copy these to the target of `write_to=`.
 
-        Answers to rows that were deleted or answered meanwhile are not applied.
+        An answer that is applied counts for its row from now on. The answers themselves are not
+        stored here: the caller stores all of them, and marks them as applied and outdated by the
+        result. Without `write_to=`, nothing at all is written. The rows are locked in the caller's
+        transaction.
+
+        An answer is outdated if the row's input changed after the request. It is also outdated if
+        it could not be checked against the row (`is_unchecked`), because the row was gone or had
+        another input when the reply was read. With `write_to=` it is also outdated if the query of
+        the task returns the row with other values now, or no longer.
+
+        An answer is applied if all of these are true:
+
+        - Its row still exists, and its text supports an answer.
+        - No other program wrote a value where `write_to=` writes, or the row had an answer before.
+        - It is not outdated, or no earlier answer is to the row's present input.
+        - It is not outdated, or the task can judge answers without their rows: it has neither
+          quotations nor a `check`. If only the query of the task makes it outdated, it is applied
+          nevertheless.
+
+        Applied answers that are not outdated are copied to the target. They replace earlier answers
+        there, but not those of rows that a person corrected.
 
         Args:
-            outcomes: Outcomes of requests that have a valid answer.
             version: The version (`task@n/model`) of all answers.
-            now: Time of the answers.
-        """
+            now: Time of the answers in another program's table.
 
-    @abstractmethod
+        Returns:
+            The ids of the rows whose answer is applied, and of those whose answer is outdated. An
+            id can be in both. Rows whose present text supports no answer are unwritable.
+
+        Raises:
+            RefusedRowError: A rule of the table of `write_to=` refuses an answer.
+        """
+        outcomes_by_id = {outcome.claim.row_id: outcome for outcome in outcomes}
+        table = self.select_task_rows(tx)
+        stored_rows = table.read_rows(
+            tx,
+            list(outcomes_by_id),
+            [HASH_COLUMN, VALUES_COLUMN],
+            should_lock=True,
+        )
+        outdated = {
+            row_id
+            for row_id, row in stored_rows.items()
+            if row[HASH_COLUMN] != outcomes_by_id[row_id].claim.input_hash
+            or outcomes_by_id[row_id].is_unchecked
+        }
+
+        # A row that changed and changed back has an answer to its present input.
+        prompt_version = self.parked_version
+        present_hash = self.stored_rows.c[HASH_COLUMN]
+        is_answered = self._make_answered_condition(prompt_version, input_hash=present_hash)
+        excluded = table.filter_ids(tx, sorted(outdated), is_answered)
+        if self._checks_row:
+            excluded |= outdated
+        unsupported = {
+            row_id: outcome.unsupported_reason
+            for row_id, outcome in outcomes_by_id.items()
+            if outcome.unsupported_reason and row_id in stored_rows
+        }
+        excluded |= unsupported.keys()
+        if self.answer_target is not None:
+            sync_other_values(tx, self, now=now, row_ids=list(stored_rows))
+            has_other_value = self._make_answered_condition(OTHER)
+            has_own_answer = self._make_answered_condition(prompt_version)
+            excluded |= table.filter_ids(tx, list(stored_rows), has_other_value, ~has_own_answer)
+        applied = stored_rows.keys() - excluded
+
+        if self.answer_target is not None:
+            current_values = {
+                row_id: stored_rows[row_id][VALUES_COLUMN] for row_id in applied - outdated
+            }
+            outdated |= self._find_rows_changed_in_source(current_values)
+            merge_rules = tag_merges.read_rules(tx, self.name)
+            current = list[TargetValue]()
+            for row_id, outcome in outcomes_by_id.items():
+                if row_id in applied and row_id not in outdated:
+                    answer = cast("BaseModel", outcome.answer)
+                    merged_json, _ = tag_merges.merge_json(answer.model_dump_json(), merge_rules)
+                    current.append(TargetValue(row_id, version, merged_json, now))
+            current_ids = [value.row_id for value in current]
+            preference = self.make_version_preference(tx)
+            self.answer_target.sync(tx, current_ids, preference, later_answers=current)
+        unwritable = {
+            row_id: reason for row_id, reason in unsupported.items() if row_id not in outdated
+        }
+        return WriteResult(applied=applied, outdated=outdated, unwritable=unwritable)
+
+    def _make_answered_condition(
+        self, version: str, *, input_hash: ColumnElement[str] | None = None
+    ) -> ColumnElement[bool]:
+        """Return the SQL condition that a row has an applied answer; see `answers.is_answered`."""
+        key = self.stored_rows.c.askrows_key
+        return answers.is_answered(self.name, key, version, input_hash=input_hash)
+
+    def _find_rows_changed_in_source(self, stored_values: Mapping[str, str]) -> set[str]:
+        """Return the ids of rows that the task's query gives with other values, or not at all.
+
+        Only a query of the workspace's own database is run; for any other source the result is
+        empty. The query has a connection of its own, because it must not be able to write in the
+        caller's transaction.
+
+        Args:
+            stored_values: Stored values as JSON, by row id.
+        """
+        if not (stored_values and self.record.is_query) or self.declaration.source:
+            return set()
+        values_by_id = {
+            row_id: parse_stored_values(values) for row_id, values in stored_values.items()
+        }
+        with contextlib.closing(Store(self.settings.confirm_database_url().reveal())) as store:
+            items = resolve_items(self.declaration, Path(self.record.path))
+            record = dataclasses.replace(self.record, items=items)
+            return find_changed_in_source(store, record, values_by_id)
+
+    def list_versions(self, tx: Connection) -> Sequence[VersionCounts]:
+        """Return the versions that have answers, by prompt version and model."""
+        return answers.count_by_version(tx, self.name)
+
     def remove_answers(self, tx: Connection, row_ids: Sequence[str], version: VersionCounts) -> int:
-        """Remove a version's answers from the task's own tables; return how many were removed.
+        """Remove a version's answers from another program's table; return the row count.
+
+        Then the table or column that `write_to=` names shows the next preferred answers.
 
         Args:
             row_ids: Rows with stored answers of the version. What somebody changed since stays.
             version: The version.
         """
-
-    def list_versions(self, tx: Connection) -> Sequence[VersionCounts]:
-        """Return the versions that have answers, by prompt version and model."""
-        return answers.count_by_version(tx, self.name)
+        if self.answer_target is not None:
+            preference = self.make_version_preference(tx)
+            self.answer_target.sync(tx, row_ids, preference, removed_version=version.version)
+        return len(row_ids)
 
     def read_current_answers(
         self, tx: Connection, row_ids: Sequence[str]
@@ -550,27 +794,26 @@ class Task(ABC):
         """Convert a stored answer, or some of its fields, to the form in which a model gives it."""
         return answer
 
-    def sync_corrected_rows(  # noqa: B027
-        self,
-        tx: Connection,
-        new_edits: Mapping[str, NewEdit],
-    ) -> None:
-        """Update the tables that other programs read after an edit of each row was stored.
+    def sync_corrected_rows(self, tx: Connection, new_edits: Mapping[str, NewEdit]) -> None:
+        """Update what follows from corrections: other programs' tables, and derived values.
 
-        The caller's transaction must be rolled back after an error.
+        The table or column that `write_to=` names gets the preferred answers of the rows. Values
+        that another program wrote there stay. Runs in the caller's transaction, which must be
+        rolled back after an error.
+
+        Args:
+            new_edits: The stored edits by row id.
         """
-
-    def update_derived(self, tx: Connection, row_ids: Sequence[str] | None = None) -> None:  # noqa: B027
-        """Compute derived values of rows anew; None: of rows that have none. Most tasks have none.
-
-        Called after the rows or their answers changed, in the same transaction.
-        """
+        if self.answer_target is not None:
+            preference = self.make_version_preference(tx)
+            self.answer_target.sync(tx, new_edits.keys(), preference)
+        update_derived_values(tx, self, list(new_edits))
 
     # ---- exports, and tables besides those of all tasks
 
-    @abstractmethod
     def read_export(self, tx: Connection, options: ExportOptions) -> ExportRows:
-        """Return the rows to export, by id; `options` sets only supported members."""
+        """Return the rows to export with their answers; see `task_views`."""
+        return task_views.read_export(tx, self, options)
 
     def check_version_has_answers(self, version: str, answered_versions: Iterable[str]) -> None:
         """Raise InputError if no answered version is this version or of this prompt version."""
@@ -581,23 +824,39 @@ class Task(ABC):
             hint=f"`{self.nouns.command('versions')}` lists the versions with answers",
         )
 
-    def list_tables(
-        self,
-        tx: Connection,  # noqa: ARG002 - most tasks have none
-    ) -> Sequence[Table]:
-        """Return the task's own tables, with all columns that askrows writes."""
-        return ()
+    @cached_property
+    def tables(self) -> TaskTables | None:
+        """Return the tables with the rows of the task; None if its source takes no new rows."""
+        return make_task_tables(self.record)
 
-    def make_tables(self, target: Connection) -> None:  # noqa: B027 - most tasks have none
+    def list_tables(self, tx: Connection) -> Sequence[Table]:
+        """Return the tables with the rows of the task, and that of its answers if it is made.
+
+        They have all columns that askrows writes.
+        """
+        return () if self.tables is None else self.tables.list_definitions(tx)
+
+    def make_tables(self, target: Connection) -> None:
         """Create the task's tables and views in the target database of a move."""
+        if self.tables is not None:
+            self.tables.adopt(target)
+        make_views(target, self.record)
 
-    def refresh_views(self, store: Store) -> None:  # noqa: B027 - optional
-        """Make the task's views again if they are not current; most tasks have none."""
+    def refresh_views(self, store: Store) -> None:
+        """Make the task's views again if they are not current, or lack a confidence's column.
+
+        Raises:
+            ConfigurationError: Another program's object has the name of a view, or depends on a
+                view whose columns change.
+        """
+        with store.read() as tx:
+            if are_views_made(tx, self.record):
+                return
+        with store.write() as tx:
+            make_views(tx, self.record)
 
     def check_rows(
-        self,
-        tx: Connection,  # noqa: ARG002 - optional
-        display: Progress,  # noqa: ARG002 - optional
+        self, tx: Connection, display: Progress
     ) -> tuple[Mapping[str, int], Sequence[RowFault]]:
         """Check the stored rows; return figures by name, and faults. Only reads.
 
@@ -607,4 +866,4 @@ class Task(ABC):
         Args:
             display: Shows the progress.
         """
-        return {}, ()
+        return {}, check_derived_values(tx, self, display)

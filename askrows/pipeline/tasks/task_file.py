@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,33 +22,27 @@ from uuid import uuid4
 from askrows.pipeline.core import trust
 from askrows.pipeline.core.answer_types import make_answer_validator
 from askrows.pipeline.core.column_placeholders import find_column
-from askrows.pipeline.core.command_hint import CommandHint, OptionHint
+from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.declaration import (
     NAME,
     RESERVED,
-    CellNote,
     DatabaseTable,
     Declaration,
     DeclarationError,
     Folder,
     validate_answer,
 )
-from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, InputError
+from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.files import make_path_hint
 from askrows.pipeline.core.quotes import has_quotes
 from askrows.pipeline.core.settings import DOTENV, Settings
 from askrows.pipeline.provider.answer_schema import make_response_schema
-from askrows.pipeline.rows.cells import find_scalar_fault
 from askrows.pipeline.rows.source import MEMORY_ROWS, MemorySource, rows_by_task_path
-from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.tasks import shipped
-from askrows.pipeline.tasks.declaration_changes import hash_document, make_fingerprint_document
 from askrows.pipeline.tasks.task_faults import (
     Fault,
-    describe_syntax_error,
     find_error_line,
     find_field_line,
-    find_function_line,
     find_member_line,
     format_location,
     raise_faults,
@@ -64,14 +57,6 @@ LINE_END = "\n"
 _PYTHON_PATH_PREFIX = "<Python: "
 _PYTHON_PATH_SUFFIX = ">"
 _TASK_NAME_HINT = "set name='…': a letter, then at most 40 characters of a-z, 0-9 and _"
-
-# The types of the values of a column that a function makes, by its kind.
-TYPES_OF_KIND: dict[str, tuple[type, ...]] = {
-    "text": (str, int, float),
-    "integer": (int,),
-    "real": (int, float),
-    "boolean": (bool,),
-}
 
 # The content of each file as it was run last, and its declaration, by path.
 _loaded_files: dict[Path, tuple[bytes, Declaration]] = {}
@@ -552,192 +537,3 @@ def _find_example_fault(declaration: Declaration, row: Mapping[str, Any], answer
 
     _, reason = validate_answer(make_answer_validator(declaration.answer).validate_python, answer)
     return f"its answer is invalid: {reason}" if reason else ""
-
-
-# ---- the file of a recorded task
-
-
-class UserFile:
-    """The file of a recorded task; it is loaded when its declaration is first used."""
-
-    def __init__(self, record: TaskRecord, settings: Settings) -> None:
-        """Describe the file of a record without loading it."""
-        self.record = record
-        self.settings = settings
-        path = Path(record.path)
-        # None if the task was declared in Python code.
-        self.path = None if parse_python_path(path) else path
-
-    def describe_syntax_error(self) -> str:
-        """Return why a file that exists is not Python; its code is not run.
-
-        "" if it is Python, if there is no file, or if the task was declared in Python code.
-        """
-        if self.path is None or not self.path.is_file():
-            return ""
-        return describe_syntax_error(self.path)
-
-    @cached_property
-    def declaration(self) -> Declaration:
-        """Return the declaration, loaded from its file."""
-        return load_declaration(Path(self.record.path), self.settings, is_recorded=True)
-
-    @cached_property
-    def declared_fingerprint(self) -> str:
-        """Return the fingerprint of the declaration in the file."""
-        return hash_document(make_fingerprint_document(self.declaration))
-
-    def check_declaration(
-        self,
-        fingerprint: str | None,
-        subject_text: str,
-        *,
-        is_change_accepted: bool,
-    ) -> None:
-        """Check that the subject was asked with this declaration, unless a change is accepted.
-
-        Raises:
-            ConfigurationError: The fingerprint differs, and no change is accepted.
-        """
-        if (
-            fingerprint is not None
-            and not is_change_accepted
-            and fingerprint != self.declared_fingerprint
-        ):
-            accept_command = CommandHint(
-                "tag",
-                task=self.record.name,
-                wait=True,
-                accept_changed=True,
-            )
-            raise ConfigurationError(
-                f"{subject_text} was asked with another declaration than {self.path} has now; "
-                "nothing was changed",
-                hint=f"restore the file; `{accept_command}` judges by the new declaration",
-            )
-
-    def make_code_error(
-        self,
-        error: BaseException,
-        row_id: str,
-        *,
-        code: str = "a validator",
-        line: int | None = None,
-    ) -> ConfigurationError:
-        """Return the error to raise if code of the file failed on a row.
-
-        Args:
-            error: The exception of that code.
-            row_id: The row.
-            code: Name of the code in the message.
-            line: First line of the code; used if the traceback has no line of the file.
-        """
-        message = f"{code} failed on {row_id!r}: {type(error).__name__}: {error}"
-        error_line = find_error_line(error, Path(self.record.path)) or line
-        return self.make_line_error(error_line, message)
-
-    def make_line_error(
-        self,
-        line: int | None,
-        message: str,
-        *,
-        unchanged: str = "no attempt was charged, and the reply is kept",
-    ) -> ConfigurationError:
-        """Return the error about a line of the task's file; `unchanged` ends its message."""
-        location = format_location(Path(self.record.path), line)
-        return ConfigurationError(
-            f"{location}: {message}; {unchanged}",
-            hint="correct the file, then run the same command again",
-        )
-
-    def read_cells(
-        self, cells: Mapping[str, Any], line: int
-    ) -> tuple[Mapping[str, Any], Sequence[CellNote]]:
-        """Return the cells to store of a row of a file, and notes, as `read=` of its table does.
-
-        Args:
-            cells: The cells by column.
-            line: The line of the row, for messages.
-
-        Raises:
-            ConfigurationError: The function failed, or returned something other than cells of the
-                table and notes.
-        """
-        read = getattr(self.declaration.items, "read", None)
-        if read is None:
-            return cells, ()
-        function_line = find_function_line(read)
-        try:
-            result = read(dict(cells))
-        except (Exception, SystemExit) as error:
-            raise self.make_line_error(
-                find_error_line(error, Path(self.record.path)) or function_line,
-                f"read() failed on line {line} of the rows: {type(error).__name__}: {error}",
-                unchanged="nothing was stored",
-            ) from error
-
-        if not _is_read_result(result, self.record.columns):
-            raise self.make_line_error(
-                function_line,
-                "read() must return the cells of the table by column, and a list of (column, "
-                f"reason, cell), but it returned {result!r:.200} for line {line} of the rows",
-                unchanged="nothing was stored",
-            )
-        cells_to_store, notes = result
-        return cells_to_store, notes
-
-    def derive_value(
-        self,
-        function: Any,
-        *,
-        kind: str,
-        row_id: str,
-        row: Mapping[str, Any],
-        answer: Mapping[str, Any] | None,
-    ) -> Any:
-        """Return the value that a function of the file derives from a row and its answer.
-
-        Args:
-            kind: The kind of the column that shows the value.
-
-        Raises:
-            ConfigurationError: The function failed, or its value is not of the kind or cannot be
-                stored.
-        """
-        line = find_function_line(function)
-        name = getattr(function, "__name__", "a function")
-        try:
-            value = function(row, answer)
-        except (Exception, SystemExit) as error:
-            line = find_error_line(error, Path(self.record.path)) or line
-            raise self.make_line_error(
-                line,
-                f"{name}() failed on {row_id!r}: {type(error).__name__}: {error}",
-                unchanged="nothing was changed",
-            ) from error
-
-        fault = find_scalar_fault(value)
-        if value is not None and not isinstance(value, TYPES_OF_KIND[kind]):
-            fault = f"{value!r:.200}, but its kind is {kind}"
-        if fault:
-            raise self.make_line_error(
-                line, f"{name}() returned {fault}, for {row_id!r}", unchanged="nothing was changed"
-            )
-        return value
-
-
-def _is_read_result(result: Any, columns: Mapping[str, str]) -> bool:
-    """Return whether the result of `read=` is a pair of cells by column and a list of notes."""
-    if not isinstance(result, tuple) or len(result) != len(("cells", "notes")):
-        return False
-    cells, notes = result
-    if not isinstance(cells, Mapping) or not cells.keys() <= columns.keys():
-        return False
-    is_list = isinstance(notes, list | tuple)
-    return is_list and all(
-        isinstance(note, tuple)
-        and len(note) == len(("column", "reason", "cell"))
-        and isinstance(note[0], str)
-        and isinstance(note[1], str)
-        for note in notes
-    )

@@ -54,6 +54,7 @@ from askrows.pipeline.tasks.declaration_changes import (
     merge_stored_record,
     refuse_or_record_declaration_change,
 )
+from askrows.pipeline.tasks.derived_values import update_derived_values
 from askrows.pipeline.tasks.shipped_task import list_shipped_tasks
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_faults import (
@@ -64,12 +65,11 @@ from askrows.pipeline.tasks.task_faults import (
     raise_faults,
 )
 from askrows.pipeline.tasks.task_file import find_task_file, load_declaration
-from askrows.pipeline.tasks.user_task import UserTask
 
 # ---- looking up tasks
 
 
-def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[UserTask, ...]:
+def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
     These are user tasks, and shipped task files. In a copied
@@ -82,7 +82,7 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[UserTask,
     if records:
         backend = workspace.get_workspace(tx).backend or backend
     return tuple(
-        UserTask(_replace_path_by_copied_file(record, settings), settings, backend)
+        Task(_replace_path_by_copied_file(record, settings), settings, backend)
         for record in records
     )
 
@@ -93,13 +93,13 @@ def copy_with_version_in_file(task: Task) -> Task:
     The file is parsed, not run. The task itself is returned if its version is the same, or if the
     file does not tell its version. A command that asks registers the version.
     """
-    if not isinstance(task, UserTask) or task.user_file.path is None:
+    if task.user_file.path is None:
         return task
     version = task_faults.find_declared_version(task.user_file.path)
     if version in {None, task.record.version}:
         return task
     present_record = replace(task.record, version=version)
-    return UserTask(present_record, task.settings, task.provider)
+    return Task(present_record, task.settings, task.provider)
 
 
 def _replace_path_by_copied_file(record: TaskRecord, settings: Settings) -> TaskRecord:
@@ -329,7 +329,7 @@ def find_task_tables(
     return make_task_tables(record)
 
 
-def load_draft_task(task: UserTask, *, now: datetime) -> UserTask:
+def load_draft_task(task: Task, *, now: datetime) -> Task:
     """Return a task with the current declaration of its file, about the registered rows.
 
     The file is run. Name, key, columns and table prefix stay as registered. Nothing is stored.
@@ -348,7 +348,7 @@ def load_draft_task(task: UserTask, *, now: datetime) -> UserTask:
     draft_record = make_record(draft, path, record.columns, recorded_at=now)
     draft_record = replace(draft_record, prefix=record.prefix)
     # The file may declare another name and key.
-    return UserTask(draft_record, task.settings, declaration=draft)
+    return Task(draft_record, task.settings, declaration=draft)
 
 
 # ---- the record of a task
@@ -520,17 +520,17 @@ def register_declaration(
         )
         saved_record = workspace.get_task(tx, merged_record.name) or merged_record
         if stored_record is not None and stored_record.functions_id != merged_record.functions_id:
-            _derive_again(tx, UserTask(saved_record, settings, declaration=declaration))
+            _derive_again(tx, Task(saved_record, settings, declaration=declaration))
 
     for line in lines:
         display.say(line)
     return saved_record
 
 
-def _derive_again(tx: Connection, task: UserTask) -> None:
+def _derive_again(tx: Connection, task: Task) -> None:
     """Compute the derived values of all rows of a task anew."""
     rows.clear_derived(tx, task.name)
-    task.update_derived(tx)
+    update_derived_values(tx, task)
 
 
 def _is_same_record(stored_record: TaskRecord, merged_record: TaskRecord) -> bool:
@@ -600,6 +600,6 @@ def _apply_preferred_versions(store: Store, name: str, settings: Settings) -> No
             workspace.update_task(tx, name, preferred_versions=versions)
             workspace.record_row_change(tx, name)
             record = workspace.get_task(tx, name) or record
-            _derive_again(tx, UserTask(record, settings))
+            _derive_again(tx, Task(record, settings))
         if record is not None:
             make_views(tx, record)

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection
+
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.declaration import Declaration
 from askrows.pipeline.core.errors import ConfigurationError
@@ -40,14 +42,21 @@ from askrows.pipeline.tasks.declaration_changes import (
     make_fingerprint_document,
     merge_stored_record,
 )
+from askrows.pipeline.tasks.derived_values import update_derived_values
+from askrows.pipeline.tasks.other_values import (
+    describe_unusable_values,
+    has_other_changes,
+    sync_other_values,
+)
+from askrows.pipeline.tasks.row_images import make_row_images
+from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_registry import make_record, register_declaration
-from askrows.pipeline.tasks.user_task import UserTask
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 
 def sync_task(
     workspace: OpenWorkspace,
-    task: UserTask,
+    task: Task,
     *,
     accepts_changes: bool = False,
     reads_all_rows: bool = False,
@@ -72,7 +81,7 @@ def sync_task(
     """
     record = task.record
     path = Path(record.path)
-    declaration = task.user_file.declaration
+    declaration = task.declaration
     if declaration.name != record.name:
         raise ConfigurationError(
             f"{path} declares task {declaration.name!r}, but it was registered as task "
@@ -104,17 +113,17 @@ def sync_task(
         accepts_changes=accepts_changes,
         display=workspace.display,
     )
-    saved_task = UserTask(saved_record, workspace.settings, task.provider)
+    saved_task = Task(saved_record, workspace.settings, task.provider)
     # Image files, and the table of `write_to=`, change without a change of the source.
     with workspace.store.read() as tx:
-        must_read = declaration.images or saved_task.has_other_changes(tx)
+        must_read = declaration.images or has_other_changes(tx, saved_task)
     if must_read or not is_same_source or saved_record.items_sha256 is None:
         row_sync = RowSync(
             workspace.store,
             saved_record,
             now,
             inspect_images=_find_image_inspection(saved_task),
-            on_stored=partial(saved_task.complete_stored_rows, now=now),
+            on_stored=partial(_complete_stored_rows, task=saved_task, now=now),
         )
         sync_source(row_sync, source, workspace.locks, workspace.display)
     elif isinstance(source, FileSource) and source.stamp != saved_record.items_stamp:
@@ -124,13 +133,13 @@ def sync_task(
 
     with workspace.store.read() as tx:
         current_record = get_task(tx, saved_record.name) or saved_record
-        current_task = UserTask(current_record, workspace.settings, task.provider)
+        current_task = Task(current_record, workspace.settings, task.provider)
         if current_task.fingerprint != saved_record.fingerprint:
             raise ConfigurationError(
                 f"another process used another version of {path} meanwhile; nothing was asked",
                 hint="run the same command again",
             )
-        unusable_values = current_task.describe_unusable_values(tx)
+        unusable_values = describe_unusable_values(tx, current_task)
         # The count reads all rows.
         row_count = 0
         if not task.asked_rows.has_changed:
@@ -145,9 +154,23 @@ def sync_task(
         )
 
 
+def _complete_stored_rows(tx: Connection, *, task: Task, now: datetime) -> None:
+    """Store what follows from rows that were just stored: other values, and derived values.
+
+    Args:
+        now: The time of new values of other programs.
+
+    Raises:
+        ConfigurationError: Code of the task's file failed.
+        RefusedRowError: Another program's table refuses a derived value.
+    """
+    sync_other_values(tx, task, now=now)
+    update_derived_values(tx, task)
+
+
 def preview_table_replacement(
     workspace: OpenWorkspace,
-    task: UserTask,
+    task: Task,
     new_table: Path,
     *,
     on_refused: Callable[[Finding], None],
@@ -163,7 +186,7 @@ def preview_table_replacement(
     Raises:
         InputError: The table cannot be read, or lacks a column of the task.
     """
-    declaration = task.user_file.declaration
+    declaration = task.declaration
     source = open_file(declaration, new_table, stored_kinds=task.record.columns)
     task_path = Path(task.record.path)
     declared_record = make_record(
@@ -180,11 +203,11 @@ def preview_table_replacement(
     return row_sync.preview(source, workspace.display)
 
 
-def _find_image_inspection(task: UserTask) -> InspectImages | None:
+def _find_image_inspection(task: Task) -> InspectImages | None:
     """Return the function that inspects the images of a row; None for a task without images."""
-    if not task.sends_images:
+    if not task.record.image_columns:
         return None
-    return task.make_row_images().inspect_row
+    return make_row_images(task.record, task.declaration).inspect_row
 
 
 def _make_cursor(
@@ -223,10 +246,10 @@ def _make_cursor(
 
 
 def make_task_with_memory_rows(
-    task: UserTask,
+    task: Task,
     row_by_id: Mapping[str, Mapping[str, Any]],
     changed_rows: Sequence[tuple[str, str, str]],
-) -> tuple[UserTask, Sequence[str]]:
+) -> tuple[Task, Sequence[str]]:
     """Return a user's task that has only the given rows, in memory, and the ids of these rows.
 
     Args:
@@ -234,15 +257,15 @@ def make_task_with_memory_rows(
         row_by_id: Stored rows.
         changed_rows: Id, input hash and values as JSON of rows that are not stored yet.
     """
-    declaration = task.user_file.declaration
-    memory_task = UserTask(task.record, task.settings, task.provider, declaration=declaration)
+    declaration = task.declaration
+    memory_task = Task(task.record, task.settings, task.provider, declaration=declaration)
     rows = {**row_by_id, **{row[0]: _unpack_new_row(memory_task, *row) for row in changed_rows}}
     memory_task.memory_rows = rows
     return memory_task, list(rows)
 
 
 def _unpack_new_row(
-    task: UserTask, row_id: str, input_hash: str, values_json: str
+    task: Task, row_id: str, input_hash: str, values_json: str
 ) -> Mapping[str, Any]:
     """Return a row that is not stored, with its values by column."""
     return task.unpack_row(
@@ -258,7 +281,7 @@ def load_unregistered_task(
     *,
     max_rows: int,
     should_list_refused: bool,
-) -> tuple[UserTask, Sequence[str], int, RowSyncReport]:
+) -> tuple[Task, Sequence[str], int, RowSyncReport]:
     """Read a source to its end, and return a task about its first rows, which are in memory.
 
     Empty and refused rows are left out. A report about the source is printed. Nothing is written.
@@ -283,7 +306,7 @@ def load_unregistered_task(
         InputError: The source cannot be read.
     """
     record = make_record(declaration, path, source.columns, recorded_at=workspace.now())
-    task = UserTask(record, workspace.settings, declaration=declaration)
+    task = Task(record, workspace.settings, declaration=declaration)
     memory_rows = dict[str, Mapping[str, Any]]()
     task.memory_rows = memory_rows
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.row_listing import NO_FILTER, RowFilter
+from askrows.pipeline.core.settings import DEFAULT_TASK
 from askrows.pipeline.core.text import join_first, plural
+from askrows.pipeline.store.task_record import TaskRecord
 
 # These are loaded when they are first used.
 if TYPE_CHECKING:
@@ -102,6 +104,29 @@ class TaskNouns(NamedTuple):
     def command(self, command: str, **options: Any) -> CommandHint:
         """Return the hint for a command with TASK= set to this task."""
         return CommandHint(command, task=self.task_option, **options)
+
+
+def make_nouns(record: TaskRecord) -> TaskNouns:
+    """Return the words of a recorded task."""
+    words = record.words or ("row", "rows", "answered", "empty")
+    singular, plural_noun, answered_word, _ = words
+    answered = answered_word.replace("_", " ")
+    inputs_noun = f"the {plural_noun} of {record.name}"
+    if record.has_folder:
+        inputs_noun = f"the {plural_noun}"
+    elif record.image_columns:
+        inputs_noun += " and their images"
+    task_option = None if record.name == DEFAULT_TASK else record.name
+    return TaskNouns(
+        singular=singular,
+        plural=plural_noun,
+        answered=answered,
+        none_open_message=f"every {singular} with content is {answered}, claimed or parked",
+        input_noun=singular,
+        inputs_noun=inputs_noun,
+        ask_command=CommandHint("tag", task=task_option),
+        task_option=task_option,
+    )
 
 
 class RowFault(NamedTuple):

@@ -29,6 +29,8 @@ from askrows.pipeline.store import claims, workspace
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.tasks import claiming
+from askrows.pipeline.tasks.derived_values import update_derived_values
+from askrows.pipeline.tasks.other_values import sync_other_values
 
 # Our choice: how long a person at a terminal waits until a limit allows a call.
 PATIENCE_S = 5.0
@@ -94,14 +96,14 @@ def add_row(run: Run, data: bytes, *, document_name: str, mapping: str) -> Added
         KeyboardInterrupt: Ctrl-C during the call. The row stays stored.
     """
     record = find_table_record(run)
-    if run.user_task.user_file.declared_fingerprint != record.fingerprint:
+    if run.task.user_file.declared_fingerprint != record.fingerprint:
         run = run.sync_task()
     row, notes = read_document_row(
         data,
         record,
         parse_map(mapping),
         document_name=document_name,
-        read_cells=run.user_task.user_file.read_cells,
+        read_cells=run.task.user_file.read_cells,
     )
     added = _store_row(run, row, notes, reason=DUE_REASON)
     if not added.is_row_due:
@@ -126,8 +128,8 @@ def find_table_record(run: Run) -> TaskRecord:
     Raises:
         InputError: The rows of the task are in no such table.
     """
-    record = run.task.user_file.record if run.task.user_file else None
-    if record is None or not record.table or record.has_folder:
+    record = run.task.record
+    if not record.table or record.has_folder:
         raise InputError(
             f"task {run.task.subject} has no table that takes new rows; nothing was stored",
             hint="add the row to the source of the task, or declare items=DatabaseTable(…)",
@@ -159,7 +161,7 @@ def store_row(
         record,
         {},
         document_name=document_name,
-        read_cells=run.user_task.user_file.read_cells,
+        read_cells=run.task.user_file.read_cells,
         accepts_changes=False,
     )
     return _store_row(run, row, notes, reason=reason, patience_s=patience_s)
@@ -224,7 +226,7 @@ def _complete_row(tx: Connection, run: Run, row: SoundRow) -> AddedRow:
     A value of another program where `write_to=` writes becomes an answer, and the derived values
     are computed, and written where `derive=` names columns. A row that is not empty is due.
     """
-    task = run.user_task
+    task = run.task
     record = task.record
     now = run.workspace.now()
     store_extra_cells(tx, record, [row])
@@ -234,8 +236,8 @@ def _complete_row(tx: Connection, run: Run, row: SoundRow) -> AddedRow:
         tx, table_row, row.extra_cells
     )
     workspace.record_row_change(tx, record.name)
-    task.sync_other_values(tx, now=now, row_ids=[row_id])
-    task.update_derived(tx, [row_id])
+    sync_other_values(tx, task, now=now, row_ids=[row_id])
+    update_derived_values(tx, task, [row_id])
     return AddedRow(row.key, row_id, is_row_due=not is_empty)
 
 
@@ -245,7 +247,7 @@ def reload_row(run: Run, added: AddedRow) -> AddedRow:
     Raises:
         InputError: The row was deleted.
     """
-    task = run.user_task
+    task = run.task
     with run.workspace.store.read() as tx:
         row_id = added.row_id
         row = task.read_rows(tx, [row_id]).get(row_id)

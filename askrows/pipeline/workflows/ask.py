@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sqlalchemy import Connection, select
+
 from askrows.pipeline.batch import budget
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import OptionHint
@@ -34,6 +36,7 @@ from askrows.pipeline.rows.row_sync import RowSyncReport
 from askrows.pipeline.rows.source import MEMORY_ROWS, FileSource, MemorySource
 from askrows.pipeline.run import preflight
 from askrows.pipeline.run.units import sync_and_recover_task
+from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_file import load_declaration_source
 from askrows.pipeline.tasks.task_sync import load_unregistered_task
 from askrows.pipeline.tasks.task_template import (
@@ -502,7 +505,7 @@ def ask_saved(
     )
     sample_run = try_out.choose_single_row_mode(sample_run, mode)
     run = replace(try_out.choose_single_row_mode(run, mode), agreed_usd=agreed_usd)
-    row_ids, row_count = run.workspace.store.query(run.user_task.read_first_askable_ids, size)
+    row_ids, row_count = run.workspace.store.query(_read_first_askable_ids, run.task, size)
     run.announce_placeholders()
 
     try_report = try_out.ask_and_store(run, row_ids)
@@ -516,6 +519,25 @@ def ask_saved(
             sample_run, sample_ids, (sample_count, row_report.requests), try_report
         ),
     )
+
+
+def _read_first_askable_ids(tx: Connection, task: Task, count: int) -> tuple[list[str], int]:
+    """Return the ids of the first rows that have an input, and the number of all such rows.
+
+    They are in the order of the source. Answered and claimed rows are included. Rows that are no
+    longer in the source, or have an image that cannot be sent, are left out.
+    """
+    columns = task.stored_rows.c
+    conditions = (
+        columns.askrows_gone_at.is_(None),
+        ~columns.askrows_empty,
+        columns.askrows_unusable.is_(None),
+    )
+    query = (
+        select(columns.askrows_key).where(*conditions).order_by(columns.askrows_row).limit(count)
+    )
+    row_ids = list(tx.execute(query).scalars())
+    return row_ids, task.select_task_rows(tx).count_rows(tx, *conditions)
 
 
 def _load_in_memory(
@@ -636,7 +658,7 @@ def _estimate_all(
         return None
 
     # The images of further rows would have to be read.
-    if run.task.sends_images:
+    if run.task.record.image_columns:
         row_ids = row_ids[: len(measured_usages)]
     estimate_all = partial(preflight.estimate_rows, row_ids=row_ids, table_size=table_size)
     estimate = estimate_all(run, measured_usages=measured_usages)

@@ -157,9 +157,7 @@ def _choose_next_command(
 
 
 def make_review_hint(task: Task) -> HintTemplate:
-    """Return how to set right values of a task: on the page, or those of a user task by a file."""
-    if task.user_file is None:
-        return HintTemplate("`{}` corrects and reviews answers on a page", CommandHint("web"))
+    """Return how to set right values of a task: by a file, or on the page."""
     return HintTemplate(
         "`{}` stores the labels of a table; `{}` corrects and reviews answers on a page",
         task.nouns.command("correct", file=REVIEW_FILE),

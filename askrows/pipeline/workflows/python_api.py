@@ -844,7 +844,7 @@ class Answers(RowCollection, Generic[A_co]):
         )
         with session_context as run:
             task = run.task
-            record = task.user_file.record if task.user_file else None
+            record = task.record
             key_columns = task.key_columns
             version = run.workspace.store.query(
                 self._choose_version, task, settings=run.workspace.settings
@@ -860,13 +860,13 @@ class Answers(RowCollection, Generic[A_co]):
                         version=version,
                         after=last_key,
                     )
-                    rows = task.read_rows(tx, [key for key, *_ in page]) if record else {}
+                    rows = task.read_rows(tx, [key for key, *_ in page])
                 if not page:
                     return
 
                 for key, answer_version, answer_text, answered_at in page:
                     row = dict[str, Any]()
-                    if record and key in rows:
+                    if key in rows:
                         row = {name: rows[key][name] for name in record.shown_columns}
                     answer = _parse_answer(task, key, answer_version, answer_text)
                     yield AnsweredRow(key, answer, answer_version, answered_at, row, key_columns)

@@ -33,8 +33,8 @@ from askrows.pipeline.rows.database_table import (
 )
 from askrows.pipeline.rows.row_import import FindingGroup, ImportOptions, ImportReport, MappedFile
 from askrows.pipeline.store.task_record import TaskRecord
-from askrows.pipeline.tasks.task_file import UserFile
 from askrows.pipeline.tasks.task_registry import load_named_declaration, make_record
+from askrows.pipeline.tasks.user_file import UserFile
 from askrows.pipeline.workspace.data_folder import lacks_workspace_files
 
 __all__ = [
@@ -137,10 +137,10 @@ def _make_table_record(settings: Settings) -> TaskRecord:
 
 def import_file_rows(run: Run, file: Path, options: ImportOptions) -> ImportReport:
     """Import the rows of a file as rows of the run's task; with the option `dry` only report."""
-    if run.task.user_file is None:
+    task = run.task
+    if task.subject in BUILT_IN_TASKS:
         return passages.import_passages(run.workspace, file, options)
-    user_file = run.task.user_file
-    report = import_table_rows(run.workspace, user_file.record, file, options, user_file.read_cells)
+    report = import_table_rows(run.workspace, task.record, file, options, task.user_file.read_cells)
     if not options.dry:
         run.sync_task()
     return report
@@ -192,7 +192,7 @@ def _format_examples(group: FindingGroup) -> str:
 def _import_folder(run: Run, folder: Path) -> Report:
     """Import the images below a folder, and report their counts and the skipped files."""
     nouns = run.task.nouns
-    imported = folder_import.import_folder(run.workspace, run.user_task.record, folder)
+    imported = folder_import.import_folder(run.workspace, run.task.record, folder)
     run.sync_task()
     counts = {
         "added": imported.added,

@@ -53,11 +53,9 @@ def find_replacement_obstacle(task: Task, data: Path) -> str:
         task: The task.
         data: The workspace's folder.
     """
-    if task.user_file is None:
-        return f"{task.name} is no task of a user"
-    if task.user_file.record.is_query:
+    if task.record.is_query:
         return "its rows come from a query"
-    if Path(task.user_file.record.items).parent != data.resolve() / ROW_FILES_FOLDER:
+    if Path(task.record.items).parent != data.resolve() / ROW_FILES_FOLDER:
         return "its table is not stored in the workspace"
     return ""
 
@@ -82,9 +80,9 @@ def replace_table(run: Run, path: Path, options: ImportOptions) -> TableReport:
     """
     task = run.task
     reason = find_replacement_obstacle(task, run.workspace.data)
-    if reason or task.user_file is None:
+    if reason:
         raise InputError(f"the table of {task.name} cannot be replaced: {reason}")
-    table = Path(task.user_file.record.items)
+    table = Path(task.record.items)
     if path.suffix.lower() != table.suffix.lower():
         raise InputError(
             f"{path.name} is not a {table.suffix} file as the table of {task.name}; "
@@ -100,7 +98,7 @@ def replace_table(run: Run, path: Path, options: ImportOptions) -> TableReport:
     report = TableReport(path.name, dry=options.dry)
     preview = task_sync.preview_table_replacement(
         run.workspace,
-        run.user_task,
+        run.task,
         path,
         on_refused=lambda finding: report.add_findings([finding], None),
     )
@@ -148,5 +146,5 @@ def _estimate_run(run: Run, changed_rows: Sequence[tuple[str, str, str]]) -> pre
     with run.workspace.store.read() as tx:
         for page in claiming.read_claimable_rows(tx, run.task, after_row_id=None):
             open_rows.update(page)
-    task, row_ids = task_sync.make_task_with_memory_rows(run.user_task, open_rows, changed_rows)
+    task, row_ids = task_sync.make_task_with_memory_rows(run.task, open_rows, changed_rows)
     return preflight.estimate_rows(replace(run, task=task), row_ids=row_ids)

@@ -642,7 +642,7 @@ def _import_file(
     run: Run, upload: Upload, options: ImportOptions
 ) -> ImportReport | table_replacement.TableReport:
     """Import the file of an upload into its task; with the option `dry` only report."""
-    if run.task.user_file is None or run.task.user_file.record.table:
+    if run.task.record.table or run.task.subject in FILE_TASKS:
         return row_importers.import_file_rows(run, upload.path, options)
     return table_replacement.replace_table(run, upload.path, options)
 

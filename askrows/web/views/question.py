@@ -15,7 +15,7 @@ from askrows.pipeline.core.declaration import ReadOptions
 from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.ops import forget
 from askrows.pipeline.tasks.task import Task
-from askrows.pipeline.tasks.task_file import UserFile
+from askrows.pipeline.tasks.user_file import UserFile
 from askrows.pipeline.workspace.open_workspace import agree_to_all
 from askrows.web.app_state import AppState
 from askrows.web.errors import RequestRefusedError, to_line
@@ -126,6 +126,6 @@ def _require_file(task: Task) -> UserFile:
     Raises:
         RequestRefusedError: 404, the task has no file.
     """
-    if task.user_file is None or task.user_file.path is None:
+    if task.user_file.path is None:
         raise RequestRefusedError(404, f"the question of {task.subject!r} is part of askrows")
     return task.user_file

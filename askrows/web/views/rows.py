@@ -356,11 +356,8 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     ]
     if task.folder_table:
         shown_names.append(grid.reason_name)
-    source_names: Iterable[str] = ()
-    if task.user_file is not None:
-        source_names = task.user_file.record.columns
     # Columns that were not sent come last: a reader wants the answers beside the text.
-    usual_names = dict.fromkeys([*shown_names, *source_names])
+    usual_names = dict.fromkeys([*shown_names, *task.record.columns])
     column_names = query.field_names or list(usual_names)
     # The confidences of displayed fields are bars in the cells of the fields.
     bar_names = {
@@ -410,7 +407,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
         page.after,
         [name for name, column in grid.columns.items() if column.sort_keys],
         [] if query.state == RowState.REFUSED else available_names,
-        set(source_names) - set(grid.default_names),
+        set(task.record.columns) - set(grid.default_names),
         grid.answer_fields,
         corrections_form.list_closed_fields(task),
     )

@@ -1,4 +1,4 @@
-"""Grid, export and index of the rows of a user's task.
+"""Grid, export and index of the rows of a task.
 
 - A row of an export has its state and an answer.
 - An index entry is a row that is in its source and has an answer of any version. Its text is a
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, literal
 
@@ -67,8 +67,11 @@ from askrows.pipeline.store import answers, edits
 from askrows.pipeline.store.rows import NO_HASH
 from askrows.pipeline.store.schema import answers as answers_table
 from askrows.pipeline.store.task_record import TaskRecord
-from askrows.pipeline.tasks.task import IndexedTask, Task
+from askrows.pipeline.tasks.indexed_task import IndexedTask
 from askrows.pipeline.tasks.task_values import ExportOptions, ExportRows
+
+if TYPE_CHECKING:
+    from askrows.pipeline.tasks.task import Task
 
 # Sorts before all numbers when negated; replaces missing numbers.
 MISSING_NUMBER = 9e307
@@ -113,18 +116,11 @@ class TaskGridBuilder:
     listed as `answer_NAME`.
     """
 
-    def __init__(
-        self, tx: Connection, task: Task, record: TaskRecord, *, doubtful_confidence: float
-    ) -> None:
-        """Look up names; `tx` must stay open while the grid is used.
-
-        Args:
-            doubtful_confidence: A value of an answer with a lower confidence is doubtful.
-        """
+    def __init__(self, tx: Connection, task: "Task") -> None:
+        """Look up names; `tx` must stay open while the grid is used."""
         self._tx = tx
         self._task = task
-        self._record = record
-        self._doubtful_confidence = doubtful_confidence
+        self._record = task.record
         self._table = task.select_task_rows(tx)
         self._values = self._table.table.c[VALUES_COLUMN]
         # A key that is a hash of the row is no column of the source.
@@ -169,7 +165,7 @@ class TaskGridBuilder:
             self._make_columns(),
             preference=self._task.make_version_preference(self._tx),
             answer_fields=self._fields,
-            threshold=self._doubtful_confidence,
+            threshold=self._task.settings.doubtful,
             cells={
                 **{name: self._table.table.c[name] for name in _CELL_NAMES},
                 **{name: answers_table.c[name] for name in COST_KINDS},
@@ -308,9 +304,7 @@ def _replace_missing(cell: ColumnElement[Any]) -> ColumnElement[Any]:
 # ---- export
 
 
-def read_export(
-    tx: Connection, task: Task, options: ExportOptions, record: TaskRecord
-) -> ExportRows:
+def read_export(tx: Connection, task: "Task", options: ExportOptions) -> ExportRows:
     """Return the rows to export in the source's order, each with its state and its answer.
 
     The answer is the preferred answer of the row or, with `options.answer_version`, its answer of
@@ -331,6 +325,7 @@ def read_export(
     Raises:
         InputError: `options.answer_version` has no answers.
     """
+    record = task.record
     headers = record.headers
     grid = task.make_grid(tx)
     judgements = grid.judgements
@@ -400,12 +395,13 @@ def _describe_editors(tx: Connection, task: str) -> dict[str, str]:
 # ---- index
 
 
-def make_index(task: Task, record: TaskRecord, *, text_columns: Sequence[str] = ()) -> IndexedTask:
+def make_index(task: "Task", *, text_columns: Sequence[str] = ()) -> IndexedTask:
     """Return how the rows of a recorded task are indexed.
 
     Args:
         text_columns: Other columns of the rows that belong to the searched and embedded text.
     """
+    record = task.record
     key_names = [record.file_key] if record.file_key else [name for name, _ in record.key]
     key = next((member for member, name in record.metadata.items() if [name] == key_names), "id")
     hit_columns = ["key", "label", "text"]
@@ -423,8 +419,8 @@ def make_index(task: Task, record: TaskRecord, *, text_columns: Sequence[str] = 
         columns={name: name for name in ["rank", *hit_columns]},
         ranking=Ranking(tuple(groups), question_words=" ".join(record.question_words)),
         count_entries=partial(_count_index_entries, task),
-        read_entries=partial(_read_index_entries, task, record, text_columns),
-        read_untagged=partial(_read_unanswered_entries, task, record, text_columns),
+        read_entries=partial(_read_index_entries, task, text_columns),
+        read_untagged=partial(_read_unanswered_entries, task, text_columns),
         check_columns=partial(_check_text_columns, record),
         key=key,
         list_texts=partial(_list_texts, record, text_columns),
@@ -504,7 +500,7 @@ def _list_short_texts(content: Mapping[str, Any]) -> list[str]:
     return tags
 
 
-def _count_index_entries(task: Task, tx: Connection) -> int:
+def _count_index_entries(task: "Task", tx: Connection) -> int:
     """Return how many rows are in their source and have an answer of any version."""
     table = task.select_task_rows(tx)
     columns = table.table.c
@@ -514,7 +510,7 @@ def _count_index_entries(task: Task, tx: Connection) -> int:
 
 
 def _read_unanswered_entries(
-    task: Task, record: TaskRecord, text_columns: Sequence[str], tx: Connection
+    task: "Task", text_columns: Sequence[str], tx: Connection
 ) -> Iterator[Entry]:
     """Yield the entries of rows without an answer that have a text, by ascending id.
 
@@ -526,12 +522,11 @@ def _read_unanswered_entries(
         ~columns.askrows_empty,
         columns[INDEX_TEXT_COLUMN] != "",
     ]
-    return _read_entries(task, record, text_columns, tx, conditions)
+    return _read_entries(task, text_columns, tx, conditions)
 
 
 def _read_index_entries(
-    task: Task,
-    record: TaskRecord,
+    task: "Task",
     text_columns: Sequence[str],
     tx: Connection,
     among: Sequence[str] | None = None,
@@ -542,12 +537,11 @@ def _read_index_entries(
         among: Only rows of these ids. All rows if omitted.
     """
     conditions = [answers_table.c.id.is_not(None)]
-    return _read_entries(task, record, text_columns, tx, conditions, row_ids=among)
+    return _read_entries(task, text_columns, tx, conditions, row_ids=among)
 
 
 def _read_entries(
-    task: Task,
-    record: TaskRecord,
+    task: "Task",
     text_columns: Sequence[str],
     tx: Connection,
     conditions: Sequence[ColumnElement[bool]],
@@ -560,6 +554,7 @@ def _read_entries(
     columns of the row. Its metadata are all of these or, with `metadata=`, the id and the members
     that are named there.
     """
+    record = task.record
     template = record.index_template or ""
     columns_by_name = {
         name: find_column(name, record.shown_columns) for name in list_template_columns(template)
