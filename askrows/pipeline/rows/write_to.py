@@ -124,6 +124,8 @@ class OtherValue(NamedTuple):
     answer_id: int | None
     answer_json: str | None
     unusable: str | None
+    # The fingerprint of that judgement.
+    fingerprint: str | None
     # The cell is NULL, or the record is missing.
     is_empty: bool
     # The cells by field of the answer.
@@ -634,6 +636,7 @@ class AnswerTarget:
                 stored.id,
                 ORIGINAL_ANSWER,
                 stored.unusable,
+                stored.fingerprint,
                 is_blank,
                 *cells,
             )

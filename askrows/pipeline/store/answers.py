@@ -832,8 +832,8 @@ def replace_other_values(
     """Delete stored values of other programs by their answer ids, then insert new ones.
 
     Args:
-        values: The columns `row_id`, `input_hash`, `answer` and `unusable` of each new value. A
-            value is applied if `unusable` is None.
+        values: The columns `row_id`, `input_hash`, `answer`, `unusable` and `fingerprint` of each
+            new value. A value is applied if `unusable` is None.
     """
     change_matching(tx, delete(answers), answers.c.id, removed_ids)
     shared_columns = {"task": task, "version": OTHER, "at": now, **_NO_REPLY}

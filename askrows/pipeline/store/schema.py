@@ -503,6 +503,8 @@ answers = Table(
     # The service tier, as of an attempt.
     Column("tier", Text),
     Column("at", UtcTime, nullable=False),
+    # That of the declaration which was asked; for a value of another program, that of its
+    # judgement.
     Column("fingerprint", Text),
     # For a correction (version `person`): its author, and JSON of the values that it replaced.
     *_columns("who? before?"),

@@ -5,21 +5,26 @@ reason, and makes its row unusable.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from askrows.pipeline.core.files import hash_file
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.rows.cells import parse_json_cell, parse_text_list, to_plain_value
+from askrows.pipeline.rows.cells import hash_text, parse_json_cell, parse_text_list, to_plain_value
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.stored_rows import KEY_COLUMN, VALUES_COLUMN
-from askrows.pipeline.rows.write_to import AnswerTarget, OtherValue
+from askrows.pipeline.rows.write_to import OtherValue
 from askrows.pipeline.store import answers
-from askrows.pipeline.store.database import split_into_pages
+from askrows.pipeline.store.database import split_into_pages, update_rows
+from askrows.pipeline.store.schema import answers as answers_table
 from askrows.pipeline.store.workspace import record_row_change
+from askrows.pipeline.tasks.declaration_changes import hash_document
 from askrows.pipeline.tasks.derived_values import update_derived_values
+from askrows.pipeline.tasks.task_file import find_source_file
 from askrows.pipeline.tasks.task_values import KeptValues
 
 if TYPE_CHECKING:
@@ -31,6 +36,28 @@ if TYPE_CHECKING:
 NO_ANSWER = "{}"
 
 
+class _Judgement(NamedTuple):
+    """Whether a value of another program is an answer."""
+
+    value: OtherValue
+    # The answer; NO_ANSWER for an empty or invalid value.
+    answer_json: str
+    # The place of an invalid value, and why it is invalid.
+    reason: str | None
+
+    def make_fingerprint(self, judge_id: str) -> str | None:
+        """Return a hash of the judgement and of all that it depends on; None if that is unknown."""
+        if not judge_id:
+            return None
+        parts = (judge_id, self.value.row_json, self.value.cells, self.answer_json, self.reason)
+        return hash_text(repr(parts))
+
+    def is_current(self, judge_id: str) -> bool:
+        """Return whether the stored judgement of the value need not be repeated."""
+        fingerprint = self.make_fingerprint(judge_id)
+        return fingerprint is not None and fingerprint == self.value.fingerprint
+
+
 class _OtherChanges(NamedTuple):
     """Rows with another value of another program than is stored."""
 
@@ -39,6 +66,30 @@ class _OtherChanges(NamedTuple):
     removed_ids: list[int]
     # The columns of new values.
     new_values: list[dict[str, Any]]
+    # New fingerprints of stored values that stay, with their ids.
+    new_fingerprints: list[tuple[str | None, int]]
+
+    def add(self, judgement: _Judgement, judge_id: str) -> None:
+        """Add what a judgement changes."""
+        value = judgement.value
+        fingerprint = judgement.make_fingerprint(judge_id)
+        if (judgement.answer_json, judgement.reason) == (value.answer_json, value.unusable):
+            if value.answer_id is not None and fingerprint != value.fingerprint:
+                self.new_fingerprints.append((fingerprint, value.answer_id))
+            return
+
+        self.row_ids.append(value.row_id)
+        if value.answer_id is not None:
+            self.removed_ids.append(value.answer_id)
+        if not value.is_empty:
+            new_value = {
+                "row_id": value.row_id,
+                "input_hash": value.input_hash,
+                "answer": judgement.answer_json,
+                "unusable": judgement.reason,
+                "fingerprint": fingerprint,
+            }
+            self.new_values.append(new_value)
 
 
 def sync_other_values(
@@ -61,6 +112,9 @@ def sync_other_values(
         RefusedRowError: Another program's table refuses a derived value.
     """
     for changes in _find_changes(tx, task, row_ids):
+        update_rows(tx, answers_table, ("fingerprint",), changes.new_fingerprints)
+        if not changes.row_ids:
+            continue
         if task.answer_target is not None and task.answer_target.is_in_own_table:
             answers.disapply_model_answers(tx, task.name, changes.row_ids)
         answers.replace_other_values(
@@ -72,6 +126,8 @@ def sync_other_values(
 
 def has_other_changes(tx: Connection, task: "Task") -> bool:
     """Return whether another program's table shows other values than those that are stored.
+
+    It is also true if stored values must be judged again, because the task's file changed.
 
     Raises:
         ConfigurationError: Code of the task's file failed.
@@ -111,6 +167,9 @@ def _find_changes(
 ) -> Iterator[_OtherChanges]:
     """Yield by pages of rows what differs between another program's table and what is stored.
 
+    A value is judged only if it is new, or if itself, its row or the task's file changed since it
+    was judged.
+
     Args:
         row_ids: Only these rows; None means all rows.
     """
@@ -120,54 +179,80 @@ def _find_changes(
     model = task.record.model or task.settings.for_backend(task.provider).model
     # A vocabulary limits only what models and people answer.
     answer_model = target.select_shown_fields(task.declaration.answer)
+    judge_id = _identify_judge(task)
     values = target.read_other_values(tx, task.stored_rows, model, row_ids)
     for page in split_into_pages(values):
-        judged_values = [
-            (value, *_judge_value(task, value, target, answer_model)) for value in page
-        ]
+        fields_by_id = {value.row_id: _read_fields(task, value) for value in page}
+        unstored_ids = {value.row_id for value in page if value.answer_id is None}
+        unstored_fields = {row_id: fields_by_id[row_id] for row_id in unstored_ids}
+        own_ids = target.find_own_rows(tx, unstored_fields, model)
+        judgements = list[_Judgement]()
+        for value in page:
+            stored_judgement = _Judgement(value, value.answer_json or "", value.unusable)
+            if value.row_id in own_ids or stored_judgement.is_current(judge_id):
+                continue
+            judgement = _judge_value(task, value, fields_by_id[value.row_id], answer_model)
+            judgements.append(judgement)
+
+        # A judged value may equal an answer of askrows although its cell does not.
         unstored_values = {
-            value.row_id: json.loads(answer_json)
-            for value, answer_json, _ in judged_values
-            if value.answer_id is None
+            judgement.value.row_id: json.loads(judgement.answer_json)
+            for judgement in judgements
+            if judgement.value.row_id in unstored_ids
         }
         own_ids = target.find_own_rows(tx, unstored_values, model)
-        changes = _OtherChanges([], [], [])
-        for value, answer_json, reason in judged_values:
-            is_stored = (answer_json, reason) == (value.answer_json, value.unusable)
-            if is_stored or value.row_id in own_ids:
-                continue
-            changes.row_ids.append(value.row_id)
-            if value.answer_id is not None:
-                changes.removed_ids.append(value.answer_id)
-            if not value.is_empty:
-                new_value = {"row_id": value.row_id, "input_hash": value.input_hash}
-                changes.new_values.append({**new_value, "answer": answer_json, "unusable": reason})
-        if changes.row_ids:
+        changes = _OtherChanges([], [], [], [])
+        for judgement in judgements:
+            if judgement.value.row_id not in own_ids:
+                changes.add(judgement, judge_id)
+        if changes.row_ids or changes.new_fingerprints:
             yield changes
 
 
-def _judge_value(
-    task: "Task", value: OtherValue, target: AnswerTarget, answer_model: "type[BaseModel]"
-) -> tuple[str, str | None]:
-    """Return a value of another program as an answer in JSON, and why it is invalid, if so.
+def _identify_judge(task: "Task") -> str:
+    """Return a text that differs if values may be judged otherwise than before.
 
-    The JSON is NO_ANSWER for an empty value, which has no reason, and for an invalid value. The
-    reason names the place of the value.
+    It is empty if the task has no file, because its functions may change without a trace.
+    """
+    file = find_source_file(Path(task.record.path))
+    if not file.is_file():
+        return ""
+    schema = task.declaration.answer.model_json_schema()
+    return hash_document(
+        {"file": hash_file(file), "schema": schema, "version": task.prompt_version}
+    )
+
+
+def _read_fields(task: "Task", value: OtherValue) -> dict[str, Any]:
+    """Return a value of another program by field of the answer; empty for an empty value."""
+    if value.is_empty:
+        return {}
+    return {name: _read_cell(task, name, cell) for name, cell in value.cells.items()}
+
+
+def _judge_value(
+    task: "Task",
+    value: OtherValue,
+    fields: Mapping[str, Any],
+    answer_model: "type[BaseModel]",
+) -> _Judgement:
+    """Judge whether a value of another program is an answer.
 
     Args:
+        fields: The value by field; see `_read_fields`.
         answer_model: The answer model, or one with only the fields that the table shows.
 
     Raises:
         ConfigurationError: Code of the task's file failed.
     """
     if value.is_empty:
-        return NO_ANSWER, None
-    fields = {name: _read_cell(task, name, cell) for name, cell in value.cells.items()}
+        return _Judgement(value, NO_ANSWER, None)
     row = task.unpack_row({KEY_COLUMN: value.row_id, VALUES_COLUMN: value.row_json})
     answer, reasons, _ = task.validate_values(fields, row, answer_model, row_id=value.row_id)
     if answer is None:
-        return NO_ANSWER, f"{target.label}: {reasons[0]}"
-    return answer.model_dump_json(), None
+        assert task.answer_target is not None  # noqa: S101 - it has the value
+        return _Judgement(value, NO_ANSWER, f"{task.answer_target.label}: {reasons[0]}")
+    return _Judgement(value, answer.model_dump_json(), None)
 
 
 def _read_cell(task: "Task", field_name: str, cell: Any) -> Any:
