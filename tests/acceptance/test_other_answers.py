@@ -244,6 +244,55 @@ def test_answers_follow_the_cells_of_another_program(
     assert read_answers(orders)[1] == ("bad", "other", "answered")
 
 
+def test_a_cell_is_judged_again_only_if_its_judgement_may_change(orders: Workspace) -> None:
+    """An unchanged cell is judged once; a changed cell, row or task file has it judged again."""
+    judged = orders.home / "judged"
+
+    def read_judged_texts() -> list[str]:
+        """Return the texts of the rows whose cells were judged since the last call."""
+        texts = judged.read_text().splitlines() if judged.exists() else []
+        judged.unlink(missing_ok=True)
+        return sorted(set(texts))
+
+    def declare_check(result: str) -> None:
+        """Write the file of the task, with a check that writes down the text of each row."""
+        declare(orders, "check=check")
+        lines = [
+            "def check(answer, row):",
+            f"    with open({str(judged)!r}, 'a') as file:",
+            "        print(row['t'], file=file)",
+            f"    return {result}",
+            "",
+            "task = Task(",
+        ]
+        task_file = orders.home / "tasks" / "notes.py"
+        task_file.write_text(task_file.read_text().replace("task = Task(", "\n".join(lines)))
+
+    judged_texts = ["a comb", "a lamp"]
+    declare_check("None")
+    orders.run_command("tag", where="id = 0", mode="live")
+    assert read_judged_texts() == judged_texts
+    orders.run_command("tag", where="id = 0", mode="live")
+    assert read_judged_texts() == []
+
+    # The fingerprint of a task covers no check, but its file does.
+    declare_check("'too short' if answer.v == 'bad' else None")
+    orders.run_command("tag", where="id = 0", mode="live")
+    assert read_judged_texts() == judged_texts
+    assert read_answers(orders)[5] == (None, "", "unusable")
+    orders.run_command("tag", where="id = 0", mode="live")
+    assert read_judged_texts() == []
+
+    run_sql(orders, "UPDATE orders SET t = 'a brush' WHERE id = 5")
+    orders.run_command("tag", where="id = 0", mode="live")
+    assert read_judged_texts() == ["a brush"]
+    set_cell(orders, 5, "good")
+    orders.run_command("tag", where="id = 0", mode="live")
+    assert read_judged_texts() == ["a brush"]
+    assert read_answers(orders)[5] == ("good", "other", "answered")
+    check_other_cells(orders, {2: "good", 3: "ugly", 5: "good"})
+
+
 def test_other_fields_of_the_answer_are_empty(orders: Workspace) -> None:
     """A cell is valid if its field is, although an answer of the model has more fields."""
     declare(orders, fields={"v": TONE, "stars": "int", "note": "str | None = None"})

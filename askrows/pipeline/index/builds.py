@@ -43,8 +43,8 @@ from askrows.pipeline.index.indexed_tasks import require_indexed_task
 from askrows.pipeline.index.manifest import Manifest, StagedBuild, content_hash
 from askrows.pipeline.store import schema, workspace
 from askrows.pipeline.store.database import Connection, Store
-from askrows.pipeline.tasks.indexed_task import IndexedTask
 from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_values import IndexedTask
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 BuildContent = TypeVar("BuildContent")

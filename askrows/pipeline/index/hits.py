@@ -22,7 +22,7 @@ from askrows.pipeline.index.build_reader import Index
 from askrows.pipeline.index.manifest import Floor
 from askrows.pipeline.index.query import SearchQuery
 from askrows.pipeline.index.scoring import RankedEntries
-from askrows.pipeline.tasks.indexed_task import IndexedTask
+from askrows.pipeline.tasks.task_values import IndexedTask
 
 # Start and end offset of a word in a text, and its term.
 TermSpan = tuple[int, int, str]

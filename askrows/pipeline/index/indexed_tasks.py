@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.tasks.indexed_task import IndexedTask
 from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_values import IndexedTask
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 

@@ -38,7 +38,7 @@ from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 if TYPE_CHECKING:
     from askrows.pipeline.index.build_reader import Index, Mask
-    from askrows.pipeline.tasks.indexed_task import IndexedTask
+    from askrows.pipeline.tasks.task_values import IndexedTask
 
 # The smaller embedding models read about this much.
 MAX_QUERY_CHARS = 8_000

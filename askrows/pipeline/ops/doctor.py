@@ -36,10 +36,9 @@ from askrows.pipeline.store import answer_counts, batches, journal, sqlite, work
 from askrows.pipeline.store.batches import BatchRow, strip_try
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import task_faults
-from askrows.pipeline.tasks.indexed_task import IndexedTask
 from askrows.pipeline.tasks.selection import find_task_by_name
 from askrows.pipeline.tasks.task import Task
-from askrows.pipeline.tasks.task_values import RowFault, TaskNouns
+from askrows.pipeline.tasks.task_values import IndexedTask, RowFault, TaskNouns
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 RESTORE_HINT = HintTemplate("restore a backup ({})", CommandHint("restore", from_="…"))

@@ -30,13 +30,13 @@ from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.edits import NewEdit
 from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.store.version_names import belongs_to_version
-from askrows.pipeline.tasks.indexed_task import IndexedTask
 from askrows.pipeline.tasks.prompt_builder import PromptBuilder
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_file import make_python_path
 from askrows.pipeline.tasks.task_values import (
     ExportOptions,
     ExportRows,
+    IndexedTask,
     RequestOutcome,
     RowFault,
     TaskNouns,

@@ -39,9 +39,8 @@ from askrows.pipeline.store.confidences import has_decisions
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.money import Spending, calculate_batch_spending, sum_spending
 from askrows.pipeline.store.runs import PilotRow
-from askrows.pipeline.tasks.indexed_task import IndexedTask
 from askrows.pipeline.tasks.task import Task
-from askrows.pipeline.tasks.task_values import TaskNouns
+from askrows.pipeline.tasks.task_values import IndexedTask, TaskNouns
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 MAX_REFUSAL_CHARACTERS = 300

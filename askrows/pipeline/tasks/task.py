@@ -65,7 +65,6 @@ from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.store.version_names import VARIANT_MARK, belongs_to_version
 from askrows.pipeline.tasks import task_views
 from askrows.pipeline.tasks.derived_values import check_derived_values, update_derived_values
-from askrows.pipeline.tasks.indexed_task import IndexedTask
 from askrows.pipeline.tasks.listed_terms import hash_vocabulary, limit_to_vocabulary
 from askrows.pipeline.tasks.other_values import sync_other_values
 from askrows.pipeline.tasks.prompt_builder import PromptBuilder
@@ -76,6 +75,7 @@ from askrows.pipeline.tasks.task_values import (
     AskedRows,
     ExportOptions,
     ExportRows,
+    IndexedTask,
     RequestOutcome,
     RowFault,
     RowsById,

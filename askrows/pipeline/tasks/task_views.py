@@ -67,8 +67,7 @@ from askrows.pipeline.store import answers, edits
 from askrows.pipeline.store.rows import NO_HASH
 from askrows.pipeline.store.schema import answers as answers_table
 from askrows.pipeline.store.task_record import TaskRecord
-from askrows.pipeline.tasks.indexed_task import IndexedTask
-from askrows.pipeline.tasks.task_values import ExportOptions, ExportRows
+from askrows.pipeline.tasks.task_values import ExportOptions, ExportRows, IndexedTask
 
 if TYPE_CHECKING:
     from askrows.pipeline.tasks.task import Task

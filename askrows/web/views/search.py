@@ -14,7 +14,7 @@ from askrows.pipeline.core.ranking import RankMode
 from askrows.pipeline.index.hits import Hit, format_hit_heading
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.index.search import SearchReport, SearchSession, make_search_options
-from askrows.pipeline.tasks.indexed_task import IndexedTask
+from askrows.pipeline.tasks.task_values import IndexedTask
 from askrows.web import errors
 from askrows.web.app_state import MAX_SEARCH_CALL_S
 from askrows.web.render import PageState, render_page
