@@ -7,7 +7,7 @@ columns of other programs that `derive=` names.
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -21,17 +21,14 @@ from askrows.pipeline.store import rows as row_store
 from askrows.pipeline.store.database import split_into_pages
 from askrows.pipeline.store.workspace import record_row_change
 from askrows.pipeline.tasks.task_file import find_source_file
-from askrows.pipeline.tasks.task_values import RowFault, RowFaults
-
-if TYPE_CHECKING:
-    from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_values import RecordedTask, RowFault, RowFaults
 
 # A fault that `doctor` finds.
 WRONG_DERIVED_FAULT = "derived values that do not match their rows"
 
 
 def update_derived_values(
-    tx: Connection, task: "Task", row_ids: Sequence[str] | None = None
+    tx: Connection, task: RecordedTask, row_ids: Sequence[str] | None = None
 ) -> None:
     """Compute the derived values and the indexed texts of rows anew, and store them.
 
@@ -62,7 +59,7 @@ def update_derived_values(
             target.write_values(tx, target_values)
 
 
-def correct_derived_values(tx: Connection, task: "Task") -> int:
+def correct_derived_values(tx: Connection, task: RecordedTask) -> int:
     """Store derived values that are wrong anew; return how many rows had some.
 
     Raises:
@@ -76,7 +73,9 @@ def correct_derived_values(tx: Connection, task: "Task") -> int:
     return len(wrong_ids)
 
 
-def check_derived_values(tx: Connection, task: "Task", display: Progress) -> Sequence[RowFault]:
+def check_derived_values(
+    tx: Connection, task: RecordedTask, display: Progress
+) -> Sequence[RowFault]:
     """Return the faults of derived values; only read.
 
     They are not checked after a change of the task's file: the next `tag` computes them anew.
@@ -101,7 +100,7 @@ def check_derived_values(tx: Connection, task: "Task", display: Progress) -> Seq
     return row_faults.summarize_faults()
 
 
-def _find_wrong_rows(tx: Connection, task: "Task") -> Iterator[str]:
+def _find_wrong_rows(tx: Connection, task: RecordedTask) -> Iterator[str]:
     """Yield the ids of rows whose stored derived values or indexed text are not right.
 
     A cell that `derive=` names is wrong, too, if another program changed it. Rows that have no
@@ -126,7 +125,7 @@ def _find_wrong_rows(tx: Connection, task: "Task") -> Iterator[str]:
 
 
 def _derive_rows(
-    tx: Connection, task: "Task", row_ids: Sequence[str]
+    tx: Connection, task: RecordedTask, row_ids: Sequence[str]
 ) -> dict[str, tuple[dict[str, Any], Any]]:
     """Return the derived values and the indexed text of rows, by row id; store nothing."""
     rows = task.read_rows(tx, row_ids)
@@ -137,7 +136,7 @@ def _derive_rows(
 
 
 def _derive_values(
-    task: "Task", row: Mapping[str, Any], answer: Mapping[str, Any] | None
+    task: RecordedTask, row: Mapping[str, Any], answer: Mapping[str, Any] | None
 ) -> tuple[dict[str, Any], Any]:
     """Return the derived values of a row by name, and its text if a function makes it."""
     declaration = task.declaration

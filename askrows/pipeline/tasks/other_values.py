@@ -25,12 +25,10 @@ from askrows.pipeline.store.workspace import record_row_change
 from askrows.pipeline.tasks.declaration_changes import hash_document
 from askrows.pipeline.tasks.derived_values import update_derived_values
 from askrows.pipeline.tasks.task_file import find_source_file
-from askrows.pipeline.tasks.task_values import KeptValues
+from askrows.pipeline.tasks.task_values import KeptValues, RecordedTask
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-
-    from askrows.pipeline.tasks.task import Task
 
 # The JSON of a value of another program that is no answer.
 NO_ANSWER = "{}"
@@ -93,7 +91,7 @@ class _OtherChanges(NamedTuple):
 
 
 def sync_other_values(
-    tx: Connection, task: "Task", *, now: datetime, row_ids: Sequence[str] | None = None
+    tx: Connection, task: RecordedTask, *, now: datetime, row_ids: Sequence[str] | None = None
 ) -> None:
     """Store what another program wrote where `write_to=` writes, as answers of version OTHER.
 
@@ -124,7 +122,7 @@ def sync_other_values(
         update_derived_values(tx, task, changes.row_ids)
 
 
-def has_other_changes(tx: Connection, task: "Task") -> bool:
+def has_other_changes(tx: Connection, task: RecordedTask) -> bool:
     """Return whether another program's table shows other values than those that are stored.
 
     It is also true if stored values must be judged again, because the task's file changed.
@@ -135,7 +133,7 @@ def has_other_changes(tx: Connection, task: "Task") -> bool:
     return next(_find_changes(tx, task, None), None) is not None
 
 
-def count_kept_values(tx: Connection, task: "Task", row_ids: Sequence[str]) -> KeptValues:
+def count_kept_values(tx: Connection, task: RecordedTask, row_ids: Sequence[str]) -> KeptValues:
     """Return how many rows, which have no answer any more, have another program's value."""
     if task.answer_target is None:
         return KeptValues()
@@ -143,7 +141,7 @@ def count_kept_values(tx: Connection, task: "Task", row_ids: Sequence[str]) -> K
     return KeptValues(task.answer_target.label if written_count else "", written_count)
 
 
-def describe_unusable_values(tx: Connection, task: "Task") -> str:
+def describe_unusable_values(tx: Connection, task: RecordedTask) -> str:
     """Return how many rows have a value of another program that is no answer; "" for none.
 
     The first of them is named, with the reason.
@@ -163,7 +161,7 @@ def describe_unusable_values(tx: Connection, task: "Task") -> str:
 
 
 def _find_changes(
-    tx: Connection, task: "Task", row_ids: Sequence[str] | None
+    tx: Connection, task: RecordedTask, row_ids: Sequence[str] | None
 ) -> Iterator[_OtherChanges]:
     """Yield by pages of rows what differs between another program's table and what is stored.
 
@@ -209,7 +207,7 @@ def _find_changes(
             yield changes
 
 
-def _identify_judge(task: "Task") -> str:
+def _identify_judge(task: RecordedTask) -> str:
     """Return a text that differs if values may be judged otherwise than before.
 
     It is empty if the task has no file, because its functions may change without a trace.
@@ -223,7 +221,7 @@ def _identify_judge(task: "Task") -> str:
     )
 
 
-def _read_fields(task: "Task", value: OtherValue) -> dict[str, Any]:
+def _read_fields(task: RecordedTask, value: OtherValue) -> dict[str, Any]:
     """Return a value of another program by field of the answer; empty for an empty value."""
     if value.is_empty:
         return {}
@@ -231,7 +229,7 @@ def _read_fields(task: "Task", value: OtherValue) -> dict[str, Any]:
 
 
 def _judge_value(
-    task: "Task",
+    task: RecordedTask,
     value: OtherValue,
     fields: Mapping[str, Any],
     answer_model: "type[BaseModel]",
@@ -255,7 +253,7 @@ def _judge_value(
     return _Judgement(value, answer.model_dump_json(), None)
 
 
-def _read_cell(task: "Task", field_name: str, cell: Any) -> Any:
+def _read_cell(task: RecordedTask, field_name: str, cell: Any) -> Any:
     """Return the cell that another program wrote as a value of a field; check nothing.
 
     JSON is parsed; the members of a list of texts become texts. Any other cell is a plain value.

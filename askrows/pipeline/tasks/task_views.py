@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, literal
 
@@ -67,10 +67,7 @@ from askrows.pipeline.store import answers, edits
 from askrows.pipeline.store.rows import NO_HASH
 from askrows.pipeline.store.schema import answers as answers_table
 from askrows.pipeline.store.task_record import TaskRecord
-from askrows.pipeline.tasks.task_values import ExportOptions, ExportRows, IndexedTask
-
-if TYPE_CHECKING:
-    from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_values import ExportOptions, ExportRows, IndexedTask, RecordedTask
 
 # Sorts before all numbers when negated; replaces missing numbers.
 MISSING_NUMBER = 9e307
@@ -115,7 +112,7 @@ class TaskGridBuilder:
     listed as `answer_NAME`.
     """
 
-    def __init__(self, tx: Connection, task: "Task") -> None:
+    def __init__(self, tx: Connection, task: RecordedTask) -> None:
         """Look up names; `tx` must stay open while the grid is used."""
         self._tx = tx
         self._task = task
@@ -303,7 +300,7 @@ def _replace_missing(cell: ColumnElement[Any]) -> ColumnElement[Any]:
 # ---- export
 
 
-def read_export(tx: Connection, task: "Task", options: ExportOptions) -> ExportRows:
+def read_export(tx: Connection, task: RecordedTask, options: ExportOptions) -> ExportRows:
     """Return the rows to export in the source's order, each with its state and its answer.
 
     The answer is the preferred answer of the row or, with `options.answer_version`, its answer of
@@ -394,7 +391,7 @@ def _describe_editors(tx: Connection, task: str) -> dict[str, str]:
 # ---- index
 
 
-def make_index(task: "Task", *, text_columns: Sequence[str] = ()) -> IndexedTask:
+def make_index(task: RecordedTask, *, text_columns: Sequence[str] = ()) -> IndexedTask:
     """Return how the rows of a recorded task are indexed.
 
     Args:
@@ -499,7 +496,7 @@ def _list_short_texts(content: Mapping[str, Any]) -> list[str]:
     return tags
 
 
-def _count_index_entries(task: "Task", tx: Connection) -> int:
+def _count_index_entries(task: RecordedTask, tx: Connection) -> int:
     """Return how many rows are in their source and have an answer of any version."""
     table = task.select_task_rows(tx)
     columns = table.table.c
@@ -509,7 +506,7 @@ def _count_index_entries(task: "Task", tx: Connection) -> int:
 
 
 def _read_unanswered_entries(
-    task: "Task", text_columns: Sequence[str], tx: Connection
+    task: RecordedTask, text_columns: Sequence[str], tx: Connection
 ) -> Iterator[Entry]:
     """Yield the entries of rows without an answer that have a text, by ascending id.
 
@@ -525,7 +522,7 @@ def _read_unanswered_entries(
 
 
 def _read_index_entries(
-    task: "Task",
+    task: RecordedTask,
     text_columns: Sequence[str],
     tx: Connection,
     among: Sequence[str] | None = None,
@@ -540,7 +537,7 @@ def _read_index_entries(
 
 
 def _read_entries(
-    task: "Task",
+    task: RecordedTask,
     text_columns: Sequence[str],
     tx: Connection,
     conditions: Sequence[ColumnElement[bool]],
