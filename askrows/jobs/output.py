@@ -334,7 +334,8 @@ class TerminalProgress:
     def _format_progress(self, finished_count: int, elapsed_s: float, note: str) -> str:
         """Return count, rate, remaining seconds and note, as "12/40, 3.1/s, ETA 9 s, slow".
 
-        Rate and time are left out before the first unit, the time also without a total.
+        Rate and time are left out before the first unit, and if the progress has no rate; the time
+        also without a total.
         """
         parts = [
             f"{finished_count:,}" if self._total is None else f"{finished_count:,}/{self._total:,}"

@@ -375,8 +375,9 @@ def plan_batches(
         calibration: Corrections of the tokens; if None, those from the answers of the version.
 
     Returns:
-        The plan. `requests`, bytes, tokens and cost count the requests that would be sent, at most
-        `selection.limit`. `rows` counts them, and the rows before the limit that need no
+        The plan. `requests`, tokens and cost count the requests that would be sent, at most
+        `selection.limit`; the cost includes control requests, which `control_requests` counts
+        apart. `rows` counts them, and the rows before the limit that need no
         request because they get the answer of an equal row or wait for the request of an equal row.
     """
     full_files = 0

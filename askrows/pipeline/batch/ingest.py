@@ -487,15 +487,16 @@ class _BatchIngest:
     ) -> Iterator[RowOutcome]:
         """Yield the outcome of each row of a page.
 
-        - `reason` is "" if its answer was stored.
+        - `reason` is "" if its answer was applied. Otherwise it is the reason of the failure, or
+          why the row could not take the answer.
         - `may_retry` is true if its reply was refused or invalid and the row is still open.
         - `was_called` is false if there is no reply, and `self.no_reply_reasons` has no reason of a
           failed call for the row: then no call for it came to its end.
 
         Args:
             request_outcomes: The outcomes of the page.
-            write_result: Which of their rows took an answer, could not take it (unwritable), or
-                were parked.
+            write_result: The rows whose answer was applied, those that could not take it
+                (unwritable), and those that were parked.
         """
         asked_ids = [request_outcome.claim.row_id for request_outcome in request_outcomes]
         open_ids = set(claiming.filter_claimable_ids(tx, self.task, asked_ids))

@@ -146,11 +146,16 @@ def read_run(tx: Connection, number: int) -> RunReport:
         InputError: There is no batch of this number.
     """
     batch = batches.get_batch(tx, number)
-    task_runs = batches.group_runs(batches.batches_in_states(tx, task=batch.task))
-    return make_run(tx, next((parts for parts in task_runs if batch in parts), [batch]))
+    task_batches = batches.batches_in_states(tx, task=batch.task)
+    for parts in batches.group_runs(task_batches):
+        if batch in parts:
+            return make_run(tx, parts)
+    return make_run(tx, [batch])
 
 
 def list_newest_runs(tx: Connection, *, limit: int) -> list[RunReport]:
     """Return the newest runs of all tasks except trials, the newest first."""
-    runs = batches.group_runs(batches.batches_in_states(tx))
-    return [make_run(tx, parts) for parts in runs[: -limit - 1 : -1]]
+    all_batches = batches.batches_in_states(tx)
+    runs = batches.group_runs(all_batches)
+    newest_runs = runs[: -limit - 1 : -1]
+    return [make_run(tx, parts) for parts in newest_runs]

@@ -345,11 +345,11 @@ class _Submission:
         )
 
     def find_stop(self, announced_requests: int, earlier_numbers: set[int]) -> RunStop:
-        """Return why rows were not sent, with their number; without a reason if all were.
+        """Return how many rows a budget or the quota of queued tokens held back, and which of them.
 
-        Rows are counted only if preparing stopped at a budget or at the quota of queued tokens.
-        They are counted for the budget if it stopped at both. The count is at most the number of
-        claimable rows.
+        The stop has no reason if neither did, also if rows are unsent for another reason. If both
+        did, it is the budget. The count is the announced requests without those in new batches, at
+        most the claimable rows.
 
         Args:
             announced_requests: The requests of new rows in the plan; those of batches that an

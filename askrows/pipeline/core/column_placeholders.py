@@ -30,11 +30,14 @@ def invalid_placeholders(template: str | None, columns: Iterable[str]) -> dict[s
 
     For example `{Job Title}`, for which `job_title` is valid.
     """
-    return {
-        column: _fold_name(column)
-        for column in columns
-        if f"{{{column}}}" in (template or "") and not _PLACEHOLDER.fullmatch(f"{{{column}}}")
-    }
+    valid_names: dict[str, str] = {}
+    for column in columns:
+        placeholder = f"{{{column}}}"
+        if _PLACEHOLDER.fullmatch(placeholder):
+            continue
+        if placeholder in (template or ""):
+            valid_names[column] = _fold_name(column)
+    return valid_names
 
 
 def find_column(name: str, columns: Iterable[str]) -> str | None:

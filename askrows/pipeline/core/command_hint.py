@@ -64,10 +64,9 @@ class CommandForm:
             command: The name of the command, such as "tag".
             options: The value of each option by its name in lower case.
         """
-        options = {
-            **options,
-            **{name: value for name, value in self.places.items() if name not in options},
-        }
+        options = dict(options)
+        for name, value in self.places.items():
+            options.setdefault(name, value)
         words = [self.format_option(name, value, command) for name, value in options.items()]
         if not self.program:
             return " ".join(["make", command, *words])

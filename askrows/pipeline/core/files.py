@@ -308,7 +308,10 @@ def unreadable_reason(path: Path) -> str:
 
 
 def make_path_hint(path: Path) -> str:
-    """Return the hint for a missing file: the most similar name in its folder, if there is one."""
+    """Return the hint for a missing file: "check the path", after the most similar name, if any.
+
+    Names of the folder are compared without their suffixes.
+    """
     names_by_stem: dict[str, str] = {}
     with contextlib.suppress(OSError):
         names_by_stem = {sibling.stem: sibling.name for sibling in sorted(path.parent.iterdir())}

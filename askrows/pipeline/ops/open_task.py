@@ -127,7 +127,7 @@ def _prepare_folder_tables_and_task(
     *,
     should_complete_tables: bool,
 ) -> Settings:
-    """Make the folder and the tables, record the user task, and write the folder's marker.
+    """Make the folder and the tables, record the task if its file is set, and write the marker.
 
     The preferred versions of the user task are recorded, too. The marker is written if it is
     missing or names another workspace.
@@ -140,7 +140,8 @@ def _prepare_folder_tables_and_task(
         The settings with the task of the run.
 
     Raises:
-        ConfigurationError: The folder belongs to another database.
+        ConfigurationError: The folder belongs to another database, or a right in the database is
+            missing. A new folder that is still empty is removed.
     """
     is_new_folder = not settings.data.exists()
     make_data_folder(settings.data)

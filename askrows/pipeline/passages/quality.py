@@ -217,9 +217,10 @@ def _type_divergence(types: Counter[str], other_types: Counter[str]) -> FigureVa
 def _make_sample(answer: _Answer, text: str | None) -> Sample:
     """Return a concept of an answer with the part of the passage around its first quotation.
 
-    The concept is drawn at random, but a repeated call draws the same. A concept with a quotation
-    that was found by likeness is preferred. If the concept has no quotation, or a wrong quotation,
-    the sample has the beginning of the passage and a note. It has no text if the passage is gone.
+    The concept is drawn at random, but a repeated call draws the same. The answer text is its type
+    and confidence, with the likeness of its quotations. If the concept has no quotation, or a wrong
+    quotation, the sample has the beginning of the passage and a note. It has no text if the passage
+    is gone.
     """
     concept = random.Random(answer.passage_id).choice(answer.concepts)  # noqa: S311 - a sample
     facts = f"{concept.concept_type or 'no type'}, {concept.confidence}"

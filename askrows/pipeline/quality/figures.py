@@ -60,7 +60,7 @@ class Figure(NamedTuple):
 
     @property
     def bounds_text(self) -> str:
-        """The bounds in words, such as `at least 95 %`; `any value` without bounds."""
+        """The bounds: `90 % to 95 %`, `at least 95 %`, `at most 5 %`, or `any value`."""
         low = format_value(self.low, self.unit)
         high = format_value(self.high, self.unit)
         if self.low is not None and self.high is not None:
@@ -233,9 +233,10 @@ def format_value(value: float | None, unit: Unit, *, bound: float | None = None)
 
 
 def _format_value(value: float, unit: Unit, digits: int) -> str:
-    """Return a value with its unit, rounded to a number of digits after the decimal point.
+    """Return a value, rounded to a number of digits after the decimal point; see `format_value`.
 
-    A share is multiplied by 100 and shown in percent. An amount of 0 USD is `$0`; an amount below
+    A share is multiplied by 100 and shown in percent, and USD with its sign. Other units are not
+    shown. An amount of 0 USD is `$0`; an amount below
     1 USD gets four digits more. A whole count, or whole number of characters, has no decimal point.
     """
     if unit == "share":

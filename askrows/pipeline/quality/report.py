@@ -111,9 +111,10 @@ class QualityReport(NamedTuple):
 
     @property
     def gates_text(self) -> str:
-        """The result of all gates: how many passed, failed and were not judged, and which failed.
+        """The counts of passed, failed and not judged gates, and the names of failed gates.
 
-        For example `2 passed, 1 failed, 1 not judged: evidence`.
+        For example `gates: 2 passed, 1 failed, 1 not judged: evidence`. Counts of 0 are left out;
+        without gates it is `gates: none`.
         """
         failed_gates = self.failed
         judged_count = sum(gate.passed is not None for gate in self.gates)

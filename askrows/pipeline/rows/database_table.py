@@ -110,7 +110,7 @@ def read_table_rows(
     to insert them; an exact match comes first. Of several rows with a key, the one with the lowest
     id is returned.
     """
-    table = _reflect_table(tx, record)
+    table = _reflect_task_columns(tx, record)
     file_key = get_file_key(record)
     id_column = table.c[record.key[0][0]]
     query = select(*(table.c[name] for name in record.columns)).order_by(id_column.desc())
@@ -143,7 +143,7 @@ def insert_table_rows(
     Raises:
         RefusedRowError: A rule of the table refuses a row.
     """
-    table = _reflect_table(tx, record)
+    table = _reflect_task_columns(tx, record)
     reflected_columns = read_columns(tx, record.table)
     file_columns = list_file_columns(record)
     needed_names = [
@@ -182,7 +182,7 @@ def update_table_row(
     Raises:
         RefusedRowError: A rule of the table refuses the change.
     """
-    table = _reflect_table(tx, record)
+    table = _reflect_task_columns(tx, record)
     changes = _replace_nulls(table, record, values)
     with translate_refusals(record.table):
         tx.execute(update(table).where(_has_id(table, record, row_id)).values(changes))
@@ -194,12 +194,12 @@ def delete_table_row(tx: Connection, record: TaskRecord, row_id: str) -> None:
     Raises:
         RefusedRowError: Another table refers to the row, or a rule refuses the deletion.
     """
-    table = _reflect_table(tx, record)
+    table = _reflect_task_columns(tx, record)
     with translate_refusals(record.table, hint="remove what refers to the row, then try again"):
         tx.execute(delete(table).where(_has_id(table, record, row_id)))
 
 
-def _reflect_table(tx: Connection, record: TaskRecord) -> Table:
+def _reflect_task_columns(tx: Connection, record: TaskRecord) -> Table:
     """Return the table with the task's columns and the id column as they are in the database.
 
     Columns that the database lacks are left out. SQLite may store any value in a column of any
@@ -532,7 +532,7 @@ def _find_gone_keys(
     """
     if not report.updated + report.unchanged:
         return
-    key_column = _reflect_table(tx, record).c[get_file_key(record)]
+    key_column = _reflect_task_columns(tx, record).c[get_file_key(record)]
     for (key,) in tx.execute(select(_get_text(key_column))):
         if key is not None and not file.has_key(stripped_text(key)):
             yield stripped_text(key)
@@ -554,7 +554,7 @@ def _write_rows(
     if new_rows and not is_dry:
         insert_table_rows(tx, record, [row.values for row in new_rows])
 
-    table = _reflect_table(tx, record)
+    table = _reflect_task_columns(tx, record)
     updated_keys = store_extra_cells(tx, record, rows, is_dry=is_dry)
     changed_ids = list[str]()
     for row in rows:

@@ -261,9 +261,9 @@ class _Compiler:
         """Yield the condition that a value in a cell fits, for each kind of operands.
 
         The operands of a comparison are the values after its operator: `x IN ('a', 3)` gives a
-        condition for the text `a`, then one for the number 3. A kind without operands gives no
-        condition. Infinite operands become the largest float. The condition of numbers is NULL for
-        a value that is no number.
+        condition for the text `a`, then one for the number 3. Texts and truth values are compared
+        as folded texts. A kind without operands gives no condition. Infinite operands become the
+        largest float. The condition of numbers is NULL for a value that is no number.
 
         Args:
             comparison: The comparison with its operands.

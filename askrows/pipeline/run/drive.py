@@ -97,6 +97,10 @@ def choose_unit(state: RunState, *, may_submit: bool = True) -> str:
 def _is_submission_due(state: RunState, *, has_running_batches: bool) -> bool:
     """Return whether a run that waits for its batches submits rows now.
 
+    It does if it may send and did not submit yet. Later it does if rows are unsent, the run sent or
+    stored something before, and no batch is at the API. If the API was full, a stored result is
+    enough.
+
     Args:
         state: The state of the run.
         has_running_batches: A batch of the task is at the API.

@@ -198,9 +198,9 @@ def read_right_values(tx: Connection, task: str) -> dict[str, RightValues]:
     """Return the right values of a task's rows, as people set or reviewed them, by row id.
 
     These are all fields of a reviewed answer, and the fields that corrections set. A corrected
-    value has priority over a reviewed one. Undone corrections are ignored. The result also has, for
-    each corrected field, the value before the row's first correction. Rows without right values are
-    left out.
+    value has priority over a reviewed one. Undone corrections and erased answers are ignored.
+    Merges of tags are applied. The result also has, for each corrected field, the value before the
+    row's first correction. Rows without right values are left out.
     """
     query = (
         select(

@@ -317,10 +317,11 @@ def make_markable_condition(
     return and_(*conditions)
 
 
-def read_marked_answer_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> dict[str, int]:
-    """Return the id of the answer that each marked row had, by row id; see `store.again`.
+def read_answer_ids_at_mark(tx: Connection, task: Task, row_ids: Sequence[str]) -> dict[str, int]:
+    """Return the id of the newest answer of a model when each row was marked, by row id.
 
-    A copy of an answer must be newer. In an estimate these are also rows that will be marked.
+    Only an answer with a greater id may be copied to the row; see `store.again`. In an estimate,
+    rows that will be marked are included, with the newest id of now.
     """
     marks = again.read_marks(tx, task.name, row_ids)
     if task.asked_rows.will_mark:

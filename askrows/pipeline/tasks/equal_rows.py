@@ -83,7 +83,7 @@ def find_earlier_requests(
         tx, task.name, version, task.fingerprint, list(unique_ids)
     )
 
-    marked_answer_ids = claiming.read_marked_answer_ids(tx, task, [row.id for row in rows])
+    marked_answer_ids = claiming.read_answer_ids_at_mark(tx, task, [row.id for row in rows])
     equal_answers = dict[str, RequestOutcome]()
     for row in rows:
         for equal_id in dict.fromkeys(equal_ids.get(row.id, ())):

@@ -1,4 +1,4 @@
-"""Values that another program wrote where `write_to=` of a task writes.
+"""Values that another program wrote into the columns of `write_to=`.
 
 They are stored as answers of the version OTHER. A value that is no answer is stored with the
 reason, and makes its row unusable.
@@ -68,7 +68,7 @@ class _OtherChanges(NamedTuple):
     new_fingerprints: list[tuple[str | None, int]]
 
     def add(self, judgement: _Judgement, judge_id: str) -> None:
-        """Add what a judgement changes."""
+        """Add the changes of a judgement."""
         value = judgement.value
         fingerprint = judgement.make_fingerprint(judge_id)
         if (judgement.answer_json, judgement.reason) == (value.answer_json, value.unusable):
@@ -93,7 +93,7 @@ class _OtherChanges(NamedTuple):
 def sync_other_values(
     tx: Connection, task: RecordedTask, *, now: datetime, row_ids: Sequence[str] | None = None
 ) -> None:
-    """Store what another program wrote where `write_to=` writes, as answers of version OTHER.
+    """Store the values of another program in the columns of `write_to=`, as answers of OTHER.
 
     A value that is no answer is stored with the reason. In the table of the task's rows, a value of
     another program, or a blank cell, ends the answer of a model that was there. Stored values
@@ -163,7 +163,7 @@ def describe_unusable_values(tx: Connection, task: RecordedTask) -> str:
 def _find_changes(
     tx: Connection, task: RecordedTask, row_ids: Sequence[str] | None
 ) -> Iterator[_OtherChanges]:
-    """Yield by pages of rows what differs between another program's table and what is stored.
+    """Yield the differences of another program's table from the stored values, by pages of rows.
 
     A value is judged only if it is new, or if itself, its row or the task's file changed since it
     was judged.
@@ -175,7 +175,7 @@ def _find_changes(
     if target is None:
         return
     model = task.record.model or task.settings.for_backend(task.provider).model
-    # A vocabulary limits only what models and people answer.
+    # A vocabulary limits only the answers of models and people.
     answer_model = target.select_shown_fields(task.declaration.answer)
     judge_id = _identify_judge(task)
     values = target.read_other_values(tx, task.stored_rows, model, row_ids)

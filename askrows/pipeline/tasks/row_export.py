@@ -184,7 +184,10 @@ def choose_format(
 
 
 def _add_versions_to_report(export_rows: ExportRows, report: ExportReport) -> None:
-    """Set the report's version, its counts of rows by version, and its counts of corrections."""
+    """Set the exported version, the counts of rows by version, and both counts of corrections.
+
+    Corrected rows count apart, not as rows of a version, unless PERSON is the exported version.
+    """
     report.version = export_rows.version
     report.left_out_corrections = export_rows.left_out_corrections
     counts = dict(export_rows.version_counts)

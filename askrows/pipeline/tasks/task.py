@@ -1,4 +1,4 @@
-"""Task: which rows are asked, with which prompt, what a valid answer is, and where answers go.
+"""Task: the rows that are asked, their prompt, the form of a valid answer, and its place.
 
 - A task is made from its record in the database, so rows are listed, named and exported without
   loading its file. Prompts and checks come from the declaration in the file.
@@ -649,8 +649,8 @@ class Task:
 
         An answer that is applied counts for its row from now on. The answers themselves are not
         stored here: the caller stores all of them, and marks them as applied and outdated by the
-        result. Without `write_to=`, nothing at all is written. The rows are locked in the caller's
-        transaction.
+        result. Without `write_to=`, nothing at all is written. With it, the values of other
+        programs in these rows are stored first. The rows are locked in the caller's transaction.
 
         An answer is outdated if the row's input changed after the request. It is also outdated if
         it could not be checked against the row (`is_unchecked`), because the row was gone or had
@@ -675,7 +675,8 @@ class Task:
 
         Returns:
             The ids of the rows whose answer is applied, and of those whose answer is outdated. An
-            id can be in both. Rows whose present text supports no answer are unwritable.
+            id can be in both. Rows whose text supports no answer are unwritable, each with the
+            reason, unless their answer is outdated.
 
         Raises:
             RefusedRowError: A rule of the table of `write_to=` refuses an answer.

@@ -472,8 +472,9 @@ def register_declaration(
     """Register a task as its file declares it, update its views, and return the stored record.
 
     Nothing is written if the record differs only in its time. Otherwise its fingerprint is stored,
-    too. If `index=` or `label=` changed, the search index becomes outdated. Lines about changes are
-    printed after the transaction.
+    too. If the functions of the task changed, its derived values are computed anew. If `index=` or
+    `label=` changed, the search index becomes outdated. Lines about changes are printed after the
+    transaction.
 
     Args:
         declared_record: The record of the declaration, from `make_record`.

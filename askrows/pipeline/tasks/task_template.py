@@ -310,8 +310,8 @@ def _parse_field_name(text: str, used_names: Collection[str]) -> str:
 # ---- the text of the file
 
 
-def _render_answer(fields: Sequence[FieldDraft], text_column: str) -> str:
-    """Return the code of the class `Answer`.
+def _render_answer_class(fields: Sequence[FieldDraft], text_column: str) -> str:
+    """Return the code of the class `Answer`: a line for each field, and a comment on other fields.
 
     Args:
         fields: At least one field.
@@ -446,7 +446,7 @@ def render_task_file(draft: TaskDraft) -> str:
         imports=_render_imports(answer_fields),
         imported="Quote, Task" if has_quotes else "Task",
         vocabulary_import=", Vocabulary" if has_vocabularies else "",
-        classes=_render_answer(answer_fields, guess.text),
+        classes=_render_answer_class(answer_fields, guess.text),
         items=_to_literal(draft.items),
         source=_ITEMS_COMMENT,
         where="".join(source_lines),

@@ -208,7 +208,7 @@ class UserFile:
         return cast("tuple[BaseModel, int]", result)
 
     def _run_member(self, member: str, answer: "BaseModel", row: Mapping[str, Any]) -> Any:
-        """Return what the function of a member of the declaration returns for an answer.
+        """Return the result of a function of the declaration for an answer.
 
         Raises:
             ConfigurationError: The function raised another error than NoAnswer.

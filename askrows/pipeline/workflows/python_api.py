@@ -383,7 +383,7 @@ class Workspace:
             refresh=refresh,
         )
 
-        def work(run: Run) -> TagReport:
+        def tag_and_raise_first_error(run: Run) -> TagReport:
             agreed_usd: float | None = None
             if budget is not None:
                 # The budget limits the cost.
@@ -401,7 +401,14 @@ class Workspace:
             )
             return report
 
-        return self._run(work, task, items, settings, access=Access.WRITE, is_exclusive=True)
+        return self._run(
+            tag_and_raise_first_error,
+            task,
+            items,
+            settings,
+            access=Access.WRITE,
+            is_exclusive=True,
+        )
 
     @overload
     def answers(

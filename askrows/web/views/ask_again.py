@@ -160,8 +160,12 @@ def mark_and_start_asking(
             )
         left_out_text = _describe_left_out(run, row_ids, asked_ids)
 
-    def ask_rows(display: BackgroundJob) -> dict[str, Any]:
-        """Sync the rows, then ask them; return how many were answered and asked."""
+    def ask_chosen_rows(display: BackgroundJob) -> dict[str, Any]:
+        """Sync the rows, then ask the chosen ones by calls.
+
+        Returns the numbers of answered and asked rows, and the text about rows that are left out.
+        If no row was answered, the error of the calls is raised.
+        """
         with app_state.open_to_write(task, display) as run:
             result = RunResult()
             ask_single_rows(run.sync_task(), result, asked_ids)
@@ -173,4 +177,4 @@ def mark_and_start_asking(
             "left_out": left_out_text,
         }
 
-    return app_state.background_work.start(kind, ask_rows, task=task, row_key=row_key)
+    return app_state.background_work.start(kind, ask_chosen_rows, task=task, row_key=row_key)

@@ -342,7 +342,8 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
 
     If the query names no columns, the page has the columns of the source and of the answers, and
     those of the selected state, but not the columns with the version, review and confidences of
-    the answer. A page has PAGE_ROWS rows, or PAGE_PASSAGES passages.
+    the answer. Each row also has its name, title, state, confidences, corrected fields, and the
+    changes of its input if it is stale. A page has PAGE_ROWS rows, or PAGE_PASSAGES passages.
 
     Raises:
         InputError: A parameter of the query is invalid.

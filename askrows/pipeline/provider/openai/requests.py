@@ -23,7 +23,8 @@ def make_custom_id(key: str) -> str:
     """Return the id of a request on the wire: its key, or a hash of a key that is too long."""
     if len(key) <= MAX_CUSTOM_ID_CHARS:
         return key
-    key_hash = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+    key_bytes = key.encode("utf-8", "surrogatepass")
+    key_hash = hashlib.sha256(key_bytes).hexdigest()
     return key_hash[:SHORT_ID_CHARS]
 
 
@@ -46,14 +47,17 @@ def make_body(model: Model, request: Mapping[str, Any]) -> dict[str, Any]:
         ConfigurationError: The schema of the answer is too large; see `check_strict_schema`.
     """
     config = request["generationConfig"]
-    messages: list[dict[str, Any]] = [
-        {"role": "system", "content": part["text"]}
-        for part in object_or_empty(request.get("systemInstruction")).get("parts", ())
-    ]
+    messages = list[dict[str, Any]]()
+    instruction = object_or_empty(request.get("systemInstruction"))
+    for part in instruction.get("parts", ()):
+        messages.append({"role": "system", "content": part["text"]})
     parts = [_convert_part(part, config) for part in request["contents"][0]["parts"]]
     # Some servers take only a text.
     has_only_texts = all(part["type"] == "text" for part in parts)
-    content: Any = "\n\n".join(part["text"] for part in parts) if has_only_texts else parts
+    content: Any = parts
+    if has_only_texts:
+        texts = [part["text"] for part in parts]
+        content = "\n\n".join(texts)
     messages.append({"role": "user", "content": content})
 
     schema = make_json_schema(config["responseSchema"], is_strict=model.strict_schema)
@@ -69,7 +73,8 @@ def make_body(model: Model, request: Mapping[str, Any]) -> dict[str, Any]:
     }
     if "temperature" in config:
         body["temperature"] = config["temperature"]
-    level = object_or_empty(config.get("thinkingConfig")).get("thinkingLevel")
+    thinking_config = object_or_empty(config.get("thinkingConfig"))
+    level = thinking_config.get("thinkingLevel")
     if level:
         body["reasoning_effort"] = str(level).lower()
     return body
@@ -133,5 +138,6 @@ def _read_candidates(choices: Any) -> list[dict[str, Any]]:
 
 def _whole_number(value: Any) -> int:
     """Return a count of a reply; 0 if it is not a whole number."""
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    return value if is_count else 0
+    if isinstance(value, bool) or not isinstance(value, int):
+        return 0
+    return max(0, value)

@@ -78,7 +78,7 @@ def check_strict_schema(schema: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: The schema has too many members or choices; nothing was sent.
     """
-    nodes = list(_iterate_nodes(schema))
+    nodes = list(_iterate_subschemas(schema))
     figures = {
         "members": (sum(len(node.get("properties", ())) for node in nodes), MAX_MEMBERS),
         "choices": (sum(len(node.get("enum", ())) for node in nodes), MAX_CHOICES),
@@ -91,11 +91,11 @@ def check_strict_schema(schema: Mapping[str, Any]) -> None:
             )
 
 
-def _iterate_nodes(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield a schema and all nodes in it."""
+def _iterate_subschemas(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield a schema and all schemas in its `properties`, `anyOf` and `items`, depth first."""
     yield schema
     children = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
     if "items" in schema:
         children.append(schema["items"])
     for child in children:
-        yield from _iterate_nodes(child)
+        yield from _iterate_subschemas(child)
