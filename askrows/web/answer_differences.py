@@ -100,7 +100,8 @@ def _mark_differences(first: Any, second: Any) -> tuple[Markup, Markup]:
 def mark_change(old: Any, new: Any) -> Markup:
     """Return a changed value as HTML: old words in del, then new words in ins elements.
 
-    Of unchanged words only CONTEXT_WORDS beside a change are included.
+    An arrow is between old and new words. Of more than 2 * CONTEXT_WORDS unchanged words in
+    sequence, only the first and the last CONTEXT_WORDS are included.
     """
     html = Markup()
     for old_words, new_words in _align_words(old, new):
@@ -119,7 +120,10 @@ def mark_change(old: Any, new: Any) -> Markup:
 
 
 def _align_words(first: Any, second: Any) -> Iterator[tuple[list[str], list[str]]]:
-    """Yield the words of two values from begin to end, as pairs of equal or different words."""
+    """Yield the words of two values from begin to end, as pairs of equal or different words.
+
+    If a value has more than MAX_COMPARED_WORDS words, each value is compared as a single word.
+    """
     first_words = _WORD.findall(join_value_texts(first))
     second_words = _WORD.findall(join_value_texts(second))
     if max(len(first_words), len(second_words)) > MAX_COMPARED_WORDS:

@@ -50,7 +50,10 @@ def has_only_numbers(name: str, rows: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def make_condition_example(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a condition with a short text or a number of the first row; "" if it has none.
+    """Return the example of a condition for a column of the first row; "" if no column fits.
+
+    It is "column > number" or "column = 'text'", for the first column with a whole number or with a
+    text of at most MAX_EXAMPLE_CHARS characters.
 
     Args:
         names: The columns, in their order. The first names the rows, and is left out.

@@ -72,9 +72,9 @@ def to_problem(error: BaseException) -> dict[str, Any]:
       the answer in `now`.
     - RequestRefusedError: its own status.
     - Any other AskrowsError: the status of its first class in _STATUS_BY_ERROR, else 500. The
-      title is its class.
+      title is its class. It has the exit code, and `field` and `header` if the error has them.
     - An invalid parameter: 422, about the first fault. `field` names the parameter, or the body.
-    - An HTTPException of the framework: its own status.
+    - An HTTPException of the framework: its own status. A 404 gets a fixed message.
     - Any other exception, such as an interrupt: 500. Its message is left out, because it may
       contain row content.
     """

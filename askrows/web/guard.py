@@ -75,8 +75,8 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refused request or a sign-in; pass any other request to the application.
 
-        Responses get security headers, and the body of a request is limited. Other scopes than HTTP
-        are passed unchecked.
+        Responses get security headers. The body of a request may have MAX_BODY_BYTES, that of an
+        upload MAX_FILE_BYTES. Other scopes than HTTP are passed unchecked.
         """
         if scope["type"] != "http":
             await self._app(scope, receive, send)

@@ -113,7 +113,8 @@ def adapt_message_to_page(text: object) -> str:
 
     Semicolons separate clauses. A clause is for a terminal if it has a setting, or a command
     without a place on the page. Of the path of a file only the name stays. WHERE becomes "the
-    condition", and the program that this process was started as becomes `askrows`.
+    condition", some words for a terminal become words of the page, and the program that this
+    process was started as becomes `askrows`. The result is "" if no clause is left.
     """
     message = str(text)
     for typed, shown in _PAGE_WORDS.items():

@@ -103,7 +103,8 @@ class QuestionForm:
 def make_question_form(declaration: Declaration[Any], columns: Collection[str]) -> QuestionForm:
     """Return the form for a new task, filled with the question, fields and columns of a task.
 
-    The question is the system instruction, or the prompt if there is none.
+    The question is the system instruction, or the prompt if there is none. The text is the column
+    for quotations, or else the last sent column. A key of several columns is left out.
 
     Args:
         declaration: The declaration of the task.
@@ -137,12 +138,14 @@ def make_question_form(declaration: Declaration[Any], columns: Collection[str]) 
 def _make_typed_field(prefix: str, field: AnswerField) -> TypedField:
     """Return a field of an answer as texts for the form; a value that may be null is allowed.
 
+    The name gets blanks for underscores, and the description loses its note about null.
+
     Args:
         prefix: Prefix of the names of its form fields.
         field: The field.
 
     Raises:
-        InputError: The form has no kind for the field.
+        InputError: The form has no kind for the field, such as a number with only one bound.
     """
     description = field.description.removesuffix(NULL_DESCRIPTION)
     heading = field.name.replace("_", " ")
@@ -232,8 +235,8 @@ def parse_answer_fields(typed: QuestionForm) -> tuple[FieldDraft, ...]:
     field. Only the first field may have no name; it is called DEFAULT_FIELD_NAME.
 
     Raises:
-        InputError: A field is invalid. The error has the message of the first invalid field, and
-            the prefix of this field as `field`.
+        InputError: A field is invalid, or `typed.messages` had a message before. The error has the
+            first message, and its control as `field`: the prefix of the invalid field.
     """
     fields = list[FieldDraft]()
     for typed_field in typed.fields:
@@ -267,7 +270,8 @@ def to_name(heading: str) -> str:
 def _make_field(typed_field: TypedField) -> FieldDraft:
     """Return a field of an answer from its typed texts; `to_name` converts its name.
 
-    Of the texts for choices and bounds, only that of the field's kind is used.
+    Of the texts for choices and bounds, only that of the field's kind is used. The first field is
+    called DEFAULT_FIELD_NAME if it has no name.
 
     Raises:
         InputError: The bounds are invalid, or the form has no such kind.

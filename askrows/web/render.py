@@ -136,10 +136,13 @@ def render_page(
     section: str = "",
     **values: Any,
 ) -> HTMLResponse:
-    """Render a page, or a part of one, about the task of a workspace.
+    """Render a page, or a part of a page, about the task of a workspace.
+
+    The template also gets the used tasks and the sections for the navigation. "search" is a section
+    only if the task has an index.
 
     Args:
-        app_state: The state of the page; decides whether the template shows commands.
+        app_state: The state of the page. The template gets its flag `readonly`.
         template: Path of the template.
         run: The run, opened with the task.
         section: The navigation entry to highlight, a key of SECTION_PATHS, or empty.
@@ -250,7 +253,10 @@ def shorten(text: str) -> str:
 
 
 def to_text(value: object) -> str:
-    """Return a value as text: a list with commas, None as "", a bool as "yes" or "no"."""
+    """Return a value as text: a list with commas, None as "", a bool as "yes" or "no".
+
+    A float that is a whole number is written without decimals, up to MAX_EXACT_FLOAT.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -281,7 +287,8 @@ def join_value_texts(value: Any) -> str:
 def version_label(version: str) -> str:
     """Return the display name of a version: its model and question, or "a person".
 
-    The first question is not named. A text without a version number is returned unchanged.
+    The first question is named only if there is no model. A text without a version number is
+    returned unchanged.
     """
     prompt_version, _, model = version.partition("/")
     _, separator, number = prompt_version.rpartition("@")
@@ -311,8 +318,8 @@ def highlight(text: str, marks: Sequence[Mark]) -> Markup:
 
     A mark element has the CSS class of the mark's hue, and the mark's name as `data-name`. A mark
     is left out if its quotation is empty or differs from the text at its offsets. If marks overlap,
-    the later mark has only the rest of its text. If there is no valid mark and the whole text is a
-    web address, it becomes a link.
+    the later mark has only the rest of its text. All text is escaped. If there is no valid mark and
+    the whole text is a web address, it becomes a link.
     """
     html = Markup()
     end = 0

@@ -116,9 +116,10 @@ RowQueryParameters = Annotated[RowQuery, Query()]
 
 
 def make_row_keys(run: Run, row_ids: Sequence[str]) -> dict[str, str]:
-    """Return what addresses call rows, by id: the value of `file_key=`, else the id.
+    """Return the names of rows in addresses, by id: the value of `file_key=`, else the id.
 
-    A refused row is called by its id, because its value may be that of another row.
+    A refused row is named by its id, because its value may be that of another row. So are all rows
+    of a table that cannot have refused rows.
     """
     keys = {row_id: row_id for row_id in row_ids}
     file_key = run.task.record.file_key

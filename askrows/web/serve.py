@@ -152,7 +152,10 @@ def create_app(app_state: AppState) -> Guard:
 
 
 async def _error_response(request: Request, error: Exception) -> Response:
-    """Return problem+json to programs, scripts and downloads, an HTML page to a browser."""
+    """Return problem+json to programs, scripts and downloads, an HTML page to a browser.
+
+    The page's own scripts get messages without commands and settings.
+    """
     document = errors.to_problem(error)
     if "hx-request" in request.headers:
         return errors.problem_response(errors.to_page_problem(document))

@@ -16,8 +16,8 @@ def summarize_ended_asking(work: Mapping[str, Any]) -> str:
     """Return a line on how background work that asks rows ended, or "" for any other work.
 
     Failed work has none. Work that was stopped has the fixed text STOPPED_SUMMARY. The result of a
-    finished command is described by the number of answered rows; for `tag` also by the reason if it
-    stopped early.
+    finished command is described by the number of answered rows. `tag` adds the reason if it
+    stopped early, and work on chosen rows adds the number of asked rows and the rows left out.
 
     Args:
         work: The JSON document of the work.

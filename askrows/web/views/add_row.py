@@ -49,6 +49,8 @@ def _make_document(
 ) -> dict[str, object]:
     """Return the reply about a saved row, as it is stored now.
 
+    `retrying` is true if the call has not ended, or if the row is still to be asked.
+
     Args:
         is_asked: The call about the row has ended; otherwise it goes on in the background.
     """

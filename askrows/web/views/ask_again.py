@@ -83,7 +83,7 @@ def make_ask_again_question(app_state: PageState, task: str, body: RowSelection)
     """Return the estimated cost of asking the chosen rows again in USD, and a question that has it.
 
     The question counts the rows that would be asked, and those that would not. The cost in USD is
-    null if it is unknown.
+    null if it is unknown; the question then says "free".
     """
     with app_state.open_to_read(task) as run:
         with run.workspace.store.read() as tx:
@@ -98,7 +98,10 @@ def make_ask_again_question(app_state: PageState, task: str, body: RowSelection)
 
 
 def _describe_left_out(run: Run, row_ids: Sequence[str], asked_ids: Collection[str]) -> str:
-    """Return a sentence on those of the chosen rows that are not asked, or ""."""
+    """Return a sentence on those of the chosen rows that are not asked, or "".
+
+    It counts the rows that a person corrected, and separately all other rows.
+    """
     left_out_ids = set(row_ids).difference(asked_ids)
     with run.workspace.store.read() as tx:
         preferred_answers = run.task.read_preferred_answers(tx, list(left_out_ids))

@@ -43,7 +43,8 @@ def submit_cell_form(
 ) -> HTMLResponse:
     """Correct a field or undo an edit; render its cell, with the choices if that is refused.
 
-    The name of the editor is remembered.
+    If the form is accepted, the editor's name is stored in a cookie, and the response triggers
+    ANSWER_CHANGED_EVENT in the browser.
     """
     editor = form.get("who") or last_editor
     with app_state.open_to_write(task) as run:

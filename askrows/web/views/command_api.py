@@ -149,6 +149,8 @@ def start_or_join_command(
     def run_priced_command(display: BackgroundJob) -> Any:
         """Check the price of a new build of the index, then run the command; return its document.
 
+        If there is a following command, run it too, and return its document instead.
+
         Raises:
             AskrowsError: The build costs more than `cost`, or the command failed.
         """
@@ -237,9 +239,9 @@ def _find_other_process(run: Run, snapshot: Snapshot) -> str:
 
 
 def _measure_asking(work: Mapping[str, Any], runs: Sequence[RunProgress]) -> dict[str, Any]:
-    """Return the progress of work that asks rows: that of the first run; none between runs.
+    """Return `done` and `total` of work that asks rows: those of the first run that is not killed.
 
-    Other work keeps its own progress, so the result is empty.
+    Both are None between runs. Other work keeps its own progress, so the result is empty.
     """
     if work["kind"].partition(" ")[0] not in STOPPABLE_COMMANDS:
         return {}
@@ -301,7 +303,11 @@ def list_displayed_work(background_work: BackgroundWork, task: str) -> list[dict
 
 
 def _next_step_document(run: Run, step: CommandHint | None) -> dict[str, Any]:
-    """Return the next step, and if it asks rows, its estimate with the `cost` of all rows."""
+    """Return the step to type (`next`), the `command` of its button, and its `plan`.
+
+    `next` and `command` are "" if there is none. If the button asks rows, the plan is the estimate,
+    with the `cost` of all these rows in USD; else it is None. A pilot asks the rows of its sample.
+    """
     command = button_command(step)
     plan = None
     if command in {"tag", *BATCH_COMMANDS}:

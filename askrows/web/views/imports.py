@@ -174,7 +174,11 @@ def render_start(app_state: AppState, run: Run, *, task: str) -> HTMLResponse:
 
 
 def _list_row_fields(record: TaskRecord) -> list[dict[str, Any]]:
-    """Return the fields of the form for a new row: name, label, kind of input, and a note."""
+    """Return the fields of the form for a new row: name, label, kind of input, and two flags.
+
+    `is_key`: the field names the row. `is_read`: the column is required. A column that is not of
+    the type text has the kind "number".
+    """
     fields = list[dict[str, Any]]()
     for name in list_file_columns(record):
         is_needed = name in record.required_columns
@@ -259,7 +263,9 @@ def act_on_import(app_state: PageState, number: int, form: FormFields) -> HTMLRe
 
 
 def _restart_reading(app_state: AppState, upload: Upload, form: Mapping[str, str]) -> None:
-    """Start to read a file again, for another task or with other options.
+    """Start to read a file again, for the form's task and with its encoding and header.
+
+    The results of the former reading and the roles of the columns are removed.
 
     Raises:
         RequestRefusedError: 422, files cannot be imported for the task.
@@ -331,7 +337,11 @@ def start_reading_upload(app_state: AppState, upload: Upload) -> None:
 
 
 def _read_upload(app_state: AppState, upload: Upload, display: BackgroundJob) -> None:
-    """Guess the columns of a new task, or run a dry import; an unfit file is one of a new task.
+    """Guess the columns of a new task, or run a dry import into an existing task.
+
+    If the dry import refuses the file, the upload becomes one of a new task, with the former task
+    as `mismatched_task`. If a mapping or a reading option was given, or the new task would ask no
+    row, the error is raised instead.
 
     Raises:
         HeaderError: The first line is not the header, and no other line was chosen.
@@ -375,7 +385,8 @@ def _dry_run_import(app_state: AppState, upload: Upload, display: BackgroundJob)
 def _guess_columns(app_state: AppState, upload: Upload) -> None:
     """Guess the columns of a new task and their roles, count its rows, find unreadable rows.
 
-    A column that is nearly a key names the rows.
+    If no column is a key, a column that is nearly a key names the rows. Roles that the upload has
+    already are kept. The results are set as members of `upload`.
 
     Raises:
         AskrowsError: The file cannot be read, or has no rows.
@@ -479,8 +490,8 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
     def try_question(display: BackgroundJob) -> dict[str, Any]:
         """Ask about TRIAL_ROWS rows, and estimate the run of all; return the report's document.
 
-        The trial costs at most MAX_TRIAL_USD and stores no answer. The upload keeps the estimate,
-        which the run will make again, and what was tried: the task, the question and the work.
+        The trial costs at most MAX_TRIAL_USD and stores no answer. The upload gets the estimate,
+        the tried task, the tried question and this work.
         """
         with app_state.open_to_write(None, display) as run:
             trial_run = replace(run, agreed_usd=MAX_TRIAL_USD)
@@ -541,7 +552,7 @@ def _start_task_creation(app_state: AppState, upload: Upload, new_name: str, *, 
     Raises:
         RequestRefusedError: 409, the question or a column changed since the try, or there was no
             try; 422, the mode cannot be chosen.
-        AskrowsError: The name is invalid or in use.
+        InputError: The name is invalid or in use; the hint names a free name if there is another.
     """
     if upload.tried_task is None or not upload.is_tried:
         raise RequestRefusedError(
@@ -596,7 +607,7 @@ def _render_upload(
 ) -> HTMLResponse:
     """Render the state of an upload; after a run was started, the browser opens its task.
 
-    An error is beside the button of its step, which is `pressed`, or else the latest step.
+    An error is displayed next to the button of the step `pressed`; "" means the latest step.
 
     Raises:
         RequestRefusedError: 404, the upload is gone.

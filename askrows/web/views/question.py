@@ -84,7 +84,7 @@ async def use_as_draft(app_state: PageState, task: str) -> RedirectResponse:
 
 @router.post("/question/remove", include_in_schema=False)
 def remove_task(app_state: PageState, task: str, form: FormFields) -> RedirectResponse:
-    """Delete a task whose name was typed, with its rows, answers and files.
+    """Delete a task whose name was typed, with its rows, answers, files and finished work.
 
     Raises:
         RequestRefusedError: 422, the form has another name.

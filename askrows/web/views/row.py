@@ -116,7 +116,7 @@ def open_next_row(app_state: PageState, query: Annotated[ReviewQuery, Query()]) 
 
 
 def _find_next_id(run: Run, query: RowQuery) -> str | None:
-    """Return the id of the first row of a list, or of the first after a row; None if none is left.
+    """Return the id of the list's first row, or of the row after `query.after`; None at the end.
 
     The list of unchecked rows is that of the quality page, in the order of its random draw.
     """
@@ -130,7 +130,10 @@ def _find_next_id(run: Run, query: RowQuery) -> str | None:
 
 
 def _find_previous_id(run: Run, query: RowQuery, row_id: str) -> str | None:
-    """Return the id of the row before another in its list; None if there is none in time."""
+    """Return the id of the row before another in its list.
+
+    None if there is no such row, if sorting takes over SORT_TIMEOUT_S, or if the query is invalid.
+    """
     if query.is_draw:
         return _read_draw(run).find_previous(row_id)
     options = query.make_list_options(within_s=SORT_TIMEOUT_S)
@@ -496,7 +499,7 @@ def _make_row_heading(
     """Return the `title` and `subtitle` of a row, and the address of its `picture`.
 
     - An imported image: the file name, no subtitle, and a picture if the image can be opened.
-    - Any other row: its title, and its id as subtitle if the title is a label.
+    - Any other row: its title, and its id as subtitle if the id is not its name.
 
     A subtitle or picture that is missing is "".
 

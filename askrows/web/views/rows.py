@@ -113,7 +113,8 @@ def export_rows(
 ) -> StreamingResponse:
     """Stream the selected rows with their answers, as the command `export` writes them.
 
-    The name of the file says whether the answers are placeholders.
+    The name of the file says whether the answers are placeholders. An error of the first chunk is
+    raised before the response begins.
     """
     with app_state.open_to_read(query.task) as run:
         kind = "invented-answers" if run.workspace.has_placeholder_answers else "answers"
@@ -152,7 +153,10 @@ def _read_export_chunks(app_state: AppState, query: RowQuery, format_: str) -> I
 def render_rows_page(
     app_state: PageState, query: RowQueryParameters, last_editor: LastEditor
 ) -> HTMLResponse:
-    """Render a page of a task's rows, below the state of the task."""
+    """Render a page of a task's rows, below the state of the task.
+
+    If the query names no task, and the workspace uses none, render the page to add a file instead.
+    """
     with app_state.open_to_read(query.task) as run:
         if not (query.task or find_used_tasks(run)):
             return render_start(app_state, run, task=NEW_TASK)
@@ -231,6 +235,9 @@ def get_thumbnail(
         task: The name of the task.
         key: The id of the image.
         side: The longer side in pixels.
+
+    Raises:
+        RequestRefusedError: 404, the task is unknown or its source is not a `Folder`.
     """
     with app_state.open_to_read(task) as run:
         if not run.task.folder_table:
@@ -343,7 +350,8 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     If the query names no columns, the page has the columns of the source and of the answers, and
     those of the selected state, but not the columns with the version, review and confidences of
     the answer. Each row also has its name, title, state, confidences, corrected fields, and the
-    changes of its input if it is stale. A page has PAGE_ROWS rows, or PAGE_PASSAGES passages.
+    changes of its input if it is stale. The name of a refused row is its id. A page has PAGE_ROWS
+    rows, or PAGE_PASSAGES passages.
 
     Raises:
         InputError: A parameter of the query is invalid.
@@ -465,7 +473,10 @@ def _list_filter_chips(query: RowQuery, task: str) -> list[FilterLink]:
 
 
 def _label_filter(parameter: str, text: str) -> str:
-    """Return the display text of a filter, which is a query parameter with its text."""
+    """Return the display text of a filter: the prefix of its query parameter, and its text.
+
+    A condition, a state or a version is displayed in words. A condition or a state has no prefix.
+    """
     if parameter in {"where", "only"}:
         return conditions.describe_condition(text)
     if parameter == "state":

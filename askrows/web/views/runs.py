@@ -245,7 +245,8 @@ def _make_run_values(app_state: AppState, run_report: RunReport, now: datetime) 
     - `outcomes`: the numbers of `answered`, `failed` and `waiting` requests.
     - `files`: (batch number, kind) of each request or result file that is on disk.
     - `word`: "cancelled", "held" or the state; "being cancelled" while the page cancels it.
-    - `is_over`, `can_cancel`: for the polls and the button.
+    - `is_over`: whether the run has ended.
+    - `can_cancel`: whether it is an API batch that is not over and is not being cancelled.
     """
     cancellations = app_state.background_work.describe_newest(
         CANCEL_WORK_KIND.format(number) for number in run_report.numbers

@@ -83,10 +83,10 @@ class SearchParameters(BaseModel):
 def render_search(
     app_state: PageState, query: Annotated[SearchParameters, Query()]
 ) -> HTMLResponse:
-    """Render the best matches, or the error of the search.
+    """Render the best matches, or the page with the error of the search.
 
-    If the provider does not answer, words alone rank the rows, and the page says so. Without a
-    query the page has only the form.
+    If the provider does not answer a hybrid search for a question, words alone rank the rows, and
+    the page says so. Without a query the page has only the form.
     """
     values: dict[str, Any] = {
         "search": None,

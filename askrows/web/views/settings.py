@@ -32,7 +32,8 @@ def render_settings(app_state: PageState, task: str | None = None) -> HTMLRespon
 def render_search_index(app_state: PageState, task: str) -> HTMLResponse:
     """Render the index and the price of a new build, for the search page.
 
-    After a build, the response triggers INDEX_EVENT in the browser.
+    If the newest build that this page started has ended, also with an error, the response triggers
+    INDEX_EVENT in the browser.
     """
     with app_state.open_to_read(task) as run:
         # Work that ends while the index is read counts as running: the part loads itself again.
