@@ -201,8 +201,12 @@ def _write_passages(
 ) -> WrittenRows:
     """Insert and update a block of passages; a dry import only counts.
 
-    A passage whose text differs and that has concepts is rejected. Runs in the caller's
-    transaction.
+    A passage whose text differs and that has concepts is rejected. A source or metadata of None
+    keeps the stored value, and an equal passage is not written. Runs in the caller's transaction.
+
+    Returns:
+        The number of new and of changed passages, the ids of stored passages whose text changed,
+        and the findings of rejected passages.
     """
     task_rows = table.select_task_rows(shape)
     stored_rows: Mapping[str, Mapping[str, Any]] = {}

@@ -91,7 +91,7 @@ class _ConceptTally:
         self.sample = ReservoirSample[_Answer](MAX_CHECKED_ANSWERS, seed=SEED + 1)
 
     def add(self, answer: _Answer) -> None:
-        """Count the concepts of an answer of a measured version."""
+        """Count the concepts of a measured answer, and offer the answer to the sample."""
         version_key = answer.concepts[0].version_key
         self.versions.add(VersionCounts(*version_key).version)
         names = [concept.concept_name for concept in answer.concepts]
@@ -113,7 +113,10 @@ def _list_types(answer: _Answer) -> list[str]:
 
 
 def _tally_concepts(tx: Connection, shape: PassagesShape, version: str | None) -> _ConceptTally:
-    """Read all concepts of the table in constant memory, and count those of a version."""
+    """Count the concepts of a version, and the types of the concepts of all other versions.
+
+    Reads all concepts of the table in constant memory. If `version` is None, all are measured.
+    """
     tally = _ConceptTally()
     all_concepts = table.iterate_concepts(tx, shape)
     for passage_id, concepts in groupby(all_concepts, key=attrgetter("passage_id")):

@@ -347,7 +347,8 @@ def select_task_rows(
     """Return the table of passages, with their states and the condition for open passages.
 
     - A passage with a concept of a skipped version has the state "with_concepts". It is "stale" if
-      a model gave its concepts for another text, or if a person asked for it again.
+      a model gave its concepts for another text, or if a person asked for it again. It is "empty"
+      if its text was removed after a model gave its concepts.
     - Any other passage is "open" if it has text and its id is not empty. Only these can be asked.
     - All others are "empty".
 
@@ -528,6 +529,8 @@ def iterate_concepts(
     passage_ids: Sequence[str] | None = None,
 ) -> Iterator[ConceptRow]:
     """Yield concepts with their evidence, by passage, then by name, in constant memory.
+
+    Concepts without a passage id are left out.
 
     Args:
         tx: The transaction that reads.

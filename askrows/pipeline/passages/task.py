@@ -226,10 +226,11 @@ class PassagesTask(Task):
 
         A reply of a model has quotations without offsets, which are located in the text. An answer
         that was copied from a row with the same input has located quotations already. It is valid
-        if this text has them at the same offsets.
+        if this text has them at the same offsets. If `row` is None, nothing is checked.
 
         Returns:
-            The answer with evidence (located quotations) and "", or None and the reason.
+            The answer with evidence (located quotations) and "", or None and the reason. Without a
+            row, the answer as it is and "".
         """
         if row is None:
             return answer, ""
@@ -391,7 +392,8 @@ class PassagesTask(Task):
           version that began last. If only other programs wrote concepts, it is their version with
           the newest concept. A corrected passage has only the concepts of its correction.
 
-        `options.row_filter` selects the passages.
+        `options.row_filter` selects the passages. `version_counts` of the result counts the
+        concepts of all versions in the whole table, also of versions that are not exported.
 
         Raises:
             InputError: The requested version has no concepts.

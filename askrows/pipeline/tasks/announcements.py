@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def open_client(workspace: OpenWorkspace, service: Service, task: Task) -> "ProviderClient":
-    """Return the client of the backend, after a person was told which backend works.
+    """Check the access to the backend, print once which backend works, and return its client.
 
     Raises:
         ConfigurationError: As `Service.client`.

@@ -320,8 +320,9 @@ def make_markable_condition(
 def read_answer_ids_at_mark(tx: Connection, task: Task, row_ids: Sequence[str]) -> dict[str, int]:
     """Return the id of the newest answer of a model when each row was marked, by row id.
 
-    Only an answer with a greater id may be copied to the row; see `store.again`. In an estimate,
-    rows that will be marked are included, with the newest id of now.
+    Only an answer with a greater id may be copied to the row; see `store.again`. Rows without a
+    mark are left out. In an estimate, rows that will be marked are included, with the newest id of
+    now.
     """
     marks = again.read_marks(tx, task.name, row_ids)
     if task.asked_rows.will_mark:

@@ -78,7 +78,9 @@ class InvalidAnswerError(InputError):
         answer: Document,
         changed_fields: Collection[str],
     ) -> None:
-        """Make the message and the command to type.
+        """Set `faults`, and make the message and the command to type.
+
+        A field has the fault of its first reason. Missing fields share a fault.
 
         Args:
             reasons: Each begins with the path of a field, as pydantic or `locate_quotes` says it.
@@ -308,7 +310,8 @@ def _make_validated_edit(
         current: The stored rows, answers and edits.
 
     Raises:
-        InputError: The row, the field, the edit to undo or the new answer is invalid.
+        InputError: The row, the field, the edit to undo or the new answer is invalid, or the row is
+            being deleted by `forget`.
         ConfigurationError: Code of the task's file failed.
     """
     if row_id in current.forgotten_ids:
@@ -505,7 +508,10 @@ def _forgotten_error(row_id: str) -> InputError:
 
 
 def _check_answer_unchanged(current: Document, expected_state: str | None) -> None:
-    """Raise ChangedMeanwhileError if an answer is in another state than the editor saw."""
+    """Raise ChangedMeanwhileError if an answer is in another state than the editor saw.
+
+    An `expected_state` of None skips the check. The error has the current document.
+    """
     if expected_state in {None, current["state"]}:
         return
     last_edit = ""
@@ -526,7 +532,7 @@ def _make_changed_answer(
 ) -> Document:
     """Return `answer` with new values, or with an edit undone; do not validate it.
 
-    If the last edit undid that edit, nothing is left to undo.
+    If the last edit undid that edit already, `answer` is returned unchanged.
 
     Args:
         change: New values by field, or the number of the edit to undo.

@@ -106,8 +106,7 @@ def merge_stored_record(
       again, stays only if both records have the same columns of the prompt and of required
       quotations.
     - State stays: the place up to which `cursor=` has read the query, the preferred versions, the
-      columns of the index and the folders of images.
-      columns of files that the table lacks, and the folders of images.
+      columns of the index, the columns of files that the table lacks, and the folders of images.
 
     Args:
         declared_record: The record that was made from the task's present file.

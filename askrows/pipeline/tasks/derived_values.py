@@ -32,8 +32,9 @@ def update_derived_values(
 ) -> None:
     """Compute the derived values and the indexed texts of rows anew, and store them.
 
-    They are also written to the columns of other programs that `derive=` names. Called after the
-    rows or their answers changed, in the same transaction.
+    They are also written to the columns of other programs that `derive=` names. Nothing is done if
+    the task's file has no function that makes them. Called after the rows or their answers changed,
+    in the same transaction.
 
     Args:
         row_ids: The rows; None: those whose values are not computed yet.
@@ -60,7 +61,9 @@ def update_derived_values(
 
 
 def correct_derived_values(tx: Connection, task: RecordedTask) -> int:
-    """Store derived values that are wrong anew; return how many rows had some.
+    """Compute and store wrong derived values anew; return how many rows had wrong values.
+
+    If a row had some, it is recorded that the task's rows changed.
 
     Raises:
         ConfigurationError: A function failed, or its value cannot be stored.

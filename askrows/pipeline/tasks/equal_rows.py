@@ -231,12 +231,15 @@ def _make_equal_outcome(
 ) -> RequestOutcome | None:
     """Return a stored answer as the outcome of a row; None if the row cannot use it.
 
-    A row cannot use an answer that is unreadable or invalid for the row. Writes nothing.
+    A row cannot use an answer that is unreadable or invalid for the row. If the text of the row
+    supports no answer, the outcome of another row's answer has an `unsupported_reason`. Writes
+    nothing.
 
     Args:
         stored: The stored answer, of this row or of one with the same input.
         is_own: The answer is of this row. Then it is not used either if no field of it has a value,
-            or if it was the row's answer before, because the row is to be asked again.
+            if the text supports no answer, or if it was the row's answer before, because the row is
+            to be asked again.
     """
     answer = responses.parse_stored_answer(stored.answer, task.stored_answer_model)
     if answer is None:

@@ -32,7 +32,8 @@ def hash_vocabulary(path: Path) -> str:
 def limit_to_vocabulary(declaration: Declaration, path: Path) -> Declaration:
     """Return a declaration whose answer has only terms of a vocabulary in its list.
 
-    The answer has a single field, a list of texts. Its validators get the terms.
+    The answer has a single field, a list of texts. Its validators get the terms. The system text
+    also asks for terms of the list only.
 
     Raises:
         InputError: The file cannot be read or has faults, or a term is no valid value.

@@ -68,7 +68,10 @@ class _OtherChanges(NamedTuple):
     new_fingerprints: list[tuple[str | None, int]]
 
     def add(self, judgement: _Judgement, judge_id: str) -> None:
-        """Add the changes of a judgement."""
+        """Add the changes that a judgement makes to the stored value of a row.
+
+        An equal stored value stays; only a new fingerprint is added. An empty value removes it.
+        """
         value = judgement.value
         fingerprint = judgement.make_fingerprint(judge_id)
         if (judgement.answer_json, judgement.reason) == (value.answer_json, value.unusable):
@@ -166,7 +169,8 @@ def _find_changes(
     """Yield the differences of another program's table from the stored values, by pages of rows.
 
     A value is judged only if it is new, or if itself, its row or the task's file changed since it
-    was judged.
+    was judged. Values that askrows wrote, and pages without a difference, are left out. Nothing is
+    yielded without `write_to=`.
 
     Args:
         row_ids: Only these rows; None means all rows.
@@ -235,6 +239,8 @@ def _judge_value(
     answer_model: "type[BaseModel]",
 ) -> _Judgement:
     """Judge whether a value of another program is an answer.
+
+    An empty value is NO_ANSWER without a reason, and an invalid value is NO_ANSWER with a reason.
 
     Args:
         fields: The value by field; see `_read_fields`.

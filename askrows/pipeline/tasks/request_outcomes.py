@@ -243,10 +243,10 @@ def write_outcomes(
       API's error is final), or the database refused its answer.
     - It is open again after any other failure.
 
-    If an answer was applied to a row, it is recorded that the task's rows changed, so that the
-    index of the task is outdated. The reply of an equal row (`claim.is_of_equal_row`) has no claim
-    to end: its row is recorded as answered or parked directly. If all replies are of equal rows,
-    `provenance` needs no batch number.
+    If an answer was applied to a row, the derived values of the row are computed anew. It is also
+    recorded that the task's rows changed, so that the index of the task is outdated. The reply of
+    an equal row (`claim.is_of_equal_row`) has no claim to end: its row is recorded as answered or
+    parked directly. If all replies are of equal rows, `provenance` needs no batch number.
 
     Args:
         request_outcomes: Outcomes of requests, or those of equal rows.

@@ -171,8 +171,8 @@ def correct_by_file(
 
     Raises:
         FileFaultsError: A row, column or value of the file is wrong; nothing was changed.
-        InputError: The file cannot be read, has no right value, lacks the key or a field, or the
-            name is invalid.
+        InputError: The file cannot be read, lacks a key column, has neither a right value nor a
+            review, or `editor_name` is invalid.
         ConfigurationError: Code of the task's file failed.
     """
     editor_name = corrections.normalize_editor_name(editor_name)
@@ -419,7 +419,8 @@ def _plan_reviews(
     """Return the rows to review, and faults of the rows that cannot be reviewed.
 
     A row is reviewed if the file says so, unless its answer is reviewed already and the planned
-    edits do not change it. Rows whose right values are refused are in neither list.
+    edits do not change it. A row cannot be reviewed if it is being forgotten or has no answer. Rows
+    whose right values are refused are in neither list.
 
     Args:
         column: The column with the reviews, for the faults.
@@ -476,7 +477,10 @@ def _make_correction_report(
     planned: PlannedEdits,
     newly_reviewed_ids: Sequence[str],
 ) -> CorrectionFileReport:
-    """Return the counts of the lines, of their planned edits and of the reviewed rows."""
+    """Return the counts of the lines, of their planned edits and of the reviewed rows.
+
+    A line whose review is negative and that changes no value counts only as unlabelled.
+    """
     # A cell of a row that nobody looked at is a right value only if it changes the answer.
     unlabelled_ids = {
         row_id

@@ -126,7 +126,7 @@ class RowImages:
         """Read the images of a row, and return the row with them before the text of its prompt.
 
         Each image becomes a JPEG of at most `side` pixels. If the task has several image columns,
-        the name of its column stands before each image. The returned row's hash is that of its
+        the name of its column precedes each image. The returned row's hash is that of its
         values and original images.
 
         Args:

@@ -252,7 +252,8 @@ class TagList:
         Args:
             text: The typed tag; blanks around it do not matter.
             used_tags: Tags in use, which are valid as they are.
-            example: A row id and its answer, in which the tag is validated.
+            example: A row id and its answer, in which the tag is validated. None means that there
+                is no answer; then the tag is not validated.
 
         Raises:
             InputError: The tag is invalid.

@@ -134,9 +134,15 @@ class Task:
     ) -> None:
         """Make the task of a record; its file is not loaded.
 
+        The default task with TAGS_FROM= reads that vocabulary, whose hash is added to
+        `prompt_version`.
+
         Args:
             provider: The backend that answers now.
             declaration: The declaration of a draft; that of the file if None.
+
+        Raises:
+            InputError: The file of TAGS_FROM= cannot be read or has faults.
         """
         self.record = record
         self.settings = settings
@@ -204,9 +210,10 @@ class Task:
 
     @property
     def source_hint(self) -> HintTemplate | str:
-        """Return where the rows come from and how to change them; empty if rows are imported.
+        """Return the hint that names the source of the rows, and how to change rows there.
 
-        Rows of a source are read again and again, so that a forgotten row would return.
+        For imported folders it is `fill_hint`. A forgotten row would return with the next sync,
+        because its source is read again.
         """
         if self.folder_table:
             return self.fill_hint
@@ -322,7 +329,11 @@ class Task:
         return str(row[HASH_COLUMN])
 
     def join_key_parts(self, parts: Sequence[str]) -> str:
-        """Return the id of a row from the parts of its key; that of several parts is JSON."""
+        """Return the id of a row from the parts of its key.
+
+        A single part is the id. The id of several parts is a JSON list, with the whole numbers of
+        integer columns as numbers.
+        """
         if len(parts) == 1:
             return parts[0]
         key_values = [
@@ -387,10 +398,12 @@ class Task:
         *,
         unchanged_text: str = "",  # noqa: ARG002 - never fails
     ) -> None:
-        """Delete a row, also from the table of its task, and its answers from other programs'.
+        """Delete a row, also from the table of its task if it has such a table.
+
+        Its answers and derived values are also removed from other programs' tables.
 
         Args:
-            unchanged_text: Text in a ConfigurationError about the changes made before.
+            unchanged_text: Not used here. A task that refuses to delete rows adds it to its error.
         """
         if self.answer_target is not None:
             preference = self.make_version_preference(tx)
@@ -768,12 +781,14 @@ class Task:
         return answers.count_by_version(tx, self.name)
 
     def remove_answers(self, tx: Connection, row_ids: Sequence[str], version: VersionCounts) -> int:
-        """Remove a version's answers from another program's table; return the row count.
+        """Remove a version's answers from another program's table; return the length of `row_ids`.
 
-        Then the table or column that `write_to=` names shows the next preferred answers.
+        Then the table or column that `write_to=` names shows the next preferred answers. Without
+        `write_to=`, nothing is changed. Stored answers are not deleted here.
 
         Args:
-            row_ids: Rows with stored answers of the version. What somebody changed since stays.
+            row_ids: Rows with stored answers of the version. Values that somebody changed since
+                stay.
             version: The version.
         """
         if self.answer_target is not None:
@@ -859,10 +874,10 @@ class Task:
     def check_rows(
         self, tx: Connection, display: Progress
     ) -> tuple[Mapping[str, int], Sequence[RowFault]]:
-        """Check the stored rows; return figures by name, and faults. Only reads.
+        """Check the derived values of stored rows; return no figures, and the faults. Only reads.
 
-        A row has a fault if a column that is computed from others is wrong, or if the row does not
-        show the answer that was applied to it. Memory use does not depend on the number of rows.
+        A row has a fault if a stored derived value or indexed text is wrong. Nothing is checked
+        after a change of the task's file. Memory use does not depend on the number of rows.
 
         Args:
             display: Shows the progress.

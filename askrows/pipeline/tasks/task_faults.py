@@ -81,6 +81,7 @@ def find_column_faults(
     - A template has a column in braces whose name has characters other than letters, digits and _.
     - The prompt names no column, and the declaration has no images.
     - A member names a column that the rows do not have.
+    - A derived value has the name of a column or of a field of the answer.
     - A column of the key has values of a kind that cannot be a key.
     - Answers have quotations, and it is unclear which column they quote.
 
@@ -129,7 +130,10 @@ def _find_prompt_faults(
 def _find_missing_column_faults(
     declaration: Declaration, columns: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield (member, message, hint) for each named column that is missing or cannot be a key."""
+    """Yield (member, message, hint) for each named column that is missing or cannot be a key.
+
+    A derived value that has the name of a column or of a field is a fault, too.
+    """
     listed_columns = join_first(list(columns), MAX_LISTED_COLUMNS)
     answer_fields = declaration.answer.model_fields
     derived_names = declaration.derived_functions
@@ -249,10 +253,10 @@ def find_field_line(path: Path, field_name: str) -> int | None:
 
 
 def find_declared_version(path: Path) -> int | None:
-    """Return the version that a task's file declares, or None if it cannot be told.
+    """Return the version that a task's file declares, or None if it is unclear.
 
     The file is parsed, not run. A `Task(…)` without `version=` declares DEFAULT_VERSION. The
-    version cannot be told if the file is missing or no Python, if it has no or several calls of
+    version is unclear if the file is missing or is not Python, if it has no or several calls of
     `Task(…)`, if `version=` is not a plain number, or if arguments are unpacked from a dict.
     """
     calls = _find_task_calls(path)

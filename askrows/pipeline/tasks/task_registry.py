@@ -72,10 +72,9 @@ from askrows.pipeline.tasks.task_file import find_task_file, load_declaration
 def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
-    These are user tasks, and shipped task files. In a copied
-    workspace, the path of the file `tasks/NAME.py` that came with it replaces the recorded path.
-    The tasks use the backend to which the workspace is bound; before its first upload, that of the
-    settings.
+    These are user tasks, and shipped task files. In a copied workspace, the path of the file
+    `tasks/NAME.py` that came with it replaces the recorded path. The tasks use the backend to which
+    the workspace is bound; before its first upload, that of the settings.
     """
     records = workspace.list_tasks(tx)
     backend = choose_backend(settings)
@@ -472,9 +471,9 @@ def register_declaration(
     """Register a task as its file declares it, update its views, and return the stored record.
 
     Nothing is written if the record differs only in its time. Otherwise its fingerprint is stored,
-    too. If the functions of the task changed, its derived values are computed anew. If `index=` or
-    `label=` changed, the search index becomes outdated. Lines about changes are printed after the
-    transaction.
+    too. If the functions of the task changed, its derived values are computed anew. If they or
+    `index=`, `label=`, `metadata=` or `list_columns=` changed, the search index becomes outdated.
+    Lines about changes are printed after the transaction.
 
     Args:
         declared_record: The record of the declaration, from `make_record`.
@@ -581,10 +580,10 @@ def _shows_preferred_versions(tx: Connection, name: str, settings: Settings) -> 
 def _apply_preferred_versions(store: Store, name: str, settings: Settings) -> None:
     """Store PREFER_VERSIONS with a task, and update its views to show the preferred answers.
 
-    A changed preference is also recorded as a change of the task's rows. `PREFER_VERSIONS=none`
-    removes the stored preference. If PREFER_VERSIONS is not set, the stored preference stays, and
-    only missing or outdated views are made. It is not checked that the versions exist. Writes
-    nothing if the task does not exist or all is up to date.
+    A changed preference is also recorded as a change of the task's rows, and all derived values are
+    computed anew. `PREFER_VERSIONS=none` removes the stored preference. If PREFER_VERSIONS is not
+    set, the stored preference stays, and only missing or outdated views are made. It is not checked
+    that the versions exist. Writes nothing if the task does not exist or all is up to date.
 
     Args:
         store: The database.

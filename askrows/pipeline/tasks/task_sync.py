@@ -64,7 +64,8 @@ def sync_task(
     """Register changes of a task's file, and sync the stored rows with their source.
 
     Rows with images, and those of a query with `cursor=`, are always synced; other rows only if
-    their source changed. Notes and a report of the sync are printed. So is the number of rows that
+    their source or another program's values in `write_to=` changed. Notes and a report of the sync
+    are printed. So are a warning about values that are no answers, and the number of rows that
     changed after their answer, unless REFRESH=1 asks them again. `task` is not changed: read the
     task again afterwards.
 

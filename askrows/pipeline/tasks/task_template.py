@@ -201,8 +201,8 @@ def _parse_field(definition: str, used_names: Collection[str]) -> FieldDraft:
         used_names: Case-folded names of the fields before.
 
     Raises:
-        InputError: The name, kind or choices are invalid, or have a comma, which most likely stands
-            in the place of a semicolon.
+        InputError: The name, kind or choices are invalid, or the kind has a comma, which is most
+            likely a mistyped semicolon.
     """
     name_text, colon, kind = (part.strip() for part in definition.partition(":"))
     if "," in kind:
@@ -328,8 +328,8 @@ def _render_answer_class(fields: Sequence[FieldDraft], text_column: str) -> str:
 def _render_annotation_source(field: FieldDraft) -> str:
     """Return the Python source of a field's type, with its choices.
 
-    If the field has a vocabulary, bounds or a description, they stand beside the type in
-    `Annotated[…]`. The description also says when a field is null that may be null.
+    If the field has a vocabulary, bounds or a description, the source is `Annotated[…]` of the type
+    and of these. A field that may be null has ` | None`, and its description says when it is null.
     """
     kind = FIELD_KINDS[field.kind]
     type_text = kind.type_text.format(", ".join(_to_literal(choice) for choice in field.choices))

@@ -119,7 +119,7 @@ class TaskNouns(NamedTuple):
 
 
 def make_nouns(record: TaskRecord) -> TaskNouns:
-    """Return the words of a recorded task."""
+    """Return the words of a recorded task; by default row, rows and answered."""
     words = record.words or ("row", "rows", "answered", "empty")
     singular, plural_noun, answered_word, _ = words
     answered = answered_word.replace("_", " ")
@@ -172,7 +172,7 @@ class RowFaults(Counter[str]):
         self._row_names = {kind: dict[str, None]() for kind in kinds}
 
     def add(self, kind: str, names: Iterable[str], count: int = 1) -> None:
-        """Add `count` faults of a kind in the named rows."""
+        """Add `count` faults of a kind in the named rows; only the first names are kept."""
         self[kind] += count
         if count and len(self._row_names[kind]) <= MAX_NAMED_ROWS:
             self._row_names[kind] |= dict.fromkeys(names)
@@ -311,7 +311,7 @@ class IndexedTask:
         """Return a hit as a JSON document: rank, key, similarity, then its other members.
 
         Args:
-            similarity: Cosine; 1.0 for the same direction.
+            similarity: Cosine, which is rounded to 4 decimals; 1.0 for the same direction, or None.
             content: The entry's metadata and what else is stored of it.
         """
         fields = self.hit_fields(content)

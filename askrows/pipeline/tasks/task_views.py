@@ -94,7 +94,8 @@ ANSWER_WORDS_WEIGHT = 0.5
 def name_row(record: TaskRecord, row: Mapping[str, Any]) -> str:
     """Return the name of an unpacked row: its filled name template, else its key.
 
-    With `file_key=`, it is the value of this column instead of the key.
+    With `file_key=`, it is the value of this column instead of the key. A filled template has
+    single blanks, and is cut to MAX_ROW_NAME_CHARS.
     """
     template = record.name_template or ""
     row_name = fill_template(
@@ -134,8 +135,8 @@ class TaskGridBuilder:
     def build(self) -> Grid:
         """Return the grid, a list of the task's rows that can be searched, filtered and sorted.
 
-        The key (or the column that names the rows), images, columns of the prompt and fields of the
-        answer are shown by default.
+        The columns of `list_columns=` are shown by default. Without it, these are the key (or the
+        column that names the rows), images, columns of the prompt, derived values and fields.
         """
         key_names = [name for name, _ in self._record.key]
         default_names = dict.fromkeys(
@@ -180,7 +181,7 @@ class TaskGridBuilder:
         )
 
     def _make_columns(self) -> dict[str, ViewColumn]:
-        """Return the columns of a row by name: source, key, and answer.
+        """Return the columns of a row by name: source, key, row number, and answer.
 
         Those of the answer are its fields, its version and time, and its cost. A later column
         replaces an earlier one of the same name.
@@ -236,7 +237,7 @@ class TaskGridBuilder:
 def _read_source_values(headers: Mapping[str, str], cells: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a row by the columns of its source.
 
-    A refused row may have cells by the names of its file.
+    A refused row may have cells by the names of its file; they are renamed, too.
     """
     values = parse_stored_values(cells[VALUES_COLUMN])
     if headers and cells[HASH_COLUMN] == NO_HASH:

@@ -74,6 +74,10 @@ class UserFile:
     ) -> None:
         """Check that the subject was asked with this declaration, unless a change is accepted.
 
+        Args:
+            fingerprint: Fingerprint of the declaration that asked; None passes without a check.
+            subject_text: The subject of the message, such as a batch.
+
         Raises:
             ConfigurationError: The fingerprint differs, and no change is accepted.
         """
@@ -281,7 +285,7 @@ def _is_read_result(result: Any, columns: Mapping[str, str]) -> bool:
 
 
 def _find_cleaned_fault(result: Any, answer_model: "type[BaseModel]") -> str:
-    """Return what is wrong with the result of `clean`, in words that follow "but"; "" if nothing.
+    """Return the fault of the result of `clean`, in words that follow "but"; "" if it is valid.
 
     It must be a valid answer that can be stored, and the number of cut values.
     """

@@ -156,7 +156,8 @@ def read_person(cells: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, 
 
     A whole name becomes first and last name. Numbers in text columns become texts, and placeholders
     such as `n/a` are read as empty. A rate such as `80 EUR/h` becomes a number, and its currency is
-    stored if the row has no other.
+    stored if the row has no other. A currency becomes its code, without a note. The username is not
+    changed.
     """
     cells = split_whole_name(cells)
     notes = list[tuple[str, str, Any]]()
@@ -183,7 +184,7 @@ def split_whole_name(cells: dict[str, Any]) -> dict[str, Any]:
 
     First and last name of the row itself are kept. If the row has only one of them, and the whole
     name does not contain it, the whole name is the other: a column `Name` beside a first name has
-    last names. A whole name that is not text becomes the first name if the row has none.
+    last names. A whole name that is not text becomes the first name if the row has no such column.
     """
     if "full_name" not in cells:
         return cells
@@ -366,6 +367,9 @@ def clean(answer: Tags, _row: Mapping[str, Any]) -> tuple[Tags, int]:
     """Return an answer with its first `MAX_TAGS` tags, and the number of dropped tags.
 
     The first tags are the most characteristic.
+
+    Raises:
+        NoAnswer: The answer has no tag.
     """
     if not answer.tags:
         raise NoAnswer("tag")
