@@ -125,9 +125,10 @@ class AnswerField:
     def parse(self, text: str) -> Any:
         """Return the value that a person typed; a text that is no value is returned unchanged.
 
-        Nothing is validated. A blank text or `null` is None if the field is optional. The members
-        of a list are separated by semicolons, or else by commas. Numbers, truth values and objects
-        are JSON, and so is a list with brackets.
+        Nothing is validated. A blank text or `null` is None if the field is optional. A text or a
+        quotation is returned as typed, and the text of a choice gives the choice. The members of a
+        list are separated by semicolons, or else by commas; blank members are dropped. Numbers,
+        objects and truth values in any case are JSON, and so is a list that begins with a bracket.
         """
         if self.is_optional and text.strip() in {"", "null"}:
             return None
@@ -175,8 +176,8 @@ class AnswerField:
     def _list_values(self) -> list[Option] | None:
         """Return the values that are not null; None if they cannot be listed.
 
-        They can be listed of a choice, a boolean, a whole number with at most MAX_OPTIONS values,
-        and a union of these.
+        Only these can be listed: a choice, null (an empty list), a boolean, a whole number from a
+        minimum to a maximum with 1 to MAX_OPTIONS values, and a union of these.
         """
         if self.kind == "union":
             return self._list_union_values()
@@ -190,6 +191,7 @@ class AnswerField:
         return [Option(text, self.meanings.get(text, "")) for text in texts]
 
     def _list_union_values(self) -> list[Option] | None:
+        """Return the options of all alternatives; None if any of them cannot be listed."""
         options: list[Option] = []
         for part in self.parts:
             part_options = part.list_options()
@@ -199,6 +201,10 @@ class AnswerField:
         return options
 
     def _list_whole_numbers(self) -> list[Option] | None:
+        """Return the numbers from minimum to maximum if there are 1 to MAX_OPTIONS; else None.
+
+        The result is also None for numbers with decimals, without a bound, or with a `multipleOf`.
+        """
         is_listed = self.is_whole and "multipleOf" not in self.limits
         if not is_listed or self.minimum is None or self.maximum is None:
             return None
@@ -239,7 +245,10 @@ def list_answer_fields(answer_model: "type[BaseModel]") -> tuple[AnswerField, ..
 
 
 def _find_column_kind(node: Mapping[str, Any]) -> str:
-    """Return the kind of a column for the values of a node; null is of no kind."""
+    """Return the kind of a column for the values of a node; null does not count.
+
+    The kind is JSON for objects, lists and other types, and for alternatives of different kinds.
+    """
     if "anyOf" in node:
         kinds = {
             _find_column_kind(branch) for branch in node["anyOf"] if branch.get("type") != "null"
@@ -303,7 +312,7 @@ def _make_parts(
 
 
 def _read_choices(node: Mapping[str, Any], kind: Kind) -> list[Any]:
-    """Return the values of an enum or a constant, or those of a boolean."""
+    """Return the values of a boolean, a constant or an enum; [] if the node is none of these."""
     if kind == "boolean":
         return [True, False]
     if "const" in node:
@@ -321,7 +330,11 @@ def _iterate_branches(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _find_kind(node: Mapping[str, Any], json_type: str, text_format: str) -> Kind:
-    """Return the kind of a node."""
+    """Return the kind of a node.
+
+    A list without a schema for all its members, an object without properties and an unknown type
+    are of the kind "json".
+    """
     if "anyOf" in node or "oneOf" in node:
         return "union"
     if "enum" in node or "const" in node:
@@ -338,7 +351,10 @@ def _find_kind(node: Mapping[str, Any], json_type: str, text_format: str) -> Kin
 
 
 def _read_bounds(node: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """Return the inclusive bounds of a number; None for none, or for an exclusive bound."""
+    """Return the inclusive minimum and maximum of a number, each None if there is none.
+
+    An exclusive bound of a whole number is converted. That of any other number is ignored.
+    """
     if node.get("type") != "integer":
         return node.get("minimum"), node.get("maximum")
     lower_bounds = [node[name] + step for name, step in _LOWER_BOUNDS if name in node]

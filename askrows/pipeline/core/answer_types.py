@@ -85,7 +85,10 @@ def _find_lossy_part(node: dict[str, Any]) -> str:
 
 
 def _make_time_node(node: Any) -> Any:
-    """Return a core schema that reads a time type only from ISO 8601, in JSON's strict form."""
+    """Return a core schema that reads a time type only from ISO 8601, in JSON's strict form.
+
+    It refuses other texts and all numbers. Other values get to the given node unchanged.
+    """
     from pydantic_core import SchemaValidator, core_schema
 
     validator = SchemaValidator(node)

@@ -26,9 +26,9 @@ def list_template_columns(template: str | None) -> tuple[str, ...]:
 
 
 def invalid_placeholders(template: str | None, columns: Iterable[str]) -> dict[str, str]:
-    """Return columns in braces that are no valid placeholder, each with its valid name.
+    """Return the columns that a template has in braces with an invalid name, and a valid name.
 
-    For example `{Job Title}`, for which `job_title` is valid.
+    For example, `{Job Title}` in the template gives {"Job Title": "job_title"}.
     """
     valid_names: dict[str, str] = {}
     for column in columns:

@@ -428,7 +428,10 @@ class Declaration(Generic[A_co]):
                 )
 
     def _find_row_faults(self) -> Iterator[InputError]:
-        """Yield the faults of key, requires, check, clean, examples, images and list_columns."""
+        """Yield the faults of key, check, clean, examples, and of the members that list texts.
+
+        These are requires, images, list_columns and question_words.
+        """
         keys = [self.key] if isinstance(self.key, str) else self.key
         if not _is_list_of_texts(keys) or not keys:
             yield InputError(f"key= must be a column or a list of columns, not {self.key!r}")

@@ -85,10 +85,10 @@ class FoldedText:
     """
 
     def __init__(self, text: str) -> None:
-        """Fold a text: case, accents, invisible characters, markup and white space do not matter.
+        """Fold a text: case, lookalikes, invisible characters, markup and spacing do not matter.
 
-        Sets `text`, and for each of its characters the start and the end offset in the original.
-        Words are separated by one blank; scripts without spaces get none.
+        Accents stay. Sets `text`, and for each of its characters the start and the end offset in
+        the original. Words are separated by one blank, except in scripts without spaces.
         """
         pieces = list[str]()
         self._start_offsets = array("L")

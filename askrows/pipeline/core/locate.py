@@ -103,7 +103,8 @@ def _shorten_to_word(text: str, start: int, end: int, *, min_end: int) -> str:
 def cut_to_whole_words(text: str, start: int, end: int) -> tuple[str, int]:
     """Return text[start:end] with ellipses, and the number to add to offsets in `text`.
 
-    The offsets may exceed the text.
+    The caller chooses offsets between words: they are not moved. An ellipsis is added only on a
+    side with more text. Offsets outside the text are moved to its ends.
     """
     start = max(0, start)
     end = min(len(text), end)

@@ -74,7 +74,7 @@ class Quote(str):
     ) -> "Quote":
         """Create a quotation, or the annotation of an optional quotation.
 
-        `optional` without `text` creates the annotation.
+        `optional` without `text` creates the annotation. Without both, the quotation is empty.
         """
         if text is None and optional:
             return cast("Quote", _OptionalQuote())

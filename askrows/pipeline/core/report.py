@@ -171,7 +171,7 @@ def _format_share(share: Mapping[str, Any]) -> str:
     """Return a share with its base and its interval, such as `85% of 20 [64%, 95%]`.
 
     If the interval is that of fewer rows, their share is named, too: `90% of 38; drawn: 85% of 20
-    [64%, 95%]`. Without such rows, there is no interval.
+    [64%, 95%]`. The interval is left out if it is None. An accuracy of None is written as 0%.
     """
     accuracy = share["accuracy"] or 0
     text = f"{accuracy:.0%} of {share['of']:,}"
@@ -184,7 +184,9 @@ def _format_share(share: Mapping[str, Any]) -> str:
 
 
 def _format_changes(changes: Mapping[str, Sequence[Any]]) -> str:
-    """Return changed fields of an answer; members of a list that went or came have a sign.
+    """Return changed fields of an answer, such as "name: 'old' → 'new'", joined by commas.
+
+    A changed list has no name: each removed member follows a "-", each added member a "+".
 
     Args:
         changes: By field, the value before and after.
@@ -229,8 +231,9 @@ def format_member(
 ) -> str:
     """Return the value of a member as text, in the unit of its name; no value is a hyphen.
 
-    An integer has commas. The members of a list are joined by commas, and those of an object are
-    counts (see `format_counts`) or fields.
+    None, an empty value, and a 0 of RARE_MEMBERS are no value. MEMBER_FORMATS has the formats by
+    name. Otherwise a bool is "yes" or "no", and an integer has commas. A list is joined by commas.
+    An object of integers is written by `format_counts`. Other lists and objects are JSON.
     """
     if value is None or value in ("", [], {}) or (name in RARE_MEMBERS and not value):
         return NO_VALUE
@@ -264,8 +267,8 @@ def format_figures(
 ) -> str:
     """Return members of a document as a phrase, such as "22 added, $0.10 spent".
 
-    A member without a value, and a count of 0, is left out. A list, which names what it counts, is
-    its length. A heading in the plural loses its "s" after a 1.
+    A member that is None, empty or 0 is left out, except a 0 of SHOWN_ZEROS. A list is shown as its
+    length. A heading in the plural loses its "s" after a 1.
 
     Args:
         document: The document.
@@ -374,7 +377,10 @@ def make_table(
 
 
 def _split_names(names: str) -> list[tuple[str, str]]:
-    """Return the heading and the name of each member; see `make_table`."""
+    """Return the heading and the name of each member; see `make_table`.
+
+    Without "heading=", the name is the heading. In headings, blanks replace underscores.
+    """
     columns = []
     for name in names.split():
         heading, _, member = name.rpartition("=")

@@ -163,8 +163,9 @@ def read_terms(path: Path, label: str) -> tuple[Term, ...]:
         label: Name of the file in messages.
 
     Raises:
-        InputError: The file cannot be read, has no header, no terms or more than MAX_OPTIONS terms,
-            or repeats terms. The message has a line for each of the first repeated terms.
+        InputError: The file cannot be read, is not in UTF-8 or is malformed, has no header, no
+            terms or more than MAX_OPTIONS terms, or repeats terms. The message has a line for each
+            of the first repeated terms.
     """
     try:
         # A folder before `..` need not exist yet, such as that of a task's file.
@@ -253,9 +254,9 @@ def _parse_line(row: Mapping[str | None, Any], line: int, label: str) -> Term | 
 
 
 def _find_repeated_terms(terms: Sequence[Term]) -> Iterator[str]:
-    """Yield a text with the line for each term or alias that an earlier line has, too.
+    """Yield ", line N: …" for each term or alias that an earlier line has, too.
 
-    Terms and aliases are compared in their folded form.
+    The caller writes the name of the file before it. Terms and aliases are compared in their folded form.
     """
     terms_by_form = dict[str, Term]()
     for form, text, term in _list_forms(terms):

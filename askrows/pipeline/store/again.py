@@ -84,9 +84,10 @@ def mark_to_ask_again(
     who: str,
     now: datetime,
 ) -> int:
-    """Mark selected rows, forgive their failed attempts, and return their number.
+    """Mark selected rows to be asked again, forgive their failed attempts, and count them.
 
-    Runs in the caller's transaction.
+    A mark is done by a later answer of a model. It replaces an earlier mark of the row. Runs in the
+    caller's transaction.
 
     Args:
         row_ids: The SELECT of the ids of the rows.

@@ -354,10 +354,9 @@ class VersionPreference:
 
         There are five ranks: corrections by people, then the preferred `versions` in their order,
         then the current `prompt_version`, then all other versions of models, then values of other
-        programs. Within a rank, the version
-        that was begun last comes first, and versions that were never begun come last. But all
-        models of the current prompt version are equal. Then the newest answer (with the highest id)
-        comes first.
+        programs. Within a rank, the version that was begun last comes first, and versions that were
+        never begun come last. But all models of the current prompt version are equal. Then the
+        newest answer (with the highest id) comes first.
 
         Args:
             answer_table: The table of answers, or an alias or subquery of it.
@@ -939,8 +938,9 @@ def delete_version(
     """Delete all answers, attempts, claims and pilots of a version, and end its unfinished runs.
 
     A pilot is a small sample that was asked first. Claimed and parked rows become open. The batches
-    stay, and the journal says of each that it is rolled back, unless it was before. Tables that
-    show the answers, such as a task's own table, are not changed. Runs in the caller's transaction.
+    stay, and the journal says of each that it is rolled back, unless it was before. Marks to ask
+    again stay valid, although ids of answers are used again. Tables that show the answers, such as
+    a task's own table, are not changed. Runs in the caller's transaction.
 
     Returns:
         The numbers of deleted answers, of deleted attempts, and of rows that were parked.

@@ -213,7 +213,7 @@ def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
 
 
 def group_runs(batch_rows: Iterable[BatchRow]) -> list[list[BatchRow]]:
-    """Return the batches of each live run, and each other batch alone, without trials."""
+    """Group batches by their live run; a batch without a run is alone. Trials are left out."""
     parts_by_number: dict[int, list[BatchRow]] = {}
     for batch in batch_rows:
         if batch.mode.claims_rows:
@@ -389,6 +389,7 @@ def record_submitting(
 
     Raises:
         StateConflictError: Another process changed the batch.
+        ValueError: The batch is in another state.
     """
     try_number = batch.tries + 1
     columns = {"tries": try_number, "create_sent_at": now, "create_ended_at": None}
@@ -507,7 +508,11 @@ def record_creation_unclear(
 ) -> None:
     """Record the create of a restored batch as unclear: it may have been sent after the backup.
 
-    A *prepared* batch becomes *submitting*; a *submitting* batch stays *submitting*.
+    A *prepared* batch becomes *submitting*, with a record of a try that may have been sent. Any
+    other batch stays in its state.
+
+    Raises:
+        StateConflictError: Another process changed a *prepared* batch.
     """
     if batch.state is BatchState.PREPARED:
         name = display_name_of_try(batch, batch.tries + 1, workspace_id=workspace_id)

@@ -578,9 +578,9 @@ def list_rows_with_failed_calls(tx: Connection, task: str) -> Iterator[DueRetry]
     """Yield the rows for which a call outside of a run got no reply, first failure first.
 
     A row is yielded once, with the time of its first failure, the reason of its newest failure and
-    the number of calls (`tries`). Only live calls count, and only if the failure was
-    not charged to the row. A record of `record_due_retry` counts as a failure without a call. Rows
-    that were answered since are included: callers check whether a row is open.
+    the number of calls (`tries`). Only live calls count, and only if the failure was not charged to
+    the row. A record of `record_due_retry` counts as a failure without a call. Rows that were
+    answered since are included: callers check whether a row is open.
     """
     single_batches = select(batches.c.number).where(
         batches.c.mode == Mode.LIVE,

@@ -472,7 +472,7 @@ class Store:
             self._engine = None
 
     def _open_engine(self) -> Engine:
-        """Return the engine, which the first call creates."""
+        """Return the engine; the first call creates it, and silences the drivers' logs."""
         if self._engine is None:
             # If there is no handler, Python prints their log about interrupted connections and
             # refused statements.

@@ -139,8 +139,8 @@ def list_set_fields(row_edits: Sequence[AnswerEdit]) -> set[str]:
 def add_edits(tx: Connection, task: str, new_edits: Mapping[str, NewEdit]) -> None:
     """Insert edits, given by row id, as answers of the version `person`.
 
-    An undo is stored without fields.
-    If an edit is not applied, all its row's edits are undone, so none of them is applied any more.
+    An undo is stored without fields. Merges of tags are applied to the stored answers. If an edit
+    is not applied, all its row's edits are undone, so none of them is applied any more.
     """
     rows = [
         {
@@ -200,7 +200,7 @@ def read_right_values(tx: Connection, task: str) -> dict[str, RightValues]:
     These are all fields of a reviewed answer, and the fields that corrections set. A corrected
     value has priority over a reviewed one. Undone corrections and erased answers are ignored.
     Merges of tags are applied. The result also has, for each corrected field, the value before the
-    row's first correction. Rows without right values are left out.
+    row's first applied correction, if it differs. Rows without right values are left out.
     """
     query = (
         select(
@@ -239,8 +239,8 @@ def read_right_values(tx: Connection, task: str) -> dict[str, RightValues]:
 def _make_right_values(rows: Sequence[Any], rules_by_field: tag_merges.RulesByField) -> RightValues:
     """Return the right values of a row: its reviewed answer, and the fields that people corrected.
 
-    Corrections override the review; undone corrections do not count. With them are the values that
-    the corrections replaced, and the hash of the input of the newest of the rows.
+    Corrections override the review; undone corrections do not count. The result also has the values
+    before the first applied correction that differ, and the input hash of the newest applied row.
 
     Args:
         rows: The stored answers of one row: the corrections and the reviewed answer, oldest first.

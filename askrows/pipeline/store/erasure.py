@@ -179,8 +179,10 @@ def erase_row(
 def erase_task(tx: Connection, task: str, *, now: datetime) -> None:
     """Delete a user's task with its rows, answers, corrections and marks; its batches stay.
 
-    The batches keep counts and costs, and the journal says that each is rolled back. On SQLite the
-    deleted content is overwritten. Runs in the caller's transaction.
+    Its attempts, claims, merges of tags, cells beside tables, and digests of forgotten rows are
+    deleted, too, and its unfinished runs end. The batches keep counts and costs, and the journal
+    says that each is rolled back. On SQLite the deleted content is overwritten. Runs in the
+    caller's transaction.
     """
     if tx.dialect.name == "sqlite":
         tx.exec_driver_sql("PRAGMA secure_delete = ON")

@@ -200,7 +200,7 @@ class PostgresqlServer:
         return not state.startswith(_SERVER_STATES)
 
     def translate_error(self, driver_error: BaseException, patience_s: float) -> AskrowsError:
-        """Return a AskrowsError for an error of the server, without the rows that it quotes.
+        """Return an AskrowsError for an error of the server, without the rows that it quotes.
 
         A lock timeout, a lost connection or another transient failure is an UnavailableError. A
         wrong setup or a permanent refusal is a ConfigurationError. Anything else is an

@@ -144,16 +144,17 @@ class StagedRows(NamedTuple):
         """Sync the rows of a task with the staged rows, then run a block in the same transaction.
 
         The sync comes before the block, and the commit at its end. New and changed rows are
-        written, and rows that were gone are restored. Rows that are not staged become gone,
-        and refused rows that are not staged are deleted. The number of a row is its place in the
-        source; a gone row has a number below 1.
+        written, and rows that were gone are restored. A changed row that was asked keeps its old
+        cells in `asked_row`. Rows that are not staged become gone, and refused rows that are not
+        staged are deleted, except those of imported files, which get the last numbers. The number
+        of a row is its place in the source; a gone row has a number below 1.
 
         Args:
             is_part: Only some rows of the source were read. No row is marked, deleted or
                 renumbered, and new rows are numbered after all others.
 
         Yields:
-            The transaction, and the counts.
+            The transaction, and the counts, which leave out refused rows.
         """
         with self.store.write(connection=self.connection) as tx:
             is_server = tx.dialect.name != "sqlite"
@@ -228,7 +229,7 @@ class StagedRows(NamedTuple):
             return list(self.connection.execute(query.limit(limit)).scalars())
 
     def _count_changes(self, tx: Connection, task: str, *, is_part: bool) -> SyncCounts:
-        """Count the changes of a sync before it; no row counts as rewritten.
+        """Count the changes of a sync before it. Refused rows are left out; `rewritten` is 0.
 
         Args:
             is_part: Only some rows of the source were read, so none is gone.
@@ -264,8 +265,8 @@ class StagedRows(NamedTuple):
     def _build_upsert(self, task: str, now: datetime, *, last_n: int) -> Any:
         """Return the statement that writes the staged rows that are new, differ or were gone.
 
-        Equal rows are left out. An updated row is no longer gone. Its `changed_at` becomes `now`
-        only if its input hash is new.
+        Equal rows are left out. An updated row is no longer gone, and has no derived values. Its
+        `changed_at` becomes `now` only if its input hash is new.
 
         Args:
             last_n: The number after which new rows are numbered.

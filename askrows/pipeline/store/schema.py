@@ -68,7 +68,7 @@ class UtcTime(TypeDecorator[datetime]):
         return dialect.type_descriptor(DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Convert an aware time to the column's type.
+        """Convert an aware time to UTC, as a text for SQLite; None stays None.
 
         Raises:
             ValueError: The time has no time zone.

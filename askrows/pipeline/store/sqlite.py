@@ -186,7 +186,7 @@ class SqliteFile:
         return name.partition("_")[0] not in _FILE_ERROR_KINDS
 
     def translate_error(self, driver_error: BaseException, patience_s: float) -> AskrowsError:
-        """Return a AskrowsError for an error of SQLite.
+        """Return an AskrowsError for an error of SQLite.
 
         A missing savepoint is explained by the error that ended its transaction. A locked file is
         an UnavailableError. A missing file, a full or read-only disk and an unreadable file are a
@@ -350,7 +350,10 @@ def _begin(connection: Connection) -> None:
 
 
 def _replace_change_id(connection: Connection) -> None:
-    """Replace the workspace's change id, in the transaction that changed rows and commits now."""
+    """Replace the workspace's change id, in the transaction that changed rows and commits now.
+
+    Does nothing for a transaction that only reads or changed no row, or without a workspace.
+    """
     file = _find_driver_connection(connection)
     if connection.info[CHANGES_KEY] in {None, file.total_changes}:
         return

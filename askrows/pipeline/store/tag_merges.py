@@ -134,7 +134,7 @@ RulesByField = Mapping[str, Mapping[str, str]]
 
 
 def read_rules(tx: Connection, task: str) -> RulesByField:
-    """Return the rules in force for the lists of a task, by field."""
+    """Return the rules in force for the lists of a task, by field; fields without are left out."""
     prefix = MERGE_EVENT + name_list(task, "")
     kinds = select(events.c.kind).where(events.c.kind.startswith(prefix, autoescape=True))
     names = [kind.removeprefix(MERGE_EVENT) for kind in tx.execute(kinds.distinct()).scalars()]
@@ -161,7 +161,10 @@ def merge_answer(answer: Mapping[str, Any], rules_by_field: RulesByField) -> dic
 
 
 def merge_json(answer_json: str, rules_by_field: RulesByField) -> tuple[str, str | None]:
-    """Return an answer with merged lists, and the given answer; None if no merge changes it."""
+    """Return an answer with merged lists, and the given answer as it was before.
+
+    If no merge changes the answer, the second member is None.
+    """
     if not rules_by_field:
         return answer_json, None
     answer = json.loads(answer_json)
@@ -172,7 +175,11 @@ def merge_json(answer_json: str, rules_by_field: RulesByField) -> tuple[str, str
 
 
 def merge_records(tx: Connection, task: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return records of answers of a task, with the merges in force applied."""
+    """Return records of answers of a task, with the merges in force applied.
+
+    In copies of the records, `unmerged` becomes the answer before the merges, or None if they do
+    not change it. If the task has no merge in force, the given list is returned.
+    """
     rules_by_field = read_rules(tx, task)
     if not rules_by_field:
         return records

@@ -140,7 +140,7 @@ def bind_workspace(tx: Connection, backend: str, address: str, *, now: datetime)
         address: The address of the backend, without a password.
 
     Raises:
-        ConfigurationError: The workspace is bound to the other backend.
+        ConfigurationError: The workspace is bound to another backend.
     """
     bind = update(workspace).where(workspace.c.backend.is_(None))
     bind = bind.values(backend=backend, address=address)
