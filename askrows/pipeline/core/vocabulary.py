@@ -256,7 +256,8 @@ def _parse_line(row: Mapping[str | None, Any], line: int, label: str) -> Term | 
 def _find_repeated_terms(terms: Sequence[Term]) -> Iterator[str]:
     """Yield ", line N: …" for each term or alias that an earlier line has, too.
 
-    The caller writes the name of the file before it. Terms and aliases are compared in their folded form.
+    The caller writes the name of the file before it. Terms and aliases are compared in their
+    folded form.
     """
     terms_by_form = dict[str, Term]()
     for form, text, term in _list_forms(terms):
