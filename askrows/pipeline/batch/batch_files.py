@@ -162,7 +162,7 @@ class OpenLiveBatch:
     failure_reasons: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Create an empty file for the replies, and an empty calls file."""
+        """Open the reply file and the calls file for writing, and empty both."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         self.descriptor = os.open(self.path, flags, 0o644)
         self.calls_descriptor = os.open(self.path.with_suffix(CALLS_SUFFIX), flags, 0o644)
@@ -341,7 +341,8 @@ def _make_account(
     """Return the columns to store when a batch ends: outcomes, tokens, calls and cost in USD.
 
     `missing` is the number of requests without a reply. `calls` is the recorded number of calls, or
-    the number of replies if that is larger.
+    the number of replies if that is larger. `uncounted` is the number of replies without a count of
+    prompt tokens, except refused replies.
 
     Args:
         replies: The replies of the batch. A request has at most one.
@@ -389,7 +390,7 @@ def _cut_to_whole_lines(path: Path) -> None:
 
 
 def _count_replies(data: Path, number: int) -> int:
-    """Return how many replies a live batch has in its file, sealed or not."""
+    """Return how many replies a live batch has in its file, sealed or not; 0 without a file."""
     for path in (part_path(data, number), result_path(data, number)):
         with contextlib.suppress(FileNotFoundError):
             return path.read_bytes().count(b"\n")
@@ -399,7 +400,10 @@ def _count_replies(data: Path, number: int) -> int:
 def count_ended_requests(data: Path, batch: BatchRow) -> int:
     """Return how many requests of a batch ended, at most all.
 
-    Replies of a live batch are counted in its file, which is newer than the database.
+    - live batch that is asking: the replies in its file, because the database is older
+    - submitted: the number that the API reported last
+    - downloaded, or over: all requests
+    - any other state: 0
     """
     ended_count = 0
     if batch.state is BatchState.ASKING:
@@ -420,7 +424,8 @@ def find_dead_batches(store: Store, locks: Locks) -> list[BatchRow]:
 def seal_dead_batches(run: Run) -> None:
     """End the live batches of all tasks whose process is dead.
 
-    Their lock is free, because a process has the lock of its live batch until it ends.
+    Their lock is free, because a process has the lock of its live batch until it ends. The number
+    of their calls is stored.
 
     - For a trial, a test of a prompt, the outcome counts and the cost are stored.
     - For any other live batch, the replies are sealed as its result file. They are not ingested

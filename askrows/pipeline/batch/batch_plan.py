@@ -110,9 +110,9 @@ class RequestDraft:
     def __post_init__(self) -> None:
         """Set the limits of one file: rows, bytes and expected prompt tokens.
 
-        The limits of a batch for the Batch API come from the settings, the API's file size and
-        MAX_QUEUE_SHARE of the API's queued tokens. Live batches have LIVE_BATCH_ROWS rows at most,
-        or LIVE_BATCH_IMAGES if the task sends images.
+        The limits of a batch for the Batch API come from the settings, the API's limits of a file
+        and MAX_QUEUE_SHARE of the API's queued tokens. Live batches have LIVE_BATCH_ROWS rows at
+        most (LIVE_BATCH_IMAGES if the task sends images), or BATCH_ROWS if that is less.
         """
         settings = self.run.workspace.settings
         provider = self.run.workspace.provider
@@ -193,7 +193,7 @@ class RequestDraft:
         return self._controls_for(self.file_rows)
 
     def _controls_for(self, row_count: int) -> tuple[ControlRequest, ...]:
-        """Return the control requests for this number of rows; live batches have none."""
+        """Return the control requests for this number of rows; () below MIN_CONTROLLED_ROWS."""
         return self._possible_controls if row_count >= MIN_CONTROLLED_ROWS else ()
 
     @cached_property
@@ -311,7 +311,9 @@ class BatchPlan:
         return BatchPlan(**sums)
 
     def describe_rows(self, nouns: TaskNouns) -> str:
-        """Return the number of rows in words, and how many of them need no request.
+        """Return the number of rows in words, and how many of them are equal to another row.
+
+        If the plan has no request at all, the text ends with "no request".
 
         Args:
             nouns: The task's word for a row, in singular and plural.
@@ -439,7 +441,8 @@ def read_request_pages(
 
     Args:
         mode: Only TRIAL makes a difference.
-        after: Begin after the row with this id. A trial that names its rows ignores it.
+        after: Begin after the row with this id. If the selection names its rows, it must be among
+            them.
     """
     task = run.task
     builder = RequestBuilder(run.task, run.model)

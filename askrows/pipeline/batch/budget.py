@@ -277,8 +277,8 @@ def load_calibration(tx: Connection, version: str, fingerprint: str | None) -> C
 def find_max_queued_tokens(tx: Connection, model: Model, settings: Settings) -> int | None:
     """Return how many prompt tokens of a model may be queued at the API; None without a limit.
 
-    It is the limit of the table of models, or that which the newest failed batch of the model
-    named, if that is lower.
+    It is the limit in the table of models, or the limit in the error of the newest failed batch of
+    the model, if that is lower.
     """
     limits = [model.max_enqueued_tokens(settings.tier)]
     failed_batches = [
@@ -323,8 +323,8 @@ def find_quota_refusal(tx: Connection, batch: BatchRow, settings: Settings) -> s
     It refuses the batch if as many others as it allows are there, or if too many prompt tokens
     would be queued for the batch's model together with this batch. Submitting and submitted batches
     of all tasks are at the API. If no other batch of any model is there, a batch of any size may be
-    tried, and the result is "". A cancelled batch counts until the API says that it is over; the
-    reason names it.
+    tried, and the result is "". The tokens are not checked if the model is unknown now. A cancelled
+    batch counts until the API says that it is over; a reason about tokens names it.
     """
     provider = find_provider(workspace.get_workspace(tx).backend)
     active_batches = [

@@ -65,7 +65,8 @@ def cancel_batch(run: Run, *, number: int) -> str:
     """Cancel one batch, of any task; return the result in words.
 
     A prepared batch is given up: it moves to failed, and its rows can be asked again. A submitted
-    batch is cancelled at the API. A batch can also be given up in these cases, after a person
+    batch is cancelled at the API. If it is unclear whether the API created the batch, this waits
+    until the remote list shows it. A batch can also be given up in these cases, after a person
     confirmed it:
 
     - The API does not show the batch.
@@ -74,7 +75,7 @@ def cancel_batch(run: Run, *, number: int) -> str:
 
     Raises:
         InputError: There is no such batch, there is nothing to cancel in its state, or a person did
-            not confirm. No other live batch can be cancelled.
+            not confirm. A running live batch cannot be cancelled.
         RemoteError: The API cannot be reached or refuses the cancel, or another process creates the
             batch. The batch is not cancelled.
         StateConflictError: Another process changed the state of the batch in each of MAX_TRIES
@@ -291,7 +292,7 @@ def find_budget_refusal(run: Run, other_mode_usd: float) -> str:
 
 
 def confirm_move(run: Run, batch: BatchRow, mode: Mode) -> None:
-    """Print what moving a batch to another mode costs, check budgets, and ask to confirm.
+    """Print the costs of moving a batch to another mode, check budgets, and ask to confirm.
 
     The costs are the possible cost of the cancelled batch, and the price of all its rows in the
     other mode. Returns if the move may begin. Nothing is changed in the database or at the API.
@@ -301,7 +302,7 @@ def confirm_move(run: Run, batch: BatchRow, mode: Mode) -> None:
 
     Raises:
         BudgetError: A budget has no room for the other mode.
-        ConfigurationError: The price of the model is unknown, and nobody can confirm it.
+        ConfigurationError: The provider does not have the mode.
         InputError: The model is not served by flex, a person did not confirm, or the costs are
             above the amount that a person agreed to before.
     """
@@ -341,7 +342,7 @@ def cancel_for_move(run: Run, batch: BatchRow, mode: Mode) -> None:
         BudgetError: A budget has no room for the other mode; nothing was changed.
         MissingError: The API does not know the batch; it was not changed.
         StateConflictError: The batch is no longer submitted. Nothing was changed.
-        RemoteError: The API could not be asked.
+        RemoteError: The API could not be asked. If only the cancel failed, its record stays.
     """
     remote_name = batch.remote_name or ""
     try:

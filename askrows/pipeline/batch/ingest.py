@@ -159,7 +159,7 @@ def _ingest_with_lock(run: Run, number: int, *, should_wait: bool) -> IngestSumm
         the state DOWNLOADED, for example because another process has ingested it.
 
     Raises:
-        AskrowsError: The batch could not be ingested; see `_BatchIngest.run`.
+        AskrowsError: The batch could not be ingested; see `_BatchIngest.ingest`.
     """
     name = lock_of(number)
     with run.workspace.lock(name) if should_wait else run.workspace.locks.try_lock(name) as lock:
@@ -264,9 +264,10 @@ class _BatchIngest:
         """Store the outcome of each request, move the batch to ingested, and return its summary.
 
         Each page of claims is a transaction of its own. Open rows with the same input as a row of
-        the batch get the answer of an equal row. Requests that a killed ingest stored are not
-        stored again. Shows the progress, except for a live batch. Prints how many values were left
-        out because an answer had more values than its field may have.
+        the batch get the answer of an equal row, or are parked with it. Requests that a killed
+        ingest stored are not stored again. Shows the progress, except for a live batch. Prints how
+        many values were left out because an answer had more values than its field may have.
+        Refreshes the task's views if an answer has confidences.
 
         Raises:
             ConfigurationError: The task's declaration is not that of the batch, and the run
@@ -440,8 +441,9 @@ class _BatchIngest:
         """Store the outcomes of a page in one transaction, and answer equal rows.
 
         Other open rows with the same input as an answered row get the answer of an equal row. Rows
-        with the input of a row that is parked now are parked, too. Values that are beyond the
-        number that an answer may have are counted in `left_out_values`.
+        with the input of a row that is parked now are parked, too. Only equal rows that got an
+        answer are counted in `equal_rows`. Values that are beyond the number that an answer may
+        have are counted in `left_out_values`.
 
         Sets `has_confidences` if an answer has a probability. For a live batch, adds the outcomes
         of the rows to `row_outcomes`.
@@ -550,7 +552,7 @@ class _BatchIngest:
         )
 
     def _record_ingested(self, results: ResultFile, control_cost: float) -> None:
-        """Move the batch to ingested, with its counts of outcomes, tokens and unmatched lines.
+        """Move the batch to ingested; store its outcome counts, tokens, cost and unmatched lines.
 
         A live batch also stores its calls, at least as many as its replies.
 

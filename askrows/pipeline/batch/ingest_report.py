@@ -141,10 +141,12 @@ class IngestSummary:
     def make_error(self, nouns: TaskNouns) -> RemoteError | None:
         """Return the error to raise after a batch was stored; None without one, or if it was live.
 
-        There is an error if requests failed because of the account, whatever the other requests
-        ended with, and if all requests failed alike. The hint of the latter depends on the error's
-        code: change the model or the task if another try cannot help (a final error), else try
-        again later.
+        The first of these that applies is returned:
+
+        1. AccountError, if any request failed because of the account.
+        2. RequestFormError, if any request was refused for the form that all requests share.
+        3. RemoteError, if all of at least two requests failed with the same error. Its hint is to
+           change the model or the task if another try cannot help, else to try again later.
         """
         if self.batch.mode is not Mode.BATCH:
             return None
@@ -258,10 +260,12 @@ def _add_failures(
     summary: IngestSummary,
     numbers: Sequence[int],
 ) -> None:
-    """Add the failed attempts of batches to their summary, one anomaly per group, largest first.
+    """Add the failed attempts of batches to their summary: an anomaly per group, largest first.
 
     Attempts are in the same group if they have the same outcome, error code and beginning of the
     reason, up to its first colon. The first MAX_EXAMPLES attempts of each group are its examples.
+    Attempts with an error code are also counted in the summary's `error_counts`, and the first of
+    each error is kept in `first_replies`.
     """
     counts = Counter[tuple[str, str]]()
     # Row id and excerpt of the first attempts of each group.

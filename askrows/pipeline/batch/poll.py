@@ -7,7 +7,7 @@
 - No lock is taken while a poll waits, so a poll of a whole day blocks no other process.
 - An error of one batch does not stop the others. Unclear creates are left to `batch-submit`.
 - A batch that expired, failed or was cancelled is downloaded if it has a result. Otherwise its rows
-  are released and not charged; rows that failed in this way too often in a row are parked.
+  are released, and the failure counts against none of them.
 """
 
 import itertools

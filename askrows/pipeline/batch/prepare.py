@@ -78,8 +78,8 @@ def prepare_batches(
         max_batches: The most batches to prepare; None means no limit.
 
     Returns:
-        The numbers of the batches, why no further batch was prepared, and how many rows got the
-        stored answer of an equal row instead.
+        The numbers of the batches, why no further batch was prepared (NO_ROWS_LEFT also after
+        `max_batches`), and how many rows got the stored answer of an equal row instead.
 
     Raises:
         InconsistentError: The folder has a result file without a batch, so the database is an older

@@ -193,8 +193,9 @@ def cancel_duplicates(
     create the batch has a name, and a remote batch has the name of its try. Does nothing while the
     create of the batch is unclear, because reconciliation may adopt such a batch. Prints a warning
     for each duplicate that was cancelled or could not be cancelled, and prints the cost if its own
-    remote batch succeeded although the batch was cancelled or given up. No error is raised if a
-    cancel fails; the next call tries it again.
+    remote batch succeeded although the batch was cancelled or given up. A duplicate that the API
+    does not know counts as cancelled. No error is raised if a cancel fails; the next call tries it
+    again.
 
     Args:
         listing: Remote batches to search for duplicates. Duplicates that were recorded earlier are
@@ -247,7 +248,8 @@ def _record_duplicates(
     not called.
 
     Returns:
-        The estimated cost of the adopted batch in USD, if it is new that it succeeded.
+        A list with the estimated cost of the adopted batch in USD if it is new that it succeeded;
+        otherwise an empty list.
     """
     late_costs = []
     prefixes = batches.list_numbers_by_prefix(tx, batch.number)

@@ -134,7 +134,10 @@ class BatchSummary(NamedTuple):
 
     @property
     def listed_columns(self) -> dict[str, Any]:
-        """Return the batch as a row of BATCH_COLUMNS, with a tilde before an estimated cost."""
+        """Return the batch as a row of BATCH_COLUMNS, with a tilde before an estimated cost.
+
+        The reason of a held batch is the reason of the hold.
+        """
         columns = {**self.document, "done": self.done}
         if not self.is_actual:
             columns["cost"] = EstimatedCost(self.cost)
@@ -247,8 +250,9 @@ def _cost_entries(
     """Yield the cost of each batch that was sent, then of each duplicate.
 
     A batch counts on the day of its create call, a duplicate on the day it was found. A duplicate
-    has only its estimate, as a cost that is perhaps lost. Batches that were never sent are left
-    out. For the member `batch` of COST_KEYS, the key is the number of the batch, except:
+    has only its estimate, as a cost that is perhaps lost. Prepared batches, and batches without a
+    create call, are left out. Live batches do not add to the figure `batches`.
+    For the member `batch` of COST_KEYS, the key is the number of the batch, except:
 
     - All batches of a live run have the number of its first batch.
     - All trials, which test prompts, have the key "trials".
@@ -258,7 +262,7 @@ def _cost_entries(
         task_name: The name of the only task to count, or None for all tasks.
 
     Yields:
-        A key for each of COST_KEYS, and those of COST_FIGURES that are not 0.
+        A key for each of COST_KEYS, and all COST_FIGURES of a batch, or only `lost` of a duplicate.
     """
     provider = find_provider(workspace.get_workspace(tx).backend)
     keys_by_batch: dict[int, dict[str, str]] = {}

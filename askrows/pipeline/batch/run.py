@@ -227,11 +227,11 @@ class Run:
         return self.copy_with_task(self.task.copy_with_asked_rows(asked_rows))
 
     def prepare_task_index(self) -> "Run":
-        """Sync the rows, and mark the task in use as indexed; return the synced run.
+        """Sync the rows, and mark the task in use as indexed; return the synced run, or this run.
 
         A task without `index=` in its file is not marked. If the sync fails and the task was
-        registered with `index=`, a warning is printed, and the task is marked all the same: its
-        stored rows are then indexed as they are.
+        registered with `index=`, a warning is printed, the task is marked all the same, and this
+        run is returned: its stored rows are then indexed as they are.
 
         Raises:
             AskrowsError: The sync failed, and the task has no `index=`.

@@ -67,7 +67,7 @@ class RunReport:
     def describe_commonest_failure(self, tx: Connection, task: Task) -> str:
         """Return "12 of 30 failed: REASON" with the most frequent reason of the failed requests.
 
-        The text is "" if no request failed. If the run is held, the text is the reason for it.
+        The text is "" if no request failed. If the run is held, the text is "held: REASON".
         """
         if self.batch.is_held:
             return f"held: {self.batch.held}"

@@ -306,7 +306,8 @@ class RunResult:
         """Return what stopped the run early, the most important first.
 
         The order is: the interrupt or error of the calls, the errors of the newest poll, all failed
-        batches if no batch succeeded, and held batches, whose replies seem to belong to other rows.
+        batches and the sentence of the stop if no batch succeeded, and held batches, whose replies
+        seem to belong to other rows.
         Without any of these, the errors are those of gates that count.
 
         Args:
@@ -371,6 +372,9 @@ class TagReport(RunResult):
     def to_report(self, run: Run, *, strict: bool = False) -> Report:
         """Return the report of `tag`, or of a pilot: rows by outcome, cost, and failed requests.
 
+        If no row was open, the title says so. Also warns of a budget that stopped rows, of other
+        models that answered, and of the first rows without an answer.
+
         Args:
             run: The run, for nouns of the task.
             strict: A failed gate is an error.
@@ -415,7 +419,11 @@ class TagReport(RunResult):
         return f"{pilot}: {document['quality']['verdict']}. Report: {document['report']}"
 
     def _title(self, nouns: TaskNouns) -> str:
-        """Return the rows by outcome, and the cost of the command or of the run it continues."""
+        """Return the rows by outcome and the cost in words.
+
+        It is the cost of the batches and calls of this command. If it has neither, it is the amount
+        spent since the start of the run.
+        """
         figures = {"lost": self.lost_usd, "calls": self.calls, "cost": self.reported_cost}
         if self.reported_cost is None:
             figures["cost"] = self.spent

@@ -585,7 +585,7 @@ def delete_upload(
     *,
     warn: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Delete an upload that is not needed any more; None does nothing.
+    """Delete an upload that is not needed any more; None does nothing, and no error is raised.
 
     Args:
         warn: Called with a message if the upload cannot be deleted. The API deletes it later.

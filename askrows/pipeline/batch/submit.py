@@ -65,8 +65,7 @@ def submit_batches(
     Raises:
         BudgetError: A budget has no room for any request.
         RemoteError: The API refused a batch, or its create stays unclear.
-        ConfigurationError: There is no usable key, or the model's price is unknown and nobody at a
-            terminal can confirm it.
+        ConfigurationError: There is no usable key, or the provider has no batches.
         InputError: A person did not confirm the cost, or it is above `run.agreed_usd`, the highest
             cost that the person agreed to before.
     """
@@ -152,7 +151,11 @@ def _print_and_confirm_plan(run: Run, plan: BatchPlan) -> None:
 def _select_batches_in_outage(
     earlier_batches: list[BatchRow], *, is_running: bool
 ) -> list[BatchRow]:
-    """Return the earlier batches that are sent in an outage: unclear batches, else the first."""
+    """Return the earlier batches that are sent in an outage.
+
+    They are all batches with an unclear create, or else the first batch, or else none. The first is
+    not sent while another batch is running.
+    """
     unclear = [batch for batch in earlier_batches if batch.state is BatchState.SUBMITTING]
     if unclear or is_running:
         return unclear
@@ -160,7 +163,10 @@ def _select_batches_in_outage(
 
 
 def _ends_with_a_batch(run: Run, error: RemoteError) -> bool:
-    """Return whether the end of a submitted batch makes room at an API that accepts no more."""
+    """Return whether the end of a submitted batch makes room at an API that accepts no more.
+
+    False for a daily quota, or if no batch of the task is submitted.
+    """
     if isinstance(error, ThrottledError) and error.resets_at is not None:
         return False
     return bool(
@@ -243,7 +249,7 @@ def plan_prepared_batches(tx: Connection, task: Task) -> BatchPlan:
 
 
 def plan_stored_batches(stored_batches: Iterable[BatchRow]) -> BatchPlan:
-    """Return the plan of stored batches, at their estimates."""
+    """Return the plan of stored batches, at their estimates; `control_cost` is always 0."""
     plan = BatchPlan()
     for batch in stored_batches:
         plan += BatchPlan(
