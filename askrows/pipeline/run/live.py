@@ -209,6 +209,7 @@ class _LiveRun:
         """
 
         async def guard() -> None:
+            """Do the work and close complete batches; an error stops the run. Show the progress."""
             try:
                 await work
                 self._close_complete_batches()

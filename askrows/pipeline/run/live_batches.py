@@ -157,6 +157,8 @@ class LiveBatches:
         the run, NOT_ASKED_REASON. A trial, which tests a prompt, stores only its outcome counts
         and cost, and its files are deleted.
 
+        The calls are added to the result and stored, and the calls file is deleted.
+
         After this call the run will look for open rows again, unless it may have a single batch
         only: `end_of_rows` becomes None. An interrupted run waits INTERRUPTED_WRITE_TIMEOUT_S at
         most for another writer of the database. The lock is released after an error, too.

@@ -219,7 +219,8 @@ class LiveCalls:
         - A failure of the service, or an unreadable reply: the call is repeated after a pause. Its
           row is given up after too many such calls, or after the throttle's patience.
 
-        A call that was certainly not paid for is taken off the batch's number of calls.
+        A refused call, or a call with the code 503, was not paid for and is taken off the batch's
+        number of calls. A call with a 429 or that was not sent is taken off the rate limits.
 
         Args:
             started_call: The entry of the rate limiter for this call.
@@ -248,10 +249,10 @@ class LiveCalls:
     def _repeat_or_give_up(self, call: PendingCall, error: errors.RemoteError) -> None:
         """Queue a call again after a failure of the service, or give its row up.
 
-        The row is given up after MAX_UNANSWERED_CALLS calls without a readable reply, or if its
-        calls have failed for longer than the throttle's patience. If its last reply arrived but
-        cannot be read, and another call of this run was answered, the row is charged: the failure
-        counts against it.
+        The row is given up after MAX_UNANSWERED_CALLS calls without a readable reply (one call in a
+        run with a single batch), or if its calls have failed for longer than the throttle's
+        patience. If its last reply arrived but cannot be read, and another call of this run was
+        answered, the row is charged: the failure counts against it.
 
         The pause before the next call doubles each time, with jitter. It is longer if the service
         asked for more, but never longer than MAX_PAUSE_S.

@@ -220,7 +220,11 @@ class LiveThrottle:
         return min(pause_s, CHECK_INTERVAL_S)
 
     def _max_parallel(self) -> int:
-        """Return how many calls may run in parallel now."""
+        """Return how many calls may run in parallel now; 1 in a stall or after several failures.
+
+        Several are MAX_PARALLEL_FAILURES without a success. While no call is running, the time
+        until the next stall begins anew.
+        """
         if not self.running_calls:
             # Time without a running call is no stall.
             self._unanswered_since = self._run.workspace.monotonic()

@@ -440,11 +440,10 @@ class _PlanEstimator:
     ) -> None:
         """Read the budgets, quotas, past durations and pilot as they are now, in one transaction.
 
+        Also plans the rows that earlier commands left in prepared batches and stopped live runs.
+
         Args:
             is_pilot_waived: Ignore a pilot that blocks the rows.
-
-        Raises:
-            ConfigurationError: A budget is set, but the price of the model is unknown.
         """
         self.run = run
         self.plan = plan
@@ -552,11 +551,12 @@ class _PlanEstimator:
         """Return the estimate of the mode batch.
 
         If the API has no room for all batches at once, they are sent one group after another: the
-        duration is that of a batch times the number of groups, and a warning says so.
+        duration is that of a batch times the number of groups, and a warning says so. The duration
+        is None on the local engine.
 
-        The free tier has no batches: there the mode is not available, except on the local engine. A
-        pilot is a sample that is asked first. If it failed or is unfinished, the mode is available,
-        but refused: a person must decide about the pilot first.
+        The mode is not available if the provider has no batches, or in the free tier, except on the
+        local engine. A pilot is a sample that is asked first. If it failed or is unfinished, the
+        mode is available, but refused: a person must decide about the pilot first.
         """
         tier = self.run.workspace.settings.tier
         plan = self.plan

@@ -218,7 +218,8 @@ class RunState:
 
         The result gets these numbers of rows that are not answered:
 
-        - `left`: open rows, also those that this command does not ask, for example beyond its limit
+        - `left`: open rows, only of the selected rows if there is a selection, also those beyond
+          the limit
         - `under_way`: rows in open batches
         - `waiting`: open rows that get the answer of an equal row in an open batch
         - `unasked`: rows that the calls did not reach, at most `left`

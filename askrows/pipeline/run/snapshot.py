@@ -269,7 +269,10 @@ class Snapshot:
 
     @cached_property
     def changed_source(self) -> str:
-        """Return the name of the task's row file if it changed since it was read, else ""."""
+        """Return the name of the task's row file if it changed since it was read, else "".
+
+        A file that is missing now does not count as changed.
+        """
         record = self.task.record
         if record.items_stamp is None:
             return ""
@@ -501,6 +504,8 @@ def read_snapshot(
     ws: OpenWorkspace, task: Task, tasks: Sequence[Task], *, is_exact: bool = False
 ) -> Iterator[Snapshot]:
     """Read a snapshot for the length of a block; nothing is changed.
+
+    The version of the task is read from its file.
 
     Args:
         ws: The workspace.

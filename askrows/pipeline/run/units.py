@@ -246,8 +246,8 @@ def recover_task(run: Run) -> None:
     """Clear up after dead and outdated work of a task; send nothing.
 
     Replies of live runs whose process died are ingested. Prepared batches are given up, which opens
-    their rows again, if the declaration changed since, if the model does not accept their thinking
-    level, or if the provider refuses their model and another is set.
+    their rows again, if the declaration changed since, or if the provider refuses their model and
+    another is set.
 
     Raises:
         ConfigurationError: GATES is invalid.
@@ -280,8 +280,7 @@ def submit_rows(
 
     Raises:
         RemoteError: The API refused a batch, or it is unclear whether it created the batch.
-        ConfigurationError: There is no usable key, or the price is unknown and nobody can
-            confirm it.
+        ConfigurationError: There is no usable key, or the provider has no batches.
         InputError: The cost was not confirmed.
     """
     state.failed_batches.clear()
@@ -335,8 +334,9 @@ def ingest_batches(state: RunState) -> None:
     """Ingest downloaded batches, and write quality reports.
 
     Held batches, whose replies seem to belong to other rows, are not ingested: the result gets
-    their errors. The result also gets the summaries of the others. Quality reports are written also
-    after an error, but a recent report is not replaced.
+    their errors. The result also gets the summaries of the others, and their warnings are printed.
+    A batch that failed at the API no longer counts as failed if every request had a reply. Quality
+    reports are written also after an error, but a recent report is not replaced.
 
     Raises:
         InconsistentError, ConfigurationError, RemoteError: A batch could not be ingested; the

@@ -71,7 +71,8 @@ def do_due_units(
        batches.
     4. Build a stale index, and complete the result.
 
-    Errors of units are not raised: they are in the state. The budget is that of the task's
+    Errors of units are not raised: they are in the state. Errors of failed gates are added to them
+    only if the gates stop open rows; otherwise they are printed. The budget is that of the task's
     unfinished `tag`. If this `tag` has a start in the future, the start is corrected in the
     database.
 
@@ -338,9 +339,9 @@ def do_pass(
         unit_names: Do only these units.
 
     Returns:
-        The report, with all effects and errors, and the seconds until the next of these units
-        is due, at most MAX_PASS_PAUSE_S. A task of which a unit failed is left out of these
-        seconds, so that the failed unit is not repeated at once.
+        The report, with all effects, errors and batches that wait long at the API, and the seconds
+        until the next of these units is due, at most MAX_PASS_PAUSE_S. A task of which a unit
+        failed is left out of these seconds, so that the failed unit is not repeated at once.
     """
     total = start_report()
     pause_s = MAX_PASS_PAUSE_S
@@ -388,7 +389,7 @@ def add_report(total: Report, report: Report, *, task: str = "") -> None:
 
     Args:
         total: The report of all work.
-        report: The report to add.
+        report: The report to add. Its member `did` is removed.
         task: The task of the units; "" if it could not be opened.
     """
     figures = report.figures
