@@ -114,7 +114,7 @@ def _make_view_query(
       `state`, or `row_state`.
 
     In both, a column with the confidence follows for each field if an answer has confidences. Rows
-    that left their source stay, with the state `gone`.
+    that left their source stay, with the state `gone`. PostgreSQL gets names of `_cut_name`.
 
     Args:
         tx: The transaction in which the view will be made.
@@ -161,7 +161,7 @@ def _make_view_query(
 
 
 def _cut_name(name: str) -> str:
-    """Return a name that PostgreSQL does not cut; a cut name ends in a hash of the whole name."""
+    """Return a name of at most MAX_COLUMN_BYTES; a longer name is cut and ends in its hash."""
     if len(name.encode()) <= MAX_COLUMN_BYTES:
         return name
     suffix = f"_{hash_text(name)[:_NAME_HASH_DIGITS]}"
@@ -173,8 +173,9 @@ def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnEl
     """Return the SQL expressions of an answer by column name, in the order of the columns.
 
     The columns are the key columns of the row (one or more), then a column for each field of the
-    task, then the version and the time of the answer. Confidences are not among them. On SQLite the
-    time is text that ends with `+00:00`.
+    task, then the version and the time of the answer. The last two get ANSWER_PREFIX if a source
+    column, key or field has their name. Confidences are not among them. On SQLite the time is text
+    that ends with `+00:00`.
     """
     is_file = is_sqlite(tx)
     make_cell = _make_sqlite_cell if is_file else _make_server_cell
@@ -286,8 +287,9 @@ def _read_preference(tx: Connection, task: TaskRecord) -> VersionPreference:
 def _make_view(tx: Connection, name: str, query: Select[Any], stamp: str) -> None:
     """Make or replace a view, with a stamp.
 
-    The view is made again even if it is current. Other programs' views on this view stay. On SQLite
-    the stamp is a comment in the view's SQL, on PostgreSQL it is the comment of the view.
+    The view is made again even if it is current. Other programs' views on this view stay. If
+    PostgreSQL cannot replace the view, it is dropped first. On SQLite the stamp is a comment in the
+    view's SQL, on PostgreSQL it is the comment of the view.
 
     Args:
         tx: The caller's transaction, which must be rolled back after an error.
@@ -404,7 +406,7 @@ def _make_key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:
     Args:
         kind: Kind of the key column.
         part_index: Index of the column in a key of several columns, which is stored as a JSON list,
-            or None if the key has one column.
+            or None if the key has one column. On PostgreSQL, a row id that is no list gives NULL.
         sqlite: Return SQL for SQLite, else for PostgreSQL.
     """
     cell = f"{answers.name}.row_id"
@@ -472,7 +474,8 @@ def _make_server_cell(kind: str, name: str, document: str) -> str:
     - integer or boolean: the value, or NULL for a value of another type.
     - real: a number, or the number in a text. Any other value, or a number too large for float8, is
       NULL. A number that is too close to 0 is 0.
-    - decimal: the same as numeric, with all its digits.
+    - decimal: a number, or the number in a text, as numeric with all its digits. Any other value is
+      NULL.
     - JSON: any value, as jsonb.
 
     Args:

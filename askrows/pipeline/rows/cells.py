@@ -85,7 +85,8 @@ def to_prompt_text(value: Any) -> str:
 def iterate_texts(value: Any) -> Iterator[str]:
     """Yield all texts, numbers and booleans in a value as texts, at any depth.
 
-    A quotation, which is a text stored with its place in the row, gives its text only.
+    None and empty texts, lists and objects are left out. A boolean is `true` or `false`. A
+    quotation, which is a text stored with its place in the row, gives its text only.
     """
     for _, leaf in iterate_leaves(value):
         if is_quotation(leaf):
@@ -95,9 +96,10 @@ def iterate_texts(value: Any) -> Iterator[str]:
 
 
 def iterate_names_and_values(document: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield (name, value) for each name and each plain value in a document, at any depth.
+    """Yield (member name, value) for each name and each plain value in a document, at any depth.
 
-    The name is that of the member of the document that contains the value.
+    The first is the name of the member of the document that contains the name or value. The second
+    is the value, a nested name, a list index, or the name of the member itself.
     """
     for name, member in document.items():
         for path, leaf in iterate_leaves(member, (name,)):
@@ -127,8 +129,9 @@ def parse_json(text: str) -> object:
     """Return the value of a JSON text. Whole numbers of any length are read exactly.
 
     Raises:
-        ValueError: The text is not JSON, contains invalid UTF-8 or a lone surrogate, is nested too
-            deeply, or has an object with the same member twice. The message gives the reason.
+        ValueError: The text is not JSON, contains NaN, Infinity, invalid UTF-8 or a lone surrogate,
+            is nested too deeply, or has an object with the same member twice. The message gives the
+            reason.
     """
     try:
         # This parser refuses lone surrogates and NaN, but rounds long numbers.
@@ -169,7 +172,7 @@ def encode_row_as_json(row: Mapping[str, Any]) -> bytes:
 
 
 def parse_number(cell: Any) -> float | None:
-    """Return the number in a cell, also if it is text; None if it has no finite number."""
+    """Return the finite number in a cell, also in text, as float, else None. True counts as 1."""
     try:
         number = float(cell)
     except (TypeError, ValueError):
@@ -286,8 +289,8 @@ def find_value_kind(value: Any) -> str | None:
 def merge_kinds(first_kind: str | None, second_kind: str | None) -> str | None:
     """Return the kind of column that can store values of both kinds.
 
-    Two equal kinds give this kind. None stands for a column without values so far, and gives the
-    other kind. Integer and real give real, and all other pairs give text.
+    Two equal kinds give this kind. None means a column without values so far, and gives the other
+    kind. Integer and real give real, and all other pairs give text.
     """
     if first_kind is None or second_kind is None or first_kind == second_kind:
         return first_kind or second_kind
@@ -315,8 +318,8 @@ def _is_undecodable(leaf: tuple[FieldPath, Any]) -> bool:
 def list_rows(data: Any) -> list[Mapping[str, Any]]:
     """Return the rows of an iterable of mappings, an Arrow table, or a data frame, as dicts.
 
-    The data frame is one of pandas or polars. An index of pandas is left out, and names become
-    texts. A missing value is None.
+    The data frame is from pandas or polars. An index of pandas is left out, and names become texts.
+    A missing value of a data frame or Arrow table is None. Values in mappings are not changed.
 
     Raises:
         ConfigurationError: pyarrow, which the data need, is not installed.
@@ -350,7 +353,7 @@ def _without_index_columns(row: Mapping[Any, Any]) -> dict[str, Any]:
 def list_arrow_rows(batch: Any) -> list[dict[str, Any]]:
     """Return the rows of an Arrow table or record batch, with the values of Python.
 
-    A date, time or duration that Python cannot hold is a text, see `_convert_arrow_scalar`.
+    A date, time or duration that Python cannot represent is a text, see `_convert_arrow_scalar`.
     """
     columns = [
         map(_convert_arrow_scalar, column)
@@ -362,12 +365,12 @@ def list_arrow_rows(batch: Any) -> list[dict[str, Any]]:
 
 
 def _convert_arrow_scalar(scalar: Any) -> Any:
-    """Return the value of Python for an Arrow scalar.
+    """Return the value of Python for an Arrow scalar; None for null.
 
-    - A date or time that Python cannot hold, because of its year or its nanoseconds, is ISO text
-      with all digits.
-    - A duration that Python cannot hold, or a time that Arrow cannot write, is a text of number and
-      unit, such as `5 ns`.
+    - A date or time that Python cannot represent, because of its year or its nanoseconds, is ISO
+      text with all digits.
+    - A duration that Python cannot represent, or a time that Arrow cannot write, is a text of
+      number and unit, such as `5 ns`.
     - Lists, maps and objects are converted member by member. A map is a list of pairs.
     """
     pa = import_pyarrow("an Arrow table")
@@ -429,8 +432,8 @@ def to_column_value(kind: str, value: Any) -> Any:
     A text column accepts every value; lists, objects, numbers and truth values become JSON text.
 
     Returns:
-        None if the value is None, cannot be converted to the column's kind, or is a whole number of
-        more than 64 bits.
+        None if the value is None or cannot be converted to the column's kind. An example is a whole
+        number of more than 64 bits for an integer column.
     """
     if value is None:
         return None
@@ -441,7 +444,7 @@ def to_column_value(kind: str, value: Any) -> Any:
 
 
 def _to_integer(value: Any) -> int | None:
-    """Return a whole number of at most 64 bits as int, else None."""
+    """Return a whole number of at most 64 bits as int, else None. 3.0 is whole, and True is 1."""
     is_integral = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     if not is_integral or not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
         return None
@@ -449,7 +452,7 @@ def _to_integer(value: Any) -> int | None:
 
 
 def _to_decimal_text(value: Any) -> str | None:
-    """Return a finite number as text with all its digits, or None for others."""
+    """Return a finite number, or a text with a finite number, as text; None for others."""
     return None if parse_number(value) is None else str(value)
 
 

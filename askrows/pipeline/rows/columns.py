@@ -129,7 +129,8 @@ class ColumnMapping:
     ) -> None:
         """Match the names of a file, and add notes on names that were matched.
 
-        MAP= comes first, then a column's own name and label, then a known name.
+        MAP= comes first, then a column's own name and label, then a known name. In an export, names
+        that the export added are not matched by known names, and their values are ignored.
 
         Args:
             names: The names in the file, in their order.
@@ -139,7 +140,7 @@ class ColumnMapping:
             path: The file, for messages.
 
         Raises:
-            InputError: MAP= names an unknown column or name, or one of them twice.
+            InputError: MAP= names an unknown column or name, or a name twice.
         """
         self.layout = layout
         self.notes = list[str]()
@@ -169,7 +170,7 @@ class ColumnMapping:
         self._match_known_names(chosen_names, unmatched_names)
 
     def _find_export_names(self) -> set[str]:
-        """Return the folded names in an export of columns that are not those of its rows."""
+        """Return the folded names that an export adds, with their prefix if the file has it."""
         folded_names = {fold_name(name) for name in self._file_names}
         export_names = set[str]()
         for name, prefix in self.layout.export_prefixes.items():
@@ -183,7 +184,8 @@ class ColumnMapping:
     ) -> None:
         """Match other columns to the first name in the file that is a known name of the column.
 
-        A note lists the matched names.
+        A column whose own name or label is in the file is not matched. A note lists the matched
+        names.
 
         Args:
             chosen_names: The columns in MAP=; they are not matched.
@@ -241,7 +243,8 @@ class ColumnMapping:
         - A name that means no column keeps its value under the file's name, and is added to
           `kept_names`.
         - A name of a column for which MAP= chose another name, or no name, is left out, and is
-          added to `ignored_names`. For example, MAP=bio=Text ignores the file's column `bio`.
+          added to `ignored_names`. So is a name of a column that askrows makes. For example,
+          MAP=bio=Text ignores the file's column `bio`.
         - The value of a column in the layout's `columns_kept_twice` is stored a second time, under
           the file's name, unless that is a name or label of a column, also one that askrows makes.
 
@@ -334,10 +337,11 @@ def _resolve_chosen_names(
         path: The file, for messages.
 
     Returns:
-        Names in the file by column; empty for a column that is not read.
+        Names in the file by column; empty for a column that is not read. The last of two names of a
+        column counts.
 
     Raises:
-        InputError: A column or name is unknown, or a name is given for two columns.
+        InputError: A column or name is unknown, or a name is given twice.
     """
     names_by_column: dict[str, str] = {}
     for chosen_column, name in map_names.items():

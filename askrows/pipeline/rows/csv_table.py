@@ -40,10 +40,14 @@ csv.field_size_limit(MAX_ROW_CHARS)
 
 
 def open_csv(file: SourceFile) -> SourceTable:
-    """Detect the delimiter and the header of a CSV file; see `SourceFile`.
+    """Return the table of a CSV file; detect its delimiter and its header, see `open_records`.
+
+    A note names a delimiter other than the comma. If every name after the first begins with a
+    space, spaces after delimiters are removed. In an export, formulas get their original text back.
 
     Raises:
-        InputError: There is no header, or its quotes are not paired.
+        InputError: The header is blank or faulty, or the first record is certainly not a header, or
+            a quote in the first records is not closed.
     """
     start = file.first_line - 1
     with file.open() as text_file:
@@ -78,6 +82,7 @@ def _choose_delimiter(file: SourceFile, head: Sequence[str]) -> str:
        compared: it may be cut.
     3. It splits the first record into the most cells.
     4. Without `HEADER=` it splits the most of the other records: the first may be a title.
+    5. It comes first in `_DELIMITERS`.
 
     Args:
         file: The file.
@@ -97,9 +102,10 @@ def _choose_delimiter(file: SourceFile, head: Sequence[str]) -> str:
 
 
 def _split_first_records(lines: Sequence[str], delimiter: str) -> list[list[str]]:
-    """Return the first records that are not blank, as a reader splits them that allows any quotes.
+    """Return the cells of the first MAX_SAMPLED_RECORDS records, without blank records.
 
-    Cells are stripped of outer spaces. The records end before a line with a stray line break.
+    The quotes are not checked. Cells are stripped of outer white space. The records end before a
+    line with a stray line break.
     """
     records = list[list[str]]()
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
@@ -133,10 +139,10 @@ def _read_records(
 
     A record has a reason if its quotes are broken. It also has one if a quote was probably not
     closed: at least two lines within its quotes look like rows. Without common shapes such a record
-    is sound. A note counts the lines of sound records that look like rows.
+    is sound. At the end, a note counts the lines of sound records that look like rows.
 
     Args:
-        file: The file.
+        file: The file; the note is added to it.
         dialect: Options of `csv.reader`.
         common_shapes: See `_find_common_shapes`.
 
@@ -183,10 +189,11 @@ def _count_rows(
     common_shapes: frozenset[tuple[int, str]],
     dialect: Mapping[str, Any],
 ) -> int:
-    """Return how many lines look like rows.
+    """Return how many lines of a record after its first look like rows.
 
-    Such a line has as many cells as the header and, if there are common shapes, those of its
-    columns within the quotes.
+    Such a line has as many cells as the header. With common shapes, its cells before the first
+    quote also have all common shapes of their columns, and at least one column has a common shape.
+    Without common shapes the last line does not count.
     """
     lines = [_split_leniently([text], dialect) for text in texts]
     # Behind a closing quote are the cells of the record itself.
@@ -232,9 +239,10 @@ def _list_shapes(cells: Iterable[str]) -> list[tuple[int, str]]:
 def _split_records(file: SourceFile, dialect: Mapping[str, Any]) -> Iterator[_SplitRecord]:
     r"""Yield the records of a file that are not blank, from its first line on.
 
-    CSV doubles a quote within quotes, but some databases write `\"`. A record that is broken, or
-    has not as many fields as the first record, is read a second time, with `\"` as a doubled quote.
-    The second reading counts if it is sound, and has that number of fields.
+    A blank record has at most one cell, with white space only. A broken record has the error. CSV
+    doubles a quote within quotes, but some databases write `\"`. A record that is broken, or has
+    not as many fields as the first record, is read a second time, with `\"` as a doubled quote. The
+    second reading counts if it is sound, and has that number of fields.
     """
     # A reader is made faster from another reader's dialect.
     strict_dialect: Any = csv.reader((), strict=True, **dialect).dialect
@@ -274,11 +282,13 @@ def _read_record(
 ) -> _SplitRecord:
     """Return the next record; it has no texts at the end of the lines.
 
+    If the reader refuses the record, it has no fields, and the reader's message.
+
     Args:
         lines: An iterator that can be copied, whose next line has the number `line_number`.
         line_number: The number.
         dialect: The dialect, with strict rules.
-        edit_line: Returns what is read instead of a line.
+        edit_line: Returns the text that is read instead of a line.
     """
     same_lines = copy(lines)
     reader = csv.reader(map(edit_line, lines), dialect)

@@ -107,8 +107,8 @@ def read_table_rows(
     """Return the rows of the table that have one of these keys of a file, by this key.
 
     A column that ignores case also finds keys in another case, because the database would refuse
-    to insert them; an exact match comes first. Of several rows with a key, the one with the lowest
-    id is returned.
+    to insert them; an exact match comes first. Of several rows with a key, the row with the lowest
+    id is returned. Keys without a row are left out.
     """
     table = _reflect_task_columns(tx, record)
     file_key = get_file_key(record)
@@ -135,10 +135,11 @@ def find_table_row_id(tx: Connection, record: TaskRecord, name: str) -> str | No
 def insert_table_rows(
     tx: Connection, record: TaskRecord, rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Insert rows, given by column; a column `id` that files do not have gets new ids.
+    """Insert rows, given by column.
 
-    A row gets NULL in a column that only other rows have, or a blank if the column needs a value.
-    The id of a deleted row is not given again.
+    A column `id` that files do not have gets new ids, unless the database makes them. A row gets
+    NULL in a column that only other rows have, or a blank if the column needs a value. The id of a
+    deleted row is not given again.
 
     Raises:
         RefusedRowError: A rule of the table refuses a row.
@@ -177,7 +178,9 @@ def insert_table_rows(
 def update_table_row(
     tx: Connection, record: TaskRecord, row_id: str, values: Mapping[str, Any]
 ) -> None:
-    """Update columns of the row with an id.
+    """Update columns of the row with an id; nothing happens if it does not exist.
+
+    None is stored as a blank in a column that needs a value.
 
     Raises:
         RefusedRowError: A rule of the table refuses the change.
@@ -245,7 +248,12 @@ def _replace_nulls(table: Table, record: TaskRecord, values: Mapping[str, Any]) 
 
 
 def make_layout(record: TaskRecord) -> ColumnLayout:
-    """Return the columns that an import of the task reads."""
+    """Return the columns that an import of the task reads, with labels, and names to ignore.
+
+    They are the columns of the table except an `id` that askrows makes, and those of
+    `file_columns=`. Values under the names of answer fields, derived or filled columns, and of the
+    made `id`, are ignored. Values under other names that exports add are ignored in exports only.
+    """
     names = list_file_columns(record)
     labels = {name: get_label(record, name) for name in (*names, *record.file_columns)}
     made_names = [*dict(record.fields), *name_answer_columns(record).values(), *record.derived]
@@ -293,7 +301,10 @@ class TableRowsFile(MappedFile):
         super().__init__(path, options)
 
     def check_row(self, row: SourceRow) -> SoundRow | Finding:
-        """Return the row by column, or the finding that rejects it."""
+        """Read a row with `read_cells`, and return it checked, or the finding that rejects it.
+
+        See `check_table_row`. Each note of `read_cells` is a finding of the row.
+        """
         read_row, changes = _read_file_row(self._record, row, self._read_cells)
         checked_row = check_table_row(self._record, read_row)
         if isinstance(checked_row, Finding):
@@ -315,7 +326,8 @@ def _read_file_row(
 ) -> tuple[SourceRow, list[Finding]]:
     """Return a row of a file as `read=` reads it, and a finding without a key for each note.
 
-    Cells of columns that are neither in the table nor in `file_columns=` stay.
+    Cells of columns that are neither in the table nor in `file_columns=` are not passed to `read=`
+    and stay.
     """
     names = {*list_file_columns(record), *record.file_columns}
     cells = {name: cell for name, cell in row.values.items() if name in names}
@@ -337,8 +349,10 @@ def _read_file_row(
 def check_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Finding:
     """Return a row with values of the kinds of its columns, or the finding that rejects it.
 
-    Only the key can reject a row. Another cell that does not fit its column is left empty, with a
-    finding.
+    Only the key can reject a row: it is missing, too long or otherwise invalid, or no whole number
+    in an integer column. Another cell that does not fit its column is left empty, with a finding.
+    Cells without a column become `extra_cells`, unless their name is blank or begins with
+    RESERVED_PREFIX.
     """
     key_column = get_file_key(record)
     key_kind = record.columns[key_column]
@@ -379,7 +393,7 @@ def check_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Finding:
 def _convert_cell(cell: Any, kind: str) -> Any:
     """Return the cell of a file as a value of a column's kind; None if it is empty or does not fit.
 
-    A text is read as a number in a column of numbers; any other value becomes text in a text
+    A text is read as a number in a column of numbers. Any value becomes stripped text in a text
     column.
     """
     if kind == "text":
@@ -407,8 +421,8 @@ def read_document_row(
         accepts_changes: Accept cells that `read_cells` changed; they are findings of the row.
 
     Raises:
-        InputError: The document is not a JSON object, or its row would be rejected, or changed in
-            another way.
+        InputError: The document is not a JSON object, `column_map` is invalid, or the row would be
+            rejected, or changed in another way.
     """
     source_name = "standard input" if document_name == "-" else document_name
     layout = make_layout(record)
@@ -456,7 +470,7 @@ def _make_document_error(
 def describe_other_columns(record: TaskRecord, mapping: ColumnMapping) -> Iterator[str]:
     """Yield notes on the names of a file that are no columns of the table.
 
-    A note lists the columns that are stored beside the table, and another those that are ignored.
+    A note lists the columns that are stored outside the table, and another the ignored columns.
     """
     if mapping.kept_names:
         yield (
@@ -487,8 +501,10 @@ def import_table_rows(
 ) -> ImportReport:
     """Import the rows of a file into the table of a task, in one transaction.
 
-    New keys are inserted, and known keys updated in the columns that the file has. Rows that the
-    file lacks are counted, and nothing is deleted. A dry import writes nothing.
+    New keys are inserted, and known keys updated in the columns that the file has. Cells without a
+    column are stored outside the table. Rows that the file lacks are counted, unless all its keys
+    are new; nothing is deleted. Notes list these rows and other columns. A dry import writes no
+    row.
 
     Args:
         read_cells: Returns the cells to store of a row of the file, with notes.
@@ -546,8 +562,12 @@ def _write_rows(
 ) -> WrittenRows:
     """Insert new rows and update changed rows; a dry import only counts.
 
-    Cells of other columns are stored beside the table; a row in which only they changed counts as
+    Cells of other columns are stored outside the table. A row in which only they changed counts as
     updated.
+
+    Returns:
+        The numbers of new and of updated rows, and the ids of rows whose asked or required columns
+        changed.
     """
     stored_rows = read_table_rows(tx, record, [row.key for row in rows])
     new_rows = [row for row in rows if row.key not in stored_rows]
@@ -579,7 +599,8 @@ def store_extra_cells(
 ) -> set[str]:
     """Store the cells of rows in the table that have no column there.
 
-    Cells of earlier files are kept if the row lacks their columns.
+    Cells of earlier files are kept if the row lacks their columns. Rows that the table lacks are
+    skipped.
 
     Args:
         is_dry: Only compare; write nothing.

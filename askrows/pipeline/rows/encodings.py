@@ -155,12 +155,15 @@ def _iterate_lines_beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes, bo
 def guess_code_pages(text: bytes) -> tuple[str, str, Sequence[tuple[str, str]]]:
     """Return the code page that fits a text best, the second candidate, and doubtful words.
 
-    Encodings of other than Latin alphabets are candidates if at least half of the letters in words
-    beyond ASCII are beyond ASCII. Of pages that read all words alike, cp1252 is the best, and pages
-    of DOS and Mac are not. The second candidate is the best other page that reads a word
-    differently. If the best page is not common, and the second fits about equally well, the words
-    that differ are doubtful, each with both readings: those of DOS and Mac, and others if they are
-    most words.
+    - Encodings of other than Latin alphabets are candidates if at least half of the letters in
+      words beyond ASCII are beyond ASCII.
+    - cp1252 is chosen unless the best page fits _MIN_FIT_RATIO times better. Of pages that read all
+      words alike, cp1252 comes first, and pages of DOS and Mac come last.
+    - The second candidate is the best other page that reads a word differently, or else the best
+      other page. It is never a page of DOS or Mac.
+    - Words that differ are doubtful, each with both readings, if the chosen page is not common and
+      does not fit more than _MIN_FIT_RATIO times better than the second. At most half of the words
+      may differ without doubt, except for a chosen page of DOS or Mac.
     """
     words = _WORD_BEYOND_ASCII.findall(text)
     letters = b"".join(words)
@@ -200,7 +203,8 @@ def _measure_fit(text: bytes, codec: str, candidates: Sequence[str]) -> float:
     """Return how well a candidate fits a text, from 0 to 1.
 
     It is the confidence of chardet, times the share of words that have only letters and digits, and
-    no capital after a small letter.
+    no capital after the first letter, unless all letters are capitals. Words of a single character
+    do not count for the share. The result is 0 if the candidate cannot decode the text.
     """
     from chardet import detect_all
 

@@ -64,6 +64,8 @@ def encode_rows(
 
     Raises:
         ConfigurationError: Parquet needs pyarrow, which is missing. Raised by the call itself.
+        InputError: A sheet of .xlsx has no room for the rows, or the disk is full. Raised by the
+            iteration.
     """
     if format_ == "jsonl":
         return _encode_json_lines(rows)
@@ -146,9 +148,10 @@ def _encode_xlsx(
 ) -> Iterator[bytes]:
     """Write rows to a temporary .xlsx file, and then yield its bytes in chunks.
 
-    Nothing is yielded before all rows were written. Finite numbers up to 2^53, booleans and dates
-    keep their types. All other values, also times, are written as texts, never as a formula or a
-    link. The header stays in view and has filters. The file is deleted at the end.
+    Nothing is yielded before all rows were written. Finite numbers up to 2^53 and booleans keep
+    their types, and texts of dates from 1901 on become dates. All other values, also times, are
+    written as texts, never as a formula or a link. The header stays in view and has filters. The
+    file is deleted at the end.
 
     Args:
         rows: The rows by column.
@@ -185,7 +188,8 @@ def _encode_xlsx(
 def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, kind: str) -> None:
     """Write a boolean, a number or the text of a date as such, and any other value as its text.
 
-    A time, and a number above 2^53, is written as its text. An empty text writes nothing.
+    A time, a date before 1901, and a number above 2^53 is written as its text. An empty text and
+    None write nothing.
 
     Args:
         sheet: The sheet of xlsxwriter.
@@ -220,7 +224,7 @@ def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, kind:
 
 
 def _find_date(value: Any) -> date | None:
-    """Return the date of an ISO 8601 text; None for any other value.
+    """Return the date of an ISO 8601 text from 1901 on; None for any other value.
 
     A sheet has no dates before 1901 that all programs read in the same way.
     """

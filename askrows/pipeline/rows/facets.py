@@ -57,20 +57,21 @@ def is_countable(rows_by_json: Mapping[str | None, int]) -> bool:
 def list_value_counts(
     name: str, rows_by_json: Mapping[str | None, int], *, max_members: int = MAX_VALUES
 ) -> list[FieldCount]:
-    """Return the counts of the 12 commonest values of a cell, the commonest first.
+    """Return how many rows have each value of a cell, the commonest value first.
 
-    The members of a list are counted instead of the list. Values of None and "" are not counted.
-    Values that a condition does not distinguish, such as `Lid` and `lid`, count as one, with the
-    commonest spelling. Equally common values are ordered by their texts. If all listed values are
-    numbers, they ascend. Members of lists with more than 30 characters are left out. If a cell has
-    more than 12 different numbers, they are counted in at most 12 ranges of equal width, in
-    ascending order.
+    - The members of a list are counted instead of the list. If a cell has lists, the `max_members`
+      commonest values of at most 30 characters are returned.
+    - None and "" are not counted.
+    - Values that a condition does not distinguish, such as `Lid` and `lid`, are counted together,
+      under the commonest spelling. Equally common values are ordered by their texts.
+    - If all values are numbers, they ascend. More than 12 different numbers outside lists are
+      counted in at most 12 ranges of equal width, in ascending order.
 
     Args:
         name: Name of the cell in WHERE=. Each count has a condition with this name, such as
             `tone = 'warm'`, that selects the rows with the value.
         rows_by_json: As in `is_countable`.
-        max_members: The most members of lists; they have no other limit.
+        max_members: The most values of a cell with lists.
 
     Returns:
         An empty list if a value is an object, or if the cell has no lists and either more than 12
@@ -142,7 +143,7 @@ def _count_numbers(counted_values: Iterable[tuple[Any, int]]) -> Counter[float]:
 
 
 def parse_number(value: Any) -> float | None:
-    """Return a number, also that of a text such as 3.5, but not of 007; None if there is none."""
+    """Return a number, or the number in a text such as 3.5; None for others and for True or 007."""
     if isinstance(value, str) and _NUMBER_TEXT.fullmatch(value):
         return float(value) if "." in value else int(value)
     return value if type(value) in {int, float} else None

@@ -155,10 +155,10 @@ def import_folder(workspace: OpenWorkspace, record: TaskRecord, folder: Path) ->
 
     The folder is stored with the task, which sends only images of its stored folders. Reads all
     files and shows the progress. Rows of images are inserted or updated: a file that was moved
-    keeps its row. Parked images with other bytes are unparked. Rows below the folder whose files
-    were deleted are marked. An event is recorded if rows changed. Waits until no other
-    import of a folder runs. A folder without images is no error here: the
-    caller calls `check` of the report, which raises it.
+    keeps its row. Parked images with other bytes are unparked, except while a batch asks them. Rows
+    below the folder whose files were deleted are marked. Links, hidden files and other skipped
+    files are only counted. An event is recorded if rows changed. Waits until no other import of a
+    folder runs. A folder without images is no error here: `check` of the report raises it.
 
     Args:
         record: The task, whose source is a `Folder`.

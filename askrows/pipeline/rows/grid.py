@@ -145,7 +145,7 @@ class Grid:
 
     @property
     def _cells(self) -> dict[str, JsonCell]:
-        """Return what WHERE= compares, by the names of columns."""
+        """Return the cells that WHERE= compares, by the names of columns."""
         return {name: column.cell for name, column in self.columns.items() if column.cell}
 
     def _join_answers(self, version: str | None = None) -> Join:
@@ -229,7 +229,10 @@ class Grid:
         ]
 
     def _read_row(self, record: Sequence[Any]) -> ViewRow:
-        """Return the row of the view that a query of `_list_cells` returned."""
+        """Return the view's row for a record of a query of `_list_cells`.
+
+        Its `answer` is None if the row has no answer. Its state gets its reason.
+        """
         row_id, state, row_reason, parked_reason, is_marked, *other_cells = record
         answer_cells = other_cells[: len(ANSWER_COLUMNS)]
         answer = None
@@ -249,7 +252,7 @@ class Grid:
         """Return a page of at most `options.limit` rows; see `read_kinds_and_rows`.
 
         If more rows follow, the page contains the id of its last row, which is `options.after` of
-        the next page.
+        the next page, and the text that a person types for it: the id, or a title like "row 17".
 
         Raises:
             InputError: The options are invalid, or sorting takes too long.
@@ -327,7 +330,7 @@ class Grid:
     def _make_after_condition(self, tx: Connection, options: RowListOptions) -> ColumnElement[bool]:
         """Return the SQL condition that a row comes after the row `options.after` in the list.
 
-        Reads the sort values of that row.
+        Reads the sort values of that row. `options.after` is its id, or its title such as "row 17".
 
         Raises:
             InputError: There is no such row, or no such sort order.
@@ -391,9 +394,9 @@ class Grid:
     def count_doubtful_rows(self, tx: Connection) -> tuple[int, int]:
         """Return how many rows are doubtful, and how many have an answer with a confidence.
 
-        A row is doubtful if a field of its preferred answer has a probability below
-        DOUBTFUL and no person corrected or reviewed the answer. All rows of a list without a filter
-        count, so rows that are no longer in the source do not.
+        A row is doubtful if a field of its preferred answer has a probability below the threshold
+        of `make_grid` and no person corrected or reviewed the answer. All rows of a list without a
+        filter count, so rows that are no longer in the source do not.
         """
         if not has_confidences(tx, self.table.task):
             return 0, 0
@@ -409,7 +412,8 @@ class Grid:
     def make_conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
         """Return the conditions of a filter for queries on the table of the rows alone.
 
-        They look up the preferred answer of each row.
+        They look up the preferred answer of each row, and do not exclude rows that are no longer in
+        their source.
 
         Raises:
             InputError: The filter is invalid; see `_make_conditions`.
@@ -421,12 +425,12 @@ class Grid:
         return [query.correlate(self.table.table).exists()]
 
     def _make_conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
-        """Return the conditions of a filter, all of which a row of `source` must meet.
+        """Return the conditions of a filter, all of which a row and its answer must meet.
 
         Each word of the filter must be in one of the searched cells or documents. Then follow
         WHERE=, the choices, each tag, the state, the ids, and the conditions on answers: review,
-        doubt, differing versions and version. Parts of the filter that are not set add no
-        condition.
+        doubt, differing versions and version. A tag must equal the value of a facet. Parts of the
+        filter that are not set add no condition.
 
         Raises:
             InputError: The state is unknown, or WHERE= is invalid.
@@ -466,8 +470,8 @@ class Grid:
     def _compile_condition(self, tx: Connection, text: str) -> ColumnElement[bool]:
         """Return the condition of a text of WHERE=.
 
-        Names are those of columns, or aliases. A plain name is a column of the source before it is
-        a field of the answer.
+        A name means a column of the row or answer, else a column of the judgements, else an alias.
+        A plain name is a column of the source before it is a field of the answer.
 
         Raises:
             InputError: The text is invalid, or names an unknown column.
@@ -505,7 +509,7 @@ class Grid:
           in `askrows_rows` are then counted instead if they are requested. Without any filter they
           are added to the total and to the states. All counts are then kept; see `kept_counts`.
         - Versions are None, and values are empty, if counting them takes longer than `within_s`
-          seconds.
+          seconds. Versions are the 50 commonest, without rows that have no answer.
         - A facet of lists has the `max_members` commonest members.
 
         Raises:
@@ -542,7 +546,10 @@ class Grid:
         within_s: float | None,
         max_members: int,
     ) -> RowCounts:
-        """Count the rows for `count_rows`."""
+        """Count the rows in the table for `count_rows`, without keeping the counts of facets.
+
+        If counting facets takes longer than `within_s` seconds, only states are counted.
+        """
         counters: dict[str, Counter[str | None]] = {}
         with contextlib.suppress(SlowError), limit_time(tx, within_s):
             counters = self._count_facets(tx, row_filter)
@@ -590,7 +597,10 @@ class Grid:
     def _count_states(
         self, tx: Connection, row_filter: RowFilter, data: Path
     ) -> Counter[str | None]:
-        """Return how many rows of a filter have each state, by the task's words, with gone rows."""
+        """Return how many rows of a filter have each state, by the task's words, with gone rows.
+
+        Without a filter, kept counts are used, with all refused rows of the task.
+        """
         if self._make_conditions(tx, row_filter):
             return self._count_values(tx, row_filter, [self.state_name])[self.state_name]
         counts = count_states(tx, self.table, data)
@@ -601,7 +611,8 @@ class Grid:
     ) -> dict[str, Counter[str | None]]:
         """Count rows by version, review, doubt, and each facet that has few values.
 
-        With a filter they are also counted by state.
+        The first rows show whether a facet has few values; at most _MAX_FACETS facets are counted.
+        With a filter, rows are also counted by state.
         """
         names = [_VERSION, *self._counted_names]
         if self._make_conditions(tx, row_filter):
@@ -619,9 +630,10 @@ class Grid:
         *,
         max_rows: int | None = None,
     ) -> dict[str, Counter[str | None]]:
-        """Return, for each of some columns, the number of rows by value, as the database counts.
+        """Return, for each of some columns, the number of rows by value.
 
-        The rows are selected once. A column is counted without its own condition: its condition in
+        Values are JSON, None if missing; the state and the version are plain text. The rows are
+        selected once. A column is counted without its own condition: its condition in
         `row_filter.choices`. That of the state is that a row is in its source.
 
         Args:
@@ -733,8 +745,8 @@ def make_grid(
 ) -> Grid:
     """Return a grid with the columns of the judgements, of the reason and of the state added.
 
-    A field is also found as `FIELD` or `answer.FIELD`, and its confidence with `.confidence` behind
-    it, if no column has that name.
+    A field is also found as `FIELD` or `answer.FIELD`, and its confidence as `FIELD.confidence` or
+    `answer.FIELD.confidence`, if no column has that name.
 
     Args:
         tx: Must stay open while the grid is used.

@@ -71,7 +71,8 @@ def open_records(
 
     The header is the first record that is not blank, or the record on the line of `HEADER=`. With
     `HEADER=none`, names are made up. A column without a name is called `column_4` by its position.
-    A repeated name is numbered, unless it is a known column.
+    A repeated name is numbered, unless it is a known column. Notes list names of both kinds.
+    Without `HEADER=`, a first record without a known column is checked, see `_check_header`.
 
     Args:
         file: The file.
@@ -79,8 +80,8 @@ def open_records(
         separator: The text between two cells in an excerpt of a record.
 
     Raises:
-        InputError: The header's line is blank or faulty, or the first record is certainly not a
-            header.
+        InputError: The header's line is blank or faulty, there is no record, or the first record is
+            certainly not a header (HeaderError).
     """
     first_records = [
         record._replace(cells=list(map(_join_words, record.cells)))
@@ -184,15 +185,15 @@ def _join_words(cell: Any) -> str:
 
 
 def _check_header(file: SourceFile, records: Sequence[Record]) -> None:
-    """Check that the first record of a table may be a header.
+    """Check that the first record of a table may be a header. An only record passes.
 
     Args:
         file: The file, for the error.
         records: The first records of the table.
 
     Raises:
-        InputError: The first record is a title or a row of data. The hint shows `HEADER=` with the
-            line of the header, and for a table without a header.
+        HeaderError: The first record is a title or a row of data. The hint shows `HEADER=` with the
+            line of the header, and for a table without a header. `header` is the proposed value.
     """
     header, *rows = records
     if not rows:
@@ -273,7 +274,7 @@ def number_repeated_names(
     *,
     is_exempt: Callable[[str], bool] = frozenset[str]().__contains__,
 ) -> list[str]:
-    """Return the names of columns, with a number after each name that is there before.
+    """Return the names of columns, with a number after each name that an earlier column has.
 
     The second `Other` is called `Other (2)`. A number is skipped if the table has the name. Case
     does not matter. A note lists the numbered names.
@@ -302,7 +303,7 @@ def number_repeated_names(
 
 
 def _find_data_value(header: Record, row: Record) -> str:
-    """Return a cell of the first record that is a value like the one below it; "" without any.
+    """Return a cell of the first record that is a value like the cell below it; "" without any.
 
     Dates and mail addresses are such values; so is a whole number in the first column if the first
     record also has a cell that is no number.

@@ -107,8 +107,8 @@ def check_no_link_leads_out(data: Path) -> None:
 def _find_outside_link(root: Path) -> Path | None:
     """Return the first link that leads out of a directory; None without such a link.
 
-    Only names that commands write, and everything below them, are searched. Below the folders of
-    uploads and of task files, nothing is searched.
+    Only names that commands write, and everything below them, are searched. The folders of uploads
+    and of task files must not be such links, but nothing below them is searched.
     """
     for top_path in root.glob("*"):
         paths = [top_path]
@@ -154,10 +154,10 @@ def check_target(
 
 
 def check_is_not_needed(path: Path, store: Store) -> None:
-    """Check that a path is not `.env`, a task's file, the database or a file of SQLite next to it.
+    """Check that a path is not a file that the workspace needs, and not in a folder that it needs.
 
-    A path in a needed folder, such as that of a task's rows, is refused, too. Links are followed,
-    also hard links.
+    Needed are `.env`, `tasks/*.py`, the database, SQLite's files next to it, and the task file, the
+    rows and other needed files of each task. Links are followed, also hard links.
 
     Raises:
         InputError: The workspace needs the path.

@@ -64,7 +64,7 @@ class OpenWorkspace:
 
     @property
     def provider(self) -> Provider:
-        """Return the name, the limits and the abilities of what answers."""
+        """Return the provider that answers, with its name, limits and abilities."""
         return find_provider(self.backend)
 
     @property
@@ -103,7 +103,7 @@ class OpenWorkspace:
             )
 
     def lock(self, name: str) -> contextlib.AbstractContextManager[Lock]:
-        """Lock a name for a block; wait for another holder and print who it is."""
+        """Lock a name for a block; wait for another process that locked it, and print who it is."""
         return self.locks.wait_for_lock(name, announce=self.display.say, sleep=self.sleep)
 
 
@@ -121,7 +121,8 @@ def make_open_workspace(
         confirm: Asks a person a question; returns the answer.
 
     Raises:
-        ConfigurationError: The workspace is bound to another backend than the settings name.
+        ConfigurationError: The workspace is bound to another backend than the settings name, or the
+            user set MODEL to a model of another provider.
     """
     workspace_row = workspace.get_workspace(tx)
     _check_bound_backend(settings, workspace_row.backend)
