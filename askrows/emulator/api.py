@@ -180,9 +180,9 @@ class Api:
     async def _route(self, request: Request) -> Response:
         """Call the handler of a request, on another thread, and make a response of its result.
 
-        A dict becomes JSON, a path the file's content, and None an empty document. A chunk of an
-        upload is received on this thread. It needs no API key, because its address has the secret
-        id of the upload session.
+        A path of OpenAI's API is answered by `self.openai`. A dict becomes JSON, a path the file's
+        content, and None an empty document. A chunk of an upload is received on this thread. It
+        needs no API key, because its address has the secret id of the upload session.
 
         Raises:
             ApiError: 403 if the key is missing, 404 if there is no such path, or as the handler
@@ -280,7 +280,8 @@ class Api:
         """Answer the questions of a decision; return the response message.
 
         Raises:
-            ApiError: 400 if the request is wrong, 404 if the model is no decision model.
+            ApiError: 400 if the request is wrong or has more tokens than the model accepts, 404 if
+                the model is no decision model.
         """
         message = request.parse_body("CreateDecisionRequest")
         decision = decide.parse_decision(message)

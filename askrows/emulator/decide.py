@@ -60,10 +60,11 @@ class Decision:
 def parse_decision(message: Mapping[str, Any]) -> Decision:
     """Return the checked request of a CreateDecisionRequest message.
 
-    An image in the input counts for the tokens only.
+    An image in the input counts for the tokens only. The model's name loses the prefix "models/".
 
     Raises:
-        ApiError: 400 with the path of the fault.
+        ApiError: 400 with the path of the fault: no model, no text, no or too many questions, or an
+            invalid question.
     """
     if not message.get("model"):
         raise _fault("model", "must be set")
@@ -119,7 +120,8 @@ def _answer_question(question: Question, text: str) -> dict[str, Any]:
       similar its name or its meaning is to the text.
     - Answer to a "score": the mean of the indexes of its levels, weighed by their probabilities.
 
-    The confidence is the largest probability. The last two also have all probabilities.
+    The confidence is the largest probability. The last two also have all probabilities, and a
+    score has the meanings of its levels as `legend`.
     """
     if question.type == "noul":
         subject = " ".join(_QUOTED_WORDS.findall(question.instructions)) or question.instructions
@@ -206,6 +208,8 @@ def _is_image(block: Any) -> bool:
 
 def _read_text(content: Any, path: str) -> str:
     """Return the text of an input or of instructions: a text, a text block, or a list of these.
+
+    The texts of a list are joined by line breaks.
 
     Raises:
         ApiError: 400, if there is no text, or a block is not text.

@@ -117,7 +117,11 @@ class OpenAIApi:
         query: Mapping[str, str],
         body: bytes,
     ) -> Response:
-        """Call the handler of a request; raise a Refusal if there is none, or no key."""
+        """Call the handler of a request, and return its result as a response.
+
+        Raises:
+            Refusal: 401, the request has no key; 404, there is no such method and path.
+        """
         if not headers.get("authorization", "").removeprefix("Bearer ").strip():
             raise Refusal(401, "You didn't provide an API key.", code="invalid_api_key")
         for route_method, pattern, handler in self._routes:
@@ -131,6 +135,11 @@ class OpenAIApi:
     def _upload_file(
         self, headers: Mapping[str, str], _query: Mapping[str, str], body: bytes
     ) -> _Document:
+        """Store a batch file, and a copy with the engine's own lines; return its description.
+
+        A line that the engine refuses is stored with its refusal. A file above MAX_FILE_BYTES is
+        refused with 413.
+        """
         file_name, content = _parse_multipart(headers.get("content-type", ""), body)
         if len(content) > MAX_FILE_BYTES:
             raise Refusal(413, "File is too large. Maximum file size is 200 MB.")
@@ -162,7 +171,11 @@ class OpenAIApi:
         return {"id": file_id, "object": "file", "deleted": True}
 
     def _get_content(self, _headers: Any, _query: Any, _body: Any, file_id: str) -> Response:
-        """Return the lines of the output or the error file of a batch."""
+        """Return the lines of the output or the error file of a batch.
+
+        The lines are those of the answers so far. Any other file, also an uploaded file, is refused
+        with 404.
+        """
         match = re.fullmatch(r"(\w+)-(output|errors)", file_id)
         if match is None:
             raise Refusal(404, f"No such File object: {file_id}", param="id")
@@ -176,7 +189,11 @@ class OpenAIApi:
         return Response(b"".join(lines), media_type="application/octet-stream")
 
     def _iterate_result(self, batch: Row) -> Iterator[_Document]:
-        """Yield the lines of a batch's output and error file, in the order of its answers."""
+        """Yield the lines of a batch's output and error file, in the order of its answers.
+
+        If the batch is expired or cancelled, an error line for each request without an answer
+        follows.
+        """
         answered_ids = set[str]()
         path = self._state.blob_path("results", batch["id"])
         raw_lines = path.read_bytes().split(b"\n") if path.exists() else []
@@ -196,6 +213,11 @@ class OpenAIApi:
     # Batches
 
     def _create_batch(self, _headers: Any, _query: Any, body: bytes) -> _Document:
+        """Create a batch from an uploaded file, wake the worker, and return the batch.
+
+        The model is that of the file's first line. The metadata are stored if `keeps_metadata`. Any
+        other endpoint than chat completions is refused with 400.
+        """
         document = _parse_object(body)
         file_id = str(document.get("input_file_id", ""))
         if document.get("endpoint") != "/v1/chat/completions":
@@ -224,6 +246,11 @@ class OpenAIApi:
         return {"code": None, "line": None, "message": batch["error"], "param": None}
 
     def _describe_batch(self, batch: Row) -> _Document:
+        """Return a batch in the form of OpenAI's API.
+
+        It has the ids of an output and an error file only if the batch is over and the file has
+        lines. Only a failed batch has `errors`.
+        """
         status = _STATUS_BY_STATE[self.find_state(batch)]
         is_over = status not in {"validating", "in_progress", "failed"}
         output_count, error_count = 0, 0
@@ -254,6 +281,10 @@ class OpenAIApi:
         }
 
     def _list_batches(self, _headers: Any, query: Mapping[str, str], _body: Any) -> _Document:
+        """Return a page of batches, newest first, after the batch `after` of the query.
+
+        The page has `limit` batches (default 20, at most MAX_PAGE_SIZE).
+        """
         size = min(int(query.get("limit", 20)), MAX_PAGE_SIZE)
         before = _FIRST_NUMBER
         if "after" in query:
@@ -273,6 +304,7 @@ class OpenAIApi:
     # Calls
 
     def _complete(self, _headers: Any, _query: Any, body: bytes) -> _Document:
+        """Answer a chat completion at once; the reply repeats the requested service tier."""
         document = _parse_object(body)
         request = convert_body(document)
         model = _find_model(str(document.get("model", "")))
@@ -286,6 +318,10 @@ class OpenAIApi:
         return generate.answer_request(message, model)
 
     def _embed(self, _headers: Any, _query: Any, body: bytes) -> _Document:
+        """Return the vectors of a list of 1 to MAX_EMBED_TEXTS texts; else refuse with 400.
+
+        The model is not checked. The default width is 768.
+        """
         document = _parse_object(body)
         texts = document.get("input")
         if not isinstance(texts, list) or not 0 < len(texts) <= MAX_EMBED_TEXTS:
@@ -355,7 +391,11 @@ def _parse_multipart(content_type: str, body: bytes) -> tuple[str, bytes]:
 
 
 def _convert_line(raw_line: bytes) -> bytes:
-    """Return the engine's line for a line of a batch file; an unusable line stays unchanged."""
+    """Return the engine's line for a line of a batch file.
+
+    A line that is no such JSON object, or has a too long `custom_id`, stays unchanged. A request
+    that is refused is replaced by _NO_REQUEST, with the error as `refusal`.
+    """
     try:
         document = orjson.loads(raw_line)
         custom_id, body = document["custom_id"], document["body"]
@@ -374,8 +414,12 @@ def _convert_line(raw_line: bytes) -> bytes:
 def convert_body(body: Mapping[str, Any]) -> _Document:
     """Return the engine's request for the body of a chat completion.
 
+    Messages of the system become the system instruction; if there are several, the last counts.
+    All other messages become turns of the user.
+
     Raises:
-        Refusal: A member is missing or the schema is not strict, but must be.
+        Refusal: 400, the messages or the JSON schema are missing, or a schema that is declared as
+            strict is not strict.
     """
     chat = body.get("messages")
     response_format = body.get("response_format") or {}
@@ -411,7 +455,11 @@ def _convert_part(part: Mapping[str, Any]) -> _Document:
 
 
 def _check_strict(schema: Mapping[str, Any], *, path: str, level: int) -> None:
-    """Check a strict schema; raise a Refusal in the words of the live service if it is not one."""
+    """Check a strict schema and the schemas in it, with at most MAX_LEVELS levels.
+
+    Raises:
+        Refusal: 400 in the words of the live service, the schema is not strict.
+    """
     reason = ""
     members = schema.get("properties", {})
     if level == 1 and schema.get("type") != "object":
@@ -436,7 +484,11 @@ def _check_strict(schema: Mapping[str, Any], *, path: str, level: int) -> None:
 
 
 def _convert_schema(schema: Mapping[str, Any]) -> _Document:
-    """Return the engine's schema for a JSON schema."""
+    """Return the engine's schema for a JSON schema.
+
+    A type or alternative "null" makes the schema nullable. Of several other types only the first
+    type is used. Unknown keywords are left out.
+    """
     copied = ("description", "format", "minimum", "maximum", "minItems", "maxItems")
     converted: _Document = {name: schema[name] for name in copied if name in schema}
     if "anyOf" in schema:
@@ -459,7 +511,11 @@ def _convert_schema(schema: Mapping[str, Any]) -> _Document:
 
 
 def _build_result_line(line: Mapping[str, Any]) -> _Document:
-    """Return the line of an output or error file for an answered line of the engine."""
+    """Return the line of an output or error file for an answered line of the engine.
+
+    `response` has the status 400 for a refused request, the HTTP status of an error, or 200 with
+    the chat completion. `error` is always None.
+    """
     status = OK_STATUS
     if line.get("refusal"):
         status, body = 400, {"error": line["refusal"]}
@@ -478,7 +534,12 @@ def _build_result_line(line: Mapping[str, Any]) -> _Document:
 
 
 def build_completion(reply: Mapping[str, Any], model_name: str) -> _Document:
-    """Return the chat completion for a reply of the engine."""
+    """Return the chat completion for a reply of the engine.
+
+    Any end except STOP and MAX_TOKENS becomes "content_filter". The usage is left out if the reply
+    has none. Thought tokens count as output. The model is `model_name` if the local engine
+    answered, else the version in the reply.
+    """
     usage = reply.get("usageMetadata", {})
     choices = []
     for candidate in reply.get("candidates", ()):

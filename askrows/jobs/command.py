@@ -120,7 +120,7 @@ class ClickCommand(click.Command):
             raise click.MissingParameter(message, ctx=error.ctx, param=error.param) from None
 
     def _refuse_empty_options(self, ctx: click.Context, args: Sequence[str]) -> None:
-        """Check that no option was typed for this command with an empty or blank value.
+        """Check that no option was typed with an empty or blank value, also as a variable of make.
 
         Flags of make may be empty. Variables of the environment and of `.env` are not checked.
 
@@ -140,9 +140,9 @@ class ClickCommand(click.Command):
     def invoke(self, ctx: click.Context) -> None:
         """Run the command, print its report, and raise the error with which the command ends.
 
-        Standard output gets the text, or with `--json` only the JSON document. If no error ends
-        the command, the next step is printed last, but not with `--json`. A command without a
-        report printed its output itself.
+        Standard output gets the text, or with `--json` only the JSON document. Warnings follow on
+        standard error. If no error ends the command, the next step is printed last, but not with
+        `--json`. A command without a report printed its output itself.
         """
         trust.use_confirmation(ask_person)
 

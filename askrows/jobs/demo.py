@@ -105,7 +105,7 @@ def _reset_workspace(demo_folder: Path) -> None:
 def _run_command(command: CommandHint, demo_folder: Path) -> None:
     """Print a command as it is typed, and run it in this process on the workspace `demo_folder`.
 
-    The options are passed as variables of the environment, which are deleted afterwards.
+    The options are passed as variables of the environment. These are deleted after a success.
 
     Raises:
         SystemExit: The command failed; its error was printed.

@@ -206,7 +206,8 @@ def listen_on_port(command: str, host: str, port: int, **options: object) -> soc
     """Return a socket that listens on a port of a host.
 
     Args:
-        command: The name of the command that serves; the hint of an error suggests its --port.
+        command: The name of the command that serves. The hint of an error suggests its --port, or
+            another --host if the host is wrong.
         host: A name or address of this machine.
         port: The port; 0 is any free port.
         **options: More options of that command in the hint.
@@ -282,7 +283,8 @@ def _help_hint(error: click.UsageError) -> str:
     """Return the hint that names the command which prints the help about a usage error.
 
     It is the help of the typed command, or the list of commands if there is no command. If make
-    started the program, it is a target of make.
+    started the program, it is a target of make. For an unknown option of `search`, the hint also
+    says how a word is excluded.
     """
     has_make = MAKE_COMMAND_LINE_VARIABLE in os.environ
     if error.ctx is None or error.ctx.parent is None:
@@ -306,12 +308,13 @@ def _print_error_and_exit(
 ) -> NoReturn:
     """Print the message and the hint of an error on standard error, and raise SystemExit.
 
+    API keys are masked in all output, also keys of the settings if these can be read.
+
     Args:
         message: The message.
         hint: The hint; empty for none.
         exit_code: The exit code.
-        has_traceback: First print the traceback of the exception that is being handled, with API
-            keys masked.
+        has_traceback: First print the traceback of the exception that is being handled.
         as_json: Print a JSON document (error, hint, exit_code) on standard output first, unless the
             command has printed a document.
     """

@@ -70,7 +70,8 @@ class Parameter:
         """Make the click parameter of a function's parameter: an argument, a flag, or an option.
 
         With `is_argument` it is an argument, which may be typed with or without its name. It is a
-        flag if the default is False. The variable of make is set as its environment variable.
+        flag if the default is False. Any other option of the type bool also has a `--no-` form. The
+        variable of make is set as its environment variable.
 
         Args:
             name: The name of the function's parameter.
@@ -131,7 +132,8 @@ class NamedArgument(click.Argument):
         """Return the argument's value and click's name of its source, such as the environment.
 
         If the value was typed as an option (`--to x.csv`), that text is the value. It is split at
-        blanks if the argument accepts several values.
+        blanks if the argument accepts several values. If the value was typed without its name, the
+        name of the argument is stored in click's context.
 
         Raises:
             UsageError: The value was typed both with and without the name.
@@ -206,7 +208,10 @@ class NumberParam(click.ParamType[float]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Return the number of a typed text; any other text is a usage error."""
+        """Return the number of a typed text, or a number unchanged.
+
+        Any other text, and a number outside of the range, is a usage error.
+        """
         try:
             number = self.parse(value) if isinstance(value, str) else value
         except ValueError as error:

@@ -173,7 +173,10 @@ def print_report(report: Report) -> None:
 
 
 def print_part(part: Part) -> None:
-    """Print a line, a table or a paragraph on standard output."""
+    """Print a line, a table, a paragraph or a listing on standard output.
+
+    A listing is printed as paragraphs on a terminal, and as a table in a pipe.
+    """
     if isinstance(part, Listing):
         entries: Sequence[Part] = part.paragraphs if sys.stdout.isatty() else [part.table]
         for entry in entries:
@@ -205,7 +208,8 @@ def _print_paragraph(paragraph: Paragraph) -> None:
 def _print_table(table: Table) -> None:
     """Print a table on standard output: drawn for a terminal, as TSV with headers for a pipe.
 
-    A terminal gets only columns with values, and "none" for a table without rows.
+    A terminal gets only columns with values, with cells cut to `table.max_cell_chars`, and "none"
+    for a table without rows.
 
     In every cell, blanks replace tabs, line ends and other control characters.
     """
@@ -241,7 +245,7 @@ def _print_table(table: Table) -> None:
 
 
 def _draw_table(rows: Sequence[Sequence[str]], columns: Sequence[tuple[str, bool]]) -> None:
-    """Draw a table on a terminal.
+    """Draw a table on a terminal; cells such as "FAIL" have the colour of CELL_STYLES.
 
     Args:
         columns: (heading, whether the cells are never wrapped) of each column.
@@ -262,7 +266,8 @@ def _draw_table(rows: Sequence[Sequence[str]], columns: Sequence[tuple[str, bool
 def show_changing_lines() -> "Iterator[Callable[[Sequence[str]], None]]":
     """Yield a function that prints lines on standard output in the place of its former lines.
 
-    A pipe gets new lines each time, but not within LOG_INTERVAL_S.
+    On a terminal, the last lines are deleted when the block ends. A pipe gets new lines, with the
+    time of day, at most every LOG_INTERVAL_S; the lines of other calls are dropped.
     """
     if sys.stdout.isatty():
         from rich.live import Live
@@ -304,8 +309,9 @@ class TerminalProgress:
     def show(self, finished_count: int, *, total: int | None = None, note: str = "") -> None:
         """Replace the line of a terminal, or write a line of a log.
 
-        Nothing is shown at first, and soon after the last update. The count never goes back, for
-        example if a row is asked again.
+        Nothing is shown in the first SHOW_AFTER_S, and after an update for REDRAW_INTERVAL_S on a
+        terminal, else for LOG_INTERVAL_S. The count never goes back, for example if a row is asked
+        again.
 
         Args:
             finished_count: Finished units.

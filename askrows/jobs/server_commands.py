@@ -83,9 +83,9 @@ def emulator(
 
 
 def _print_client_setup(url: str) -> None:
-    """Print on standard error the address of the local engine, and a line for a POSIX shell.
+    """Print on standard error the address of the local engine, and two lines for a POSIX shell.
 
-    The line sets the environment variables with which a client of Gemini uses the local engine.
+    The first line sets the variables for a client of Gemini, the second those for one of OpenAI.
     """
     terminal = Terminal()
     terminal.say(f"the local engine serves Gemini's protocol at {url}; Ctrl-C stops it")

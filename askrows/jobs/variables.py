@@ -170,9 +170,9 @@ def read_setting_option(name: str) -> str | None:
 def copy_unprefixed_variables(entry: Command) -> None:
     """Copy variables of the environment, such as LIMIT, to ASKROWS_LIMIT if make started us.
 
-    Only settings and options of the command `entry` are copied, without AMBIGUOUS_NAMES. A variable
-    with the prefix that is set already stays as it is. If make did not start us, no variable is
-    copied.
+    Only settings and options of the command `entry` are copied, without AMBIGUOUS_NAMES and without
+    empty values. A variable with the prefix that is set already stays as it is. If make did not
+    start us, no variable is copied.
     """
     if MAKE_COMMAND_LINE_VARIABLE not in os.environ:
         return
@@ -192,8 +192,9 @@ def refuse_unknown_variables(
 
     Checks the variables on make's command line (which is also read from `environ`), and those
     variables of the environment and of `.env` that begin with our prefix. In the environment and in
-    `.env`, a variable of any command is accepted. On make's command line, a variable must be a
-    setting, or belong to a target of that line.
+    `.env`, a variable of any command, of developers or of the tests is accepted. On make's command
+    line, a variable must be a setting, be in MAKEFILE_VARIABLES, or belong to `entry` or to a
+    target of that line.
 
     Args:
         entry: The command that will run.

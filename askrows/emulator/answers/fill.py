@@ -76,8 +76,9 @@ class ValueFiller:
     def fill(self, node: SchemaNode, phrase: Phrase | None = None) -> Any:
         """Return a value for a schema.
 
-        If no value is found in the text, the result is None if the schema is nullable. Of
-        alternatives (`anyOf`), the first is filled. An object is filled member by member.
+        If no value is found in the text, the result is None if the schema is nullable, else
+        `get_fallback_value`. If the text is blank, every nullable schema gets None. Of alternatives
+        (`anyOf`), the first is filled. An object is filled member by member.
 
         Args:
             phrase: Phrase that the value is about; None for the whole text.
@@ -99,8 +100,9 @@ class ValueFiller:
     def _fill_list(self, node: SchemaNode, phrase: Phrase | None) -> list[Any]:
         """Return the entries of a list: different values for the first phrases of the text.
 
-        Free texts are the subjects of the text if it has any. The number of entries is half of the
-        allowed maximum. A list about a phrase has no more entries than the schema demands. If there
+        Free texts are the subjects of the text if it has any. There are at most half as many
+        entries as the schema allows, or DEFAULT_MAX_ENTRIES without a maximum, but at least as many
+        as it demands. A list about a phrase has no more entries than the schema demands. If there
         are too few different entries, more are appended: unused choices of the schema, then entries
         that may be equal.
         """
@@ -127,7 +129,10 @@ class ValueFiller:
         return entries
 
     def _find_value(self, node: SchemaNode, phrase: Phrase | None) -> Any:
-        """Return the value of a scalar; None if the text has no number or date that fits."""
+        """Return the value of a scalar; None if the text has no number or date that fits.
+
+        A boolean is true if the name is similar to the text. A time or duration is always None.
+        """
         text = phrase.sentence if phrase else self._text
         if node.choices:
             return find_choice(node, text)
@@ -141,6 +146,9 @@ class ValueFiller:
 
     def _find_text(self, node: SchemaNode, phrase: Phrase | None) -> str:
         """Return a phrase, or its sentence if the name or the description asks for a sentence.
+
+        Without `phrase`, the phrases of the text are used in turn. If there is no phrase, the text
+        is taken from its beginning.
 
         If the description names another section, the sentence is of that section. A sentence is
         continued if the schema demands more characters, and only at the end of the text by dots.

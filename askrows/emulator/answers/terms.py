@@ -26,8 +26,10 @@ _WORD = re.compile(rf"[{CJK}]|\.?[^\W_{CJK}]{{1,48}}[+#]{{0,2}}|[^\w\s'\u2019/-]
 def find_subjects(text: str) -> list[str]:
     """Return the terms that a text is about, the heaviest first, then their broader terms.
 
-    A term weighs more the earlier and the more often it is named. Broad terms, which have no
-    broader ones, count only if the text names no other. The list is empty if it names no term.
+    A term weighs more the earlier and the more often it is named. Terms with less than
+    _MIN_WEIGHT_SHARE of the greatest weight are left out. Broad terms (without broader terms) count
+    only if the text names no other, and are not added as broader terms. The list is empty if the
+    text names no term.
     """
     terms_by_alias, broader_terms = _load_terms()
     words = _WORD.findall(blank_markup(text))

@@ -63,8 +63,9 @@ _stemmer_lock = threading.Lock()
 def strip_markup(text: str) -> str:
     """Return a text without mark-up, addresses and handles.
 
-    The returned text is valid Unicode in NFKC, with straight apostrophes. A blank replaces each
-    removed part, so offsets change; `blank_markup` keeps them.
+    The returned text is valid Unicode in NFKC, with straight apostrophes and with characters in
+    place of HTML references such as `&amp;`. A blank replaces each removed part, so offsets change;
+    `blank_markup` keeps them.
     """
     unescaped_text = html.unescape(text.encode("utf-8", "replace").decode("utf-8"))
     clean_text = unicodedata.normalize("NFKC", unescaped_text).replace("\u2019", "'")
@@ -143,7 +144,9 @@ class Phrase(NamedTuple):
 def find_phrases(text: str) -> list[Phrase]:
     """Return the key phrases of a text, those of several words first, else in their order.
 
-    Phrases that differ in case only count once. The list is empty if the text has no word.
+    A phrase has at most three words, and no common word. It is cut after _MAX_PHRASE_CHARS
+    characters. Phrases that differ in case only count once. The list is empty if all words are
+    common.
     """
     sentences = find_sentence_spans(text)
     readable_text = re.sub(_WORD, _blank_common_word, blank_markup(text))
