@@ -92,9 +92,10 @@ class IndexReport:
         """Return the report of `index`: the build in service, and its counts.
 
         The counts are entries, texts that were embedded now, texts whose vectors were cached, and
-        rows without an entry by state. After a rollback the title has only the earlier build, which
-        is in service again, and its number of entries. If no row has an entry, the title only says
-        that the build was deleted.
+        rows without an entry by state. After a rollback the title has the earlier build, which is
+        in service again, without the counts of texts. A note names the command that searches.
+        Warnings name moved files and refused texts. If no row has an entry, the title only says
+        that the build was deleted, and there is no note.
 
         Args:
             task: The indexed task of the build.
@@ -123,7 +124,10 @@ class IndexReport:
         return report
 
     def describe_refused_texts(self, workspace: OpenWorkspace, task: Task) -> str:
-        """Return the number of refused texts, the names of their rows, and the first reason."""
+        """Return a warning: the number of refused texts, the first names, and the first reason.
+
+        A row without a name is named by its id.
+        """
         with workspace.store.read() as tx:
             task_rows = task.select_task_rows(tx)
             names_by_id = task_rows.read_names(tx, list(self.refused))
@@ -168,7 +172,7 @@ def roll_back_index(workspace: OpenWorkspace, task: Task) -> IndexReport:
     does.
 
     Raises:
-        InputError: There is no older build.
+        InputError: The task is not indexed, or there is no older build.
         InconsistentError: All older builds are damaged.
     """
     builds = Builds(workspace.data, require_indexed_task(workspace, task).folder)
@@ -255,7 +259,8 @@ class _IndexBuilder:
         Raises:
             InputError: There are no entries to index and no builds are deleted, or INDEX_COLUMNS=
                 names an unknown column.
-            AskrowsError: An embedding call failed, or a check of the build failed.
+            AskrowsError: The database is an older copy than the build in service (not checked with
+                `worse_ok`), an embedding call failed, or a check of the build failed.
         """
         # Check the position before anything is paid for.
         with self._workspace.store.read() as tx:
@@ -282,9 +287,10 @@ class _IndexBuilder:
                 )
 
     def _delete_index(self) -> IndexReport:
-        """Delete all builds and return an empty report, for an index without entries.
+        """Delete all builds if the user allowed it, because the task has no entries.
 
-        Waits for the index lock before it deletes. Cached vectors are kept.
+        Waits for the index lock before it deletes. Cached vectors are kept. The report has the
+        number of the build that was in service, and 0 entries.
 
         Raises:
             InputError: `worse_ok` is not set, or no build is in service; nothing is deleted.
@@ -313,8 +319,8 @@ class _IndexBuilder:
     def _embed_missing(self) -> None:
         """Embed all texts that are not cached, and count them in `_embedded_count`.
 
-        Shows the progress. If the backend is paid, a price of a cent or more is printed first. It
-        is not confirmed.
+        Shows the progress, and waits for the lock of the task's texts. If the backend is paid, a
+        price that is not rounded to $0.00 is printed first. Nobody has to confirm it.
 
         Raises:
             AskrowsError: A call failed. Vectors of earlier calls are in the cache.

@@ -141,7 +141,8 @@ class Index(AbstractContextManager["Index"]):
     ) -> "tuple[NDArray[np.float32], NDArray[np.int64]]":
         """Return similarities and row numbers of the `k` entries most similar to a vector.
 
-        The most similar entry is first; equal entries are in row order.
+        The most similar entry is first; equal entries are in row order. Untagged rows have no
+        vector and are not returned.
 
         Args:
             vector: Array (dim,).
@@ -279,7 +280,10 @@ class Index(AbstractContextManager["Index"]):
         return document
 
     def read_extra_cells(self, row: int) -> Mapping[str, Any]:
-        """Return the other columns of the source of a row (from 0), by name."""
+        """Return {column: cell} of the source columns of a row that are not in its metadata.
+
+        Rows are counted from 0. Returns {} if there are no such columns.
+        """
         record = self.entries.execute(
             "SELECT cells FROM extra_cells WHERE row = ?",
             (row,),

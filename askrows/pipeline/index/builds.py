@@ -77,6 +77,9 @@ def open_synced_builds(workspace: OpenWorkspace, task: Task) -> "Builds":
     """Return the builds of the indexed task in use, after its link was set to the database's build.
 
     Waits for the index lock only if the link must change.
+
+    Raises:
+        InputError: The task is not indexed.
     """
     builds = Builds(workspace.data, require_indexed_task(workspace, task).folder)
     if builds.find_link_correction(workspace.store) is not None:
@@ -155,7 +158,11 @@ class Builds:
         return max(numbers, default=0) + 1
 
     def unused_numbers(self) -> list[int]:
-        """Return the ascending numbers of all builds that are not in service, damaged or not."""
+        """Return the ascending numbers of all builds that are not in service, damaged or not.
+
+        Raises:
+            InconsistentError: The link `current` is not a link to a build.
+        """
         current_directory = self._resolve_current()
         numbers = sorted(self._build_numbers())
         if current_directory is None:
@@ -194,7 +201,8 @@ class Builds:
     def _relink(self, name: str) -> str | None:
         """Make DATA/<name> a link through `current`, and move a foreign file out of the way.
 
-        Returns the new name of the foreign file, or None if nothing was moved.
+        A link that is correct already stays as it is. Returns the new name of the foreign file, or
+        None if nothing was moved.
         """
         if self._is_linked(name):
             return None
@@ -237,8 +245,9 @@ class Builds:
     ) -> tuple[str, ...]:
         """Put a verified build in service; it is on disk when this returns.
 
-        All builds are deleted except this build and the previous build. If the previous build is
-        damaged, the newest other build with a readable manifest is kept in its place.
+        Also makes the links to its files in DATA. All builds are deleted except this build and the
+        previous build. If the previous build is missing or damaged, the newest other build with a
+        readable manifest is kept in its place.
 
         Args:
             staged: The build, whose directory is renamed.
@@ -280,10 +289,11 @@ class Builds:
         return tuple(name for name in moved_files if name)
 
     def roll_back(self, *, record_promotion: RecordPromotion) -> Manifest:
-        """Put the newest intact build that is older than the present one back in service.
+        """Put the newest intact build that is older than the build in service back in service.
 
-        Only the link `current` changes, on disk at return, and what `record_promotion` writes. No
-        build is deleted. Builds are read in full first, and damaged builds are skipped.
+        If no build is in service, it is the newest intact build. Only the link `current` changes,
+        on disk at return, and the data that `record_promotion` writes. No build is deleted. Builds
+        are read in full first, and damaged builds are skipped.
 
         Args:
             record_promotion: Called before readers see the build; an exception stops the rollback.

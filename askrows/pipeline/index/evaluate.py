@@ -67,7 +67,7 @@ Grades = Mapping[str, Mapping[str, int]]
 
 
 def read_judged_queries(queries_path: Path, qrels_path: Path) -> tuple[list[JudgedQuery], Grades]:
-    """Read queries and judgements; a query is left out if none of its grades is above 0.
+    """Return the queries that have a grade above 0, and all grades by query id and name.
 
     Raises:
         InputError: A file is unreadable or invalid, or no query is left.

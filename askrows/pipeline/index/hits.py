@@ -131,8 +131,8 @@ class _HitDescriber:
     ) -> Hit:
         """Return a row of the build as a hit with its metadata and whether it is weak or untagged.
 
-        Reason, snippet and matching tags are added only if `query.words_by_term` is set, as for a
-        typed query.
+        A hit is weak only if it is below the floor and `is_next_weak` is set. Reason, snippet and
+        matching tags are added only if `query.words_by_term` is set, as for a typed query.
 
         Args:
             rank: Place in the list of hits, from 1.
@@ -236,7 +236,7 @@ def make_hits(
     Whether a hit is weak depends on its similarity and its word score. The word score is computed
     for this even if the entries were ranked by vectors only. In it, a repeated word of the query
     counts once, and a single character does not count, so that neither makes a weak hit strong. A
-    hit is not weak if a hit below it is not.
+    hit is not weak if a hit below it is not weak, or if a tag of it has exactly the query's terms.
 
     Args:
         index: The build in which the entries were ranked.
@@ -430,7 +430,10 @@ def _merge_marks(marks: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def hit_to_document(indexed_task: IndexedTask, hit: Hit) -> dict[str, Any]:
-    """Return a hit as JSON for programs; a similarity that was not computed is null."""
+    """Return a hit as JSON for programs: the task's members, score, weakness, reason and snippet.
+
+    The score is rounded to four decimals. A similarity or a snippet that was not computed is null.
+    """
     snippet = None
     if hit.snippet is not None:
         marks = [list(mark) for mark in hit.snippet.marks]
@@ -471,7 +474,9 @@ def list_hits(
     hits: Sequence[Hit],
     documents: Sequence[Mapping[str, Any]],
 ) -> Part:
-    """Return the hits of a search as a part of a report.
+    """Return the hits of a search as a part of a report: paragraphs and a table.
+
+    The table has the task's columns, the reason, and the snippet with marked words.
 
     Args:
         documents: The JSON documents of the hits, in the same order.

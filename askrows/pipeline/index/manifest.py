@@ -135,8 +135,8 @@ class Manifest:
         """Return the manifest that a file contains.
 
         Raises:
-            ValueError, TypeError, KeyError, AttributeError: A member is missing or unknown, or has
-                another type.
+            ValueError, TypeError, KeyError, AttributeError: The file is not JSON, a member is
+                missing, unknown or of another type, or the format has another number.
         """
         document = json.loads(content)
         document["floors"] = {

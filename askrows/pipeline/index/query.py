@@ -55,7 +55,11 @@ class _Signs(dict[int, str]):
     """
 
     def __missing__(self, code: int) -> str:
-        """Classify a character on first use and remember it."""
+        """Return the sign for a character, and remember it; most characters stay as they are.
+
+        The sign is "-" for a dash, " or ' for a quotation mark, and "。" for a letter of a script
+        without spaces.
+        """
         char = unicodedata.normalize("NFKC", chr(code))[0]
         name = unicodedata.name(char, "")
         sign = chr(code)
@@ -206,7 +210,8 @@ def build_typed_query(
     """Parse a typed query, select the entries that may be hits, and embed the query.
 
     Embedding may cost money. If entries are ranked by words only, it embeds nothing, and the query
-    has no vector.
+    has no vector. `words_by_term` of the result has the typed spelling of each term, so that hits
+    get reasons and snippets.
 
     Args:
         service: The service that embeds.
@@ -301,7 +306,8 @@ def _select_entries(
     """Return a copy of a query with a mask of the rows that may be hits.
 
     A row may be a hit only if it passes the filters and exclusions, and contains all phrases. If no
-    passing row contains all phrases, the phrases are ignored and moved to `missing_phrases`.
+    passing row contains all phrases, the phrases are ignored and moved to `missing_phrases`. The
+    mask is None if all rows may be hits.
 
     Raises:
         InputError: A filter is invalid.
@@ -389,7 +395,8 @@ def _make_conditions(
     """Return the conditions of TAG= and WHERE=, parsed; all must be true.
 
     The condition of a tag is that one of these columns has it: `tags`, `concepts`, or any column
-    whose name begins with `answer.`. The list is empty without these options.
+    whose name begins with `answer.`. If no such column is given, the condition names `tags`. The
+    list is empty without these options.
 
     Args:
         columns: The columns of the entries, by name.
@@ -420,8 +427,8 @@ def _make_conditions(
 def find_column_paths(metadata: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Return {column: JSON path} of an entry's metadata.
 
-    A member that is an object, for example `answer`, is not a column itself. Each of its members is
-    one: `answer.name` has the path ("answer", "name"). They come after all other columns.
+    A member that is an object, for example `answer`, is not a column, but its members are columns:
+    `answer.name` has the path ("answer", "name"). They come after all other columns.
     """
     paths = {name: (name,) for name, cell in metadata.items() if not isinstance(cell, dict)}
     nested_paths = dict[str, tuple[str, ...]]()

@@ -43,9 +43,9 @@ class RankedEntries(NamedTuple):
 def rank_entries(index: "Index", query: "SearchQuery", k: int) -> RankedEntries:
     """Return the `k` best entries for a query, ranked by words, by vectors or by both.
 
-    `query.rank` decides how they are ranked. A ranking by words returns only entries that contain a
-    term. Fewer than `k` are returned if fewer pass the query's mask. Entries with equal scores are
-    in row order.
+    A query without a vector is ranked by words, any other query by its `rank`. A ranking by
+    words returns only entries that contain a term. Fewer than `k` are returned if fewer pass the
+    query's mask. Entries with equal scores are in row order.
 
     Args:
         index: The build to search.
@@ -104,7 +104,7 @@ def _rank_by_both(
 
     The best entries show what the query is about. They are ranked first, the mean of their vectors
     is added to the vector of the query, and all entries are ranked again. The similarities of the
-    result are those to the query itself.
+    result are those to the query itself; an untagged row has no vector and gets NaN.
 
     Query terms that more than half of the entries contain are ignored, unless there are no others:
     vectors rank better than such words.

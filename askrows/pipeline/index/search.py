@@ -35,7 +35,9 @@ def make_search_options(
     tag: str | Sequence[str] = (),
     where: str = "",
 ) -> SearchOptions:
-    """Validate the arguments of a search and return them as options.
+    """Check `k` and `rank`, and return the arguments of a search as options.
+
+    The condition `where` is checked by the search.
 
     Args:
         k: Maximum number of hits.
@@ -99,7 +101,8 @@ def report_search(
         similar_name: Name of an entry; then there is no question.
 
     Raises:
-        InputError: There is no index, or the question or a filter is invalid.
+        InputError: There is no index, the question or a filter is invalid, or the entry is not in
+            the index.
     """
     with SearchSession(workspace, service, task) as session:
         if similar_name:
@@ -130,11 +133,14 @@ class SearchSession(AbstractContextManager["SearchSession"]):
     """An open build that answers any number of queries."""
 
     def __init__(self, workspace: OpenWorkspace, service: Service, task: Task) -> None:
-        """Open the build in service.
+        """Open the build in service, after a wrong link to it was corrected.
 
         Args:
             service: The service that embeds queries.
             task: The indexed task that is searched.
+
+        Raises:
+            InputError: The task is not indexed, or no build is in service.
         """
         self._workspace = workspace
         self._service = service
@@ -177,9 +183,9 @@ class SearchSession(AbstractContextManager["SearchSession"]):
     def search_similar(self, row_name: str, options: SearchOptions) -> SearchReport:
         """Return the entries most similar to a given entry by their vectors, without that entry.
 
-        It embeds nothing, because the vector is in the build, the index that searches use now. The
-        reason of a hit names no words, because there is no typed query. The report has the number
-        of stale entries: those that are missing in the build, outdated or deleted since.
+        It embeds nothing, because the vector of the entry is in the build. The reason of a hit
+        names no words, because there is no typed query. The report has the number of stale entries:
+        those that are missing in the build, outdated or deleted since.
 
         Args:
             row_name: Name or id of a row, as typed.

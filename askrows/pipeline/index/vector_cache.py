@@ -117,7 +117,7 @@ class VectorCache:
     def find_missing(self, keys: Sequence[bytes]) -> list[int]:
         """Return the ascending positions in `keys` of texts that must still be embedded.
 
-        Only the first position of equal keys is returned.
+        Only the first position of equal keys is returned. A damaged vector counts as stored.
         """
         with self.open_snapshot() as tx:
             stored_keys = {
@@ -318,7 +318,10 @@ def open_vector_cache(workspace: OpenWorkspace, service: Service) -> VectorCache
 
 
 def read_stored_widths(store: Store) -> dict[str, set[int]]:
-    """Return the widths of the stored vectors by model name."""
+    """Return the widths of the stored vectors, in numbers per vector, by model name.
+
+    Models are in alphabetical order. Returns {} if nothing is stored; creates nothing.
+    """
     width = func.length(VectorCache.vector) / 4
     statement = select(VectorCache.table.c.model, width).distinct()
     with VectorCache(store, model="", dim=0).open_snapshot() as tx:

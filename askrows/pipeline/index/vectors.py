@@ -76,7 +76,7 @@ def embed_queries(
 
     Args:
         service: The service with its embedding model.
-        task: The task whose index is searched; a person is told about its first upload.
+        task: The task whose index is searched; its first upload is announced.
         texts: The queries.
         cache: The cache, or None to embed all texts without storing their vectors.
 
@@ -133,7 +133,7 @@ class Embedder:
     def __init__(self, workspace: OpenWorkspace, service: Service, task: Task) -> None:
         """Prepare the cache and the limits that all calls of this object share.
 
-        The local engine has no limits.
+        The local engine has no limits. The limit of the day is left to the server.
         """
         self.cache = open_vector_cache(workspace, service)
         # Why the API refused a text, by the key of its vector.
