@@ -74,7 +74,7 @@ def make_response_schema(
     Args:
         answer_model: The answer model.
         describe_limits: Also describe the constraints that the dialect lacks, such as a length.
-        quoted_source: What such a description says that quotations are copied from.
+        quoted_source: The source of quotations that such a description names.
 
     Raises:
         TypeError: The dialect cannot express the model; the message lists the fields at fault.
@@ -124,8 +124,9 @@ class _SchemaConverter:
     def convert(self, node: Any, field_path: str) -> dict[str, Any]:
         """Convert a node and all nodes below it, with the description of the node.
 
-        Constraints that the dialect lacks are added to the description in parentheses if
-        `describes_limits` is set. The name of a vocabulary's file is always added.
+        If `describes_limits` is set, constraints that the dialect lacks are added to the
+        description in parentheses. They are the description if the node has none. The name of a
+        vocabulary's file is always added.
 
         Args:
             node: A node of a JSON schema.
@@ -306,7 +307,10 @@ class _SchemaConverter:
 
 
 def _iterate_constraint_texts(node: Mapping[str, Any], quoted_source: str) -> Iterator[str]:
-    """Yield a text for the format of a node and for each constraint that the dialect lacks."""
+    """Yield a text for the format of a node and for each constraint that the dialect lacks.
+
+    A limit of 0 gets no text, except an exclusive bound.
+    """
     if node.get("format") in _FORMAT_DESCRIPTIONS:
         yield _FORMAT_DESCRIPTIONS[node["format"]].format(quoted_source)
 
@@ -389,8 +393,9 @@ def _convert_children(value: Any, node: Mapping[str, Any], *, is_reply: bool) ->
 def _list_absent_members(value: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
     """Return the members of a replied object that are null because they are absent.
 
-    In a strict schema every member is required, so null stands for an absent optional one. A null
-    that the field accepts is a value. An object of another choice of a union has none.
+    In a strict schema every member is required, so an absent optional member is null. A null that
+    the field accepts is a value. Returns [] if the object does not fit the node: a required member
+    is missing, a member is unknown, or its value is not a declared choice.
     """
     property_nodes = node.get("properties", {})
     required_names = set(node.get("required", ()))

@@ -131,8 +131,8 @@ def find_misplaced_reply(
     """Return in words which reply has the key of another request; "" if none was found.
 
     A control request asks for a random text, its nonce, which is in no other request. Looks for
-    control requests with the reply to a row, then reads the whole result for a reply with the nonce
-    of another request.
+    control requests with the reply to a row; fewer than MIN_ROW_REPLIES prove nothing. Then reads
+    the whole result for a reply with the nonce of another request.
 
     Args:
         nonces: The nonces of the control requests, by key.

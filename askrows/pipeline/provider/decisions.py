@@ -240,7 +240,9 @@ def find_closed(fields: Iterable[AnswerField]) -> dict[str, ClosedField]:
 def _read_answer_field(field: AnswerField) -> ClosedField | None:
     """Return a field with its question to a decision model; None if the model cannot answer it.
 
-    Its question is the description of the field, or else its name.
+    Its question is the description of the field, or else its label. A required boolean is a yes/no
+    question, a required number a score, and any other field a choice. The model cannot answer a
+    field with fewer than MIN_OPTIONS or more than MAX_OPTIONS options; for lists see `_read_list`.
     """
     instructions = field.description.strip() or field.label
     if field.kind == "list":
@@ -338,9 +340,10 @@ def parse_decisions(
 ) -> ParsedReply:
     """Parse the reply to a decision request about some closed fields.
 
-    The outcome is REFUSED if the prompt was blocked. It is INVALID if the reply is not an object,
-    or an answer is missing, was not asked, or has an invalid probability; the reason then names the
-    question. The text of an ANSWERED reply is JSON for `parse_answer`, with these fields only.
+    The outcome is REFUSED if the prompt was blocked, or the reply has feedback about the prompt and
+    no answers. It is INVALID if the reply is not an object, or an answer is missing, was not asked,
+    or has an invalid probability; the reason then names the question. The text of an ANSWERED reply
+    is JSON for `parse_answer`, with these fields only.
 
     Args:
         response: The JSON of the reply, of any form.

@@ -220,7 +220,8 @@ class Model:
     def rate_limits(self, usage_tier: str, **user_limits: int | None) -> RateLimits:
         """Return the rate limits of a usage tier.
 
-        A limit that the user set comes first, then the limit of the table, then our default.
+        A limit that the user set comes first, then the limit of the table, then our default. The
+        local engine has no limits by default.
 
         Args:
             usage_tier: The usage tier of the account.
@@ -354,6 +355,8 @@ class Model:
 
     def check_vector_width(self, dim: int) -> None:
         """Check that this embedding model can make vectors of a width.
+
+        A model without known widths passes.
 
         Raises:
             ConfigurationError: The width is too small or too large.

@@ -226,6 +226,10 @@ class ProviderClient(Transport):
 
         Returns:
             The SHA-256 of the bytes of the remote file.
+
+        Raises:
+            IncompleteError: The connection or the gzip data ended early.
+            AskrowsError: The call failed for another reason, after all retries.
         """
         start = file.tell()
 

@@ -149,7 +149,11 @@ class ParsedReply(NamedTuple):
 
     @property
     def is_account_failure(self) -> bool:
-        """Return whether this error is about billing or permissions of the project, not the row."""
+        """Return whether this error is about billing or permissions of the project, not the row.
+
+        The `effect` decides if there is one. Otherwise the google.rpc code and the words of the
+        excerpt decide, and an error about a file is about the row.
+        """
         if self.effect:
             return self.effect == ACCOUNT_EFFECT
         if self.rpc_code not in ACCOUNT_RPC_CODES:
@@ -381,7 +385,10 @@ def _rpc_code(status_name: str) -> int:
 
 
 def _parse_error(error: Any) -> ParsedReply:
-    """Return the refused reply of an error, which may be an object or any other JSON value."""
+    """Return the refused reply of an error, which may be an object or any other JSON value.
+
+    Its reason is WRONG_FORM_REASON if the error has FORM_EFFECT, else `error-line`.
+    """
     fields = error if isinstance(error, dict) else {"message": error}
     message = fields.get("message")
     excerpt_source = message if isinstance(message, str) and message else error

@@ -39,7 +39,10 @@ def read_line_key(line: bytes) -> str | None:
 
 
 def _examine_line(line: bytes) -> tuple[str | None, bool]:
-    """Return the key of a result line as `read_line_key` does, and whether the line is JSON."""
+    """Return the key of a result line, and whether the line is JSON.
+
+    The key is "" if a JSON line has no text as key, and None if a broken line shows no key.
+    """
     try:
         document = decode_result_line(line)
     except ValueError:

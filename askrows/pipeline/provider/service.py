@@ -38,8 +38,9 @@ LOCAL_KEY = "key-of-the-local-engine"
 def choose_backend(settings: Settings) -> str:
     """Return the backend of a workspace that is not bound: that of MODEL, else that of the key.
 
-    A model of OpenAI is asked at OpenAI, or at the address that is set. A model of Gemini may be
-    asked of the local engine, unless only another provider is set up.
+    MODEL decides only if it is set and known and the backend is not set. A model of OpenAI gives
+    "openai", or "server" if an address is set without a key. A model of Gemini gives "gemini" if
+    its key is set, else "local". A local model does not decide.
 
     Raises:
         ConfigurationError: MODEL is a model of Gemini, and only another provider is set up.
@@ -58,7 +59,7 @@ def choose_backend(settings: Settings) -> str:
 
 
 def _check_no_other_provider(settings: Settings, model: Model) -> None:
-    """Check that a model of Gemini is not set where only another provider is set up.
+    """Check that a model of Gemini is not set if only another provider is set up.
 
     Raises:
         ConfigurationError: The key or the address of another provider is set.
@@ -189,9 +190,11 @@ class Service:
     def check_access(self) -> None:
         """Check that a key is set and its server is confirmed, unless the engine is local.
 
+        A server of one's own needs an address instead of a key.
+
         Raises:
-            ConfigurationError: No key is set, the workspace is bound to another address, or nobody
-                confirmed an API address that is not the provider's.
+            ConfigurationError: No key or address is set, the workspace is bound to another address,
+                or nobody confirmed an API address that is not the provider's.
         """
         if self.backend == "local":
             return
@@ -243,7 +246,11 @@ class Service:
         return len(line.rstrip(b"\n")) + 1
 
     def _start_local_engine(self) -> str:
-        """Start the local engine until the service is closed; return its URL."""
+        """Start the local engine until the service is closed; return its URL.
+
+        Raises:
+            ConfigurationError: The engine cannot start.
+        """
         from askrows.emulator.server import Server
 
         data = self.settings.data
@@ -278,9 +285,11 @@ class Service:
     def require_model(self, name: str, *, kind: ModelKind) -> Model:
         """Return a model that this backend can use; warn once if it will be shut down soon.
 
+        For a server of one's own, any unknown name is a model that generates answers.
+
         Raises:
             ConfigurationError: There is no such model, it is shut down or has another kind, or it
-                needs the local engine.
+                belongs to another provider.
         """
         known_model = self._models.get((name, kind))
         if known_model is not None:

@@ -455,7 +455,8 @@ async def _prepare_request(request: httpx2.Request) -> None:
 def watch_gzip(response: httpx2.Response) -> GzipStream | None:
     """Watch the body of a download, if it arrives gzipped, so that its length can be checked.
 
-    The body is not read here. Its stream is replaced by the returned stream.
+    The body is not read here. Its stream is replaced by the returned stream. Returns None if the
+    body is not gzipped.
     """
     encoding = response.headers.get("content-encoding", "")
     if encoding.strip().lower() != "gzip":

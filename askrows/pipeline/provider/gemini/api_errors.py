@@ -152,7 +152,8 @@ def build_refusal(
           for 400 or 403 if they concern the key. A wrong key gives 400 on this API.
         - SchemaRefusedError for 400 if the schema is too large for the model.
         - UploadTypeRefusedError for 400 if the type of an uploaded file is refused.
-        - MissingError for 404, and for a 403 that does not concern the key.
+        - ModelRefusedError for 403 or 404 if the project cannot use the model.
+        - MissingError for any other 404, and for a 403 that does not concern the key.
         - UnavailableError for 408, 409, 499 and all codes that are not 4xx.
         - RefusedError itself for all others. Except UnavailableError, the classes above are its
           subclasses.
@@ -227,9 +228,9 @@ def find_error_code(document: Any) -> int | None:
     """Return the HTTP code of an error that was sent with status 200 instead of a reply.
 
     Returns:
-        None if the document is a reply: it has `candidates`, or `answers` of a decision model, or
-        its `error` is missing or empty. Otherwise the HTTP code of the error. A google.rpc code or
-        status is converted to it; an unknown code becomes 500.
+        None if the document is not an object or is a reply: it has `candidates`, or `answers` of a
+        decision model, or its `error` is missing or empty. Otherwise the HTTP code of the error. A
+        google.rpc code or status is converted to it; an unknown code becomes 500.
     """
     if not isinstance(document, dict) or document.get("candidates") or document.get("answers"):
         return None
@@ -248,7 +249,8 @@ def _build_bad_request_error(message: str, quoted_text: str, *, status: str) -> 
     """Return the error for a 400 that does not concern the key.
 
     It is a SchemaRefusedError if the schema is too large, an UploadTypeRefusedError if the type of
-    an uploaded file is refused, and otherwise a RefusedError.
+    an uploaded file is refused, and otherwise a RefusedError. If the thinking level is refused,
+    THINKING_HINT is added to the message.
 
     Args:
         message: The complete message of the error.

@@ -195,8 +195,9 @@ class Client(ProviderClient):
     ) -> str:
         """Upload a sealed file; see `ProviderClient.upload`.
 
-        The size must agree, and so must the hash if the API returns it. If the API refuses the
-        type of the file, the next of UPLOAD_MIME_TYPES is tried.
+        Waits until the API has processed the file. The size must agree, and so must the hash if
+        the API returns it; a failed upload is deleted. If the API refuses the type of the file, the
+        next of UPLOAD_MIME_TYPES is tried.
         """
         del model
         self._check_sealed_file(path, size)
@@ -470,7 +471,10 @@ class Client(ProviderClient):
     async def _fetch_vectors(
         self, model: Model, texts: Sequence[str], *, dim: int, is_query: bool
     ) -> list[Any]:
-        """Send the texts; the vectors of the reply are not checked."""
+        """Send the texts and return the vectors of the reply, which are not checked.
+
+        An embedding without `values` is None. Documents may take longer than a query.
+        """
         requests = [
             build_embedding_request(text, model, dim=dim, is_query=is_query) for text in texts
         ]

@@ -65,7 +65,8 @@ def build_refusal(
         - ThrottledError for any other 429.
         - SchemaRefusedError for 400 if the schema of the answer is refused.
         - ModelRefusedError or MissingError for 403 and 404.
-        - UnavailableError for 408, 409, 499 and all codes that are not 4xx.
+        - UnavailableError for 408, 409, 499 and all codes that are not 4xx. The error code
+          SHED_CODE (flex has no room) counts as 503, whatever the status is.
         - RefusedError itself for all others.
     """
     error = document.get("error", document) if isinstance(document, dict) else document
@@ -113,7 +114,11 @@ def build_refusal(
 
 
 def _build_missing_error(message: str, server_text: str, details: Mapping[str, Any]) -> RemoteError:
-    """Return the error for a 403 or 404: the model is refused, or a batch or file is missing."""
+    """Return the error for a 403 or 404.
+
+    It is a ModelRefusedError if the server's code or message has the word "model". Otherwise a
+    batch or file is missing, and it is a MissingError.
+    """
     if "model" in server_text:
         hint = (
             f"this project cannot use the model; set {OptionHint('model')} to another model, "
@@ -137,7 +142,8 @@ def _build_throttling_error(
 ) -> ThrottledError:
     """Return the error for a 429 that waiting ends; a limit of the day names the time of its end.
 
-    The queue of batches may be full if neither a limit of calls nor a delay is named.
+    If it is not a limit of the day and the headers name no delay, `is_queue_full` is set: the queue
+    of batches may be full.
     """
     if DAY_LIMIT_PATTERN.search(server_text):
         resets_at = provider.next_reset(now)

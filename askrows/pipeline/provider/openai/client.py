@@ -105,7 +105,7 @@ class OpenAIClient(ProviderClient):
         return {"authorization": f"Bearer {key}"} if key else {}
 
     async def _check_response(self, response: httpx2.Response) -> None:
-        """Raise our error for a reply that is no success, whose body was read."""
+        """Raise the error of `build_refusal` if a reply is not a success; its body was read."""
         if response.status_code in SUCCESS_CODES:
             return
         try:
@@ -148,7 +148,8 @@ class OpenAIClient(ProviderClient):
     def upload(self, path: Path, *, display_name: str, sha256: str, size: int, model: str) -> str:
         """Translate and upload a sealed file; see `ProviderClient.upload`.
 
-        OpenAI tells no hash of an upload, so the size on the wire is compared.
+        The lines are translated to OpenAI's form in a temporary file. OpenAI returns no hash of an
+        upload, so only the size of the translated file is compared.
         """
         del sha256
         self._check_sealed_file(path, size)
@@ -158,7 +159,10 @@ class OpenAIClient(ProviderClient):
             return self._upload_file(wire_file, f"{display_name}{UPLOAD_SUFFIX}", wire_file.tell())
 
     def _upload_file(self, file: BinaryIO, name: str, size: int) -> str:
-        """Upload an open file and return its remote name, `files/…`, once its size is verified."""
+        """Upload an open file and return its remote name, `files/…`, after its size was verified.
+
+        An upload that is not verified is deleted. Failed calls are repeated.
+        """
 
         async def send() -> str:
             file.seek(0)
@@ -184,10 +188,10 @@ class OpenAIClient(ProviderClient):
         return self.call_with_retries(send, action=f"upload {name}", timeout_s=timeout_s)
 
     async def _verify_size(self, document: dict[str, Any], remote_name: str, size: int) -> None:
-        """Compare the size of an upload; a size that is not there yet is asked for again.
+        """Compare the size of an upload; read the file's resource again until it has a size.
 
         Raises:
-            UnreadableReplyError: The size differs, or is not told in MAX_SIZE_LOOKS looks.
+            UnreadableReplyError: The size differs, or is still missing after MAX_SIZE_LOOKS reads.
         """
         for _ in range(MAX_SIZE_LOOKS):
             if document.get("bytes") is not None:
@@ -245,7 +249,10 @@ class OpenAIClient(ProviderClient):
         ]
 
     def _add_file_name(self, batch: RemoteBatch, file_id: str) -> RemoteBatch:
-        """Return a batch with the name of its input file as its name, if there is such a file."""
+        """Return a batch whose display name is the name of its input file without UPLOAD_SUFFIX.
+
+        The name is "" if the file is missing. Each file is read once.
+        """
         if file_id and file_id not in self._file_names:
             file: Any = {}
             with contextlib.suppress(MissingError):
@@ -266,7 +273,8 @@ class OpenAIClient(ProviderClient):
     def download(self, file_name: str, part_path: Path, *, keys: KeyList) -> str:
         """Write the translated lines of a result to a path; see `ProviderClient.download`.
 
-        The bytes whose hash is returned are those of the output file, then of the error file.
+        `file_name` has the ids of the output file and the error file, joined by "~". The returned
+        hash is that of their original bytes, one file after the other.
         """
         file_ids = file_name.removeprefix("files/").split("~")
         with _open_wire_file(part_path) as wire_file:
@@ -294,7 +302,10 @@ class OpenAIClient(ProviderClient):
         service_tier: str = STANDARD,
         on_send: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
-        """Send one request live with a single attempt; see `ProviderClient.generate`."""
+        """Send one request live with a single attempt; see `ProviderClient.generate`.
+
+        The request is translated to a chat completion, and its reply to a reply of ours.
+        """
         body = requests.make_body(self.find_model(model), request)
         if service_tier != STANDARD:
             body["service_tier"] = service_tier
@@ -315,7 +326,10 @@ class OpenAIClient(ProviderClient):
     async def _fetch_vectors(
         self, model: Model, texts: Sequence[str], *, dim: int, is_query: bool
     ) -> list[Any]:
-        """Send the texts; a query has the vector of a document. Vectors are not checked."""
+        """Send the texts and return their vectors in order, which are not checked.
+
+        Queries are embedded as documents are.
+        """
         del is_query
         body = {"model": model.name, "input": list(texts), "dimensions": dim}
         document = await self.request("POST", "embeddings", json=body)
@@ -324,7 +338,10 @@ class OpenAIClient(ProviderClient):
 
 
 def _read_batch(document: Any) -> RemoteBatch:
-    """Return the batch that the server describes; its name is that in the metadata, or "".
+    """Return the batch that the server describes; its display name is in the metadata, or "".
+
+    It has a result file only in a final state. An expired or cancelled batch has 0 failed requests,
+    because requests that never ran may count as failed.
 
     Raises:
         UnreadableReplyError: The document names no batch.
@@ -359,8 +376,9 @@ def _read_batch(document: Any) -> RemoteBatch:
 
 @contextlib.contextmanager
 def _open_wire_file(path: Path) -> Iterator[BufferedRandom]:
-    """Open a new part file beside a path for the bytes on the wire, and remove it at the end.
+    """Open a new part file next to a path for the bytes on the wire, and remove it at the end.
 
+    Parts that killed processes left are removed first.
     Its name is not that of a request file: a process that prepares a batch deletes unknown ones.
     """
     target = path.with_suffix(WIRE_SUFFIX)

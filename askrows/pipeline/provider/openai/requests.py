@@ -43,6 +43,9 @@ def make_wire_line(model: Model, line: bytes) -> bytes:
 def make_body(model: Model, request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body of a chat completion for a request of ours.
 
+    Text parts are joined to one text if the prompt has no image. The thinking level becomes
+    `reasoning_effort`. A temperature and a level that are missing are left out.
+
     Raises:
         ConfigurationError: The schema of the answer is too large; see `check_strict_schema`.
     """
@@ -81,7 +84,10 @@ def make_body(model: Model, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _convert_part(part: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a text or an image of a prompt as a part of a message."""
+    """Return a text or an image of a prompt as a part of a message.
+
+    An image has low detail if the media resolution in `config` is low.
+    """
     if "text" in part:
         return {"type": "text", "text": part["text"]}
     image = part["inlineData"]
@@ -95,7 +101,8 @@ def read_completion(completion: Any) -> dict[str, Any]:
     """Return a chat completion as a reply of ours; see `responses.parse_response`.
 
     Only the first choice counts. A refusal of the model is a blocked reply with its text. Reasoning
-    tokens are thoughts. Members of another form count as missing.
+    tokens are thoughts, and are not in the count of the answer. Members of another form count as
+    missing.
     """
     body = object_or_empty(completion)
     usage = object_or_empty(body.get("usage"))
@@ -123,7 +130,11 @@ def read_completion(completion: Any) -> dict[str, Any]:
 
 
 def _read_candidates(choices: Any) -> list[dict[str, Any]]:
-    """Return the first choice of a completion as the only candidate; [] if there is none."""
+    """Return the first choice of a completion as the only candidate; [] if there is none.
+
+    If the model refused, the text is its refusal and the finish reason SAFETY. An unknown finish
+    reason is OTHER.
+    """
     if not isinstance(choices, list) or not choices:
         return []
     choice = object_or_empty(choices[0])

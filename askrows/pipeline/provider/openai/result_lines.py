@@ -58,7 +58,10 @@ class ErrorLine(NamedTuple):
 
     @property
     def effect(self) -> str:
-        """Return what the error does; see `EFFECTS`."""
+        """Return the effect of the error by its code, else by its status; see `EFFECTS`.
+
+        Other server errors concern the service, and all other errors the request.
+        """
         if self.code in EFFECTS:
             return EFFECTS[self.code]
         if self.status >= MIN_SERVER_ERROR_STATUS:
@@ -67,7 +70,11 @@ class ErrorLine(NamedTuple):
 
 
 def read_error(document: Mapping[str, Any]) -> ErrorLine | None:
-    """Return the error of a line of a result; None if the line has a reply."""
+    """Return the error of a line of a result; None if it has no error and its status is 200.
+
+    A missing status is 0 with an error, else 200. The code begins the message, unless the message
+    contains it.
+    """
     response = object_or_empty(document.get("response"))
     status = response.get("status_code", 0 if document.get("error") else OK_STATUS)
     error = document.get("error")
@@ -95,7 +102,8 @@ def find_common_error(lines: Iterable[bytes]) -> ErrorLine | None:
     """Return the error with which all requests about rows failed alike, else None.
 
     They fail alike if code and parameter are the same. A single request counts only if its error is
-    about the schema, which all requests share.
+    about the schema, which all requests share. Requests that never ran do not count. The result is
+    None if a request got a reply, or an error is about the account or the service.
     """
     kinds = Counter[tuple[str, str]]()
     common: ErrorLine | None = None
@@ -127,7 +135,8 @@ def translate_lines(
     A line that cannot be read is passed on as it is. A request that never ran gets no line.
 
     Args:
-        has_wrong_form: All requests about rows failed alike; see `find_common_error`.
+        has_wrong_form: All requests about rows failed alike; see `find_common_error`. Their lines
+            get FORM_EFFECT.
         find_key: Returns the key of a request for its id on the wire.
     """
     for line in lines:

@@ -54,7 +54,10 @@ def make_json_schema(schema: Mapping[str, Any], *, is_strict: bool) -> dict[str,
 
 
 def _convert_members(schema: Mapping[str, Any], *, is_strict: bool) -> dict[str, Any]:
-    """Return the members of an object, and which of them are required."""
+    """Return the keywords of an object: its members, the required names, no additional members.
+
+    If `is_strict`, all members are required, and optional members may be null.
+    """
     required_names = schema.get("required", ())
     members = {}
     for name, node in schema["properties"].items():
@@ -72,7 +75,7 @@ def check_strict_schema(schema: Mapping[str, Any]) -> None:
     """Check that a strict schema has no more members and choices than OpenAI accepts.
 
     Args:
-        schema: What `make_json_schema` returned. An answer of every provider is an object of at
+        schema: The result of `make_json_schema`. An answer of every provider is an object of at
             most 10 levels; see `make_response_schema`.
 
     Raises:
