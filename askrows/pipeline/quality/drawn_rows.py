@@ -74,6 +74,9 @@ def draw_rows(
 ) -> RowDraw:
     """Draw from the rows that all of some versions answered, without rows that left their source.
 
+    At most MIN_CHECKED_ROWS rows are drawn, or one more than are checked if that is a greater
+    number.
+
     Args:
         tx: A transaction, only read.
         task: The task.

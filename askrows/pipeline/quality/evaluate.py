@@ -38,6 +38,7 @@ def read_effective_gates(
     A gate is a figure of quality with bounds: a pilot fails if the figure is outside them. The
     task's file overrides the default bounds, and GATES overrides the file. GATES can be set in
     `.env` for all tasks, so it may name gates of other tasks of the workspace; these are ignored.
+    The gate `same` is off by default for a task whose answers are choices only.
 
     Args:
         task: The task whose gates are returned.
@@ -59,16 +60,16 @@ def read_effective_gates(
     }
     other_gates: set[str] = set()
     if settings.gates:
-        other_figures = chain.from_iterable(_measure_of(other).figures for other in tasks)
+        other_figures = chain.from_iterable(_load_task_measure(other).figures for other in tasks)
         other_gates = {figure.name for figure in other_figures}
     return figures.apply_gate_settings(
-        _measure_of(task).figures,
+        _load_task_measure(task).figures,
         bounds_by_source,
         other_gates=other_gates,
     )
 
 
-def _measure_of(task: Task) -> TaskMeasure:
+def _load_task_measure(task: Task) -> TaskMeasure:
     """Return how a task is measured: in its own way, or as all tasks without one."""
     shipped_task = find_shipped_task(task.subject)
     if shipped_task is not None and shipped_task.load_measure is not None:
@@ -109,7 +110,7 @@ def write_report(
     Raises:
         ConfigurationError: The gates of the task or of GATES are malformed.
     """
-    task_measure = _measure_of(task)
+    task_measure = _load_task_measure(task)
     measured_version = version or task.prompt_version
     with workspace.store.read() as tx:
         quality = task_measure.measure(tx, task, measured_version)
@@ -139,7 +140,9 @@ def report_quality(
 ) -> Report:
     """Measure the answers of a version, write the report's files, and report the gates.
 
-    Partly written reports of dead processes are deleted first.
+    Partly written reports of dead processes are deleted first. A notice is printed if the answers
+    are placeholders. Failed gates are in `errors` of the result; they are not raised. If there is
+    nothing to measure, and no version was named, the result only says so.
 
     Args:
         task: The task whose answers are measured.

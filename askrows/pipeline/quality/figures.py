@@ -217,10 +217,11 @@ def reply_values(replies: ReplyCounts) -> dict[str, FigureValue]:
 
 
 def format_value(value: float | None, unit: Unit, *, bound: float | None = None) -> str:
-    """Return a value with its unit, rounded to two decimals, or "-" if the value is None.
+    """Return a value as text, rounded to two decimals, or "-" if the value is None.
 
-    A share is in percent, and an amount of money begins with `$`. An amount below 1 USD has six
-    decimals. If the value differs from `bound` but both would look equal, it gets more decimals.
+    A share is in percent, and an amount of money begins with `$`. Other units are not shown. An
+    amount below 1 USD has six decimals. If the value differs from `bound` but both would look
+    equal, it gets more decimals.
     """
     if value is None:
         return "-"
@@ -236,8 +237,8 @@ def _format_value(value: float, unit: Unit, digits: int) -> str:
     """Return a value, rounded to a number of digits after the decimal point; see `format_value`.
 
     A share is multiplied by 100 and shown in percent, and USD with its sign. Other units are not
-    shown. An amount of 0 USD is `$0`; an amount below
-    1 USD gets four digits more. A whole count, or whole number of characters, has no decimal point.
+    shown. An amount of 0 USD is `$0`; an amount below 1 USD gets four digits more. Zeros at
+    the end of the decimals are left out, except of USD.
     """
     if unit == "share":
         return f"{_format_number(100 * value, digits)} %"
@@ -435,7 +436,7 @@ def _replace_bounds(gate: Figure, text: str) -> Figure | None:
     The text has one of these forms:
 
     - `low..high` replaces both bounds. If a number is left out, that bound is removed.
-    - A single number replaces the only bound of the gate.
+    - A single number replaces the only bound. Of a figure without bounds it is the upper bound.
 
     Raises:
         ValueError: The text is malformed, contains no number, is a single number for a gate with

@@ -57,8 +57,8 @@ def list_figures(task: Task) -> list[Figure]:
 def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
     """Return the figures, value counts and sample answers of a version, for its quality report.
 
-    All parked rows of the task, which failed too often, count as asked but not answered, also if
-    another version parked them. Reads only.
+    Rows that are parked under the task's present prompt version count as asked but not answered,
+    also if another version is measured. Notes name the fields with texts "null". Reads only.
 
     Args:
         tx: A transaction, only read.
@@ -159,8 +159,6 @@ class _FieldTally:
         - `null_texts`: for each field whose value is the text "null", how many answers have it
           there.
         - `null_answer_count`: how many answers have such a field, however many.
-
-        An answer with a quotation that is only similar to the quoted text is sampled before others.
         """
         answer = json.loads(answer_json)
         self.answer_count += 1

@@ -102,7 +102,10 @@ class FieldComparison:
     only_b_ids: Sequence[str] = ()
 
     def describe_share(self, index: int) -> dict[str, Any]:
-        """Return the share of a version as JSON members; see `to_field_documents`."""
+        """Return the share of a version as JSON members; see `to_field_documents`.
+
+        If rows were drawn, the interval is that of the drawn rows, or None without values.
+        """
         document = self.shares[index].to_document()
         if not self.drawn_shares:
             return document
@@ -353,10 +356,10 @@ def list_version_choices(tx: Connection, task: Task) -> VersionChoices:
 def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) -> AccuracyReport:
     """Compare the stored answers of up to two versions with a task's right values; ask nothing.
 
-    Only labelled rows to which all measured
-    versions have an answer count. If the version in use is measured, `unasked_rows` is the number
-    of labelled rows that only the other measured version has answered. If the task has no answers,
-    the report has no versions.
+    Only labelled rows to which all measured versions have an answer count. If the version in use is
+    measured, `unasked_rows` is the number of valid labelled rows that it has not answered, but the
+    other measured version has, if there is one. If the task has no answers, the report has no
+    versions.
 
     Args:
         tx: A transaction, only read.

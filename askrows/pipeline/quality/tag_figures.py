@@ -62,7 +62,7 @@ _FIGURES = parse_figures(Path(__file__).with_name("tag_figures.tsv"))
 
 
 def make_tag_figures(task: Task) -> list[Figure]:
-    """Return the figures of all lists of texts in the answers of a task."""
+    """Return the figures of `tag_figures.tsv` for each list of texts in the answers of a task."""
     figures: list[Figure] = []
     for tag_list in list_tag_lists(task):
         for figure in _FIGURES:
@@ -174,6 +174,8 @@ def measure_tags(
     tx: Connection, tag_list: TagList, version: str | None
 ) -> tuple[dict[str, FigureValue], list[ReportTable]]:
     """Return the values and the tables of a list of texts. Rows with an empty list are left out.
+
+    Tags are compared with texts only if at least MIN_ROWS_TO_COMPARE rows have tags.
 
     Args:
         tx: A transaction, only read.

@@ -29,9 +29,10 @@ _BATCH_ROWS = 200
 
 
 def open_json(file: SourceFile) -> SourceTable:
-    """Read the first rows of JSON lines or of a JSON list, to find the names; see `SourceFile`.
+    """Return the names in the first 50 rows of JSON lines or a JSON list, and a reader of all rows.
 
-    A row that is not JSON, or is not an object, gives a finding.
+    A row that is not JSON, or is not an object, gives a finding. The names are in the order in
+    which they first occur; later rows may have others.
     """
     iterate_texts = _iterate_lines if file.format == "jsonl" else _iterate_elements
 
@@ -112,15 +113,15 @@ def _iterate_elements(file: SourceFile) -> Iterator[tuple[int, str]]:
 
 
 def open_parquet(file: SourceFile) -> SourceTable:
-    """Find the columns of a Parquet file or folder.
+    """Return the columns of a Parquet file or folder, and a reader of its rows.
 
     The columns of the folders' names (`year=2024/`) come last. A name that is twice in a file is
     there twice, so that it is refused later. The rows are numbered from 1 across all files. A
     column that a file lacks is None.
 
     Raises:
-        InputError: A file is damaged, or a column has types that do not fit in two files. Damage
-            may also be found, and raised, while the function reads rows.
+        InputError: A file is damaged, or a column has types that do not fit in two files. The
+            reader of the rows raises it, too, if it finds damage.
         ConfigurationError: pyarrow is not installed.
     """
     pa = import_pyarrow(f"{file.path} is a Parquet file, which")

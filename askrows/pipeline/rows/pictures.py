@@ -175,11 +175,11 @@ def inspect_image(content: bytes) -> Picture:
     """Decode an image completely; return its MIME type, width, height and time of taking.
 
     Width and height are those of the upright image: its EXIF orientation is applied. The time of
-    taking is read from EXIF, and is None if EXIF has no valid time.
+    taking is read from EXIF, or else the time of change. It is None if EXIF has no valid time.
 
     Raises:
         PictureError: The bytes are not an image that can be sent, or the image is blank: it is
-            completely white or completely black.
+            completely white, black or transparent.
     """
     with _open_image(content) as image:
         mime_type = _MIME_TYPES[str(image.format)]
@@ -242,7 +242,8 @@ def _shrink_onto_visible_background(image: "Image", side: int) -> "Image":
     A transparent image is put on white, or on black if it is blank on white.
 
     Raises:
-        PictureError: The image is blank on a white and on a black background.
+        PictureError: The image is blank on a white and on a black background, or has more than 8
+            bits per channel.
     """
     from PIL.Image import Resampling, alpha_composite, new
 
@@ -280,7 +281,7 @@ def make_thumbnail(path: str, sha256: str, *, side: int) -> bytes:
 
     Raises:
         InputError: Thumbnails do not have that size.
-        PictureError: The file cannot be read or is not an image.
+        PictureError: The file cannot be read, is not an image, or is blank.
         FileChangedError: The file changed since it was imported, or while it was read.
     """
     if side not in THUMBNAIL_SIDES:
@@ -302,6 +303,8 @@ def make_thumbnail(path: str, sha256: str, *, side: int) -> bytes:
 @contextmanager
 def _open_image(content: bytes) -> Iterator["Image"]:
     """Open an image with Pillow while the context is active; errors become PictureError.
+
+    Pillow's own limits of pixels and texts are replaced in the whole process.
 
     Raises:
         PictureError: The bytes are empty, too long, broken or not an image that can be opened, or

@@ -69,7 +69,7 @@ def translate_refusals(table: str, *, hint: str = _ROW_HINT) -> Iterator[None]:
         hint: A remedy for the user.
 
     Raises:
-        RefusedRowError: A constraint, type or trigger of the table refuses a row.
+        RefusedRowError: A constraint, type, trigger or policy of the table refuses a row.
     """
     try:
         yield

@@ -156,7 +156,7 @@ def find_unsound_text(
     Args:
         line: The line of the row.
         values: Its values by column.
-        labels: Displayed names of columns, by column.
+        labels: Displayed names of columns, by column. Other columns have an excerpt of their name.
         key: The row's key; the finding has it if it is a sound text.
     """
     for name, text in iterate_names_and_values(values):

@@ -310,7 +310,7 @@ class MappedFile(TableFile):
         path: Path,
         options: ImportOptions = DEFAULT_IMPORT_OPTIONS,
     ) -> None:
-        """Detect the format of the file, and match its names.
+        """Detect the format of the file, match its names, and set `key_columns`.
 
         The key column, and columns that occur twice, are checked in all formats but JSON, whose
         objects can each have other names.
@@ -369,8 +369,8 @@ class MappedFile(TableFile):
         """Yield each row as it is imported, or the finding that rejects it, in the file's order.
 
         A row is mapped to columns, checked by `check_row`, and compared with the keys before it. If
-        several valid rows have the same key, only the first is imported. A finding that rejects a
-        row contains its cells.
+        several valid rows have the same key, only the first is imported, and the others are
+        rejected. A finding that rejects a row contains its cells, if the row could be split.
 
         Raises:
             InputError: The file cannot be read; see `TableFile.read_rows`.
@@ -425,6 +425,7 @@ def import_rows(
 ) -> ImportReport:
     """Write the sound and refused rows of a file in one transaction, and return the report.
 
+    - All findings are written to the report file, if the options name one. A bar shows progress.
     - Rejected rows are stored as refused rows. They replace the refused rows of the task from an
       earlier file of the same name.
     - Parked rows with another text to ask about are unparked, unless a batch asks them now.

@@ -164,10 +164,11 @@ class RowSync:
         """Read a source to its end, and update the rows of the task in one transaction.
 
         New rows are inserted, and changed rows are updated. Rows that the source lacks are marked
-        as gone, unless its cursor left rows out. Rows that are back lose this
-        mark. The source's hash and the state of its cursor are recorded with the rows. Parked rows
-        that changed since they were parked are unparked, so that they may be asked again. Failed
-        attempts of changed rows are forgiven. Reports progress on the display.
+        as gone, unless its cursor left rows out. Rows that are back lose this mark. The source's
+        hash and the state of its cursor are recorded. If the kinds of the columns beside the table
+        changed, they are recorded, and the views are made anew. Parked rows that this sync changed
+        are unparked, so that they may be asked again. Failed attempts of changed rows are
+        forgiven. Last, `on_stored` is called in the same transaction.
 
         Args:
             source: Yields rows and findings; has `sha256`, and may have a `stamp` and a `cursor`.
@@ -236,7 +237,10 @@ class RowSync:
     def _stage_source(
         self, staged_rows: stored_rows.StagedRows, source: Any, display: Progress
     ) -> None:
-        """Read a source to its end, and stage its rows, except forgotten rows."""
+        """Read a source to its end, and stage its rows, except forgotten rows.
+
+        Empty rows are counted, and images of sound rows are inspected. Shows progress.
+        """
         is_forgotten = self.store.query(journal.make_forgotten_check, self.record.name)
         rows = self.convert_rows(source, is_forgotten=is_forgotten)
         with display.bar("rows", None) as bar:
@@ -302,6 +306,9 @@ class RowSync:
     ) -> bool:
         """Store a row that was just inserted into the table of the task; return if it is empty.
 
+        If the cells have new columns, or other kinds, these are recorded, and the views are made
+        anew. A row with an invalid key or unsound text is stored as a refused row.
+
         Args:
             values: The values of the row by column.
             extra_cells: The cells that are stored beside the table.
@@ -355,9 +362,10 @@ class RowSync:
     def _convert_row(self, row: ReadRow) -> _StoredRow:
         """Return a row as it is stored, without its number.
 
-        Only the columns of the task are stored, without None. A finding, a row with text that
-        cannot be stored in a column that is used and a row without a valid key are recorded in the
-        report as refused; their `input_hash` is NO_HASH.
+        The columns of the task and the cells beside the table are stored, without None. A finding,
+        a row with unsound text in a column that is used, and a row without a valid key are recorded
+        in the report as refused; their `input_hash` is NO_HASH. If unsound text is in another
+        column only, it is escaped, and the report counts it.
         """
         if isinstance(row, Finding):
             return self._record_refusal(row)
@@ -414,7 +422,10 @@ class RowSync:
         }
 
     def _read_extra_values(self, cells_json: str | None) -> dict[str, Any]:
-        """Return the cells beside the table as they are stored, and note their columns' kinds."""
+        """Return the cells beside the table as they are stored, and note their columns' kinds.
+
+        Cells of a column of the task, or of a derived value, are left out.
+        """
         values = dict[str, Any]()
         for name, cell in json.loads(cells_json or "{}").items():
             # The task may have got a column of this name since.
@@ -525,7 +536,7 @@ def print_sync_report(
 
 
 def format_refused_row_message(finding: Finding, record: TaskRecord) -> str:
-    """Return the message that a row is refused, with its line, column and the reason.
+    """Return the message that a row is refused, with its line, column, reason and key.
 
     No task can ask about a refused row, for example because it has no key.
     """
@@ -549,8 +560,8 @@ def find_changed_in_source(
 ) -> set[str]:
     """Return the ids of rows that a task's query lacks now, or returns with other values.
 
-    Runs the query for these ids only; writes nothing. A row whose key column has another type than
-    most keys may not be found, and counts as changed.
+    Runs the query for these ids only; writes nothing. A row that is refused now counts as changed.
+    So does a row whose key column has another type than most keys, because it may not be found.
 
     Args:
         store: The database of the query.

@@ -92,7 +92,7 @@ def _read_filled_rows(
     """Yield the rows below the header, with the value of a merged area in its blank cells.
 
     An area that begins above the first row is not filled, nor is the column of a key of one column:
-    rows with the same key would be refused.
+    rows with the same key would be refused. Findings are yielded unchanged.
 
     Args:
         file: The file, with the columns of the key.
@@ -129,9 +129,11 @@ def _read_filled_rows(
 
 
 def _load_sheet(file: SourceFile) -> Any:
-    """Check the sizes of the parts of a workbook, and return the sheet of the library.
+    """Check the sizes of the parts of a workbook, and return the sheet that a user named.
 
-    The shared texts and the sheet are parsed to count the memory before the sheet is loaded.
+    Without a name it is the first visible sheet, or the first of all if none is visible. Notes of
+    the file list visible sheets that are not read, and cells that are read as blank. The shared
+    texts and the sheet are parsed to count the memory before the sheet is loaded.
 
     Raises:
         InputError: The sheet does not exist, or a part or the counted memory is too large.
@@ -267,7 +269,10 @@ class _SheetSize:
             )
 
     def _handle_element_start(self, name: str, attributes: dict[str, str]) -> None:
-        """Move to the element that starts; count its area and blank value, or begin a shared text.
+        """Move to the cell or row that starts, or begin a shared text.
+
+        A cell extends the area, and is counted if it has an error. The cell of a formula is noted
+        as not computed until its value is read, unless its type is that of a text.
 
         Raises:
             InputError: The area is above the limit.
@@ -306,7 +311,7 @@ class _SheetSize:
         """Count the bytes of a text, or those of the shared text that a cell refers to.
 
         Before the first row, the text is a part of the shared text that was begun last, and is
-        added to its size.
+        added to its size. A cell with a value is no longer noted as not computed.
 
         Raises:
             InputError: The limit on the bytes of a cell, or of all texts, is exceeded.

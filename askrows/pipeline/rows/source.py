@@ -81,6 +81,8 @@ NO_KINDS: Mapping[str, str] = MappingProxyType({})
 def resolve_items(declaration: Declaration, path: Path) -> str:
     """Return the query of a task, or the absolute path of its row file.
 
+    If the rows are in memory, it is MEMORY_ROWS.
+
     Args:
         path: The task's file, to whose folder the path of the row file is relative.
     """
@@ -117,7 +119,8 @@ def open_source(
     """Return the source of a task's rows; its columns are read already, its rows when iterated.
 
     The source is a query of the database that `source=` names, a query of `store`, rows in memory,
-    or a file. It need not be closed.
+    or a file. It need not be closed. A `DatabaseTable` or a `Folder` has its declared columns, see
+    `read_table_kinds`.
 
     Args:
         store: The database of a query without `source=`.
@@ -143,9 +146,9 @@ def open_source(
 
 
 def read_table_kinds(tx: Connection, items: DatabaseTable | Folder) -> dict[str, str]:
-    """Return the kinds of the declared columns of a table; ids have the kind that they have there.
+    """Return the kinds of the declared columns of a table, by name.
 
-    The table need not exist.
+    With `file_key=`, the ids have the kind of the table's own id column. The table need not exist.
     """
     kinds = items.kinds
     if isinstance(items, DatabaseTable) and items.file_key:
@@ -354,8 +357,8 @@ class QuerySource:
     ) -> None:
         """Run a query, and write its rows to a temporary file that this object closes.
 
-        All rows are read, to find the kinds of the columns. With a cursor, more queries find its
-        greatest value first.
+        All rows are read, to find the kinds of the columns. Repeated names are numbered. With
+        a cursor, more queries find its greatest value first.
 
         Args:
             store: The database of the query.
@@ -452,7 +455,8 @@ def _advance_cursor(store: Store, query: str, cursor: QueryCursor, *, timeout_s:
 
     Rows with the cursor's value itself are included. The next value, the greatest value of the
     query, is read before the rows, so that rows which arrive meanwhile are read again the next
-    time. It is written into `cursor.read`. The query is returned unchanged if the cursor has no
+    time. It is written into `cursor.read`, unless no row has a value, or the value is an unsound
+    text. The query is returned unchanged if the cursor has no
     value yet, so that all rows are read. If the query lacks the cursor's column, it is returned
     unchanged and nothing is set: the caller reports missing columns together.
 
@@ -646,8 +650,8 @@ def check_column_names(
         source: The beginning of the message; may be empty.
 
     Raises:
-        InputError: A name is empty, not text, reserved or used twice (in any case), or there are
-            more than MAX_COLUMNS names.
+        InputError: A name is blank, contains NUL or invalid UTF-8, begins with `askrows_` (except
+            EXTRA_CELLS_COLUMN) or occurs twice (in any case), or there are more than MAX_COLUMNS.
     """
     message_start = f"{source}: " if source else ""
     folded_names = set[str]()

@@ -105,7 +105,7 @@ class SourceFile:
         is_known_column: Callable[[str], bool] = NO_COLUMNS.__contains__,
         export_columns: Sequence[Collection[str]] = EXPORT_COLUMNS,
     ) -> None:
-        """Detect the format and the encoding by the start of a file.
+        """Detect the format, the encoding and the line end of a file, and check the options.
 
         Args:
             path: The file, or a folder of Parquet files.
@@ -215,6 +215,9 @@ class SourceFile:
         Args:
             error_classes: The classes of errors that a damaged or unreadable file causes.
             noun: The format in the message, such as "Parquet"; empty without a format.
+
+        Raises:
+            InputError: The block raised one of these errors.
         """
         try:
             yield

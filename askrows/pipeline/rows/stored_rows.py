@@ -69,8 +69,9 @@ def select_task_rows(
 
     A row is stale, answered, open, empty, unusable, refused or gone from its source. It is answered
     if a person, another program, or a model under the prompt version gave an answer that was
-    applied. An answered row that changed and has no content any more is not answered. A row is
-    unusable because of its image, or because another program wrote a value that is no answer.
+    applied. An answered row that changed and has no content any more is not answered, unless a
+    person corrected it. A row is unusable because of its image, or because another program wrote a
+    value that is no answer.
 
     Args:
         rows: The subquery of the task's rows; see `make_rows_subquery`.
@@ -133,11 +134,11 @@ def select_task_rows(
 def read_input_changes(
     tx: Connection, task: TaskRecord, prompt_version: str, row_ids: Sequence[str]
 ) -> dict[str, dict[str, tuple[Any, Any]]]:
-    """Return what changed since the newest answers of rows, by row id.
+    """Return the changed values since a prompt version's newest answers to rows, by row id.
 
     A row has, for each changed column that is asked about, the value that was asked and the present
-    value. A row is left out if the values that were asked are not stored: an image changed, or the
-    row changed twice while it was asked.
+    value. A row is left out if the values that were asked are not stored: it did not change since
+    it was asked, only its image changed, or it changed twice while it was asked.
     """
     asked_hash = stored_answers.newest_model_answer(
         task.name, rows_table.c.row_id, prompt_version, "input_hash"

@@ -19,6 +19,7 @@ class TableFile(SourceFile):
 
     @cached_property
     def _table(self) -> SourceTable:
+        """Return the columns and the reader of the rows, which the module of the format makes."""
         with self.translate_errors(OSError, UnicodeError):
             if self.format == "csv":
                 return open_csv(self)

@@ -380,9 +380,9 @@ class TaskRows:
         return {row_id: self.format_name(row) for row_id, row in rows.items()}
 
     def read_titles(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
-        """Return the names of rows, by id; one without a key and a name is "row 17", or "gone row".
+        """Return the names of the existing rows with these ids, by id.
 
-        The number is the row's place in the newest table.
+        A row without a key and a name is "row 17", by its place in the source, or "gone row".
         """
         titles = self.read_names(tx, ids)
         if self.has_no_key is None:
@@ -394,7 +394,10 @@ class TaskRows:
         return titles
 
     def find_id_by_place(self, tx: Connection, title: str) -> str | None:
-        """Return the id of the row without a key that has the title "row 17"; None if none has."""
+        """Return the id of the row without a key that has a title such as "row 17".
+
+        None if there is no such row, or if the title has another form.
+        """
         match = _PLACE_TITLE.fullmatch(title)
         if match is None or self.has_no_key is None:
             return None

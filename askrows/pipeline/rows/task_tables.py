@@ -130,7 +130,8 @@ class TableSpec:
 
         Raises:
             ConfigurationError: A required column is missing, a column cannot store the values that
-                it must store, or a new row needs values that askrows does not write.
+                it must store, or a new row of a table with a `reference` needs values that askrows
+                does not write.
         """
         columns = read_columns(tx, self.name)
         if not columns:
@@ -153,7 +154,7 @@ class TableSpec:
         return columns
 
     def _describe_misfit(self, tx: Connection, name: str, columns: ReflectedColumns) -> list[str]:
-        """Return a phrase with the values that a column must store, but cannot; else nothing.
+        """Return a phrase with the values that a column must store, but cannot; empty if it can.
 
         The column of `reference` must store the same ids as the other table. The need of another
         column is ids for the column `id`, whole numbers for an integer column of the definition,
@@ -179,8 +180,9 @@ class TableSpec:
     def adopt(self, tx: Connection) -> list[str]:
         """Make the table, or add to an existing table the columns and indexes that it lacks.
 
-        An existing table is checked before it is changed. Then missing columns are added, then
-        indexes, and last the `marker_index`, whose existence proves a complete adoption.
+        An existing table is checked before it is changed. Then missing columns are added. Each row
+        must accept a change of `filled_columns`. Indexes follow, and last the `marker_index`, whose
+        existence proves a complete adoption.
 
         Args:
             tx: The caller's transaction, which must be rolled back after an error.
@@ -212,7 +214,9 @@ class TableSpec:
         return [f"adopted the {self.name} table ({count}): added {added_names}"]
 
     def _add_columns(self, tx: Connection, names: Sequence[str]) -> None:
-        """Add columns to an existing table whose ids are usable; all may be NULL.
+        """Add columns, which may be NULL, to an existing table; then check its ids.
+
+        The ids are checked only if `id` is in `indexed_columns`.
 
         Raises:
             ConfigurationError: An id is missing, empty or not unique.
@@ -399,7 +403,7 @@ def _make_specs(
     tx: Connection,
     settings: Settings,  # noqa: ARG001 - fixed names
 ) -> list[TableSpec]:
-    """Return what the tables of a task need, so that they can be made or adopted.
+    """Return the requirements of the tables of a task, by which they are made or adopted.
 
     A `DatabaseTable` is the only table of its task. With a `Folder` there are the table of files,
     and that of `write_to=` if it gets records, which refer to the ids of files. Missing columns,
@@ -445,7 +449,7 @@ def list_filled_kinds(record: TaskRecord) -> dict[str, str]:
 
 
 def _make_row_spec(record: TaskRecord) -> TableSpec:
-    """Return what the table of a task needs: the columns of its rows, and those that askrows fills.
+    """Return the requirements of a task's table: columns of its rows, and those that askrows fills.
 
     An existing table must have the columns of the rows; with `file_key=`, only this column and
     `id`. Other columns, also those of `write_to=` and `derive=` if they are in this table, are

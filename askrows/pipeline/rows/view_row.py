@@ -167,7 +167,10 @@ class RowJudgements:
         fields: Sequence[str],
         threshold: float,
     ) -> None:
-        """Name and make the columns. A task without any confidence has no columns of confidences.
+        """Name and make the columns.
+
+        A task without any confidence has no columns of confidences, and its doubtful rows are not
+        counted.
 
         Args:
             tx: Must stay open while the object is used.

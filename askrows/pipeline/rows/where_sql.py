@@ -359,8 +359,8 @@ class _Compiler:
     def fold_text(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
         """Return a text without differences of case and of Unicode forms, compared by code points.
 
-        It is the expression of what `fold_value` returns. PostgreSQL changes the letters that the
-        database's locale knows.
+        It is the SQL expression for the result of `fold_value`. PostgreSQL changes the letters that
+        the database's locale knows.
         """
         if not self.is_server:
             return func.askrows_fold(text)
@@ -400,7 +400,8 @@ def _list_server_values(cell: JsonCell) -> _CellValues:
 def _read_member(document: str | None, *names: str) -> str:
     """Return the JSON of a member of a JSON document, or `null` if there is no such member.
 
-    A stored quotation is its text.
+    A list or an object becomes a flat list of its values at any depth. A stored quotation is its
+    text.
     """
     member = orjson.loads(document or "null")
     for name in names:
@@ -458,7 +459,11 @@ def _has_text(document: str | None, word: str) -> bool:
 
 
 def _contains_bytes(value: Any, word: bytes) -> bool:
-    """Return whether a text in a value contains a word; only ASCII letters have two cases."""
+    """Return whether a text at any depth of a value contains a word in lower case.
+
+    ASCII letters of the text may be in upper case. Names of members are not searched, and of a
+    quotation only its text.
+    """
     if isinstance(value, str):
         return word in value.encode().lower()
     if is_quotation(value):

@@ -199,7 +199,7 @@ class AnswerTarget:
         return kinds.get(self.field or "") == "list"
 
     def _is_blank(self) -> ColumnElement[bool]:
-        """Return the condition that the column is NULL, or means an empty list."""
+        """Return the condition that the column is NULL or, if it shows a list, an empty list."""
         cell = self.table.c[self.column_name]
         if not self.has_list:
             return cell.is_(None)
@@ -227,9 +227,9 @@ class AnswerTarget:
 
         Raises:
             InputError: Answers cannot be written: the database refuses the statements, the answer
-                lacks the field, the table is askrows' own, the column has no NULL cells because
-                it is NOT NULL, or the key of the task is not a unique key of the table or has
-                several columns.
+                lacks the field, the table is askrows' own, the column is NOT NULL and shows no
+                list, a column would round the values, or the key of the task is not a unique key of
+                the table or has several columns.
         """
         if self.table_name.startswith("askrows_"):
             raise self._error(f"`{self.table_name}` belongs to askrows")
@@ -275,7 +275,8 @@ class AnswerTarget:
         """Check that the columns can have blank cells and store the values without rounding.
 
         Raises:
-            InputError: The column is NOT NULL, or whole numbers are to store fractions.
+            InputError: The column is NOT NULL and shows no list, or on PostgreSQL a column of whole
+                numbers gets values that may be fractions.
         """
         columns = read_columns(tx, self.table_name, self.schema)
         target_column = columns[fold_column_name(tx, self.column_name)]
@@ -367,9 +368,9 @@ class AnswerTarget:
             self._check_written(tx, written_cells)
 
     def write_values(self, tx: Connection, values_by_id: Mapping[str, Any]) -> None:
-        """Write a value of each row into its column, whatever the cell has.
+        """Write a value of each row into its column, also over values of another program.
 
-        A rule of the table may discard a value.
+        Rows that the table lacks are skipped. A rule of the table may discard a value.
 
         Raises:
             RefusedRowError: A rule of the table refuses a value.
@@ -601,7 +602,7 @@ class AnswerTarget:
         model: str,
         row_ids: Sequence[str] | None,
     ) -> Iterator[OtherValue]:
-        """Yield what the table shows for rows, and stored values that it does not show any more.
+        """Yield the cells of rows in the table, and stored values that it does not show any more.
 
         Answers that askrows wrote are among them. In the table of the task's rows, so are blank
         cells of rows with such an answer. Of records, only those of this provider and the model are
@@ -641,15 +642,18 @@ class AnswerTarget:
                 *cells,
             )
             .select_from(rows.outerjoin(self.table, is_of_row).outerjoin(answers_table, is_stored))
-            .where(or_(~is_blank, stored.id.is_not(None), self._lost_answer(row_id)))
+            .where(or_(~is_blank, stored.id.is_not(None), self._has_model_answer(row_id)))
         )
         for row in select_matching(tx, query, row_id, row_ids):
             cell_count = len(names)
             shown_cells = dict(zip(names, row[-cell_count:], strict=True))
             yield OtherValue._make((*row[:-cell_count], shown_cells))
 
-    def _lost_answer(self, row_id: ColumnElement[str]) -> ColumnElement[bool]:
-        """Return the condition that a row of the task's own table has an answer of a model."""
+    def _has_model_answer(self, row_id: ColumnElement[str]) -> ColumnElement[bool]:
+        """Return the condition that the task's own table has a row that a model answered.
+
+        False if the target is in another table.
+        """
         if not self.is_in_own_table:
             return false()
         own = answers_table.alias().c
@@ -678,7 +682,9 @@ class AnswerTarget:
     def find_own_rows(
         self, tx: Connection, values: Mapping[str, Mapping[str, Any]], model: str
     ) -> set[str]:
-        """Return the ids of rows of which the table shows one of askrows' answers.
+        """Return the ids of rows of which the table shows a stored answer that counts.
+
+        Corrections that were undone do not count.
 
         Args:
             values: What the table shows, by row id and field of the answer.
