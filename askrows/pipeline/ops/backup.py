@@ -70,9 +70,9 @@ def back_up_workspace(ws: OpenWorkspace, service: Service, target: Path) -> Repo
 
     The copy is made in another folder, which gets the name `target` when it is complete, so there
     is never half a backup. The manifest with the hash of each file is written last. Missing parent
-    folders are created. If the database is on a server, nothing at all is copied: the report has
-    the shell commands that back up the database and the files. The files of a report are the copied
-    files without the manifest, and its size is their bytes.
+    folders are created. A warning names each missing or changed file that no later command needs.
+    If the database is on a server, nothing at all is copied: the report has the shell commands that
+    back up the database and the files. The figures `files` and `size` leave out the manifest.
 
     Raises:
         InputError: `target` exists already, or the workspace needs that place.

@@ -79,9 +79,10 @@ def clean_workspace(ws: OpenWorkspace, tasks: Sequence[Task], *, dry: bool) -> R
       request and result files of its batch stay, with a warning.
     - Quality reports, except those of pilots, and except the newest report of each task that has a
       JSON file.
-    - Builds that are not in service, damaged ones of any age, and cached vectors of texts that no
-      row has. All are skipped if there is no index folder.
-    - Part files, and batch files without a record, that killed processes left, of any age.
+    - Builds that are not in service. A damaged build is deleted at any age.
+    - Cached vectors of texts that no index entry has, if there is an index folder.
+    - Leftovers of any age: part files, batch files without a record, files of killed builds, and
+      index folders of tasks that are no longer indexed.
 
     Args:
         ws: The workspace.
@@ -134,9 +135,9 @@ def _clean_batches(
 ) -> None:
     """Delete the files of batches that ended before `cutoff`; if `report.dry`, only report them.
 
-    Lock files that no process holds are deleted first, without a record. Then it is recorded that
-    the sealed files of a batch are removed, and they are deleted. If a sealed file was changed, a
-    warning is printed, and all sealed files of its batch stay.
+    Lock files that no process uses are deleted first, without a record. Then the removal of a
+    batch's sealed files is recorded, even if they are missing, and they are deleted. If a sealed
+    file was changed, a warning is printed, and all sealed files of its batch stay.
 
     Raises:
         InconsistentError: The database has another file name for a batch than its number gives. All
@@ -209,7 +210,7 @@ def list_sealed_files(
     Files without a recorded hash are left out. The returned files may be missing on disk.
 
     Args:
-        cleaned_batches: Numbers of batches without files, because `clean` deleted them.
+        cleaned_batches: Batches whose files `clean` deleted; the result is empty for them.
 
     Raises:
         InconsistentError: The file name of the batch in the database does not fit its number.
@@ -243,10 +244,10 @@ def _clean_builds(
     cutoff: datetime,
     report: CleanReport,
 ) -> None:
-    """Delete builds that are not in service, if they are damaged or older than `cutoff`.
+    """Delete builds that are not in service, if they have no manifest or are older than `cutoff`.
 
-    The build that a rollback of the index would return to is no exception. If `report.dry`, they
-    are only reported.
+    The numbers of these builds are added to the report. The build that a rollback of the index
+    would return to is deleted, too. If `report.dry`, nothing is deleted.
     """
     for indexed_task in list_indexed_tasks(ws, tasks):
         builds = Builds(ws.data, indexed_task.folder)
@@ -303,10 +304,10 @@ def delete_unneeded_vectors(
 def find_unknown_and_leftover_files(data: Path, store: Store) -> tuple[list[Path], list[Path]]:
     """Return (files of batches that the database does not have, leftover files).
 
-    If there are files of unknown batches, the database is probably an older copy: a result file
-    proves that its batch was sent. Leftovers are part files of killed processes, in DATA and all
-    folders below, and other batch files without a record. Files that a running process may be
-    writing are neither.
+    A batch is unknown if it has a result file, but no record in the database. A result file proves
+    that its batch was sent, so the database is probably an older copy. Leftovers are part files of
+    killed processes, in DATA and all folders below, and all other batch files without a record,
+    such as a request file alone. Files that a running process may be writing are neither.
     """
     folder = data / BATCHES_FOLDER
     names = sorted(path.name for path in folder.glob("*"))

@@ -199,8 +199,8 @@ def _check_batch_counts(report: DoctorReport) -> Iterator[RowFault]:
 
     While a batch is not over, its claims and outcomes must add up to its requests. For an ingested
     batch, the numbers of outcomes in its own record must add up to its requests, and equal the
-    outcomes that are counted from the rows, unless a rollback deleted answers of the batch. Trials,
-    which claim no rows, are left out.
+    outcomes that are counted from the rows, unless a rollback deleted answers of the batch. Other
+    batches that are over, and trials, which claim no rows, are left out.
     """
     # All counts come from one snapshot, because a batch may end during the check.
     with report.ws.store.read() as tx:
@@ -243,7 +243,7 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a finding for each batch with a missing, changed or wrongly named sealed file.
 
     Only batches that claim rows are checked, and none while a `forget` is interrupted,
-    because it changes these files.
+    because it changes these files. Batches whose files `clean` deleted have no finding.
     """
     ws = report.ws
     with ws.store.read() as tx:
@@ -302,19 +302,19 @@ def _check_task_files(report: DoctorReport) -> Iterator[RowFault]:
 
 
 def _check_indexes(report: DoctorReport) -> Iterator[RowFault]:
-    """Check for each indexed task that its build in service is intact and current."""
+    """Yield the findings about the build in service of each indexed task."""
     for indexed_task in list_indexed_tasks(report.ws, report.tasks):
         yield from _check_index(report, indexed_task)
 
 
 def _check_index(report: DoctorReport, indexed_task: IndexedTask) -> Iterator[RowFault]:
-    """Check that the build in service is intact, that links lead to it, and that it is current.
+    """Check that the build in service is intact, linked, and not newer than the database.
 
-    A damaged build is a contradiction, and the only finding. A task without a build has no finding.
-    A wrong link in DATA is a contradiction, a wrong `index/current` only a notice. The position of
-    the database is a counter that grows with each change of rows, and a build has the position that
-    it was read at. A build with a higher position than the database is a contradiction, because the
-    database is then an older copy.
+    A damaged build is a contradiction, and the only finding. A task without a build, and a build
+    that lacks new rows, have no finding. A wrong link in DATA is a contradiction, a wrong
+    `index/current` only a notice. The position of the database is a counter that grows with each
+    change of rows, and a build has the position that it was read at. A build with a higher position
+    than the database is a contradiction, because the database is then an older copy.
 
     Raises:
         InconsistentError: The build in service cannot be read.
@@ -377,7 +377,7 @@ def _compare_remote_batches(report: DoctorReport) -> Iterator[RowFault]:
 
     Trials and remote batches of other workspaces are left out; the display name of a remote batch
     names its workspace. A model that the backend does not know is a notice. Yields nothing if the
-    workspace has no backend yet: its local engine was never started. Nothing is changed.
+    provider has no batches, or if the local engine was never started. Nothing is changed.
 
     Raises:
         ConfigurationError: The backend refused the API key.

@@ -70,9 +70,9 @@ def read_names(store: Store, task: Task, path: Path) -> list[str]:
 
     If the first line has a cell that is a name column of the task, the cells below are returned. If
     the header also has `kind` and `reason`, the file is an import's report, and only the rows that
-    it lists as gone from the imported file are returned. In any other file, each line is a name.
-    Names are stripped, and blank names are left out. An apostrophe that askrows put before a
-    formula is removed. Nothing is compared with the database.
+    it lists as gone from the imported file are returned. In any other file, or if the task's key
+    has several columns, each line is a name. Names are stripped, and blank names are left out. In a
+    report or an export of askrows, an apostrophe before a formula is removed. No name is looked up.
 
     Raises:
         InputError: The file cannot be read as UTF-8, or contains no name.
@@ -120,7 +120,8 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
 
     The answers and attempts of the rows stay, without content. Data at the provider stay.
     Rebuilding the index may call the API. If the run is killed, the same command continues without
-    a question. The steps are:
+    a question. The report names the data that stay elsewhere, and counts the rows that still have
+    values of other programs in the table of `write_to=`. The steps are:
 
     - Record in the journal that the rows are being forgotten, and park them, so that they are not
       asked.
@@ -225,9 +226,11 @@ def _find_stored_table(task: Task, workspace_folder: Path) -> Path | None:
 def forget_task(run: Run) -> Report:
     """Delete the task in use with its rows, answers and files, after a confirmation.
 
-    Its batches keep their counts and costs. The task's file and its table are deleted if they are
-    in the workspace's folder; files elsewhere, and tables of other programs, stay. After a kill the
-    same command continues. Replies of killed runs are ingested before the confirmation.
+    Its batches keep their counts and costs. Batch files, quality reports, views and the index of
+    the task are deleted, and the database is compacted. The files of the local engine are deleted
+    if no batch of any task is open. The task's file and its table are deleted if they are in the
+    workspace's folder; files elsewhere, and tables of other programs, stay. After a kill the same
+    command continues. Replies of killed runs are ingested before the confirmation.
 
     Raises:
         InputError: The task is part of askrows, a batch of it is open, or the user did not
@@ -300,7 +303,7 @@ def delete_local_engine_files(data: Path) -> None:
 
 
 def _delete_index_leftovers_and_compact(ws: OpenWorkspace, tasks: Sequence[Task]) -> int:
-    """Delete index leftovers and unneeded vectors (return how many), and compact the database.
+    """Delete index leftovers and unneeded vectors of any age, and compact the database.
 
     If the database has tables of another program, it is not compacted, and a warning is printed;
     the deleted rows were overwritten.
@@ -545,8 +548,9 @@ def _erase_rows(
     """Delete rows and erase the records about them, in the caller's transaction.
 
     Answers and attempts stay as records of costs, without content and under another id. If the task
-    copies its rows from a source, the journal keeps later imports from adding them again. Ids
-    without a row are accepted. The rows are parked, so no batch has claimed them.
+    copies its rows from a source, the journal keeps later imports from adding them again. A change
+    of rows is recorded, so that the index is outdated. Ids without a row are accepted. The caller
+    has parked the rows, so no batch has claimed them.
 
     Args:
         names: Names that are erased from all reasons and notes.
@@ -576,9 +580,9 @@ def _rebuild_index_without_rows(
 ) -> int | None:
     """Remove rows from the index: build it again if it may contain one of them.
 
-    Waits for the index lock. All other builds are deleted, and all builds if no entry remains. If
-    the index contains none of the rows, the build in service stays as it is, and the others are
-    deleted all the same. Leftovers of killed builds are deleted.
+    Waits for the index lock. All builds that are not in service are deleted. If the index may
+    contain one of the rows and no entry remains, all builds are deleted, and none is built. If the
+    index contains none of the rows, the build in service stays as it is.
 
     Returns:
         The number of the new build, or None if no build was necessary.

@@ -41,7 +41,7 @@ def start_health_server(
     """
 
     def make_page(path: str) -> tuple[int, bytes]:
-        """Return the code and the body of a reply."""
+        """Return the code and the body of the page at a path; 404 for an unknown path."""
         if path == "/healthz":
             return 200, b"ok\n"
         if path == "/metrics":
@@ -82,7 +82,7 @@ def render_metrics(
 ) -> bytes:
     """Return the body of the /metrics page in the Prometheus text format.
 
-    The figures are those of `status`: rows of each task, and batches and money of the workspace.
+    The figures are those of `status`: rows of each task; batches, longest wait and money of all.
 
     Args:
         status_documents: The document of `status` of each task to measure, by its name.

@@ -122,9 +122,9 @@ def write_rows(
     *,
     overwrite: bool,
 ) -> ExportReport:
-    """Write rows to a file in the format of its ending, which appears when it is complete.
+    """Write the rows of a list to a file in the format of its ending.
 
-    The state is the last column. All rows are from a single snapshot.
+    The file appears when it is complete. The last column is the state. One snapshot is read.
 
     Args:
         ws: The workspace.
@@ -301,8 +301,8 @@ def report_newest_requests(
 ) -> Report:
     """Report at most `limit` requests, newest first, each with the `name` of its row.
 
-    The name is the row's id if the row is not in its table. This is fast however many requests are
-    stored.
+    The name is the row's id if the row is not in its table. The text is a table, or with `raw` all
+    members of each request. Only the newest requests are read.
 
     Args:
         ws: The workspace.
@@ -433,7 +433,7 @@ def unpark_rows(
 ) -> Report:
     """Unpark a row, or all parked rows after the user confirmed it, and report their names.
 
-    The names are sorted. Rows that are being forgotten stay parked.
+    Rows that are being forgotten stay parked. If no row can be unparked, nobody is asked.
 
     Args:
         name: Name of the row, or None with `all_rows`.

@@ -31,7 +31,7 @@ def choose_next_command(snapshot: Snapshot) -> CommandHint | None:
     """Return the command for the most urgent condition; None if running calls have all rows.
 
     The order is: check a task file with a syntax error, continue dead runs and unfinished pilots,
-    ingest, poll or submit batches, end the hold of a batch, ask open rows, rows that a person asked
+    ingest, submit or poll batches, end the hold of a batch, ask open rows, rows that a person asked
     for again and rows of a changed file, fill a task without rows, update the index of the default
     task or of a task that has a build, show parked rows, export. If an unsent batch waits for
     quota, the command is `batch-poll`, not `batch-submit`. If the task has no rows and other tasks
@@ -46,7 +46,7 @@ def choose_next_command(snapshot: Snapshot) -> CommandHint | None:
 
 
 def _choose_batch_command(snapshot: Snapshot) -> CommandHint | None:
-    """Return the command that continues batches or dead runs; None if none is to be continued."""
+    """Return the command that continues dead runs, a pilot or batches or ends a hold, else None."""
     nouns = snapshot.task.nouns
     states = {batch.state for batch in snapshot.task_batches if not batch.is_held}
     has_unsent = bool(states & {BatchState.SUBMITTING, BatchState.PREPARED})
@@ -68,7 +68,7 @@ def _choose_batch_command(snapshot: Snapshot) -> CommandHint | None:
 
 
 def _choose_row_command(snapshot: Snapshot) -> CommandHint | None:
-    """Return the command for the rows of a task that has no batch to continue."""
+    """Return the command for a task without batches to continue; None if calls have all rows."""
     nouns = snapshot.task.nouns
     counts = snapshot.counts
     if counts.open or snapshot.marked_count or snapshot.changed_source:

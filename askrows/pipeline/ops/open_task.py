@@ -312,7 +312,7 @@ def open_existing_or_temporary_workspace(
 
     - No workspace: the temporary workspace is opened, and announced by a line.
     - A built-in task that the workspace never used: the temporary workspace is opened.
-    - Another built-in task: the workspace is opened for reading.
+    - A built-in task that the workspace used: the workspace is opened for reading.
     - A user task: the workspace is opened for writing, because a new task is recorded.
 
     Nobody is asked for consent.
@@ -449,12 +449,12 @@ def _make_new_workspace_hint(settings: Settings, *, has_own_rows: bool) -> HintT
     """Return the hint with the command that creates a workspace for the task of the settings.
 
     - Built-in task: the hint names the commands `import` and `demo`.
-    - User task with rows from a file or from Python: it names the command `try`.
-    - User task with a `Folder`: it names the command `import`.
+    - User task with rows of its own: it names the command `try`.
+    - User task with a `Folder` or a `DatabaseTable`: it names the command `import`.
     - User task with rows from a query: it says that a query needs an existing database.
 
     Args:
-        has_own_rows: The settings name a user task whose rows come from a file or from Python.
+        has_own_rows: It is a user task with rows from a file, Python or a database of their own.
     """
     if settings.task in {DEFAULT_TASK, *BUILT_IN_TASKS}:
         return NEW_WORKSPACE_HINT

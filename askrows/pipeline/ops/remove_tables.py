@@ -41,8 +41,8 @@ def remove_askrows_tables(
 ) -> Report:
     """Ask a person, then drop all tables, views and indexes that askrows made; report them.
 
-    The answers and costs in them are lost. All are dropped in one transaction. The files of the
-    workspace and the tables of other programs stay.
+    All are dropped in one transaction, on a server also the schema with the jobs of `work`. All
+    answers and costs are lost. The files of the workspace and tables of other programs stay.
 
     Args:
         should_abandon_batches: Remove the tables even if batches are running; the answers of these

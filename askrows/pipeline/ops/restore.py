@@ -60,8 +60,8 @@ def restore_workspace(settings: Settings, source: Path) -> Report:
     Raises:
         InputError: `source` is not a backup, or DATA is not empty, is inside `source`, or cannot be
             created.
-        ConfigurationError: DATABASE_URL is not PostgreSQL, or its database has tables of askrows
-            already.
+        ConfigurationError: DATABASE_URL is not PostgreSQL, its database has tables of askrows
+            already, or PostgreSQL cannot store a row of the backup.
         InconsistentError: The backup is damaged; nothing was changed.
     """
     source = Path(os.path.realpath(source))
@@ -263,7 +263,8 @@ def _copy_tables_to_server(
 
     Copies askrows' own tables, the tables of all tasks and the cached vectors. Rows that are
     added later get higher ids than any row that was ever asked about. Last, an event is recorded
-    that shows a later restore that the tables are complete.
+    that shows a later restore that the tables are complete. Raises ConfigurationError if PostgreSQL
+    cannot store a row.
 
     Args:
         settings: The settings of the restore; their DATA and DATABASE_URL are replaced.

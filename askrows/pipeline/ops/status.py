@@ -65,7 +65,7 @@ def read_status(ws: OpenWorkspace, task: Task, tasks: Sequence[Task]) -> dict[st
 
 
 def make_status_document(snapshot: Snapshot) -> dict[str, Any]:
-    """Return the document of `status --json`. It has those of OPTIONAL_MEMBERS that say something.
+    """Return the document of `status --json`; members of OPTIONAL_MEMBERS are left out if empty.
 
     The rows are those of the task in use; batches, runs and costs are those of all tasks.
     """
@@ -262,10 +262,11 @@ def watch_runs(
     *,
     show_lines: Callable[[Sequence[str]], None],
 ) -> None:
-    """Show a line about each run under way, again and again, until none is left.
+    """Show a line about each run under way every WATCH_INTERVAL_S seconds, until none is left.
 
-    If there is none, a line says so. Runs that wait for a person are not followed: held batches,
-    and runs whose process is dead. A live run begins its next batch within LAST_LOOKS looks.
+    Returns after LAST_LOOKS looks in a row without a run, because a live run may begin its next
+    batch meanwhile. If no look found a run, a line says so. Runs that wait for a person are not
+    followed: held batches, and runs whose process is dead.
 
     Args:
         ws: The workspace.
@@ -293,8 +294,9 @@ def watch_runs(
 def _make_status_lines(snapshot: Snapshot, document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of `status` in order, as (name, text).
 
-    Workspace, rows and cost are always there. Each other line is left out if there is nothing to
-    say. At most MAX_OPEN_BATCH_LINES runs are listed.
+    Workspace, rows and cost are always there. Each other line is left out if its member is empty.
+    At most MAX_OPEN_BATCH_LINES runs are listed, and a line has the number of the others. The last
+    line is `next`, but only if there is no next command.
     """
     subject = snapshot.ws.settings.task
     engine = "local engine" if document["backend"] == "local" else document["model"]

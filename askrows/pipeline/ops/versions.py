@@ -89,9 +89,9 @@ def delete_version_answers(run: Run, name: str) -> Report:
     This is not the rollback of the index, which deletes nothing (`roll_back_index`). Replies of
     killed runs are ingested first. The counts of each deleted version are printed before the
     question. The deletion is one transaction, and waits for other rollbacks. If no request of any
-    task is left then, the workspace is no longer bound to the local engine, so that a key can be
-    used. An unknown name raises nothing: the report has no versions, and the user is
-    not asked.
+    task is left then, a workspace of the local engine is no longer bound to it, so that a key can
+    be used, and the files of the local engine are deleted. An unknown name raises nothing: the
+    report has no versions, and the user is not asked.
 
     Args:
         run: The run.
@@ -260,8 +260,8 @@ def _delete_version(
     A row that the version added to the task's table is deleted. A row that another program owns
     only loses its answer. A row that somebody changed after the answer was written keeps its cells,
     but the stored answer is deleted. Rows that attempts of the version parked are no longer parked.
-    Corrections stay. If rows were changed, this is recorded, so that the index of the task is
-    outdated. Runs in the caller's transaction.
+    Corrections stay. Derived values are computed again. If rows were changed, this is recorded, so
+    that the index of the task is outdated. Runs in the caller's transaction.
 
     Args:
         counts: The version, with its prompt version and model.

@@ -79,7 +79,8 @@ class AddedRow:
 def add_row(run: Run, data: bytes, *, document_name: str, mapping: str) -> AddedRow:
     """Store the row of a JSON document in the table of the task, and ask about it at once.
 
-    An empty row is only stored. The cost is not confirmed. If no answer comes, nothing is raised:
+    The task is synced first if its file changed. An empty row is only stored. The cost is not
+    confirmed. The call gets at most MAX_ANSWER_S seconds. If no answer comes, nothing is raised:
     the result has the reason, and the row stays due or is parked.
 
     Args:
@@ -177,11 +178,16 @@ def _store_row(
 ) -> AddedRow:
     """Store a row in its table and with the task, and mark it as due unless it is empty.
 
-    All is written in one transaction.
+    All is written in one transaction. The notes are printed before, and a warning for each changed
+    value.
+
+    Args:
+        patience_s: How many seconds to wait for another writer; None means the usual time.
 
     Raises:
         TakenError: The key exists already.
         ConfigurationError: The row can be asked, but no key is set or the model does not exist.
+        UnavailableError: Another process writes for longer than `patience_s`.
     """
     record = find_table_record(run)
     for note in notes:

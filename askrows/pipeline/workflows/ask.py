@@ -405,8 +405,9 @@ def save_question(
 ) -> tuple[TaskDraft, float | None]:
     """Confirm the cost of the first rows and write the task's file; ask nothing.
 
-    If a file with the same question exists already, nothing is confirmed or written: a command that
-    was killed after writing goes on from there. The task is not registered here.
+    Prints the columns. If a file with the same question exists already, nothing is confirmed or
+    written: a command that was killed after writing goes on from there. The task is not registered
+    here.
 
     Args:
         run: The run.
@@ -556,7 +557,7 @@ def _load_in_memory(
     Args:
         run: The run.
         draft: The draft.
-        size: How many rows are held; rows that are empty or cannot be asked do not count.
+        size: How many rows are kept in memory; rows that are empty or cannot be asked do not count.
         display: Prints the rows that cannot be asked.
         should_list_refused: Print all of them; otherwise three.
 
@@ -637,8 +638,9 @@ def _estimate_all(
 
     It is the estimate that `tag DRY=1` makes if nothing is answered. No request is sent. In the
     mode decide the replies are those of a decision model, so the tokens of the other modes, which
-    use a generating model, are not corrected. If the local engine answered, the result also
-    contains the estimate for Gemini's model.
+    use a generating model, are not corrected. If the task has images, only as many first rows are
+    read as there are replies. If the local engine answered, the result also contains the estimate
+    for Gemini's model.
 
     Args:
         run: The run with the first rows.

@@ -42,7 +42,15 @@ def submit_rows(
     pilot: int | None,
     skip_pilot: bool,
 ) -> Report:
-    """Send all open rows in batches, after a pilot if a size is given.
+    """Sync the rows, and send all open rows in batches; wait for no result.
+
+    The cost is confirmed first. Rows that equal an answered row get its answer without a request.
+
+    Args:
+        run: The run.
+        limit: Ask at most this many rows, those of the pilot included.
+        pilot: Run a pilot of this many rows first, and wait for it.
+        skip_pilot: Record that a person waived the pilot.
 
     Raises:
         GateError: A pilot failed or blocks the rows.
@@ -141,7 +149,14 @@ def _report_submit(run: Run, result: RunResult, *, dry: bool = False) -> Report:
 
 
 def poll_batches(run: Run, *, should_wait: bool) -> Report:
-    """Download the results of batches that are over, and report failed and open batches."""
+    """Download the results of batches that are over, and report failed and open batches.
+
+    Nothing is ingested. Errors are in the report and not raised, except a refused key.
+
+    Args:
+        run: The run.
+        should_wait: Poll until all submitted batches of the task are over, instead of once.
+    """
     nouns = run.task.nouns
     result = RunResult()
     poll.poll_batches(run, result, should_wait=should_wait)
@@ -169,7 +184,9 @@ def poll_batches(run: Run, *, should_wait: bool) -> Report:
 
 
 def replace_held_result(run: Run, number: int) -> Report:
-    """Download the result of a held batch again, and report whether it is another one.
+    """Download the result of a held batch again, and report whether its bytes differ now.
+
+    A different result replaces the old result. An equal result stays held.
 
     Args:
         run: The run.
@@ -185,6 +202,8 @@ def replace_held_result(run: Run, number: int) -> Report:
 
 def ingest_batches(run: Run, *, accepted_number: int | None, strict: bool) -> Report:
     """Store the answers of downloaded batches, and report each batch and its failed requests.
+
+    The report also has the quality gates. Errors of the ingestion are in the report and not raised.
 
     Args:
         run: The run.

@@ -88,8 +88,9 @@ def guess_key_and_content(
     No other column is guessed. The result also has the columns that are sent to the model: the text
     or image column, and those that a person named. The text is guessed from the first
     MAX_SAMPLE_ROWS rows. A guessed key has a value in every row and no value twice. If no column
-    can be the key, it is HASH_KEY, which means a hash of the row. The notes of the result are lines
-    to print about the choice of key, text and sent columns.
+    can be the key, it is HASH_KEY, which means a hash of the row. If no column is clearly the text,
+    nothing is raised: the result has the likely column and, as `text_error`, the error. The notes
+    of the result are lines to print about the choice of key, text and sent columns.
 
     Args:
         columns: Kinds of the columns, by name.
@@ -285,7 +286,8 @@ def _guess_content(
     The rules in this order:
 
     1. The first image column, if there is any and no free column has letters.
-    2. The first column with letters whose name is a usual name of a text.
+    2. The first column with letters whose name is a usual name of a text. If no free column has
+       letters, all free columns count.
     3. The column whose filled cells are longest on average. Columns without letters, and then
        columns of codes such as UUIDs, are left out if others remain. The guess is doubtful if the
        texts are short, and another column is at least half as long.
@@ -445,7 +447,10 @@ class NearKey(NamedTuple):
 def find_near_key(
     columns: Mapping[str, str], rows: Iterable[SourceRow | Finding]
 ) -> NearKey | None:
-    """Return the first column with the name of a key that a few rows keep from being one.
+    """Return the first column with the name of a key in which a few cells are blank or repeated.
+
+    A few are at most MAX_UNNAMED_SHARE of the rows. A column without a fault is skipped. None if
+    there is no such column.
 
     Args:
         columns: Kinds of the columns, by name.

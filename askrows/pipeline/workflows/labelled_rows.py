@@ -42,8 +42,10 @@ REVIEW_FILE = "labels.csv"
 def report_accuracy(run: Run, texts: Sequence[str | None]) -> Report:
     """Report how often one or two versions are right on labelled rows; ask nothing.
 
-    Lines after the tables of versions and fields are about labelled rows without an answer, and
-    about missing rows.
+    If no row is labelled, or no version has answers, the report only has a title that says so.
+    Lines after the tables of versions and fields are about rows to be checked, labelled rows
+    without an answer, and labelled rows that are still needed. The next step is a `try` of labelled
+    rows without an answer, or the page on which rows are labelled.
 
     Args:
         run: The run.

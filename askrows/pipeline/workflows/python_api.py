@@ -384,6 +384,10 @@ class Workspace:
         )
 
         def tag_and_raise_first_error(run: Run) -> TagReport:
+            """Tag the rows, print the warnings, and raise the first error of the report.
+
+            A budget agrees to any cost. Without a budget, `again` agrees to CONFIRM_ABOVE.
+            """
             agreed_usd: float | None = None
             if budget is not None:
                 # The budget limits the cost.
@@ -457,7 +461,8 @@ class Workspace:
     ) -> ResultTable[dict[str, Any]]:
         """Return the rows of a task with their states, as `askrows items`.
 
-        All matching rows are read before this returns, up to the limit.
+        All matching rows are read before this returns, up to the limit. Each row is a dict with
+        `id`, the columns and, last, the state.
 
         Args:
             task: The task; None for the task in use.
@@ -882,8 +887,8 @@ class Answers(RowCollection, Generic[A_co]):
     def _choose_version(self, tx: Connection, task: Task, *, settings: Settings) -> str | None:
         """Return the version whose answers are read, as in an export; None for preferred answers.
 
-        It is the requested version, else that of the settings. People have no choice of version,
-        because each row has a single answer that counts.
+        It is the requested version, else that of the settings. The settings are ignored if an
+        export of the task has no option `answer_version`.
 
         Raises:
             InputError: The requested version never had an answer.

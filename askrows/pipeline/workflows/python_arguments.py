@@ -28,7 +28,8 @@ _EXPECTATIONS: dict[Any, tuple[type, str]] = {
 def check_arguments(method: Callable[P, T]) -> Callable[P, T]:
     """Return a method that first checks the types of its arguments, and the bounds of counts.
 
-    The returned method raises InputError if an argument is wrong; then it does nothing.
+    The returned method raises InputError if an argument is wrong; then it does nothing. None is
+    accepted for every argument.
     """
     signature = inspect.signature(method)
 
@@ -43,7 +44,11 @@ def check_arguments(method: Callable[P, T]) -> Callable[P, T]:
 
 
 def _check_argument(name: str, value: Any, annotation: Any) -> None:
-    """Check an argument by its annotation; raise InputError if its type or its count is wrong."""
+    """Raise InputError if an argument does not have the type of its annotation.
+
+    A whole number must also be from 1 to MAX_NUMBER, except a `seed`. Arguments whose annotation is
+    not in _EXPECTATIONS are accepted.
+    """
     expected_type, description = _EXPECTATIONS.get(annotation, (object, ""))
     has_type = isinstance(value, expected_type)
     if not has_type:

@@ -68,11 +68,11 @@ def check_readable(file: Path, participle: str) -> None:
 def check_file(file: Path, settings: Settings, options: ImportOptions) -> None:
     """Check that a file or folder can be imported, before a workspace is created for it.
 
-    The rows of a file are only read if there is no workspace yet.
+    If there is no workspace yet and the import is not dry, the file must also have a row.
 
     Raises:
-        InputError: It cannot be imported, or the task's rows come from elsewhere; nothing was
-            imported.
+        InputError: The file cannot be read or has no row, the task's rows come from elsewhere, or a
+            folder of images is combined with `dry` or `report`; nothing was imported.
     """
     task_name = settings.task
     record = None if task_name in BUILT_IN_TASKS else _make_table_record(settings)
@@ -136,7 +136,10 @@ def _make_table_record(settings: Settings) -> TaskRecord:
 
 
 def import_file_rows(run: Run, file: Path, options: ImportOptions) -> ImportReport:
-    """Import the rows of a file as rows of the run's task; with the option `dry` only report."""
+    """Import the rows of a file as rows of the run's task; with the option `dry` only report.
+
+    Rejected rows do not raise: they are in the report. A user task is synced after a real import.
+    """
     task = run.task
     if task.subject in BUILT_IN_TASKS:
         return passages.import_passages(run.workspace, file, options)
@@ -190,7 +193,10 @@ def _format_examples(group: FindingGroup) -> str:
 
 
 def _import_folder(run: Run, folder: Path) -> Report:
-    """Import the images below a folder, and report their counts and the skipped files."""
+    """Import the images below a folder, sync the task, and report counts and skipped files.
+
+    If the images cannot be used, the report has the error.
+    """
     nouns = run.task.nouns
     imported = folder_import.import_folder(run.workspace, run.task.record, folder)
     run.sync_task()

@@ -63,7 +63,9 @@ def find_replacement_obstacle(task: Task, data: Path) -> str:
 def replace_table(run: Run, path: Path, options: ImportOptions) -> TableReport:
     """Replace the table of the run's task by a newer file, and sync the rows.
 
-    The file is read as the task's file says. A dry run only reads it.
+    The file is read as the task's file says. The stored table is overwritten. Nothing is asked. A
+    dry run writes nothing, and adds to the report at most MAX_EXAMPLES new or changed rows, the
+    gone rows, the number of changed rows with corrections, and the estimate of asking.
 
     Args:
         run: The run, open for writing.

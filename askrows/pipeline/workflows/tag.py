@@ -152,7 +152,9 @@ def _check_mode_and_marks(run: Run, options: TagOptions) -> Run:
 
 
 def select_rows(run: Run, options: TagOptions) -> Run:
-    """Return a run that asks only the rows of the options.
+    """Return a run that asks only the rows of the options: by condition, by key, and if changed.
+
+    Nothing is asked or written here.
 
     Raises:
         InputError: The condition is invalid, no row has the key, or `again` has neither.
@@ -335,8 +337,8 @@ def _print_tag_estimate(
     """Print resumed work, the rows to send with mode and cost, and answered rows.
 
     If nothing is to be sent, the line about the rows is left out. Then warnings are printed. The
-    last line has the number of rows that the version in use
-    answered before, and their past cost. It is left out if answered rows are asked again.
+    last line has the number of rows that the version in use answered before, and their past cost.
+    It is left out if answered rows are asked again.
 
     Args:
         run: The run.

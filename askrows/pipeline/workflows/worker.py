@@ -290,9 +290,11 @@ class Worker:
     async def _defer_due_units(self, *, is_first: bool) -> int:
         """Create a job for each due unit of all tasks that has none yet.
 
-        A unit that is due later gets a job for that time. A worker that runs once begins with all
-        units, and then leaves out those that are due later or ended. The index of a task that has a
-        job for it is not read. The workspace is read in threads.
+        A unit that is due later gets a job for that time, even if this worker does not run units of
+        its kind. A worker that runs once creates jobs only for its own kinds of units. It begins
+        with all of them, and then leaves out those that are due later or ended. A task that cannot
+        be opened is reported and skipped. The index of a task that has a job for it is not read.
+        The workspace is read in threads.
 
         Args:
             is_first: It is the first call.
