@@ -73,7 +73,8 @@ class GroundedConcepts(_Stored):
 def ground(answer: PassageConcepts, text: str) -> tuple[GroundedConcepts | None, str]:
     """Return an answer with evidence from `text`, or None if no quotation is found.
 
-    Unknown concept types become "other".
+    Unknown concept types become "other". A concept without a quotation in the text stays, without
+    evidence.
 
     Returns:
         The answer and "", or None and the reason.

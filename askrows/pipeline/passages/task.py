@@ -457,7 +457,10 @@ class PassagesTask(Task):
         tx: Connection,
         row_filter: RowFilter | None,
     ) -> list[ColumnElement[bool]]:
-        """Return the conditions of a filter on concepts; a refused row has no concepts."""
+        """Return SQL conditions that limit concepts to the passages of a filter.
+
+        They are empty without a filter. A filter of refused rows selects no concept.
+        """
         if row_filter is None:
             return []
         grid = self.make_grid(tx)

@@ -240,7 +240,9 @@ def filter_askable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> se
 
 
 def count_rows_to_ask_again(tx: Connection, task: Task, row_filter: RowFilter) -> AgainReport:
-    """Count the rows of a filter by what asking for them again would do; write nothing.
+    """Count the rows of a filter by the effect that asking for them again would have.
+
+    Rows that cannot be marked are counted by their reason. Writes nothing.
 
     Raises:
         InputError: The filter is invalid.
@@ -288,7 +290,7 @@ def mark_to_ask_again(
 
 
 def unmark_rows(tx: Connection, task: Task, row_filter: RowFilter) -> int:
-    """Delete the marks of a filter's rows that are not done, and return their number.
+    """Delete the marks without a newer answer of a filter's rows; return their number.
 
     Raises:
         InputError: The filter is invalid.

@@ -145,7 +145,8 @@ def read_history(store: Store, task: Task, row_name: str) -> Document:
 def list_task_edits(store: Store, task: Task) -> list[Document]:
     """Return all edits of a task, each with the row's id (`row`) and title (`name`).
 
-    Rows follow each other; the other members are those of `read_history`.
+    The edits of a row follow each other, by ascending number. Their other members are those of
+    `read_history`. The title of a deleted row is its id.
     """
     with store.read() as tx:
         edits_by_id = edits.list_edits(tx, task.name, None)

@@ -141,7 +141,10 @@ def _derive_rows(
 def _derive_values(
     task: RecordedTask, row: Mapping[str, Any], answer: Mapping[str, Any] | None
 ) -> tuple[dict[str, Any], Any]:
-    """Return the derived values of a row by name, and its text if a function makes it."""
+    """Return the derived values of a row by name, and its indexed text.
+
+    The text is None if no function makes it. Functions get the answer None if the row has none.
+    """
     declaration = task.declaration
     source_values = {name: row[name] for name in task.record.columns}
     derive = partial(

@@ -145,9 +145,9 @@ def count_kept_values(tx: Connection, task: RecordedTask, row_ids: Sequence[str]
 
 
 def describe_unusable_values(tx: Connection, task: RecordedTask) -> str:
-    """Return how many rows have a value of another program that is no answer; "" for none.
+    """Return a text that counts the rows with a value of another program that is no answer.
 
-    The first of them is named, with the reason.
+    It names the first of these rows, with the reason. It is "" if there is no such row.
     """
     if task.answer_target is None:
         return ""

@@ -167,11 +167,11 @@ def validate_reply(
 ) -> RequestOutcome:
     """Validate one reply: a failure keeps its reason, any other reply must validate as an answer.
 
-    An error of billing or permissions of the API key's account never leads to parking the row, and
-    neither does a form that all requests share: it is neither charged to the row nor counted as a
-    failure of the service (forgiven). A failure of the service is not charged. Any other failure is
-    charged to the row. Surplus values are dropped from an answer and counted. Writes
-    nothing.
+    A failure is forgiven if it is an error of billing or permissions of the API key's account, or
+    of the form that all requests share. It is then neither charged to the row nor counted as a
+    failure of the service. A failure of the service is not charged. Any other failure is charged to
+    the row. Surplus values are dropped from an answer and counted. If the text of the row supports
+    no answer, the outcome is answered, with an `unsupported_reason`. Writes nothing.
 
     If the row is gone or its input changed since the request, the answer's quotations and the
     task's `check` are not tested. If the task has any of these, the outcome is then marked as

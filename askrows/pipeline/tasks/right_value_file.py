@@ -60,7 +60,7 @@ class FileFaultsError(InputError):
     def __init__(
         self, path: Path, faults: Sequence[LineFault], *, hint: object = CORRECT_LINES_HINT
     ) -> None:
-        """Make the message, which lists the first faults by line."""
+        """Make the message, which lists the first MAX_LISTED_FAULTS faults by line."""
         lines = [f"{path} has {plural(len(faults), 'fault')}; {UNCHANGED_MESSAGE}"]
         for fault in sorted(faults)[:MAX_LISTED_FAULTS]:
             column = f", column {fault.column}" if fault.column else ""
@@ -448,7 +448,10 @@ def _plan_reviews(
 def _list_refusal_faults(
     error: AskrowsError, number: int, columns: _Columns
 ) -> Iterator[LineFault]:
-    """Yield the faults of a line whose right values were refused by an error."""
+    """Yield the faults of a line whose right values were refused by an error.
+
+    An invalid answer has a fault for each invalid field. Any other error is a fault of the line.
+    """
     if isinstance(error, RefusedRowError):
         yield LineFault(number, "", error.reason)
     elif isinstance(error, InvalidAnswerError):

@@ -166,7 +166,8 @@ def choose_format(
 ) -> str:
     """Return the given format, else that of the path's ending, else the task's first format.
 
-    The first format is used only without a path. A path without a known ending raises.
+    The first format is used only without a path. Without `format_`, a path with an unknown ending
+    raises.
 
     Raises:
         InputError: The task does not have the format, or the ending is unknown.
@@ -203,7 +204,8 @@ def _format_summary(report: ExportReport, nouns: TaskNouns) -> Iterator[str]:
 
     An export of a single version has only answers of that version, without corrections: the lines
     of other versions begin with "not written". A cell that begins like a formula was changed: it
-    got an apostrophe. Lines with a count of 0 are left out.
+    got an apostrophe. Lines with a count of 0 are left out. An export without a file also has the
+    number of written rows.
     """
     for version in report.versions:
         name = version["version"] or "no version (imported with the table)"

@@ -195,7 +195,10 @@ class Task:
 
     @property
     def fill_hint(self) -> HintTemplate:
-        """Return the hint that is shown if there are no rows yet."""
+        """Return the hint that is shown if there are no rows yet.
+
+        It names the import command of a table or folder, else the empty source and `try`.
+        """
         if self.record.table:
             command = make_import_command(self.name, has_folder=self.record.has_folder)
             return HintTemplate("`{}` imports {}", command, self.nouns.plural)

@@ -303,6 +303,8 @@ def forget_loaded_files() -> None:
 def _load_task_file(path: Path, data: Path, trusted: tuple[str, ...]) -> Declaration:
     """Return the checked declaration of a file; run the file if its content was not run last.
 
+    A file that may come with the workspace must be confirmed by its content first.
+
     Raises:
         InputError, ConfigurationError: See `load_declaration`.
     """
@@ -443,7 +445,7 @@ def _find_only_declaration(names: dict[str, Any], path: Path) -> Declaration:
 def _add_lines_to_errors(path: Path) -> Iterator[None]:
     """Convert the errors of a `with` block that reads and runs a file to InputError.
 
-    The message names the file, and the line if it is known. SystemExit is converted, too. For a
+    The message names the file, and the line if it is known. SystemExit is converted, too. For an
     AskrowsError the traceback decides:
 
     - If no line of the file is in it, the error passes unchanged.

@@ -90,7 +90,7 @@ def copy_with_version_in_file(task: Task) -> Task:
     """Return a task with the version that its file declares now; nothing is stored.
 
     The file is parsed, not run. The task itself is returned if its version is the same, or if the
-    file does not tell its version. A command that asks registers the version.
+    version in the file is unclear. A command that asks registers the version.
     """
     if task.user_file.path is None:
         return task

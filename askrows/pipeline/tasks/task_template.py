@@ -410,7 +410,8 @@ _IMAGES_LINE = "    images=[{names}],  # columns with the path of an image\n"
 def render_task_file(draft: TaskDraft) -> str:
     """Return the Python text of a file that declares a task; writes nothing.
 
-    The main text is the column that is last in the prompt, and that quotations are from. A default
+    The main text is the column that is last in the prompt, and that quotations are from. It is in
+    `quotes_in=` if the answer has a quotation or the prompt has several columns. A default
     quotation is left out if the main text cannot be quoted.
     """
     guess = draft.guess

@@ -377,7 +377,10 @@ def read_export(tx: Connection, task: RecordedTask, options: ExportOptions) -> E
 
 
 def _describe_editors(tx: Connection, task: str) -> dict[str, str]:
-    """Return by row id the fields that people corrected, each with its last editor."""
+    """Return by row id a text of the fields that people corrected, each with its last editor.
+
+    Undone edits do not count. Rows without other edits are left out.
+    """
     editors_by_id = {}
     for row_id, row_edits in edits.list_edits(tx, task, None).items():
         editor_by_field: dict[str, str] = {}
@@ -394,6 +397,8 @@ def _describe_editors(tx: Connection, task: str) -> dict[str, str]:
 
 def make_index(task: RecordedTask, *, text_columns: Sequence[str] = ()) -> IndexedTask:
     """Return how the rows of a recorded task are indexed.
+
+    If a function makes the text, words of the label and of the answer count only in that text.
 
     Args:
         text_columns: Other columns of the rows that belong to the searched and embedded text.
@@ -466,6 +471,8 @@ def _make_hit_fields(
     record: TaskRecord, key: str, hit_names: Mapping[str, str], content: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the members of a hit, from the content of its entry.
+
+    The usual members are key, label, text (at most MAX_HIT_TEXT_CHARS characters) and answer.
 
     Args:
         key: The member of the content that names the entry.

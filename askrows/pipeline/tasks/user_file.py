@@ -137,6 +137,8 @@ class UserFile:
     ) -> tuple[Mapping[str, Any], Sequence[CellNote]]:
         """Return the cells to store of a row of a file, and notes, as `read=` of its table does.
 
+        Without `read=`, the cells are unchanged, and there are no notes.
+
         Args:
             cells: The cells by column.
             line: The line of the row, for messages.
