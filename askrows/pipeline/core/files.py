@@ -301,7 +301,10 @@ def iterate_pieces(file: BinaryIO) -> Iterator[bytes]:
 
 
 def unreadable_reason(path: Path) -> str:
-    """Return why a path is not a readable file, to follow its name in a message; "" if it is."""
+    """Return "is a directory" or "does not exist" for a path; "" if it is any other file.
+
+    The text follows the path in a message. Whether the file can be read is not checked.
+    """
     if path.is_dir():
         return "is a directory"
     return "" if path.exists() else "does not exist"

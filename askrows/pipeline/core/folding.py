@@ -145,7 +145,7 @@ def is_unspaced(char: str) -> bool:
 
 
 def normalize_visible_text(text: str) -> str:
-    """Return the visible characters of a text with one form for equivalents, case and blanks."""
+    """Return the visible characters of a text in NFKC, with equivalents in one form; case stays."""
     visible_text = _drop_invisible(text).translate(_EQUIVALENTS)
     return unicodedata.normalize("NFKC", visible_text).translate(_EQUIVALENTS)
 

@@ -120,7 +120,7 @@ def warn_of_errors(
     errors: Sequence[Failure],
     display: Progress,
 ) -> None:
-    """Print a warning for each error, with its hint."""
+    """Print a warning for each error, with its hint; a KeyboardInterrupt prints nothing."""
     for error in errors:
         if isinstance(error, AskrowsError):
             display.warn(f"{error.message}; {error.hint}")

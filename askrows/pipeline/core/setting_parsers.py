@@ -257,7 +257,11 @@ def parse_boolean(text: str) -> bool:
 
 
 def parse_path(text: str) -> Path:
-    """Return a path with `~` expanded, because some shells and `.env` files do not expand it."""
+    """Return a path with `~` expanded, because some shells and `.env` files do not expand it.
+
+    Raises:
+        ValueError: There is no such home directory.
+    """
     try:
         return Path(text).expanduser()
     except RuntimeError as error:

@@ -46,7 +46,7 @@ def read_marks(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, i
 
 
 def find_marker(tx: Connection, task: str, row_id: str) -> str | None:
-    """Return who asked for a row again, if it was not asked yet; else None."""
+    """Return who marked a row to be asked again; None without a mark that is not done."""
     query = select(again.c.who).where(
         again.c.task == task, again.c.row_id == row_id, ~HAS_NEWER_ANSWER
     )

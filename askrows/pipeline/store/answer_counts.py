@@ -221,7 +221,10 @@ def count_answered(tx: Connection, task: str, version: str | None) -> int:
 
 
 def count_failed_rows(tx: Connection, task: str, version: str | None) -> int:
-    """Count the rows with a charged attempt under a version and no applied answer of it."""
+    """Count the rows with a charged attempt under a version and no applied answer of it.
+
+    Forgiven attempts count, too.
+    """
     is_charged = and_(
         attempts.c.task == task,
         attempts.c.charged,

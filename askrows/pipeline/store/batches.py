@@ -106,7 +106,7 @@ CANCEL_REASONS = (CANCELLED_BY_USER, CANCELLED_BEFORE_SENT, MOVED_REASON)
 
 
 def is_given_up(batch: BatchRow) -> bool:
-    """Return whether a person cancelled a submitted batch and does not wait for its result.
+    """Return whether a person asked to cancel a batch and does not wait for its result.
 
     False if the batch is cancelled to move its rows: then a result must not be lost.
     """
@@ -569,7 +569,10 @@ def record_cancel_request(tx: Connection, batch: BatchRow, *, reason: str, now: 
 
 
 def undo_cancel_request(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
-    """Undo `record_cancel_request` after the API could not be asked."""
+    """Restore the columns that `record_cancel_request` set, if the batch is still *submitted*.
+
+    The API could not be asked. The reason is journaled in any case.
+    """
     update_if_submitted(tx, batch, cancel_asked_at=batch.cancel_asked_at, reason=batch.reason)
     _record_event(tx, batch, reason=reason, now=now)
 

@@ -90,8 +90,10 @@ def insert_claims(
 ) -> None:
     """Insert the claims of a batch on rows that the caller found to be open.
 
+    A claim replaces an answered record of the row under the version.
+
     Raises:
-        StateConflictError: A row has another record under the version.
+        StateConflictError: A row has a claimed or parked record under the version.
     """
     claims = [
         {
@@ -287,7 +289,7 @@ def record_ended(
     """Record open rows as answered or parked without a batch; ignore released rows.
 
     Raises:
-        StateConflictError: One of the rows was not open under the version.
+        StateConflictError: A row has a claimed or parked record under the version.
     """
     ended_rows: list[tuple[RowClaim, str, str | None]] = [
         (row, ANSWERED, None) for row in outcomes.answered
@@ -507,6 +509,8 @@ def find_parked_reason(
     tx: Connection, task: str, row_id: str, *, prompt_version: str
 ) -> str | None:
     """Return why a row is parked; None if it is not parked.
+
+    If it is parked for several reasons, the result is the first of them as a text.
 
     Args:
         prompt_version: As in `is_parked`.

@@ -380,7 +380,7 @@ class Session:
         return key in self._locked_keys and self.is_alive()
 
     def unlock(self, key: int) -> None:
-        """Unlock a key. The end of the session has unlocked it already."""
+        """Unlock a key. It is no error if the session has ended, as this unlocks it, too."""
         self._locked_keys.discard(key)
         with contextlib.suppress(AskrowsError):
             self.query_value("SELECT pg_advisory_unlock(%s)", key)

@@ -340,7 +340,10 @@ def stage_rows(store: Store) -> Iterator[StagedRows]:
 
 
 def _make_asked_rows_update(task: str) -> Update:
-    """Return the statement that keeps the cells of rows that were asked, before they change."""
+    """Return the statement that copies `row` to `asked_row` for rows that a sync will change.
+
+    Only rows whose present input was asked, and whose input hash changes, are selected.
+    """
     has_new_hash = exists().where(
         _staged.c.row_id == rows.c.row_id, _staged.c.input_hash != rows.c.input_hash
     )
@@ -382,7 +385,9 @@ def has_rows(tx: Connection, task: str) -> bool:
 
 
 def store_row(tx: Connection, task: str, row: Mapping[str, Any]) -> None:
-    """Store a row of a source after all others; its key may be that of a gone row.
+    """Insert a row of a source after all others, without derived values.
+
+    A stored row with its id is replaced, and is no longer gone.
 
     Args:
         row: `row_id` and the columns that a reading sets.
@@ -411,7 +416,7 @@ def derived_pages(tx: Connection, task: str) -> Iterator[dict[str, tuple[str, st
 
 
 def clear_derived(tx: Connection, task: str) -> None:
-    """Delete the derived values of all rows of a task."""
+    """Delete the derived values and the indexed texts of all rows of a task."""
     has_derived = (rows.c.task == task) & rows.c.derived.is_not(None)
     tx.execute(update(rows).where(has_derived).values(derived=None, index_text=None))
 

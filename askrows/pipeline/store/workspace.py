@@ -157,7 +157,10 @@ def bind_workspace(tx: Connection, backend: str, address: str, *, now: datetime)
 
 
 def unbind_workspace(tx: Connection, *, now: datetime) -> None:
-    """Remove the backend of a workspace without requests, so that the next use binds it again."""
+    """Remove the backend of a workspace, so that the next use binds it again; journal this.
+
+    The caller has checked that the workspace has no requests.
+    """
     old = get_workspace(tx).backend
     reason = "no request of the local engine is left"
     tx.execute(update(workspace).values(backend=None, address=None))
