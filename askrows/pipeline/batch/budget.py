@@ -243,7 +243,10 @@ class Calibration:
     answers: int = 0
 
     def applied(self, usage: Usage, *, count: int) -> Usage:
-        """Return the expected token usage of `count` requests whose counted usage is `usage`."""
+        """Return the expected token usage of `count` requests whose counted usage is `usage`.
+
+        It is `usage` if no answer was measured.
+        """
         if self.answer is None:
             return usage
         return Usage(prompt=round(usage.prompt * self.prompt), answer=round(self.answer * count))

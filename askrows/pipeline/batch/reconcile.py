@@ -293,7 +293,8 @@ def find_and_cancel_duplicates(run: Run) -> None:
     because the call may have created a remote batch. It is suspected for as long after its end if
     it was given up or cancelled, because it may still run or succeed.
 
-    If the list cannot be read, nothing is changed; this is printed if a batch is suspected.
+    After that time it is recorded that no more duplicates of the batch are expected. If the list
+    cannot be read, nothing is changed; this is printed if a batch is suspected.
     """
     with run.workspace.store.read() as tx:
         duplicates = batches.list_duplicates(tx)

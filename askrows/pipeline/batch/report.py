@@ -184,6 +184,8 @@ def make_batch_summary(batch: BatchRow, *, now: datetime) -> BatchSummary:
 def report_costs(run: Run, group_key: str) -> Report:
     """Report the spending of all tasks, or only of the task in use if TASK= is set.
 
+    The last row of the table is the total.
+
     Args:
         group_key: The group of a row: one of COST_KEYS.
     """

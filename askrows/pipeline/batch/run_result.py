@@ -245,7 +245,10 @@ class RunResult:
         return self.is_hopeless and self.left > 0
 
     def record_calls_error(self, error: AskrowsError) -> None:
-        """Record the error that stops the calls as the reason; an earlier reason stays."""
+        """Record the error that stops the calls as the reason; an earlier reason stays.
+
+        The reason is BUDGET for the error of a budget, else CALLS_FAILED.
+        """
         if self.stop.reason is None:
             is_budget = isinstance(error, BudgetError)
             reason = StopReason.BUDGET if is_budget else StopReason.CALLS_FAILED
