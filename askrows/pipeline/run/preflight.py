@@ -323,7 +323,7 @@ def _extend_plan(
     """Return the plan for all rows of a table, from the plan for the first of them.
 
     The number of further batches follows from requests and prompt tokens, not from the size of the
-    files.
+    files. The number of control requests and their separate cost stay those of the first rows.
     """
     share = request_count / plan.requests
     usage = Usage(*(round(tokens * share) for tokens in plan.usage))

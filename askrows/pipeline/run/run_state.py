@@ -165,6 +165,8 @@ class RunState:
     def write_quality_reports(self, *, is_last: bool = False) -> None:
         """Write the quality report of each version with new answers.
 
+        The result gets the reports.
+
         Does nothing if reports are off, or if the previous reports are too recent. A report is
         hopeless if its answers miss a gate (a bound on a quality figure) by far, on enough rows. If
         the task needs pilots, a hopeless report is recorded as a failed pilot, which blocks further
@@ -226,9 +228,10 @@ class RunState:
         - `parked`: rows that were parked since the start
 
         The rows of the stop reason are at most the open and the prepared rows. If there are
-        neither, reasons of ENDING_STOPS are cleared. The spending since the start is counted.
-        Partly written reports of dead processes are deleted. If no row is open, claimed or in a
-        batch, the unfinished run of the task is ended in the database.
+        neither, reasons of ENDING_STOPS are cleared. The result also gets the errors of held
+        batches and the spending since the start. Partly written reports of dead processes are
+        deleted. If no row is open, claimed or in a batch, the unfinished run of the task is ended
+        in the database.
 
         A finished run gets a quality report even without new answers: the process that ingested its
         answers may have died before its report.

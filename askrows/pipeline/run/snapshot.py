@@ -312,10 +312,10 @@ class Snapshot:
 
     @cached_property
     def runs(self) -> list[RunProgress]:
-        """Return the batches and live runs of all tasks that are not over, of any process.
+        """Return the batches and live runs of all tasks that are not over, without trials.
 
-        A `tag` knows how many requests it will make, unless two processes share it. Otherwise those
-        of its batches count.
+        Those of all processes are included. A `tag` knows how many requests it will make, unless
+        two processes share it. Otherwise those of its batches count.
         """
         killed_numbers = {batch.run or batch.number for batch in self.dead_batches}
         now = self.ws.now()

@@ -375,7 +375,8 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
 
     An error that stops the calls (daily quota, budget, service down) is not raised: it is the
     reason in the result, and so is an interrupt. The first failures in the result have the names of
-    rows, not ids. Unless the calls were interrupted, a quality report is written.
+    rows, not ids. If a batch was ingested and the calls were not interrupted, a quality report is
+    written.
 
     Args:
         state: The state of the run.

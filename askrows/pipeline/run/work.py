@@ -239,7 +239,8 @@ def _submit_open_rows(state: RunState) -> None:
 def make_report(state: RunState) -> Report:
     """Return the report of a pass: the line of its task, its figures with `did`, and its errors.
 
-    The line is empty only if nothing was done and nothing waits.
+    The line is empty only if nothing was done and nothing waits. Figures that are 0 or empty are
+    left out, except `did` and, after a submission, `submitted`.
     """
     result = state.result
     did = _describe_units(state)
@@ -279,7 +280,7 @@ def make_report(state: RunState) -> Report:
 
 
 def _describe_units(state: RunState) -> list[str]:
-    """Return the phrases about the effects of the units of a pass."""
+    """Return a phrase about each effect of the units of a pass; effects of 0 are left out."""
     nouns = state.run.task.nouns
     result = state.result
 
