@@ -214,7 +214,8 @@ def _count_rows(
 def _find_common_shapes(file: SourceFile, dialect: Mapping[str, Any]) -> frozenset[tuple[int, str]]:
     """Return (column index, shape) of the columns by which rows are recognized.
 
-    At least 90 % of the cells of such a column have the same shape. The first rows are examined.
+    At least 90 % of the cells of such a column have the same shape. The first rows below the header
+    are examined.
     """
     row_count = 0
     counts = Counter[tuple[int, str]]()
@@ -314,7 +315,10 @@ def _split_leniently(texts: Sequence[str], dialect: Mapping[str, Any]) -> Sequen
 
 
 def _reject_record(record: _SplitRecord, cells: Sequence[str], reason: str) -> Record:
-    """Return a record with a reason, which names its lines if it has several."""
+    """Return a record with a reason that names its lines if it has several.
+
+    A finding shows its first line.
+    """
     if len(record.texts) > 1:
         last_line = record.line_number + len(record.texts) - 1
         reason += f"; lines {record.line_number} to {last_line} are left out"

@@ -504,7 +504,7 @@ def import_table_rows(
     New keys are inserted, and known keys updated in the columns that the file has. Cells without a
     column are stored outside the table. Rows that the file lacks are counted, unless all its keys
     are new; nothing is deleted. Notes list these rows and other columns. A dry import writes no
-    row.
+    row. Rejected rows are stored as refused rows, see `import_rows`.
 
     Args:
         read_cells: Returns the cells to store of a row of the file, with notes.

@@ -224,7 +224,8 @@ def _find_images(folder: str, skipped_counts: Counter[str]) -> Iterator[_ImageFi
     """Yield every image below a folder with its bytes, by folders, sorted by name.
 
     Links and hidden files are skipped, and hidden folders are not entered. Skipped files, links,
-    and folders that cannot be read are added to `skipped_counts` by reason.
+    and folders that cannot be read are added to `skipped_counts` by reason, hidden files as
+    OTHER_FILES.
     """
     tree = os.walk(folder, onerror=lambda _: skipped_counts.update([UNREADABLE]))
     for directory, folders, names in tree:
