@@ -82,8 +82,9 @@ def check_request(request: Mapping[str, Any]) -> SchemaNode:
 def answer_request(request: Mapping[str, Any], model: Model) -> dict[str, Any]:
     """Return the GenerateContentResponse to a request; equal requests get equal responses.
 
-    The schema is filled from the last turn of the user; earlier turns are examples. The answer is
-    cut at the output limit of the request or the model.
+    The schema is filled from the last turn of the user that has text; earlier turns are examples.
+    The answer is cut at the output limit of the request or the model, the lower of both. Its finish
+    reason is then MAX_TOKENS.
 
     Args:
         request: A message as `messages.parse_message` returns it.

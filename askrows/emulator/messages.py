@@ -231,7 +231,8 @@ def _parse_fields(message_type: str, document: Mapping[str, Any], *, path: str) 
 def _parse_scalar(scalar_type: str, value: Any, *, path: str) -> object:
     """Check and return a scalar: a string, a bool, a number or an integer.
 
-    An integer may be a string of digits, as in protobuf's JSON form.
+    An integer may be a string of digits, as in protobuf's JSON form. Decimals of a number are cut
+    off if an integer is expected.
 
     Raises:
         ApiError: 400, if the value does not fit the type.

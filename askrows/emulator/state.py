@@ -74,8 +74,8 @@ def build_file_resource(file: Row, base_url: str) -> dict[str, Any]:
 def build_operation(batch: Row) -> dict[str, Any]:
     """Return the operation of a batch, as the calls create, get and list return it.
 
-    Empty members are left out. Only a succeeded batch has a `response`, with the name of its result
-    file.
+    Empty members and counts of 0 are left out. Only a succeeded batch has a `response`, with the
+    name of its result file. Only a batch that is over has `done` and an end time.
     """
     name = f"batches/{batch['id']}"
     output = {}

@@ -101,7 +101,7 @@ class QuickChoice(NamedTuple):
 def list_choices(editor: FieldEditor) -> list[QuickChoice]:
     """Return the choices of a field in their order; none if the field has no list of choices.
 
-    True and false are labelled yes and no, and the empty value of an optional field none. The
+    True and false are labelled "yes" and "no", and the empty value of an optional field "none". The
     choice that is the field's present value has `is_current`.
     """
     field = editor.field

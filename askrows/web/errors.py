@@ -53,7 +53,10 @@ def problem_document(
     hint: str = "",
     **members: Any,
 ) -> dict[str, Any]:
-    """Return a problem as its JSON document; `members` that are None are left out."""
+    """Return a problem as its JSON document; `members` that are None are left out.
+
+    The detail loses a full stop at its end.
+    """
     extra_members = {name: member for name, member in members.items() if member is not None}
     return {
         "type": "about:blank",

@@ -73,7 +73,8 @@ def serve_page(
 ) -> None:
     """Serve the page of the workspace in the settings until SIGINT or SIGTERM; close the socket.
 
-    A workspace is created in a missing or empty data folder, unless the page is read-only.
+    A workspace is created in a missing or empty data folder, unless the page is read-only. Uploads
+    are deleted at the end.
 
     Args:
         settings: Name the workspace.

@@ -64,7 +64,10 @@ def _find_first_term(terms_by_alias: Mapping[str, str], words: Sequence[str]) ->
 
 @functools.cache
 def _load_terms() -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Return the terms by their aliases, also in the plural, and the broader terms of each."""
+    """Return the terms by their aliases, also with a final s, and the broader terms by term.
+
+    If several terms have an alias, it names the first term.
+    """
     terms_by_alias = dict[str, str]()
     broader_terms = dict[str, list[str]]()
     path = files("askrows.emulator.answers").joinpath("terms.tsv")
