@@ -438,7 +438,8 @@ class _IndexBuilder:
         """Yield (entries, their keys, their vectors) page by page, without refused entries.
 
         Entries that arrived since `_embed_missing`, and entries with damaged vectors, are embedded
-        now. The progress bar advances by all entries, also the refused ones.
+        now. A page with only refused entries is skipped. The progress bar advances by all entries,
+        also the refused ones.
 
         Raises:
             RemoteError: An embedding call failed, or the model refused the text of such an entry.

@@ -182,7 +182,8 @@ def find_nearest(
 ) -> tuple[Vectors, NDArray[np.int64]]:
     """Return similarities and row numbers of the `k` rows nearest to a query, best first.
 
-    Equal similarities are in row order. Fewer than `k` are returned if fewer rows pass.
+    Equal similarities are in row order. Fewer than `k` are returned if fewer rows pass. From then
+    on, faiss uses a single thread for searches of the calling thread.
 
     Args:
         index: The faiss index.

@@ -366,8 +366,8 @@ class ProviderClient(Transport):
     ) -> "Vectors":
         """Embed texts; return their vectors in the same order, as float32 (len(texts), dim).
 
-        Each vector is scaled to length 1. Failed calls are repeated. If a document has no usable
-        vector in a repeated call either, its vector is NaN.
+        Each vector is scaled to length 1; a document's vector of zeros stays zero. Failed calls are
+        repeated. If a document has no usable vector in a repeated call either, its vector is NaN.
 
         Args:
             texts: 1 to `Provider.max_embed_texts` texts that are not blank.

@@ -332,7 +332,11 @@ class Client(ProviderClient):
         return remote.read_operation(await self.reply_document(get_call))
 
     def get_model(self, name: str) -> dict[str, Any]:
-        """Return the API's description of a model (`models.get`): token limits and methods."""
+        """Return the API's description of a model (`models.get`): token limits and methods.
+
+        Raises:
+            AskrowsError: The call failed after all retries, or its reply does not name a model.
+        """
 
         async def fetch_model() -> dict[str, Any]:
             """Read the model; raise UnreadableReplyError if the reply has no name of a model."""
