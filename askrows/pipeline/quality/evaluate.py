@@ -70,7 +70,7 @@ def read_effective_gates(
 
 
 def _load_task_measure(task: Task) -> TaskMeasure:
-    """Return how a task is measured: in its own way, or as all tasks without one."""
+    """Return the figures of a task with their function; a shipped task may have its own."""
     shipped_task = find_shipped_task(task.subject)
     if shipped_task is not None and shipped_task.load_measure is not None:
         task_measure = shipped_task.load_measure()

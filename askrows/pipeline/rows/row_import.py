@@ -236,7 +236,7 @@ class ImportReport:
 
 
 class WrittenRows(NamedTuple):
-    """What was written of a page of sound rows; of a dry run, what would be written."""
+    """Result of writing a page of sound rows; of a dry run, the result that it would have."""
 
     # Rows that were inserted, and rows that were updated.
     added: int

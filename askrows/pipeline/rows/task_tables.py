@@ -117,7 +117,7 @@ class TableSpec:
         ]
 
     def list_additions(self, tx: Connection) -> list[str]:
-        """Return what adoption may add to the existing table, as phrases."""
+        """Return the missing parts that adoption adds, and "an index" if the table needs any."""
         indexes = ["an index"] if self.indexed_columns or self.marker_index else []
         return [*self.find_missing_parts(tx), *indexes]
 
@@ -310,7 +310,7 @@ class TaskTables:
         return list(chain.from_iterable(spec.adopt(tx) for spec in specs))
 
     def adoption_plan(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
-        """Return what `adopt` would add to existing tables, in one line per table. Writes nothing.
+        """Return the additions of `adopt` to existing tables, one line per table; write nothing.
 
         Returns:
             A line for each existing table that lacks something. Empty if there is no such table, or
@@ -375,7 +375,7 @@ def make_task_tables(record: TaskRecord) -> TaskTables | None:
 
 
 def _make_record_spec(target: AnswerTarget, id_type: TypeEngine[Any]) -> TableSpec:
-    """Return what the table needs that gets a record for each answer, with the ids of files."""
+    """Return the requirements of a table with a record for each answer, with the ids of files."""
     kinds = {**dict(target.task.fields), **target.column_kinds}
     definition = Table(
         target.table_name,

@@ -243,7 +243,7 @@ class RowJudgements:
 
 
 def _read_probability(field: str, row: ViewRow) -> float | None:
-    """Return the probability of a field of a row's answer, or None without one."""
+    """Return the probability of a field of a row's answer, or None if it is unknown."""
     return row.probabilities.get(field)
 
 

@@ -437,7 +437,7 @@ class AnswerTarget:
         return grouped
 
     def _make_cells(self, answer: TargetValue | None) -> dict[str, Any]:
-        """Return an answer as column values, by column; without one all are None."""
+        """Return an answer as column values, by column; all are None without an answer."""
         values = {}
         if answer is not None:
             values = {_TIME_COLUMN: answer.answered_at, **json.loads(answer.answer_json)}
@@ -462,8 +462,8 @@ class AnswerTarget:
 
         Args:
             tx: The caller's transaction.
-            preferred_answers: What each row of the table is to show, by its key.
-            former_answers: What it may show from earlier writes, by its key.
+            preferred_answers: The answer that each row of the table shows then, by its key.
+            former_answers: Answers that the row may show from earlier writes, by its key.
         """
         empty_cells = self._make_empty_cells(tx)
         inserts: list[dict[str, Any]] = []
@@ -687,7 +687,7 @@ class AnswerTarget:
         Corrections that were undone do not count.
 
         Args:
-            values: What the table shows, by row id and field of the answer.
+            values: The values that the table shows, by row id and field of the answer.
             model: Value of the column `model` of records.
         """
         key_values = _make_parameters("key", self.key_names)
