@@ -38,6 +38,9 @@ def correct_row(
 ) -> Report:
     """Correct, review or only read the answer about a row; report its fields and its edits.
 
+    A new value that is equal to the present value is stored as confirmed. If that changes nothing
+    either, no edit is stored, and the report says so.
+
     Args:
         run: The run.
         row_name: Key or name of the row.

@@ -544,7 +544,7 @@ class Workspace:
 
         Args:
             row: Key or name of the row.
-            fields: New values by field name.
+            fields: New values by field name. An equal value confirms the present value.
             task: The task.
             who: Name of the person.
 
