@@ -66,3 +66,28 @@ def test_counts_are_those_of_the_lists_behind_them(
         page = client.get(unescape(more)).text
         assert page.count("data-hit") == ROW_COUNT
         assert "Show more" not in page
+
+
+def test_rows_answered_by_many_versions_are_counted(
+    workspace: Workspace, outside_server: Outside
+) -> None:
+    """More versions than a field's listed values are counted, as fewer are."""
+    version_count = 15
+    rows = [{"id": f"n{number}", "text": "a lamp"} for number in range(1, version_count + 1)]
+    workspace.write_file("tasks/notes.jsonl", "\n".join(map(json.dumps, rows)))
+    workspace.task = "notes"
+    workspace.url = outside_server.url
+    outside_server.answerer = lambda _request: {"tone": "kind"}
+    for number in range(1, version_count + 1):
+        declaration = write_declaration(
+            {"tone": "str"},
+            prompt=f"{{text}}, question {number}",
+            items="notes.jsonl",
+            extra_arguments=[f"version={number}"],
+        )
+        workspace.write_file("tasks/notes.py", declaration)
+        workspace.run_command("tag", row=f"n{number}", mode="live", yes=True)
+
+    counts = workspace.read_json("items", counts=True)
+    assert counts["total"] == version_count
+    assert json.dumps(counts).count("notes@") == version_count

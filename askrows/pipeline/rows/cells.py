@@ -175,7 +175,7 @@ def parse_number(cell: Any) -> float | None:
     """Return the finite number in a cell, also in text, as float, else None. True counts as 1."""
     try:
         number = float(cell)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 

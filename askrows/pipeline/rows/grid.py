@@ -614,13 +614,16 @@ class Grid:
         The first rows show whether a facet has few values; at most _MAX_FACETS facets are counted.
         With a filter, rows are also counted by state.
         """
-        names = [_VERSION, *self._counted_names]
+        names = [_VERSION]
+        if self._counted_names:
+            # A column of texts that differ is found in a few rows, so that others are not counted.
+            first_counters = self._count_values(
+                tx, row_filter, self._counted_names, max_rows=_FIRST_FACET_ROWS
+            )
+            names += [name for name, counter in first_counters.items() if is_countable(counter)]
         if self._make_conditions(tx, row_filter):
             names.append(self.state_name)
-        # A column of texts that differ is found in a few rows, so that others are not counted.
-        first_counters = self._count_values(tx, row_filter, names, max_rows=_FIRST_FACET_ROWS)
-        countable_names = [name for name in names if is_countable(first_counters[name])]
-        return self._count_values(tx, row_filter, countable_names)
+        return self._count_values(tx, row_filter, names)
 
     def _count_values(
         self,
