@@ -204,7 +204,7 @@ def work(
 def _run_passes(
     open_task: WorkspaceOpener, task_names: Sequence[str], units: Collection[str], *, once: bool
 ) -> Report:
-    """Run one pass over the due units, and return its report; without `once` repeat it for ever."""
+    """Run one pass over the due units, and return its report; else print passes until Ctrl-C."""
     if not once:
         seconds = f"{due_work.MAX_PASS_PAUSE_S:.0f} s"
         Terminal().say(f"doing due work, and looking for it at least every {seconds}, until Ctrl-C")

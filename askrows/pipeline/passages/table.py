@@ -347,8 +347,8 @@ def select_task_rows(
     """Return the table of passages, with their states and the condition for open passages.
 
     - A passage with a concept of a skipped version has the state "with_concepts". It is "stale" if
-      a model gave its concepts for another text, or if a person asked for it again. It is "empty"
-      if its text was removed after a model gave its concepts.
+      a model gave its concepts for another text, or if a person asked for it again; a corrected
+      passage is never stale. It is "empty" if its text was removed after a model gave its concepts.
     - Any other passage is "open" if it has text and its id is not empty. Only these can be asked.
     - All others are "empty".
 

@@ -248,8 +248,8 @@ def _read_image(path: str) -> _ImageFile | str:
     checked.
 
     Returns:
-        The image with its bytes and hash; or a reason, one of the constants from OTHER_FILES (not
-        an image) to CHANGED_FILES.
+        The image with its bytes and hash; or a reason: BAD_NAMES, LINKS (a symbolic link is never
+        followed), OTHER_FILES (not an image), or that it cannot be read or changed meanwhile.
     """
     if INVALID_TEXT.search(path):
         return BAD_NAMES

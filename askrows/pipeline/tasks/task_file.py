@@ -171,7 +171,8 @@ def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = Fals
     A file may be somebody else's code, so it must be confirmed before it runs. Confirmations for a
     workspace are recorded in the user's state folder.
 
-    - A path that the user named in this command counts as confirmed, and is recorded.
+    - A path that the user named in this command counts as confirmed, and is recorded; also that of
+      a task that this process has loaded. A path in the .env file was not named.
     - For any other path, a person at the terminal is asked, once per workspace and path.
     - A file in the workspace's folder or behind a link may have come from somebody else. It is
       asked about by its content instead, again after each change, even if the user named it.

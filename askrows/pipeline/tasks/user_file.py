@@ -270,7 +270,10 @@ class UserFile:
 
 
 def _is_read_result(result: Any, columns: Mapping[str, str]) -> bool:
-    """Return whether the result of `read=` is a pair of cells by column and a list of notes."""
+    """Return whether the result of `read=` is a pair (cells by column, notes).
+
+    Columns may be missing, but there are no others. A note is a tuple (column, reason, cell).
+    """
     if not isinstance(result, tuple) or len(result) != len(("cells", "notes")):
         return False
     cells, notes = result

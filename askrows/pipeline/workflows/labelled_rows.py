@@ -42,7 +42,7 @@ REVIEW_FILE = "labels.csv"
 def report_accuracy(run: Run, texts: Sequence[str | None]) -> Report:
     """Report how often one or two versions are right on labelled rows; ask nothing.
 
-    If no row is labelled, or no version has answers, the report only has a title that says so.
+    If no row is labelled, or no version has answers, the title says so and there is no table.
     Lines after the tables of versions and fields are about rows to be checked, labelled rows
     without an answer, and labelled rows that are still needed. The next step is a `try` of labelled
     rows without an answer, or the page on which rows are labelled.

@@ -112,8 +112,8 @@ def tag_rows(run: Run, options: TagOptions) -> TagReport:
 
     The steps are: sync the rows, take over the budget of an unfinished `tag`, check or run the
     pilot, estimate, confirm, record the run, and ask in the chosen mode. With `where`, only the
-    rows of the condition are asked. An unfinished run in the mode decide continues in this mode,
-    unless the options have a mode.
+    rows of the condition are asked; with `refresh`, changed rows, too. An unfinished run in the
+    mode decide continues in this mode, unless the options have a mode.
 
     If there is no open row, no open batch and no unfinished pilot to continue, no run is recorded
     and nothing is asked. A recorded run is ended if no row can be asked any more, or if its limit
@@ -431,8 +431,9 @@ def _begin_or_continue_run(
 ) -> int:
     """Record a new run, or continue the unfinished run of the task; return the run's number.
 
-    A continued run gets the version in use, and the budget of the options if they have one. With
-    `again`, the rows are marked in the same transaction.
+    A continued run keeps its number and start. It gets the version in use, the skipped versions,
+    the counts of the plan, and the budget of the options if they have one. With `again`, the rows
+    are marked in the same transaction.
 
     Args:
         run: The run.

@@ -408,9 +408,9 @@ class Worker:
         Failures are in the report. A stop of the worker is no failure.
 
         Returns:
-            The report, and when the unit is retried if it failed: `poll_most` seconds later, or
-            None if its workspace could not be opened, because the next survey creates a job for the
-            unit if it is still due.
+            The report, and the time of a retry, which matters only if the report has failures. It
+            is None if the workspace could not be opened or the work ended by an error: the next
+            survey creates a job for the unit if it is still due.
         """
         report = Report({"did": []})
         retry_at: datetime | None = None
