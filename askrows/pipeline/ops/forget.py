@@ -360,7 +360,7 @@ def _confirm_and_park(ws: OpenWorkspace, task: Task, names: Sequence[str]) -> li
         for row_id, name in named_rows:
             # A trial deletion shows whether the database would refuse the real deletion later.
             savepoint = tx.begin_nested()
-            task.delete_row(tx, row_id, unchanged_text="nothing was changed")
+            task.delete_row(tx, row_id)
             savepoint.rollback()
             erasure.begin_erasure(tx, task.name, row_id, name=name, now=ws.now())
     return list(dict.fromkeys(row_id for row_id, _ in named_rows))

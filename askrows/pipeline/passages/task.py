@@ -180,16 +180,14 @@ class PassagesTask(Task):
         self,
         tx: Connection,  # noqa: ARG002
         row_id: str,  # noqa: ARG002
-        *,
-        unchanged_text: str = "nothing was changed",
     ) -> None:
         """Refuse to delete a passage, because other rows of the user refer to it.
 
         Raises:
-            ConfigurationError: Always. `unchanged_text` is part of its message.
+            ConfigurationError: Always.
         """
         raise ConfigurationError(
-            f"a single passage cannot be forgotten; {unchanged_text}",
+            "a single passage cannot be forgotten; nothing was changed",
             hint=f"`{CommandHint('rollback')}` deletes the concepts of a version in all passages",
         )
 

@@ -1,6 +1,6 @@
 """Decide when the next live call may start, and when a live run stops.
 
-A failed row is charged in batch/live_calls.py. Failures of the service are handled here:
+A failed row is charged in run/live_calls.py. Failures of the service are handled here:
 
 - All calls wait longer after each further failure without a success between.
 - Calls are made one at a time while no reply arrives.

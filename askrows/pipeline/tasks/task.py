@@ -394,19 +394,10 @@ class Task:
             raise InputError(f"several {self.nouns.plural} begin with {name!r}", hint=hint)
         return self.find_row_id(tx, row_ids[0] if len(row_ids) == 1 else name)
 
-    def delete_row(
-        self,
-        tx: Connection,
-        row_id: str,
-        *,
-        unchanged_text: str = "",  # noqa: ARG002 - never fails
-    ) -> None:
+    def delete_row(self, tx: Connection, row_id: str) -> None:
         """Delete a row, also from the table of its task if it has such a table.
 
         Its answers and derived values are also removed from other programs' tables.
-
-        Args:
-            unchanged_text: Not used here. A task that refuses to delete rows adds it to its error.
         """
         if self.answer_target is not None:
             preference = self.make_version_preference(tx)
