@@ -542,14 +542,15 @@ def import_table_rows(
 def _find_gone_keys(
     record: TaskRecord, file: TableRowsFile, tx: Connection, report: ImportReport
 ) -> Iterator[str]:
-    """Yield the keys of the table's rows that a file lacks.
+    """Yield the keys of the table's rows that a file lacks, in the order of their row ids.
 
     A file without any row that was stored before is an addition, and nothing is yielded.
     """
     if not report.updated + report.unchanged:
         return
-    key_column = _reflect_task_columns(tx, record).c[get_file_key(record)]
-    for (key,) in tx.execute(select(_get_text(key_column))):
+    columns = _reflect_task_columns(tx, record).c
+    keys = select(_get_text(columns[get_file_key(record)])).order_by(columns[record.key[0][0]])
+    for (key,) in tx.execute(keys):
         if key is not None and not file.has_key(stripped_text(key)):
             yield stripped_text(key)
 
