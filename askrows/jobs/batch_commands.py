@@ -88,8 +88,8 @@ def batch_poll(
     batch was created; `batch-submit` finds out.
     """
     if batch is not None:
-        return batch_steps.replace_held_result(run, batch)
-    return batch_steps.poll_batches(run, should_wait=wait)
+        return batch_steps.replace_held_result_if_changed(run, batch)
+    return batch_steps.poll_and_download_batches(run, should_wait=wait)
 
 
 def batch_ingest(

@@ -245,7 +245,7 @@ def add_next_step(report: Report, run: "Run") -> None:
 
     if report.next_step is None and not report.errors and not should_print_json():
         # The command may have recorded another declaration of the task.
-        current_run = run.read_recorded_task()
+        current_run = run.copy_with_recorded_task()
         report.next_step = read_next_command(
             current_run.workspace, current_run.task, current_run.tasks
         )

@@ -35,7 +35,7 @@ def index(
     Searches continue meanwhile. --rollback builds nothing, and puts the previous build back.
     """
     # The first index of a task marks the task as indexed.
-    run = run.prepare_task_index()
+    run = run.sync_and_mark_as_indexed()
     report = (
         build.roll_back_index(run.workspace, run.task)
         if rollback

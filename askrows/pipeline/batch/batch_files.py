@@ -58,17 +58,17 @@ def result_path(data: Path, number: int) -> Path:
     return data / BATCHES_FOLDER / f"{number:06d}-results.jsonl"
 
 
-def part_path(data: Path, number: int) -> Path:
+def live_replies_path(data: Path, number: int) -> Path:
     """Return the path of a live batch's replies before they are sealed as its result file."""
     return result_path(data, number).with_suffix(".asked")
 
 
-def sealed_request(data: Path, batch: BatchRow) -> Path:
+def get_checked_request_path(data: Path, batch: BatchRow) -> Path:
     """Return the path of a batch's request file; refuse another name in the database."""
-    return _checked_path(data, batch, batch.request_file, request_path(data, batch.number))
+    return _check_stored_path(data, batch, batch.request_file, request_path(data, batch.number))
 
 
-def sealed_result(data: Path, batch: BatchRow) -> Path:
+def get_checked_result_path(data: Path, batch: BatchRow) -> Path:
     """Return the path of a batch's result file; refuse another name in the database.
 
     A batch without a result gets the path that its result will have.
@@ -76,10 +76,10 @@ def sealed_result(data: Path, batch: BatchRow) -> Path:
     path = result_path(data, batch.number)
     if batch.result_file is None:
         return path
-    return _checked_path(data, batch, batch.result_file, path)
+    return _check_stored_path(data, batch, batch.result_file, path)
 
 
-def _checked_path(
+def _check_stored_path(
     data: Path,
     batch: BatchRow,
     name: str,
@@ -101,7 +101,7 @@ def _checked_path(
     return files.resolve_stored_path(data, name)
 
 
-def lock_of(number: int) -> str:
+def make_batch_lock_name(number: int) -> str:
     """Return the name of the lock that a process has while it works on a batch."""
     return f"batch-{number}"
 
@@ -167,7 +167,7 @@ class OpenLiveBatch:
         self.descriptor = os.open(self.path, flags, 0o644)
         self.calls_descriptor = os.open(self.path.with_suffix(CALLS_SUFFIX), flags, 0o644)
 
-    def count_call(self, change: int = 1) -> None:
+    def record_calls(self, change: int = 1) -> None:
         """Count a call, here and in the calls file, whose length is the number of calls.
 
         The kernel keeps the length if this process is killed; `sync` writes it to disk.
@@ -228,7 +228,7 @@ def _make_write_error(path: Path, error: OSError) -> ConfigurationError:
     )
 
 
-def store_calls_of_dead_process(run: Run, batch: BatchRow) -> None:
+def move_call_count_to_database(run: Run, batch: BatchRow) -> None:
     """Store the total number of calls that a dead process made for a batch; delete its calls file.
 
     The size of the calls file is the number of calls that may have been paid for. It replaces the
@@ -237,7 +237,7 @@ def store_calls_of_dead_process(run: Run, batch: BatchRow) -> None:
     with the batch, or else of the day on which the batch began. The caller has the lock of the
     batch.
     """
-    path = part_path(run.workspace.data, batch.number).with_suffix(CALLS_SUFFIX)
+    path = live_replies_path(run.workspace.data, batch.number).with_suffix(CALLS_SUFFIX)
     calls = path.stat().st_size if path.exists() else batch.calls
     if calls != batch.calls:
         sent_at = batch.submitted_at or run.workspace.now()
@@ -248,7 +248,7 @@ def store_calls_of_dead_process(run: Run, batch: BatchRow) -> None:
     path.unlink(missing_ok=True)
 
 
-def seal_replies(
+def seal_live_result(
     data: Path,
     store: Store,
     now: Callable[[], datetime],
@@ -270,14 +270,14 @@ def seal_replies(
     Raises:
         UnavailableError: Another process wrote to the database for the whole time.
     """
-    replies_path = part_path(data, number)
+    replies_path = live_replies_path(data, number)
     sealed_path = result_path(data, number)
     if not replies_path.exists():
         # A process may have been killed between the rename and the commit.
         if sealed_path.exists():
             replies_path = sealed_path
         replies_path.touch()
-    _cut_to_whole_lines(replies_path)
+    _truncate_to_whole_lines(replies_path)
     draft = files.sync_part(replies_path)
     with store.write(patience_s=patience_s) as tx:
         batch = batches.get_batch(tx, number)
@@ -293,7 +293,9 @@ def seal_replies(
             files.rename_sealed(draft, sealed_path)
 
 
-def store_trial_outcomes(run: Run, number: int, *, patience_s: float | None = None) -> None:
+def store_trial_totals_and_delete_files(
+    run: Run, number: int, *, patience_s: float | None = None
+) -> None:
     """Store the outcome counts and the cost of a trial, and delete its request and reply files.
 
     A trial tests a prompt: its answers are not stored. The batch moves from asking to ingested.
@@ -308,7 +310,7 @@ def store_trial_outcomes(run: Run, number: int, *, patience_s: float | None = No
         UnavailableError: Another process wrote to the database for the whole time. Nothing was
             stored, and no file was deleted.
     """
-    replies_path = part_path(run.workspace.data, number)
+    replies_path = live_replies_path(run.workspace.data, number)
     trial = run.workspace.store.query(batches.get_batch, number)
     provenance = make_provenance(trial, settings=run.workspace.settings)
     # If the file of its task is missing, the replies to a dead trial count at their estimate.
@@ -317,7 +319,7 @@ def store_trial_outcomes(run: Run, number: int, *, patience_s: float | None = No
         parse_response = choose_response_parser(run.find_task(trial.task), provenance.model)
     replies = []
     if replies_path.exists():
-        _cut_to_whole_lines(replies_path)
+        _truncate_to_whole_lines(replies_path)
         replies = [
             responses.parse_result_line(line, parse_response)
             for _, line in files.read_lines(replies_path)
@@ -327,12 +329,12 @@ def store_trial_outcomes(run: Run, number: int, *, patience_s: float | None = No
     with run.workspace.store.write(patience_s=patience_s) as tx:
         trial = batches.get_batch(tx, number)
         if trial.state is BatchState.ASKING:
-            account = _make_account(trial, replies, provenance, now)
+            account = _compute_trial_totals(trial, replies, provenance, now)
             batches.record_ingested(tx, trial, now=now, **account)
-    _remove_files(run.workspace.data, trial)
+    _delete_trial_files(run.workspace.data, trial)
 
 
-def _make_account(
+def _compute_trial_totals(
     batch: BatchRow,
     replies: Sequence[ParsedReply],
     provenance: Provenance,
@@ -371,19 +373,19 @@ def _make_account(
     }
 
 
-def _remove_files(data: Path, batch: BatchRow) -> None:
+def _delete_trial_files(data: Path, batch: BatchRow) -> None:
     """Delete the request file and the reply file of a trial.
 
     A request file that was changed stays. The reply file is deleted last: while it exists, a later
     command finishes the deletion.
     """
-    request = sealed_request(data, batch)
+    request = get_checked_request_path(data, batch)
     if files.is_sealed(request, batch.request_sha256):
         request.unlink()
-    part_path(data, batch.number).unlink(missing_ok=True)
+    live_replies_path(data, batch.number).unlink(missing_ok=True)
 
 
-def _cut_to_whole_lines(path: Path) -> None:
+def _truncate_to_whole_lines(path: Path) -> None:
     """Truncate a file after its last line end."""
     with path.open("rb+") as file:
         file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
@@ -391,7 +393,7 @@ def _cut_to_whole_lines(path: Path) -> None:
 
 def _count_replies(data: Path, number: int) -> int:
     """Return how many replies a live batch has in its file, sealed or not; 0 without a file."""
-    for path in (part_path(data, number), result_path(data, number)):
+    for path in (live_replies_path(data, number), result_path(data, number)):
         with contextlib.suppress(FileNotFoundError):
             return path.read_bytes().count(b"\n")
     return 0
@@ -415,13 +417,13 @@ def count_ended_requests(data: Path, batch: BatchRow) -> int:
     return min(ended_count, batch.requests)
 
 
-def find_dead_batches(store: Store, locks: Locks) -> list[BatchRow]:
+def find_live_batches_of_dead_processes(store: Store, locks: Locks) -> list[BatchRow]:
     """Return the live batches of all tasks whose process is dead: nobody has their lock."""
     asked_batches = store.query(batches.batches_in_states, BatchState.ASKING)
-    return [batch for batch in asked_batches if locks.is_free(lock_of(batch.number))]
+    return [batch for batch in asked_batches if locks.is_free(make_batch_lock_name(batch.number))]
 
 
-def seal_dead_batches(run: Run) -> None:
+def end_live_batches_of_dead_processes(run: Run) -> None:
     """End the live batches of all tasks whose process is dead.
 
     Their lock is free, because a process has the lock of its live batch until it ends. The number
@@ -434,18 +436,18 @@ def seal_dead_batches(run: Run) -> None:
     The files of trials are deleted. Such files are also deleted if an earlier process ended the
     trial but died before it deleted them. A batch that another process locks meanwhile is skipped.
     """
-    for batch in find_dead_batches(run.workspace.store, run.workspace.locks):
+    for batch in find_live_batches_of_dead_processes(run.workspace.store, run.workspace.locks):
         with (
             contextlib.suppress(StateConflictError),
-            run.workspace.locks.try_lock(lock_of(batch.number)) as lock,
+            run.workspace.locks.try_lock(make_batch_lock_name(batch.number)) as lock,
         ):
             if lock is None:
                 continue
-            store_calls_of_dead_process(run, batch)
+            move_call_count_to_database(run, batch)
             if batch.mode is Mode.TRIAL:
-                store_trial_outcomes(run, batch.number)
+                store_trial_totals_and_delete_files(run, batch.number)
             else:
-                seal_replies(
+                seal_live_result(
                     run.workspace.data, run.workspace.store, run.workspace.now, batch.number
                 )
 
@@ -457,6 +459,6 @@ def seal_dead_batches(run: Run) -> None:
 
     ingested_batches = run.workspace.store.query(batches.batches_in_states, BatchState.INGESTED)
     for batch in ingested_batches:
-        is_leftover = part_path(run.workspace.data, batch.number).name in leftover_names
+        is_leftover = live_replies_path(run.workspace.data, batch.number).name in leftover_names
         if not batch.mode.claims_rows and is_leftover:
-            _remove_files(run.workspace.data, batch)
+            _delete_trial_files(run.workspace.data, batch)

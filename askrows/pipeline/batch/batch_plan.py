@@ -171,7 +171,7 @@ class RequestDraft:
             ):
                 if self.max_rows is not None and len(self.row_claims) >= self.max_rows:
                     return added, DraftEnd.NO_ROWS_LEFT
-                draft_end = self._count_in_file(request)
+                draft_end = self._count_request_if_it_fits(request)
                 if draft_end is not None:
                     return added, draft_end
                 added.append(request)
@@ -190,9 +190,9 @@ class RequestDraft:
     @property
     def control_requests(self) -> tuple[ControlRequest, ...]:
         """Return the control requests that the file has with its rows."""
-        return self._controls_for(self.file_rows)
+        return self._select_controls(self.file_rows)
 
-    def _controls_for(self, row_count: int) -> tuple[ControlRequest, ...]:
+    def _select_controls(self, row_count: int) -> tuple[ControlRequest, ...]:
         """Return the control requests for this number of rows; () below MIN_CONTROLLED_ROWS."""
         return self._possible_controls if row_count >= MIN_CONTROLLED_ROWS else ()
 
@@ -217,14 +217,14 @@ class RequestDraft:
         """Return the bytes of a request line on the wire."""
         return self.run.service.measure_request(self.run.model, line)
 
-    def start_file(self) -> None:
+    def reset_file_totals(self) -> None:
         """Count the following requests as the first of another file."""
         self.file_rows = 0
         self.file_bytes = 0
         self.counted_usage = NO_USAGE
         self.expected_usage = NO_USAGE
 
-    def _count_in_file(self, request: PlannedRequest) -> DraftEnd | None:
+    def _count_request_if_it_fits(self, request: PlannedRequest) -> DraftEnd | None:
         """Count a request in the file's totals if it fits, else return why it does not fit.
 
         If it does not fit, nothing changes. The first request of a file may exceed the limits of a
@@ -237,8 +237,8 @@ class RequestDraft:
         rows = self.file_rows + 1
         size = self.file_bytes + self._measure_line(request.line)
         counted_usage = self.counted_usage + request.usage
-        controls = self._controls_for(rows)
-        expected_usage = self.calibration.applied(counted_usage, count=rows)
+        controls = self._select_controls(rows)
+        expected_usage = self.calibration.correct_usage(counted_usage, request_count=rows)
         expected_usage += sum_usage(control.usage for control in controls)
         is_over_limit = (
             rows > self._max_file_rows
@@ -269,14 +269,14 @@ class RequestDraft:
                 allows 10 % more.
         """
         if self.budget_usd is not None:
-            reserved_cost = budget.add_reserve(self.price(usage))
+            reserved_cost = budget.add_reserve(self.calculate_price(usage))
             if reserved_cost > self.budget_usd * (1 + slack):
                 return DraftEnd.BUDGET
         if self.quota_tokens is not None and usage.prompt > self.quota_tokens:
             return DraftEnd.QUOTA
         return None
 
-    def price(self, usage: Usage) -> float:
+    def calculate_price(self, usage: Usage) -> float:
         """Return the price of `usage` in USD, at today's rates."""
         return calculate_cost(
             self.run.model,
@@ -343,7 +343,7 @@ class Selection:
     # Only these row ids. A trial asks about them even if they are not open.
     row_ids: Sequence[str] | None = None
 
-    def count_rows(self, store: Store, task: Task) -> int:
+    def count_claimable_rows(self, store: Store, task: Task) -> int:
         """Return the number of selected rows that are claimable, at most the limit.
 
         Excluded ids are not subtracted.
@@ -387,7 +387,7 @@ def plan_batches(
     controls: list[ControlRequest] = []
     with run.workspace.store.read() as tx:
         if calibration is None:
-            calibration = budget.load_calibration(tx, run.version, run.task.fingerprint)
+            calibration = budget.measure_calibration(tx, run.version, run.task.fingerprint)
         draft = RequestDraft(run, Mode.BATCH, calibration, selection.limit)
         for page in read_request_pages(tx, run, selection, rows_mode):
             remaining = page
@@ -401,22 +401,22 @@ def plan_batches(
                 if draft_end is DraftEnd.FULL:
                     full_files += 1
                     controls += draft.control_requests
-                    draft.start_file()
+                    draft.reset_file_totals()
             bar.show(draft.seen_rows)
             if draft_end is DraftEnd.NO_ROWS_LEFT:
                 break
 
     controls += draft.control_requests
-    control_cost = draft.price(sum_usage(control.usage for control in controls))
+    control_cost = draft.calculate_price(sum_usage(control.usage for control in controls))
     request_count = len(draft.row_claims)
-    expected_usage = calibration.applied(counted_usage, count=request_count)
+    expected_usage = calibration.correct_usage(counted_usage, request_count=request_count)
     return BatchPlan(
         rows=draft.seen_rows,
         batches=full_files + bool(draft.file_rows),
         requests=request_count,
         counted_prompt_tokens=counted_usage.prompt,
         usage=expected_usage,
-        cost=draft.price(expected_usage) + control_cost,
+        cost=draft.calculate_price(expected_usage) + control_cost,
         control_requests=len(controls),
         control_cost=control_cost,
     )
@@ -428,7 +428,7 @@ def read_request_pages(
     selection: Selection,
     mode: Mode,
     *,
-    after: str | None = None,
+    after_row_id: str | None = None,
 ) -> Iterator[list[PlannedRequest]]:
     """Build the requests of the selected rows, and yield them page by page.
 
@@ -441,19 +441,21 @@ def read_request_pages(
 
     Args:
         mode: Only TRIAL makes a difference.
-        after: Begin after the row with this id. If the selection names its rows, it must be among
-            them.
+        after_row_id: Begin after the row with this id. If the selection names its rows, it must be
+            among them.
     """
     task = run.task
     builder = RequestBuilder(run.task, run.model)
-    row_pages: Iterator[RowsById] = claiming.read_claimable_rows(tx, task, after_row_id=after)
+    row_pages: Iterator[RowsById] = claiming.read_claimable_rows(
+        tx, task, after_row_id=after_row_id
+    )
     if selection.row_ids is not None:
         row_pages = _read_named_rows(
             tx,
             task,
             selection.row_ids,
             mode,
-            after=after,
+            after_row_id=after_row_id,
         )
 
     page = list[PlannedRequest]()
@@ -479,7 +481,7 @@ def _read_named_rows(
     row_ids: Sequence[str],
     mode: Mode,
     *,
-    after: str | None,
+    after_row_id: str | None,
 ) -> Iterator[RowsById]:
     """Yield the named rows that are claimable, by id and in the order of `row_ids`, in pages.
 
@@ -488,12 +490,12 @@ def _read_named_rows(
 
     Args:
         row_ids: The ids of the named rows.
-        after: Begin after this id, which must be among `row_ids`.
+        after_row_id: Begin after this id, which must be among `row_ids`.
     """
     is_trial = mode is Mode.TRIAL
     first_index = 0
-    if after is not None:
-        first_index = row_ids.index(after) + 1
+    if after_row_id is not None:
+        first_index = row_ids.index(after_row_id) + 1
     for id_page in split_into_pages(row_ids[first_index:]):
         readable_ids = id_page if is_trial else claiming.filter_claimable_ids(tx, task, id_page)
         rows = task.read_rows(tx, readable_ids)

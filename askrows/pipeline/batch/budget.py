@@ -56,8 +56,8 @@ class Budgets:
     # Whose day the budget of the day counts.
     provider: Provider
 
-    def remaining_amounts(
-        self, tx: Connection, *, excluded_batch: int | None = None
+    def list_remaining_usd(
+        self, tx: Connection, *, next_batch: int | None = None
     ) -> list[tuple[Budget, float]]:
         """Return each budget with its remaining amount in USD, which is negative if it is passed.
 
@@ -65,29 +65,28 @@ class Budgets:
         batches that are not over, with their reserve.
 
         Args:
-            excluded_batch: The number of a batch that is about to start. This batch does not count,
-                and neither do prepared batches with a higher number, because they are sent after
-                it.
+            next_batch: The number of a batch that is about to start. This batch does not count, and
+                neither do prepared batches with a higher number, because they are sent after it.
         """
         remaining = []
         for budget in self.budgets:
             spending = money.sum_spending(
                 tx,
                 sent_since=budget.starts_at,
-                next_batch=excluded_batch,
+                next_batch=next_batch,
             )
             used_usd = spending.known_usd + spending.lost_usd + add_reserve(spending.under_way_usd)
             remaining.append((budget, budget.usd - used_usd))
         return remaining
 
-    def remaining_usd(self, tx: Connection) -> float | None:
+    def compute_remaining_usd(self, tx: Connection) -> float | None:
         """Return how much may still be started, in USD, at least 0, or None without a budget."""
-        amounts = [amount for _, amount in self.remaining_amounts(tx)]
+        amounts = [amount for _, amount in self.list_remaining_usd(tx)]
         if not amounts:
             return None
         return max(0.0, min(amounts))
 
-    def ensure_fits(self, tx: Connection, batch: BatchRow) -> None:
+    def check_batch_fits(self, tx: Connection, batch: BatchRow) -> None:
         """Refuse to start a prepared batch that no longer fits a budget.
 
         Its estimated cost is compared without its reserve; the batch was cut to fit with the
@@ -96,34 +95,36 @@ class Budgets:
         Raises:
             BudgetError: The estimated cost of the batch is more than a budget has left.
         """
-        for budget, remaining in self.remaining_amounts(tx, excluded_batch=batch.number):
+        for budget, remaining in self.list_remaining_usd(tx, next_batch=batch.number):
             if batch.estimated_cost > remaining:
-                raise self._error(
+                raise self._make_budget_error(
                     budget,
                     f"would be exceeded: ${max(0.0, remaining):.4f} is left, and batch "
                     f"{batch.number} needs about ${batch.estimated_cost:.4f}; "
                     "the batch was not sent",
                 )
 
-    def tightest_budget(self, tx: Connection) -> Budget | None:
+    def find_tightest_budget(self, tx: Connection) -> Budget | None:
         """Return the budget with the least money left, or None without budgets."""
-        remaining = self.remaining_amounts(tx)
+        remaining = self.list_remaining_usd(tx)
         if not remaining:
             return None
         budget, _ = min(remaining, key=lambda pair: pair[1])
         return budget
 
-    def no_room_error(self, tx: Connection) -> BudgetError:
+    def make_no_room_error(self, tx: Connection) -> BudgetError:
         """Return the error that the tightest budget allows no further request.
 
         At least one budget must be set. Nothing is raised here.
         """
-        budget = self.tightest_budget(tx)
+        budget = self.find_tightest_budget(tx)
         # A budget stopped the caller, so a budget is set.
         assert budget is not None  # noqa: S101
-        return self._error(budget, "does not cover another request; no further request was sent")
+        return self._make_budget_error(
+            budget, "does not cover another request; no further request was sent"
+        )
 
-    def _error(self, budget: Budget, reason: str) -> BudgetError:
+    def _make_budget_error(self, budget: Budget, reason: str) -> BudgetError:
         """Return the error to raise if a budget does not allow new work.
 
         The hint says how to raise the budget, and for the daily budget when it resets.
@@ -141,22 +142,22 @@ class Budgets:
         return BudgetError(f"{budget.name}={budget.usd:g}{start} {reason}", hint=hint)
 
 
-def read_current_budgets(run: Run, running: Budget | None = None) -> Budgets:
+def read_current_budgets(run: Run, unfinished_tag_budget: Budget | None = None) -> Budgets:
     """Return the budgets that limit this command now: its own, and the budget of the day.
 
     The own budget is `run.budget`; it counts spending since its own start. The budget of the day is
     the setting BUDGET_PER_DAY, and starts at midnight where the provider's quotas do.
 
     Args:
-        running: The budget of an unfinished `tag`, which replaces the budget of this command,
-            `run.budget`.
+        unfinished_tag_budget: The budget of an unfinished `tag`, which replaces the budget of this
+            command, `run.budget`.
 
     Returns:
         No budgets if none is set.
 
     """
     active_budgets = []
-    command_budget = running or run.budget
+    command_budget = unfinished_tag_budget or run.budget
     if command_budget is not None:
         active_budgets.append(command_budget)
 
@@ -170,18 +171,18 @@ def read_current_budgets(run: Run, running: Budget | None = None) -> Budgets:
     return Budgets(tuple(active_budgets), now, provider)
 
 
-def list_used_budgets(run: Run) -> list[tuple[Budget, float]]:
+def list_budgets_with_used_usd(run: Run) -> list[tuple[Budget, float]]:
     """Return each budget of the task in use, with the USD of it that are used.
 
     The budget of an unfinished `tag` is among them. The amount is at most that of the budget.
     """
     with run.workspace.store.read() as tx:
         budgets = read_current_budgets(run, find_unfinished_tag_budget(tx, run.task))
-        remaining_amounts = budgets.remaining_amounts(tx)
-    return [(budget, budget.usd - max(0.0, amount)) for budget, amount in remaining_amounts]
+        list_remaining_usd = budgets.list_remaining_usd(tx)
+    return [(budget, budget.usd - max(0.0, amount)) for budget, amount in list_remaining_usd]
 
 
-def correct_tag_start(store: Store, task: Task, *, now: Callable[[], datetime]) -> None:
+def reset_future_tag_start(store: Store, task: Task, *, now: Callable[[], datetime]) -> None:
     """Set the start of an unfinished `tag` to now if a wrong clock recorded it in the future.
 
     Otherwise its budget would not count batches that are sent before that time. Writes nothing in
@@ -222,7 +223,7 @@ def find_unfinished_tag_budget(tx: Connection, task: Task) -> Budget | None:
     return Budget(tag_run.budget, tag_run.started_at, "BUDGET")
 
 
-def take_over_tag_budget(run: Run) -> Run:
+def copy_with_unfinished_tag_budget(run: Run) -> Run:
     """Return a run with the budget of the task's unfinished `tag`; without one, the run as it is.
 
     The budget counts the spending since the start of the `tag`.
@@ -242,17 +243,19 @@ class Calibration:
     # Number of measured answers.
     answers: int = 0
 
-    def applied(self, usage: Usage, *, count: int) -> Usage:
-        """Return the expected token usage of `count` requests whose counted usage is `usage`.
+    def correct_usage(self, usage: Usage, *, request_count: int) -> Usage:
+        """Return the expected tokens of `request_count` requests whose counted usage is `usage`.
 
         It is `usage` if no answer was measured.
         """
         if self.answer is None:
             return usage
-        return Usage(prompt=round(usage.prompt * self.prompt), answer=round(self.answer * count))
+        return Usage(
+            prompt=round(usage.prompt * self.prompt), answer=round(self.answer * request_count)
+        )
 
 
-def load_calibration(tx: Connection, version: str, fingerprint: str | None) -> Calibration:
+def measure_calibration(tx: Connection, version: str, fingerprint: str | None) -> Calibration:
     """Return the factors that correct the estimates of a question, measured by its ended batches.
 
     A counted prompt token is one that was estimated from the text before the batch was sent.
@@ -293,7 +296,7 @@ def find_max_queued_tokens(tx: Connection, model: Model, settings: Settings) -> 
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def count_remaining_quota_tokens(
+def compute_remaining_queue_tokens(
     tx: Connection,
     model: Model,
     settings: Settings,
@@ -320,7 +323,7 @@ def count_remaining_quota_tokens(
     return max(0, max_tokens - sum(queued_tokens))
 
 
-def find_quota_refusal(tx: Connection, batch: BatchRow, settings: Settings) -> str:
+def find_quota_refusal_reason(tx: Connection, batch: BatchRow, settings: Settings) -> str:
     """Return why the API would refuse a batch now; "" if it should accept it.
 
     It refuses the batch if as many others as it allows are there, or if too many prompt tokens
@@ -351,13 +354,13 @@ def find_quota_refusal(tx: Connection, batch: BatchRow, settings: Settings) -> s
     reason = (
         f"{tokens:,} tokens would be queued for {batch.model}, and the API accepts {max_tokens:,}"
     )
-    cancelled_text = describe_cancelled(queued_batches, provider)
+    cancelled_text = describe_cancelled_in_queue(queued_batches, provider)
     if cancelled_text:
         reason += f"; {cancelled_text}"
     return reason
 
 
-def describe_cancelled(queued_batches: Sequence[BatchRow], provider: Provider) -> str:
+def describe_cancelled_in_queue(queued_batches: Sequence[BatchRow], provider: Provider) -> str:
     """Return which batches are cancelled but still use queued tokens; "" if none is cancelled.
 
     The text has the time of the cancel, the tokens, and the time at which the API ends the batch at

@@ -22,15 +22,15 @@ from pathlib import Path
 
 from askrows.pipeline.batch import budget
 from askrows.pipeline.batch.batch_files import (
-    lock_of,
+    get_checked_request_path,
+    get_checked_result_path,
+    make_batch_lock_name,
     retry_on_conflict,
-    sealed_request,
-    sealed_result,
 )
 from askrows.pipeline.batch.budget import BudgetError
-from askrows.pipeline.batch.reconcile import reconcile_create, wait_for_next_list
+from askrows.pipeline.batch.reconcile import find_and_adopt_remote_batch, wait_for_next_list
 from askrows.pipeline.batch.run import Run
-from askrows.pipeline.batch.send import abandon_batch, delete_upload
+from askrows.pipeline.batch.send import fail_batch_and_release_claims, try_delete_upload
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError, MissingError, RemoteError
@@ -51,7 +51,7 @@ from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import TaskNouns
 
 
-def open_task_of_batch(run: Run, number: int) -> Run:
+def copy_with_task_of_batch(run: Run, number: int) -> Run:
     """Return a run whose task is that of a batch.
 
     Raises:
@@ -81,10 +81,12 @@ def cancel_batch(run: Run, *, number: int) -> str:
         StateConflictError: Another process changed the state of the batch in each of MAX_TRIES
             tries.
     """
-    return retry_on_conflict(partial(_try_cancel, open_task_of_batch(run, number), number))
+    return retry_on_conflict(
+        partial(_cancel_by_state, copy_with_task_of_batch(run, number), number)
+    )
 
 
-def _try_cancel(run: Run, number: int) -> str:
+def _cancel_by_state(run: Run, number: int) -> str:
     """Cancel a batch as its state requires; return the result in words.
 
     - prepared: give the batch up.
@@ -102,9 +104,9 @@ def _try_cancel(run: Run, number: int) -> str:
     """
     batch = run.workspace.store.query(batches.get_batch, number)
     if batch.state is BatchState.SUBMITTING:
-        batch = _resolve_create(run, number)
+        batch = _resolve_unclear_create(run, number)
     if batch.state is BatchState.PREPARED:
-        return _give_up(run, batch, reason=CANCELLED_BEFORE_SENT)
+        return _fail_batch_by_user(run, batch, reason=CANCELLED_BEFORE_SENT)
 
     if batch.state is BatchState.DOWNLOADED and not _has_intact_result(run.workspace.data, batch):
         poll = CommandHint("batch-poll")
@@ -112,7 +114,7 @@ def _try_cancel(run: Run, number: int) -> str:
             f"the result of batch {number} is lost or damaged; `{poll}` may download it again. "
             "Give up the batch, so that its rows can be asked again?",
         )
-        return _give_up(run, batch, reason="given up: its result was lost")
+        return _fail_batch_by_user(run, batch, reason="given up: its result was lost")
 
     if batch.is_held:
         run.workspace.confirm(
@@ -120,7 +122,7 @@ def _try_cancel(run: Run, number: int) -> str:
             f"(about {format_usd(batch.estimated_cost)}). "
             "Give up the batch, so that its rows are asked and paid for again?",
         )
-        return _give_up(run, batch, reason=f"given up: {batch.held}")
+        return _fail_batch_by_user(run, batch, reason=f"given up: {batch.held}")
 
     if batch.state is not BatchState.SUBMITTED:
         raise InputError(
@@ -128,7 +130,7 @@ def _try_cancel(run: Run, number: int) -> str:
             hint=f"`{CommandHint('batches')}` lists all batches",
         )
     try:
-        return _cancel_remote(run, batch)
+        return _record_and_request_cancel(run, batch)
     except MissingError as error:
         run.workspace.confirm(
             f"batch {number} was not found at the API ({error.message}). If it is in the project "
@@ -138,13 +140,13 @@ def _try_cancel(run: Run, number: int) -> str:
         # The API may have the batch although it does not show it.
         with contextlib.suppress(RemoteError):
             run.client.cancel_batch(batch.remote_name or "")
-        outcome = _give_up(run, batch, reason=f"given up: {error.message}")
+        outcome = _fail_batch_by_user(run, batch, reason=f"given up: {error.message}")
         poll = run.task.nouns.command("batch-poll")
         cost = format_usd(batch.estimated_cost)
         return f"{outcome}; if it runs on ({cost}), `{poll}` with its key cancels it"
 
 
-def _resolve_create(run: Run, number: int) -> BatchRow:
+def _resolve_unclear_create(run: Run, number: int) -> BatchRow:
     """Search the remote list until an unclear create is resolved, and return the batch.
 
     Sleeps between two searches, without the lock, until the list shows the batch or proves that
@@ -155,7 +157,7 @@ def _resolve_create(run: Run, number: int) -> BatchRow:
     Raises:
         RemoteError: Another process creates the batch, or the API cannot be reached.
     """
-    lock_name = lock_of(number)
+    lock_name = make_batch_lock_name(number)
     while True:
         with run.workspace.locks.try_lock(lock_name) as lock:
             if lock is None:
@@ -167,7 +169,7 @@ def _resolve_create(run: Run, number: int) -> BatchRow:
             batch = run.workspace.store.query(batches.get_batch, number)
             if batch.state is not BatchState.SUBMITTING:
                 return batch
-            reconciled = reconcile_create(run, batch)
+            reconciled = find_and_adopt_remote_batch(run, batch)
             if reconciled.adopted or reconciled.absent:
                 with run.workspace.store.write() as tx:
                     if reconciled.absent:
@@ -177,7 +179,7 @@ def _resolve_create(run: Run, number: int) -> BatchRow:
         wait_for_next_list(run.workspace.display, run.workspace.sleep, number, reconciled)
 
 
-def _cancel_remote(run: Run, batch: BatchRow) -> str:
+def _record_and_request_cancel(run: Run, batch: BatchRow) -> str:
     """Record that a person cancels this batch, then ask the API to cancel it if it is not over.
 
     The record comes before the call: a poll that sees the batch cancelled must know that a person
@@ -218,7 +220,7 @@ def _cancel_remote(run: Run, batch: BatchRow) -> str:
     return "asked the API to cancel it"
 
 
-def _give_up(run: Run, batch: BatchRow, *, reason: str) -> str:
+def _fail_batch_by_user(run: Run, batch: BatchRow, *, reason: str) -> str:
     """Move a batch to failed and release its rows, uncharged; return the result in words.
 
     Its request and result files are not deleted. If one of them is lost or damaged already, the
@@ -232,9 +234,11 @@ def _give_up(run: Run, batch: BatchRow, *, reason: str) -> str:
         StateConflictError: Another process has moved the batch to another state.
     """
     with run.workspace.store.write() as tx:
-        released_rows = abandon_batch(tx, batch, reason=reason, now=run.workspace.now())
+        released_rows = fail_batch_and_release_claims(
+            tx, batch, reason=reason, now=run.workspace.now()
+        )
         has_request = files.is_sealed(
-            sealed_request(run.workspace.data, batch), batch.request_sha256
+            get_checked_request_path(run.workspace.data, batch), batch.request_sha256
         )
         has_result = batch.result_file is None or _has_intact_result(run.workspace.data, batch)
         # Otherwise later checks would report the missing file.
@@ -243,19 +247,19 @@ def _give_up(run: Run, batch: BatchRow, *, reason: str) -> str:
                 tx, batch.number, reason="lost or damaged", now=run.workspace.now()
             )
     if batch.state is BatchState.PREPARED:
-        delete_upload(run.client, batch.upload)
+        try_delete_upload(run.client, batch.upload)
     return f"given up; {plural(released_rows, 'row')} can be asked again"
 
 
 def _has_intact_result(data: Path, batch: BatchRow) -> bool:
     """Return whether the result file of a batch has the recorded bytes."""
-    return files.is_sealed(sealed_result(data, batch), batch.result_sha256)
+    return files.is_sealed(get_checked_result_path(data, batch), batch.result_sha256)
 
 
 # ---- moves
 
 
-def price_in_other_mode(
+def calculate_cost_in_mode(
     batch: BatchRow,
     mode: Mode,
     *,
@@ -267,13 +271,13 @@ def price_in_other_mode(
     return calculate_cost(model, usage, mode.tier, day=now.date())
 
 
-def list_remaining_rows(tx: Connection, task: Task, number: int) -> list[str]:
+def list_open_row_ids_of_batch(tx: Connection, task: Task, number: int) -> list[str]:
     """Return the ids of the rows of an ended batch that are open: neither answered nor parked."""
     row_ids = set(answers.list_row_ids_of_batches(tx, [number]))
     return claiming.filter_claimable_ids(tx, task, sorted(row_ids))
 
 
-def find_budget_refusal(run: Run, other_mode_usd: float) -> str:
+def find_budget_refusal_reason(run: Run, other_mode_usd: float) -> str:
     """Return why a budget does not allow a move; "" if all budgets allow it.
 
     To move a batch is to cancel it and ask its rows in another mode. The price in that mode must
@@ -281,7 +285,7 @@ def find_budget_refusal(run: Run, other_mode_usd: float) -> str:
     count the batch itself, so both costs must fit.
     """
     with run.workspace.store.read() as tx:
-        remaining_usd = budget.read_current_budgets(run).remaining_usd(tx)
+        remaining_usd = budget.read_current_budgets(run).compute_remaining_usd(tx)
     needed_usd = budget.add_reserve(other_mode_usd)
     if remaining_usd is None or needed_usd <= remaining_usd:
         return ""
@@ -312,13 +316,13 @@ def confirm_move(run: Run, batch: BatchRow, mode: Mode) -> None:
             f"{run.model.name} is not available in flex; nothing was changed",
             hint=f"{OptionHint(to='live')} asks at full price",
         )
-    other_mode_usd = price_in_other_mode(batch, mode, model=run.model, now=run.workspace.now())
+    other_mode_usd = calculate_cost_in_mode(batch, mode, model=run.model, now=run.workspace.now())
     run.workspace.display.say(
         f"batch {batch.number} may cost up to {format_usd(batch.estimated_cost)} even if it is "
         f"cancelled; asking its {plural(batch.requests, 'row')} by {mode} costs up to "
         f"{format_usd(other_mode_usd)}"
     )
-    refusal = find_budget_refusal(run, other_mode_usd)
+    refusal = find_budget_refusal_reason(run, other_mode_usd)
     if refusal:
         wait_command = CommandHint("batch-poll", task=run.task.subject)
         raise BudgetError(
@@ -330,7 +334,7 @@ def confirm_move(run: Run, batch: BatchRow, mode: Mode) -> None:
     run.confirm_cost(max_usd, unchanged_text="nothing was changed")
 
 
-def cancel_for_move(run: Run, batch: BatchRow, mode: Mode) -> None:
+def confirm_and_cancel_for_move(run: Run, batch: BatchRow, mode: Mode) -> None:
     """Confirm the costs of a move, record the cancel of a submitted batch, and ask the API for it.
 
     The record comes before the call. After a kill between the two, the same command asks the API

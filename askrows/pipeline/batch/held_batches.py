@@ -10,7 +10,7 @@ The reason is stored with the batch, because an accepted batch must not be exami
 """
 
 from askrows.pipeline.batch.batch_files import (
-    lock_of,
+    make_batch_lock_name,
     result_path,
 )
 from askrows.pipeline.batch.run import Run
@@ -53,7 +53,7 @@ def make_hold_hint(number: int, nouns: TaskNouns) -> HintTemplate:
     )
 
 
-def describe_broken_lines(results: ResultFile) -> str:
+def describe_excess_broken_lines(results: ResultFile) -> str:
     """Return how many lines of a result cannot be read; "" if they are too few to hold its batch.
 
     Each of them would charge its row for a reply that the provider may have sent in another form.
@@ -64,7 +64,7 @@ def describe_broken_lines(results: ResultFile) -> str:
     return f"{results.broken_count:,} of its {results.line_count:,} lines cannot be read"
 
 
-def accept_held_batch(run: Run, number: int) -> None:
+def record_held_batch_accepted(run: Run, number: int) -> None:
     """Record that a held batch is to be ingested as it is.
 
     If it was accepted before and is not ingested yet, nothing is written.
@@ -81,7 +81,7 @@ def accept_held_batch(run: Run, number: int) -> None:
         batches.accept_held(tx, batch, now=run.workspace.now())
 
 
-def replace_held_result(run: Run, number: int) -> bool:
+def replace_held_result_if_changed(run: Run, number: int) -> bool:
     """Download the result of a held batch again, under its lock; return whether it differs.
 
     A batch is held if its result gives replies to the wrong requests. Other bytes replace the
@@ -97,7 +97,7 @@ def replace_held_result(run: Run, number: int) -> bool:
         RemoteError: The API cannot send the result, or another process has the lock of the batch.
             Nothing was changed.
     """
-    lock_name = lock_of(number)
+    lock_name = make_batch_lock_name(number)
     with run.workspace.locks.try_lock(lock_name) as lock:
         if lock is None:
             holder = run.workspace.locks.describe_holder(lock_name)
@@ -110,11 +110,11 @@ def replace_held_result(run: Run, number: int) -> bool:
 
         path = result_path(run.workspace.data, number)
         files.remove_abandoned_parts(path)
-        from askrows.pipeline.batch.result_download import fetch_result
+        from askrows.pipeline.batch.result_download import download_result_file
 
         part = files.new_part_path(path)
         try:
-            sha256 = fetch_result(run, batch, part)
+            download = download_result_file(run, batch, part)
             draft = files.sync_part(part)
             if draft.sha256 == batch.result_sha256:
                 with run.workspace.store.write() as tx:
@@ -123,7 +123,7 @@ def replace_held_result(run: Run, number: int) -> bool:
             lock.raise_if_lost()
             with run.workspace.store.write() as tx:
                 batches.replace_result(
-                    tx, batch, draft, download_sha256=sha256, now=run.workspace.now()
+                    tx, batch, draft, download_sha256=download.sha256, now=run.workspace.now()
                 )
             files.rename_sealed(draft, path)
         finally:

@@ -21,14 +21,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from askrows.pipeline.batch.batch_files import (
+    end_live_batches_of_dead_processes,
+    get_checked_request_path,
+    get_checked_result_path,
     iterate_claim_pages,
-    lock_of,
+    make_batch_lock_name,
     retry_on_conflict,
-    seal_dead_batches,
-    sealed_request,
-    sealed_result,
 )
-from askrows.pipeline.batch.held_batches import HeldBatchError, describe_broken_lines
+from askrows.pipeline.batch.held_batches import HeldBatchError, describe_excess_broken_lines
 from askrows.pipeline.batch.ingest_report import IngestSummary, summarize_batches
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import files
@@ -110,7 +110,7 @@ def ingest_batches(
             because of the account (AccountError), or all failed in the same way.
     """
     failures: dict[int, AskrowsError] = {}
-    seal_dead_batches(run)
+    end_live_batches_of_dead_processes(run)
     for should_wait in (False,) if is_live_only else (False, True):
         downloaded_batches = run.workspace.store.query(
             batches.batches_in_states,
@@ -161,7 +161,7 @@ def _ingest_with_lock(run: Run, number: int, *, should_wait: bool) -> IngestSumm
     Raises:
         AskrowsError: The batch could not be ingested; see `_BatchIngest.ingest`.
     """
-    name = lock_of(number)
+    name = make_batch_lock_name(number)
     with run.workspace.lock(name) if should_wait else run.workspace.locks.try_lock(name) as lock:
         if lock is None:
             return None
@@ -211,7 +211,7 @@ def ingest_live_batch(
     return ingest.row_outcomes
 
 
-def recover_dead_runs(run: Run) -> None:
+def ingest_live_batches_of_dead_processes(run: Run) -> None:
     """End the live runs whose process is dead: ingest replies, and release rows without a reply.
 
     Only the replies of this task are ingested. The replies of other tasks are sealed as result
@@ -288,7 +288,7 @@ class _BatchIngest:
             raise HeldBatchError(batch, self.task.nouns)
         provenance = make_provenance(batch, settings=run.workspace.settings)
         verified_path = files.verify_sealed_file(
-            sealed_result(run.workspace.data, batch),
+            get_checked_result_path(run.workspace.data, batch),
             sha256=batch.result_sha256 or "",
             file_label=f"the result of batch {batch.number}",
         )
@@ -304,18 +304,22 @@ class _BatchIngest:
             nonces: Mapping[str, str] = {}
             control_replies: Mapping[str, Sequence[ParsedReply]] = {}
             if batch.control_requests:
-                nonces = read_nonces(sealed_request(run.workspace.data, batch))
+                nonces = read_nonces(get_checked_request_path(run.workspace.data, batch))
                 control_replies = find_control_replies(results)
             # An ingest that was killed examined the result before it stored the first answer.
             if not ingested_ids:
-                self._hold_if_mixed_up(results, nonces, control_replies)
+                self._hold_if_unusable(results, nonces, control_replies)
             results.mark_requested(make_request_key(batch.task, row_id) for row_id in ingested_ids)
             control_line_count = sum(map(len, control_replies.values()))
             self.has_replies = results.line_count > control_line_count
             validated_count = len(ingested_ids)
-            for page, contexts in self._claim_pages():
-                request_outcomes = self._validate_page(results, page, contexts, provenance.model)
-                self._store_page(request_outcomes, equal_ids_by_hash, provenance)
+            for page, rows_by_id in self._iterate_claim_pages_with_rows():
+                request_outcomes = self._validate_replies(
+                    results, page, rows_by_id, provenance.model
+                )
+                self._store_outcomes_and_answer_equal_rows(
+                    request_outcomes, equal_ids_by_hash, provenance
+                )
                 validated_count += len(page)
                 bar.show(validated_count)
             control_cost = sum(
@@ -346,7 +350,7 @@ class _BatchIngest:
             )
         return summary
 
-    def _hold_if_mixed_up(
+    def _hold_if_unusable(
         self,
         results: ResultFile,
         nonces: Mapping[str, str],
@@ -373,20 +377,22 @@ class _BatchIngest:
         if nonces:
             schema = make_response_schema(self.task.answer_model)
             reason = find_misplaced_reply(
-                sealed_result(self.run.workspace.data, self.batch),
+                get_checked_result_path(self.run.workspace.data, self.batch),
                 nonces,
                 control_replies,
                 row_fields=schema["properties"],
             )
         if not reason:
-            reason = describe_broken_lines(results)
+            reason = describe_excess_broken_lines(results)
         if not reason:
             return
         with self.run.workspace.store.write() as tx:
             batches.hold(tx, self.batch, reason=reason, now=self.run.workspace.now())
         raise HeldBatchError(replace(self.batch, held=reason), self.task.nouns)
 
-    def _claim_pages(self) -> Iterator[tuple[Sequence[RowClaim], Mapping[str, Any]]]:
+    def _iterate_claim_pages_with_rows(
+        self,
+    ) -> Iterator[tuple[Sequence[RowClaim], Mapping[str, Any]]]:
         """Yield pages of the batch's claims, each with the rows of its claims by row id.
 
         A claim says that the batch asks a row. A page has up to PAGE_REQUESTS claims in the order
@@ -395,16 +401,16 @@ class _BatchIngest:
         """
         store = self.run.workspace.store
         for page in iterate_claim_pages(store, self.batch.number, page_rows=PAGE_REQUESTS):
-            contexts: Mapping[str, Any] = {}
+            rows_by_id: Mapping[str, Any] = {}
             if self.task.needs_row:
-                contexts = store.query(self.task.read_rows, [claim.row_id for claim in page])
-            yield page, contexts
+                rows_by_id = store.query(self.task.read_rows, [claim.row_id for claim in page])
+            yield page, rows_by_id
 
-    def _validate_page(
+    def _validate_replies(
         self,
         results: ResultFile,
         page: Sequence[RowClaim],
-        contexts: Mapping[str, Any],
+        rows_by_id: Mapping[str, Any],
         model: Model,
     ) -> list[RequestOutcome]:
         """Validate the replies to a page's claims, and return the outcome of each claim, in order.
@@ -414,7 +420,7 @@ class _BatchIngest:
         Args:
             results: The result file, in which the replies are looked up.
             page: The claims, each with its row id and the hash of its input.
-            contexts: Row id to the row, for tasks that need the row to validate its answer.
+            rows_by_id: Row id to the row, for tasks that need the row to validate its answer.
             model: The model that replied.
         """
         keys = [make_request_key(self.batch.task, claim.row_id) for claim in page]
@@ -427,12 +433,12 @@ class _BatchIngest:
                 claim,
                 lines,
                 model=model,
-                row=contexts.get(claim.row_id),
+                row=rows_by_id.get(claim.row_id),
             )
-            request_outcomes.append(request_outcome or self._explain_missing(claim))
+            request_outcomes.append(request_outcome or self._make_missing_outcome(claim))
         return request_outcomes
 
-    def _store_page(
+    def _store_outcomes_and_answer_equal_rows(
         self,
         request_outcomes: Sequence[RequestOutcome],
         equal_ids_by_hash: OpenIdsByHash,
@@ -517,7 +523,7 @@ class _BatchIngest:
                 was_called=not is_missing or bool(self.no_reply_reasons.get(row_id)),
             )
 
-    def _explain_missing(self, claim: RowClaim) -> RequestOutcome:
+    def _make_missing_outcome(self, claim: RowClaim) -> RequestOutcome:
         """Return the outcome MISSING of a request without a line in the result.
 
         Charged failures count against the row. An uncharged failure is counted apart, and parks the

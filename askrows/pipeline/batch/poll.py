@@ -12,10 +12,19 @@
 
 import itertools
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from askrows.pipeline.batch.batch_files import count_ended_requests, lock_of, sealed_result
-from askrows.pipeline.batch.reconcile import find_and_cancel_duplicates
-from askrows.pipeline.batch.result_download import POLL_GROWTH, download_result, restore_result
+from askrows.pipeline.batch.batch_files import (
+    count_ended_requests,
+    get_checked_result_path,
+    make_batch_lock_name,
+)
+from askrows.pipeline.batch.reconcile import record_and_cancel_all_duplicates
+from askrows.pipeline.batch.result_download import (
+    POLL_GROWTH,
+    download_result_or_fail_batch,
+    restore_result,
+)
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult
 from askrows.pipeline.core import errors, files
@@ -41,7 +50,7 @@ TRANSIENT_ERRORS = (errors.UnavailableError, errors.NotSentError, errors.Throttl
 UNSUCCESSFUL_STATES = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
 
 
-def poll_batches(
+def poll_and_download_batches(
     run: Run,
     result: RunResult,
     *,
@@ -85,8 +94,8 @@ def poll_batches(
     result.unclear_batches = []
     result.poll_error = None
     poll = _Poll(run, number, result)
-    for batch in poll.batches_in(BatchState.SUBMITTING):
-        lock_name = lock_of(batch.number)
+    for batch in poll.list_batches_in_state(BatchState.SUBMITTING):
+        lock_name = make_batch_lock_name(batch.number)
         if not run.workspace.locks.is_free(lock_name):
             run.workspace.display.say(
                 f"batch {batch.number}: {run.workspace.locks.describe_holder(lock_name)}"
@@ -97,20 +106,30 @@ def poll_batches(
             is BatchState.SUBMITTING
         ):
             result.unclear_batches.append(batch.number)
-    find_and_cancel_duplicates(run)
+    record_and_cancel_all_duplicates(run)
     poll.restore_lost_results()
-    poll.add_submitted()
+    poll.follow_submitted_batches()
     if not poll.followed:
         return
 
     # The end of a batch cannot be computed from the ended requests of other batches.
-    _, request_count, row_count = poll.count_requests()
-    label = describe_requests(request_count, row_count)
+    counts = poll.count_polled_requests()
+    label = describe_requests(counts.all_requests, counts.rows)
     with run.workspace.display.bar(label, None, has_rate=False) as bar:
         poll.poll_until_end(should_wait=should_wait, stops_at_first=stops_at_first, bar=bar)
-    poll.update_result()
+    poll.record_states_in_result()
     if result.downloaded or result.failed_polls:
-        find_and_cancel_duplicates(run)
+        record_and_cancel_all_duplicates(run)
+
+
+class PolledRequests(NamedTuple):
+    """Requests of a run that waits for batches."""
+
+    ended: int
+    # Each request counts once, also if it is asked again.
+    all_requests: int
+    # The rows that the requests ask, with those of equal input.
+    rows: int
 
 
 @dataclass
@@ -138,14 +157,14 @@ class _Poll:
             growth=POLL_GROWTH,
         )
 
-    def add_submitted(self) -> None:
+    def follow_submitted_batches(self) -> None:
         """Follow all submitted batches of the task, also batches submitted since the last call."""
-        for batch in self.batches_in(BatchState.SUBMITTED):
+        for batch in self.list_batches_in_state(BatchState.SUBMITTED):
             if batch.number not in self.followed:
                 self.followed.append(batch.number)
         self.result.polled.update(self.followed)
 
-    def _is_followed(self, number: int) -> bool:
+    def _needs_another_look(self, number: int) -> bool:
         """Return whether a batch should be looked at again.
 
         False if the API does not know it, or if its last look had a lasting error.
@@ -180,13 +199,13 @@ class _Poll:
         run = self.run
         started = run.workspace.monotonic()
         for look_number in itertools.count(1):
-            self._check_batches(bar)
+            self._poll_each_batch_once(bar)
             submitted_numbers = [
                 batch.number
-                for batch in self.batches_in(BatchState.SUBMITTED)
+                for batch in self.list_batches_in_state(BatchState.SUBMITTED)
                 if batch.number in self.followed
             ]
-            waiting = [number for number in submitted_numbers if self._is_followed(number)]
+            waiting = [number for number in submitted_numbers if self._needs_another_look(number)]
             self.result.poll_error = self._find_stop_error(waiting, should_wait=should_wait)
             has_ended_batch = len(submitted_numbers) < len(self.followed)
             if (
@@ -201,9 +220,9 @@ class _Poll:
             if not should_wait and not may_look_again:
                 return
             run.workspace.sleep(self._retry_policy.delay_s(look_number))
-            self.add_submitted()
+            self.follow_submitted_batches()
 
-    def _check_batches(self, bar: ProgressBar) -> None:
+    def _poll_each_batch_once(self, bar: ProgressBar) -> None:
         """Look once at each followed batch and show the progress.
 
         Batches that left the state submitted are not looked at. Batches with a lasting error, or
@@ -216,15 +235,15 @@ class _Poll:
         for number in self.followed:
             batch = self.run.workspace.store.query(batches.get_batch, number)
             note = ""
-            if batch.state is BatchState.SUBMITTED and self._is_followed(number):
-                note = self._try_check(batch)
+            if batch.state is BatchState.SUBMITTED and self._needs_another_look(number):
+                note = self._poll_batch_and_keep_error(batch)
                 if self.check_errors and self._is_out_of_patience():
                     return
-            ended_count, request_count, _ = self.count_requests()
-            bar.show(ended_count, total=request_count, note=note)
+            counts = self.count_polled_requests()
+            bar.show(counts.ended, total=counts.all_requests, note=note)
 
-    def count_requests(self) -> tuple[int, int, int]:
-        """Return how many requests of the run ended, its distinct requests, and their rows.
+    def count_polled_requests(self) -> PolledRequests:
+        """Return how many requests the run has, how many of them ended, and how many rows they ask.
 
         Batches that are over count, too, so the progress does not go back from poll to poll. If the
         run does not know its requests before, they are those of the batches that it has polled.
@@ -239,9 +258,9 @@ class _Poll:
         ended_count = sum(
             count_ended_requests(self.run.workspace.data, batch) for batch in polled_batches
         )
-        return min(ended_count, request_count), request_count, row_count
+        return PolledRequests(min(ended_count, request_count), request_count, row_count)
 
-    def _try_check(self, batch: BatchRow) -> str:
+    def _poll_batch_and_keep_error(self, batch: BatchRow) -> str:
         """Look at a batch and return its state in words; record an error instead of raising it.
 
         - A batch that the API does not know, or does not show to this key, is added to the
@@ -261,7 +280,7 @@ class _Poll:
             KeyRefusedError: The API refuses the key.
         """
         try:
-            state_text = self._check_batch(batch)
+            state_text = self._store_remote_state_and_download(batch)
         except errors.KeyRefusedError:
             raise
         except errors.MissingError as error:
@@ -279,7 +298,7 @@ class _Poll:
             return state_text
         return ""
 
-    def _check_batch(self, batch: BatchRow) -> str:
+    def _store_remote_state_and_download(self, batch: BatchRow) -> str:
         """Store the remote state of a batch, download its result if it is over; return the state.
 
         The state is stored if it changed, and so are the counts of its ended and failed requests. A
@@ -314,9 +333,9 @@ class _Poll:
                 "the batch counts as running",
             )
 
-        is_settled = remote.state.is_final and not self._defer_unnamed_result(batch, remote)
+        is_settled = remote.state.is_final and not self._defer_if_result_unnamed(batch, remote)
         if is_settled:
-            download_result(run, number, remote)
+            download_result_or_fail_batch(run, number, remote)
         state = describe_remote_state(remote.state_name or "no state")
         if batch.cancel_asked_at is not None:
             waited = duration_in_words(
@@ -325,7 +344,7 @@ class _Poll:
             state += f", asked to cancel {waited} ago"
         return f"batch {number}: {state}"
 
-    def _defer_unnamed_result(self, batch: BatchRow, remote: RemoteBatch) -> bool:
+    def _defer_if_result_unnamed(self, batch: BatchRow, remote: RemoteBatch) -> bool:
         """Put off the end of a batch that succeeded but whose result the API does not name yet.
 
         The first call stores the present time as the start of the wait, and prints when the wait
@@ -397,7 +416,7 @@ class _Poll:
             return False
         return self._retry_policy.is_over(self.run.workspace.monotonic() - self.failing_since)
 
-    def update_result(self) -> None:
+    def record_states_in_result(self) -> None:
         """Add the stored state of each followed batch to the result's lists.
 
         Reads the states again, so changes by other processes are included. Failed batches get their
@@ -429,7 +448,7 @@ class _Poll:
             if number not in result.downloaded
         }
 
-    def batches_in(self, state: BatchState) -> list[BatchRow]:
+    def list_batches_in_state(self, state: BatchState) -> list[BatchRow]:
         """Return the batches of the task in a state, or only the selected batch."""
         task_batches = self.run.workspace.store.query(
             batches.batches_in_states,
@@ -445,8 +464,8 @@ class _Poll:
         accepted only if it has exactly the recorded bytes. Failures are printed, not raised.
         """
         run = self.run
-        for batch in self.batches_in(BatchState.DOWNLOADED):
-            path = sealed_result(run.workspace.data, batch)
+        for batch in self.list_batches_in_state(BatchState.DOWNLOADED):
+            path = get_checked_result_path(run.workspace.data, batch)
             if not files.is_sealed(path, batch.result_sha256):
                 restore_result(
                     run.client,

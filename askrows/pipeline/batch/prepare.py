@@ -25,7 +25,7 @@ from typing import NamedTuple
 from askrows.pipeline.batch import budget
 from askrows.pipeline.batch.batch_files import (
     BATCHES_FOLDER,
-    lock_of,
+    make_batch_lock_name,
     request_path,
     result_path,
     retry_on_conflict,
@@ -57,13 +57,23 @@ ROUNDING = 1e-9
 MAX_TRIES = 5
 
 
+class PreparedBatches(NamedTuple):
+    """The batches that one call of `prepare_batches` prepared."""
+
+    numbers: list[int]
+    # Why no further batch was prepared.
+    draft_end: DraftEnd
+    # Rows that got the stored answer of an equal row instead.
+    equal_rows: int
+
+
 def prepare_batches(
     run: Run,
     selection: Selection,
     *,
     bar: ProgressBar,
     max_batches: int | None = None,
-) -> tuple[list[int], DraftEnd, int]:
+) -> PreparedBatches:
     """Prepare batches of the selected rows, as far as budgets allow; nothing is sent.
 
     To prepare a batch is to write and seal its request file and to claim its rows. Leftover request
@@ -78,8 +88,7 @@ def prepare_batches(
         max_batches: The most batches to prepare; None means no limit.
 
     Returns:
-        The numbers of the batches, why no further batch was prepared (NO_ROWS_LEFT also after
-        `max_batches`), and how many rows got the stored answer of an equal row instead.
+        The batches, and why no further batch was prepared: NO_ROWS_LEFT also after `max_batches`.
 
     Raises:
         InconsistentError: The folder has a result file without a batch, so the database is an older
@@ -100,13 +109,13 @@ def prepare_batches(
             _delete_unknown_request_files(run.workspace.data, run.workspace.store)
         while max_batches is None or len(numbers) < max_batches:
             prepared = preparation.prepare_next()
-            if not isinstance(prepared, Prepared):
+            if not isinstance(prepared, PreparedBatch):
                 return prepared
             numbers.append(prepared.number)
         return DraftEnd.NO_ROWS_LEFT
 
     draft_end = retry_on_conflict(prepare_remaining, times=MAX_TRIES)
-    return numbers, draft_end, preparation.equal_rows
+    return PreparedBatches(numbers, draft_end, preparation.equal_rows)
 
 
 def _delete_unknown_request_files(data: Path, store: Store) -> None:
@@ -136,7 +145,7 @@ def _delete_unknown_request_files(data: Path, store: Store) -> None:
             path.unlink(missing_ok=True)
 
 
-class Prepared(NamedTuple):
+class PreparedBatch(NamedTuple):
     """A batch that was prepared and whose rows are claimed."""
 
     number: int
@@ -165,7 +174,7 @@ class Preparation:
     _prepared_rows: int = 0
     _last_id: str | None = None
 
-    def prepare_next(self) -> Prepared | DraftEnd:
+    def prepare_next(self) -> PreparedBatch | DraftEnd:
         """Prepare and claim the next batch, or return why no batch is possible.
 
         A batch begins after the last row of the batch before, so claimed rows are not read again
@@ -188,22 +197,22 @@ class Preparation:
             if self.run.is_single_batch
             else self.run.workspace.lock(PREPARE_LOCK)
         ):
-            prepared = self._prepare(after=self._last_id)
+            prepared = self._write_and_claim_batch(after_row_id=self._last_id)
             # The rows of a trial are not claimed, so they would be asked again.
             may_have_earlier_rows = self._last_id is not None and self.mode is not Mode.TRIAL
             if prepared is DraftEnd.NO_ROWS_LEFT and may_have_earlier_rows:
-                prepared = self._prepare(after=None)
+                prepared = self._write_and_claim_batch(after_row_id=None)
 
-        if isinstance(prepared, Prepared):
+        if isinstance(prepared, PreparedBatch):
             self._prepared_rows += prepared.row_count
             self._last_id = prepared.last_id
         return prepared
 
-    def _prepare(self, *, after: str | None) -> Prepared | DraftEnd:
+    def _write_and_claim_batch(self, *, after_row_id: str | None) -> PreparedBatch | DraftEnd:
         """Write and claim a batch of rows after a row id, again if they change meanwhile.
 
         Args:
-            after: Begin after the row with this id; None begins with the first row.
+            after_row_id: Begin after the row with this id; None begins with the first row.
 
         Returns:
             The batch, or the reason why no batch is possible: NO_ROWS_LEFT if earlier batches
@@ -220,7 +229,7 @@ class Preparation:
             return DraftEnd.NO_ROWS_LEFT
 
         for _ in range(MAX_TRIES):
-            draft = run.workspace.store.query(self._write_draft, after)
+            draft = run.workspace.store.query(self._write_draft, after_row_id)
             if isinstance(draft, DraftEnd):
                 return draft
             # Another process may have claimed a row, or spent the money, since the file was read.
@@ -230,7 +239,7 @@ class Preparation:
                     on_exit.callback(draft.file.path.unlink, missing_ok=True)
                 on_error = on_exit.enter_context(contextlib.ExitStack())
                 with run.workspace.store.write() as tx:
-                    prepared = self._claim_batch(tx, draft, on_error)
+                    prepared = self._check_limits_and_claim_batch(tx, draft, on_error)
                 on_error.pop_all()
                 return prepared
         raise InconsistentError(
@@ -239,7 +248,7 @@ class Preparation:
             hint="wait until the other command ends, then run the same command again",
         )
 
-    def _write_draft(self, tx: Connection, after: str | None) -> RequestDraft | DraftEnd:
+    def _write_draft(self, tx: Connection, after_row_id: str | None) -> RequestDraft | DraftEnd:
         """Fill a draft with rows after a row id; seal the file of a batch for the Batch API.
 
         The file also gets its control requests. The requests of a live batch stay in memory. Shows
@@ -248,19 +257,21 @@ class Preparation:
 
         Args:
             tx: A read transaction.
-            after: Begin after the row with this id; None begins with the first row.
+            after_row_id: Begin after the row with this id; None begins with the first row.
 
         Returns:
             The draft, or why it has no request: a limit, or NO_ROWS_LEFT.
         """
         draft_end = DraftEnd.NO_ROWS_LEFT
         is_api_batch = self.mode is Mode.BATCH
-        draft = self._new_draft(tx)
+        draft = self._make_draft_with_current_limits(tx)
         random_suffix = f".jsonl.{secrets.token_hex(4)}"
         draft_path = request_path(self.run.workspace.data, 0).with_suffix(random_suffix)
         draft_file = files.SealedWriter(draft_path) if is_api_batch else contextlib.nullcontext()
         with draft_file as writer:
-            request_pages = read_request_pages(tx, self.run, self.selection, self.mode, after=after)
+            request_pages = read_request_pages(
+                tx, self.run, self.selection, self.mode, after_row_id=after_row_id
+            )
             for page in request_pages:
                 added, page_stop_reason = draft.add_requests(tx, page)
                 if writer is None:
@@ -278,10 +289,10 @@ class Preparation:
             if draft.row_claims and writer is not None:
                 draft.file = writer.seal()
         if draft.file is not None and draft.control_requests:
-            self._add_control_lines(draft, draft.file)
+            self._rewrite_file_with_control_lines(draft, draft.file)
         return draft if draft.row_claims else draft_end
 
-    def _add_control_lines(self, draft: RequestDraft, file: files.SealedFile) -> None:
+    def _rewrite_file_with_control_lines(self, draft: RequestDraft, file: files.SealedFile) -> None:
         """Write the file of a draft again with its control requests, and update the draft.
 
         Control requests show whether a result gives replies to the wrong requests. Only a file with
@@ -333,12 +344,12 @@ class Preparation:
             )
         draft.equal_answers.clear()
 
-    def _claim_batch(
+    def _check_limits_and_claim_batch(
         self,
         tx: Connection,
         draft: RequestDraft,
         on_error: contextlib.ExitStack,
-    ) -> Prepared:
+    ) -> PreparedBatch:
         """Insert the batch, claim all its rows and rename its file, in the caller's transaction.
 
         Checks budget and quota again. The first batch binds the workspace to its backend. A live
@@ -356,7 +367,7 @@ class Preparation:
                 process. The transaction must be rolled back.
         """
         number = batches.next_number(tx)
-        current_limits = self._new_draft(tx)
+        current_limits = self._make_draft_with_current_limits(tx)
         draft_end = current_limits.find_exceeded_limit(draft.expected_usage, slack=ROUNDING)
         if draft_end is not None:
             raise StateConflictError(
@@ -368,7 +379,7 @@ class Preparation:
         self.run.workspace.bind_backend(tx)
         lock = None
         if self.mode is not Mode.BATCH:
-            lock = self.run.workspace.locks.acquire(lock_of(number))
+            lock = self.run.workspace.locks.acquire(make_batch_lock_name(number))
             if lock is None:
                 raise StateConflictError(
                     "the lock of batch", number, expected_state="free", target_state="held"
@@ -381,7 +392,7 @@ class Preparation:
             lines = b"".join(request.line + b"\n" for request in draft.requests)
             file = files.seal_bytes(path, lines)
         try:
-            self._insert_batch(
+            self._insert_batch_and_claims(
                 tx,
                 draft,
                 number,
@@ -394,9 +405,9 @@ class Preparation:
             raise
         if file.path != path:
             files.rename_sealed(file, path)
-        return Prepared(number, len(draft.row_claims), draft.last_id, draft.requests, lock)
+        return PreparedBatch(number, len(draft.row_claims), draft.last_id, draft.requests, lock)
 
-    def _insert_batch(
+    def _insert_batch_and_claims(
         self,
         tx: Connection,
         draft: RequestDraft,
@@ -443,7 +454,7 @@ class Preparation:
             fingerprint=task.fingerprint,
             estimated_in=draft.expected_usage.prompt,
             estimated_out=draft.expected_usage.answer + draft.expected_usage.thoughts,
-            estimated_cost=draft.price(draft.expected_usage),
+            estimated_cost=draft.calculate_price(draft.expected_usage),
             priced_on=run.model.priced_on.isoformat(),
         )
         if self.mode.claims_rows:
@@ -457,7 +468,7 @@ class Preparation:
                 now=now,
             )
 
-    def _new_draft(self, tx: Connection) -> RequestDraft:
+    def _make_draft_with_current_limits(self, tx: Connection) -> RequestDraft:
         """Return an empty draft with the limits of now: rows, quota and budget.
 
         The rows of earlier batches of this preparation are subtracted from the selection's limit.
@@ -465,13 +476,13 @@ class Preparation:
         that claim no rows ask about each row, even if another row has the same input.
         """
         run = self.run
-        calibration = budget.load_calibration(tx, run.version, run.task.fingerprint)
+        calibration = budget.measure_calibration(tx, run.version, run.task.fingerprint)
         max_rows = None
         if self.selection.limit is not None:
             max_rows = self.selection.limit - self._prepared_rows
         quota_tokens = None
         if self.mode is Mode.BATCH:
-            quota_tokens = budget.count_remaining_quota_tokens(
+            quota_tokens = budget.compute_remaining_queue_tokens(
                 tx, run.model, run.workspace.settings
             )
         return RequestDraft(
@@ -481,5 +492,5 @@ class Preparation:
             max_rows,
             asks_each=self.run.is_single_batch or not self.mode.claims_rows,
             quota_tokens=quota_tokens,
-            budget_usd=budget.read_current_budgets(run).remaining_usd(tx),
+            budget_usd=budget.read_current_budgets(run).compute_remaining_usd(tx),
         )

@@ -81,7 +81,7 @@ def check_batch_address(run: Run, batch: BatchRow) -> None:
     )
 
 
-def reconcile_create(
+def find_and_adopt_remote_batch(
     run: Run,
     batch: BatchRow,
     listing: Sequence[RemoteBatch] | None = None,
@@ -143,7 +143,7 @@ def reconcile_create(
             submitted_batch = batches.get_batch(tx, batch.number)
             _record_duplicates(tx, submitted_batch, own_batches, now=now)
         run.workspace.display.say(f"batch {batch.number}: found again as {adopted.name}")
-        cancel_duplicates(run, batch.number)
+        record_and_cancel_duplicates(run, batch.number)
         return ReconcileResult(adopted=True)
 
     proves_absence_at = first_look + run.workspace.settings.list_lag
@@ -182,7 +182,7 @@ def seconds_until_listed(batch: BatchRow, settings: Settings, *, now: datetime) 
     return max(0.0, (visible_at - now).total_seconds())
 
 
-def cancel_duplicates(
+def record_and_cancel_duplicates(
     run: Run,
     number: int,
     listing: Iterable[RemoteBatch] = (),
@@ -284,7 +284,7 @@ def _record_duplicates(
     return late_costs
 
 
-def find_and_cancel_duplicates(run: Run) -> None:
+def record_and_cancel_all_duplicates(run: Run) -> None:
     """Record and cancel all duplicates in the remote list, of batches of all tasks.
 
     A duplicate is a second remote batch of a batch. The list is read only while a batch is
@@ -331,7 +331,7 @@ def find_and_cancel_duplicates(run: Run) -> None:
         if remote.name not in recorded_names
     }
     for number in sorted(created_batches.keys() & (suspects | unrecorded_numbers)):
-        cancel_duplicates(run, number, listing)
+        record_and_cancel_duplicates(run, number, listing)
         _end_duplicate_search_if_due(
             run.workspace.store, created_batches[number], now=run.workspace.now
         )
@@ -355,10 +355,10 @@ def _end_duplicate_search_if_due(
 def is_given_up_and_runs(batch: BatchRow, remote: RemoteBatch) -> bool:
     """Return whether a remote batch is that of a batch that was given up, and is not over."""
     is_own = remote.name == batch.remote_name
-    return is_own and _was_given_up(batch) and not remote.state.is_final
+    return is_own and _was_given_up_after_submit(batch) and not remote.state.is_final
 
 
-def _was_given_up(batch: BatchRow) -> bool:
+def _was_given_up_after_submit(batch: BatchRow) -> bool:
     """Return whether a submitted batch was given up before the API said that it is over."""
     was_submitted = batch.state is BatchState.FAILED and batch.remote_name is not None
     return was_submitted and not remote_state(batch.remote_word).is_final
@@ -367,7 +367,7 @@ def _was_given_up(batch: BatchRow) -> bool:
 def _may_succeed_late(batch: BatchRow) -> bool:
     """Return whether the remote batch of a cancelled or given-up batch may succeed."""
     is_cancelled = remote_state(batch.remote_word) is RemoteState.CANCELLED
-    return _was_given_up(batch) or (batch.state in ENDED_STATES and is_cancelled)
+    return _was_given_up_after_submit(batch) or (batch.state in ENDED_STATES and is_cancelled)
 
 
 def _may_have_duplicate(batch: BatchRow) -> bool:

@@ -96,7 +96,7 @@ class BatchSummary(NamedTuple):
         )
 
     @property
-    def done(self) -> str:
+    def done_text(self) -> str:
         """Return the number of finished requests as text.
 
         It is the answers of an ingested batch, else the requests finished at the API, else "-".
@@ -138,7 +138,7 @@ class BatchSummary(NamedTuple):
 
         The reason of a held batch is the reason of the hold.
         """
-        columns = {**self.document, "done": self.done}
+        columns = {**self.document, "done": self.done_text}
         if not self.is_actual:
             columns["cost"] = EstimatedCost(self.cost)
         if self.batch.is_held:
@@ -226,7 +226,7 @@ def summarize_costs(
     rows = defaultdict[str, Counter[str]](Counter)
     total = Counter[str]()
     with store.read() as tx:
-        for group_keys, figures in _cost_entries(tx, subjects, task_name):
+        for group_keys, figures in _iterate_costs_with_group_keys(tx, subjects, task_name):
             rows[group_keys[group_key]].update(figures)
             total.update(figures)
 
@@ -234,17 +234,17 @@ def summarize_costs(
     ordered_keys = sorted(rows, key=lambda key: (int(key) if key.isdecimal() else math.inf, key))
     return {
         "by": group_key,
-        "rows": [{group_key: key} | _rounded_amounts(rows[key]) for key in ordered_keys],
-        "total": _rounded_amounts(total),
+        "rows": [{group_key: key} | _round_figures(rows[key]) for key in ordered_keys],
+        "total": _round_figures(total),
     }
 
 
-def _rounded_amounts(amounts: Mapping[str, float]) -> dict[str, float]:
+def _round_figures(amounts: Mapping[str, float]) -> dict[str, float]:
     """Return all COST_FIGURES, rounded to six decimals; missing amounts are 0."""
     return {name: round(amounts.get(name, 0), 6) for name in COST_FIGURES}
 
 
-def _cost_entries(
+def _iterate_costs_with_group_keys(
     tx: Connection,
     subjects: Mapping[str, str],
     task_name: str | None,
@@ -333,8 +333,8 @@ def report_prices(settings: Settings, *, day: date) -> Report:
             "source": model.source,
             "priced_on": model.priced_on,
             "shutdown": model.shutdown,
-            "live": _price_members(model, Mode.LIVE, day=day),
-            "batch": _price_members(model, Mode.BATCH, day=day),
+            "live": _make_price_members(model, Mode.LIVE, day=day),
+            "batch": _make_price_members(model, Mode.BATCH, day=day),
             "unit": "USD per 1M tokens",
         }
         documents.append(document)
@@ -352,13 +352,13 @@ def report_prices(settings: Settings, *, day: date) -> Report:
     return Report(documents, parts=[make_table(models, PRICE_COLUMNS)], notes=[note])
 
 
-def _price_members(model: Model, mode: Mode, *, day: date) -> dict[str, Any]:
+def _make_price_members(model: Model, mode: Mode, *, day: date) -> dict[str, Any]:
     """Return a model's prices of prompt (`in`) and answer tokens (`out`) in a mode."""
     prompt_price, answer_price = model.prices(mode.tier, day=day)
     return {"in": prompt_price, "out": answer_price}
 
 
-def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
+def list_due_retries(tx: Connection, task: Task) -> list[dict[str, Any]]:
     """Return the due rows for JSON, oldest first: open rows that failed when they were asked alone.
 
     Returns:

@@ -12,9 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from askrows.pipeline.batch.batch_files import iterate_claim_pages, lock_of, result_path
+from askrows.pipeline.batch.batch_files import (
+    iterate_claim_pages,
+    make_batch_lock_name,
+    result_path,
+)
 from askrows.pipeline.batch.run import Run
-from askrows.pipeline.batch.send import abandon_batch, delete_upload, write_failures
+from askrows.pipeline.batch.send import (
+    fail_batch_and_release_claims,
+    store_failures_and_park_equal_rows,
+    try_delete_upload,
+)
 from askrows.pipeline.core import errors, files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import Progress
@@ -60,7 +68,18 @@ class Download(NamedTuple):
     sha256: str = ""
 
 
-def download_result(run: Run, number: int, remote: RemoteBatch) -> None:
+class RepeatedDownload(NamedTuple):
+    """The downloads of one result, which is downloaded again while requests are missing in it."""
+
+    # The download with the most requests, and the last.
+    best: Download
+    latest: Download
+    # False if a later download may have more requests: some are missing after MAX_DOWNLOADS
+    # downloads, and a download had none or the last had more than all others.
+    is_settled: bool
+
+
+def download_result_or_fail_batch(run: Run, number: int, remote: RemoteBatch) -> None:
     """Seal the result of a batch that is over, or fail the batch; then delete its upload.
 
     A batch without a result file is moved to failed. Does nothing if another process has the
@@ -74,7 +93,7 @@ def download_result(run: Run, number: int, remote: RemoteBatch) -> None:
     path = result_path(run.workspace.data, number)
     with (
         contextlib.suppress(LockLostError, errors.StateConflictError),
-        run.workspace.locks.try_lock(lock_of(number)) as lock,
+        run.workspace.locks.try_lock(make_batch_lock_name(number)) as lock,
     ):
         if lock is None:
             # Another process downloads it. The next look reads the state again.
@@ -98,18 +117,15 @@ def download_result(run: Run, number: int, remote: RemoteBatch) -> None:
                         now=run.workspace.now,
                     )
                 else:
-                    _record_batch_failed(run, batch, remote)
+                    _fail_batch_and_release_rows(run, batch, remote)
             finally:
                 best_path.unlink(missing_ok=True)
             upload = batch.upload
-    delete_upload(run.client, upload, warn=run.workspace.display.warn)
+    try_delete_upload(run.client, upload, warn=run.workspace.display.warn)
 
 
-def fetch_result(run: Run, batch: BatchRow, path: Path) -> str:
+def download_result_file(run: Run, batch: BatchRow, path: Path) -> Download:
     """Download the result of a batch that is over to a path; nothing else is changed.
-
-    Returns:
-        The SHA-256 of the bytes as they came.
 
     Raises:
         RemoteError: The API could not be reached, or does not have the batch or its result.
@@ -121,7 +137,7 @@ def fetch_result(run: Run, batch: BatchRow, path: Path) -> str:
             f"{run.workspace.provider.name} has no result of batch {batch.number} any more; "
             "the batch was not changed"
         )
-    return download.sha256
+    return download
 
 
 def _seal_result(
@@ -165,7 +181,7 @@ def _seal_result(
         files.rename_sealed(draft, path)
 
 
-def _record_batch_failed(run: Run, batch: BatchRow, remote: RemoteBatch) -> None:
+def _fail_batch_and_release_rows(run: Run, batch: BatchRow, remote: RemoteBatch) -> None:
     """Move a batch without a result to failed, and release its rows.
 
     Stores the outcome MISSING for each claimed row, in one transaction. It counts against no row,
@@ -192,8 +208,10 @@ def _record_batch_failed(run: Run, batch: BatchRow, remote: RemoteBatch) -> None
                 )
                 for claim in page
             ]
-            write_failures(tx, run.task, run.workspace.now, request_outcomes, source=provenance)
-        abandon_batch(tx, batch, reason=reason, now=run.workspace.now())
+            store_failures_and_park_equal_rows(
+                tx, run.task, run.workspace.now, request_outcomes, source=provenance
+            )
+        fail_batch_and_release_claims(tx, batch, reason=reason, now=run.workspace.now())
 
 
 def _download_best_result(
@@ -240,7 +258,7 @@ def _download_best_result(
     # Each download gets this file first.
     latest_path = files.new_part_path(result_path(run.workspace.data, batch.number))
     try:
-        best, latest, is_settled = _download_best(
+        repeated = _download_until_complete(
             run,
             batch,
             remote,
@@ -259,10 +277,11 @@ def _download_best_result(
         # Nobody deletes this file later, once the batch has moved.
         latest_path.unlink(missing_ok=True)
 
+    best = repeated.best
     # A batch that did not succeed may have no lines, and the API sends an empty file for it.
     is_empty_result = not is_succeeded and best.arrival_text == EMPTY_BODY_DESCRIPTION
     is_part = best.matched_requests > 0 and best.is_complete
-    is_usable = is_part and is_settled
+    is_usable = is_part and repeated.is_settled
     if is_abandoned:
         is_usable = best.matched_requests > 0
     shortfall = _describe_shortfall(best, expected_count)
@@ -274,7 +293,9 @@ def _download_best_result(
         return best
 
     name = run.workspace.provider.name
-    message = f"{name} sent {latest.arrival_text} instead of the result of batch {batch.number}"
+    message = (
+        f"{name} sent {repeated.latest.arrival_text} instead of the result of batch {batch.number}"
+    )
     if is_part:
         message = (
             f"{name} sent only a part of the result of batch {batch.number} ({shortfall}), "
@@ -291,7 +312,7 @@ def _download_best_result(
     )
 
 
-def _download_best(
+def _download_until_complete(
     run: Run,
     batch: BatchRow,
     remote: RemoteBatch,
@@ -299,7 +320,7 @@ def _download_best(
     latest_path: Path,
     best_path: Path,
     expected_count: int,
-) -> tuple[Download, Download, bool]:
+) -> RepeatedDownload:
     """Download a result up to MAX_DOWNLOADS times, until all expected requests are in the file.
 
     Inline results are read once. The first pause between downloads is `poll_first` seconds, and
@@ -312,10 +333,7 @@ def _download_best(
         expected_count: The number of requests that a complete file has.
 
     Returns:
-        The best download, whose file is at `best_path`, the latest, and whether the best is
-        settled. Nothing is at `best_path` if no download had a file. The best is not settled if
-        requests are missing after MAX_DOWNLOADS downloads, and a download had none or the last had
-        more than all others: a later download may have more.
+        The best and the latest download. Nothing is at `best_path` if no download had a file.
 
     Raises:
         MissingError: The result does not exist, and no file was downloaded before.
@@ -329,7 +347,7 @@ def _download_best(
     )
     for remaining_tries in reversed(range(MAX_DOWNLOADS)):
         try:
-            latest = _download_once(
+            latest = _download_and_count_requests(
                 run.client, run.workspace.store, batch=batch, remote=remote, path=latest_path
             )
         except errors.MissingError:
@@ -351,10 +369,10 @@ def _download_best(
         *earlier_counts, last_count = request_counts
         is_growing = last_count > max(earlier_counts)
         is_settled = min(request_counts) > 0 and not is_growing
-    return best, latest, is_settled
+    return RepeatedDownload(best, latest, is_settled)
 
 
-def _download_once(
+def _download_and_count_requests(
     client: "ProviderClient",
     store: Store,
     *,
@@ -382,7 +400,7 @@ def _download_once(
     except errors.IncompleteError as error:
         return Download(arrival_text=f"only a part ({error.message})")
     with ResultFile(path) as results:
-        key_count = results.count_present_keys(_request_keys(store, batch))
+        key_count = results.count_present_keys(_iterate_request_keys(store, batch))
         if results.is_truncated:
             arrival_text = "a file that ends inside a line"
         return Download(not results.is_truncated, key_count, arrival_text, sha256)
@@ -412,14 +430,14 @@ def _write_result(
         write_inline_results(path, remote.inline_results)
         sha256 = files.hash_file(path)
     else:
-        keys = partial(_request_keys, store, batch)
+        keys = partial(_iterate_request_keys, store, batch)
         sha256 = client.download(remote.result_file or "", path, keys=keys)
     arrival_text = describe_body(path)
     rewrite_as_lines(path, task_name=batch.task)
     return arrival_text, sha256
 
 
-def _request_keys(store: Store, batch: BatchRow) -> Iterator[str]:
+def _iterate_request_keys(store: Store, batch: BatchRow) -> Iterator[str]:
     """Yield the keys of a batch's control requests, then of its claims in the order of their lines.
 
     Reads page by page, each in a transaction of its own.
@@ -452,7 +470,7 @@ def restore_result(
     part = files.new_part_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with locks.try_lock(lock_of(number)) as lock:
+        with locks.try_lock(make_batch_lock_name(number)) as lock:
             if lock is None:
                 return
             remote = client.get_batch(batch.remote_name or "")

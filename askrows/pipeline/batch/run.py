@@ -162,7 +162,7 @@ class Run:
             accepts_changes=self.accepts_changes,
             reads_all_rows=self.reads_all_rows,
         )
-        synced = replace(self.read_recorded_task(), is_synced=True)
+        synced = replace(self.copy_with_recorded_task(), is_synced=True)
 
         if (
             synced.task.prompt_builder.declaration.temperature is not None
@@ -173,7 +173,7 @@ class Run:
             )
         return synced
 
-    def read_recorded_task(self) -> "Run":
+    def copy_with_recorded_task(self) -> "Run":
         """Return a run with the task in use as the database records it now.
 
         The task's file is not loaded again. A built-in or forgotten task stays as it is.
@@ -226,7 +226,7 @@ class Run:
         """Return a run that asks these rows of the task in use."""
         return self.copy_with_task(self.task.copy_with_asked_rows(asked_rows))
 
-    def prepare_task_index(self) -> "Run":
+    def sync_and_mark_as_indexed(self) -> "Run":
         """Sync the rows, and mark the task in use as indexed; return the synced run, or this run.
 
         A task without `index=` in its file is not marked. If the sync fails and the task was

@@ -110,7 +110,7 @@ class RunReport:
         ended_ids = answers.list_row_ids_of_batches(tx, self.numbers)
         return list({*ended_ids, *claims.list_claimed_row_ids(tx, self.numbers)})
 
-    def list_failed_row_ids(self, tx: Connection, task: Task) -> list[str]:
+    def list_failed_row_ids_to_ask(self, tx: Connection, task: Task) -> list[str]:
         """Return the id of each row that failed and is open, stale or parked now, in no order."""
         attempts = answers.attempts_of_batches(tx, self.numbers)
         failed_ids = dict.fromkeys(row_id for _, _, _, row_id, _ in attempts)
@@ -121,7 +121,7 @@ class RunReport:
         return [row_id for row_id, word in rows if word in words_to_ask]
 
 
-def make_run(tx: Connection, parts: Sequence[BatchRow]) -> RunReport:
+def make_run_report(tx: Connection, parts: Sequence[BatchRow]) -> RunReport:
     """Return the report on the run that consists of these batches.
 
     The failures of a batch that failed at the API are counted from the stored errors, because it
@@ -139,7 +139,7 @@ def make_run(tx: Connection, parts: Sequence[BatchRow]) -> RunReport:
     return RunReport(batches.combine_run(parts), [part.number for part in parts], failures)
 
 
-def read_run(tx: Connection, number: int) -> RunReport:
+def read_run_report(tx: Connection, number: int) -> RunReport:
     """Return the run of a batch: all batches of its live run, or the batch alone.
 
     Raises:
@@ -149,13 +149,13 @@ def read_run(tx: Connection, number: int) -> RunReport:
     task_batches = batches.batches_in_states(tx, task=batch.task)
     for parts in batches.group_runs(task_batches):
         if batch in parts:
-            return make_run(tx, parts)
-    return make_run(tx, [batch])
+            return make_run_report(tx, parts)
+    return make_run_report(tx, [batch])
 
 
-def list_newest_runs(tx: Connection, *, limit: int) -> list[RunReport]:
+def list_newest_run_reports(tx: Connection, *, limit: int) -> list[RunReport]:
     """Return the newest runs of all tasks except trials, the newest first."""
     all_batches = batches.batches_in_states(tx)
     runs = batches.group_runs(all_batches)
     newest_runs = runs[: -limit - 1 : -1]
-    return [make_run(tx, parts) for parts in newest_runs]
+    return [make_run_report(tx, parts) for parts in newest_runs]

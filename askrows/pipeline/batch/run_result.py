@@ -254,7 +254,7 @@ class RunResult:
             reason = StopReason.BUDGET if is_budget else StopReason.CALLS_FAILED
             self.stop = RunStop(reason, error=error)
 
-    def fail_row(self, row_id: str, reason: str) -> None:
+    def count_failed_row(self, row_id: str, reason: str) -> None:
         """Count a row that failed and is not asked again by these calls.
 
         Rows are counted by the beginning of the reason, up to a colon and a blank. The first
@@ -295,7 +295,7 @@ class RunResult:
             errors.append(RemoteError(message, hint=hint))
         return errors
 
-    def list_failed_batches(self, nouns: TaskNouns) -> list[RemoteError]:
+    def list_batch_errors(self, nouns: TaskNouns) -> list[RemoteError]:
         """Return an error for each batch that failed at the API."""
         return [
             RemoteError(
@@ -326,7 +326,7 @@ class RunResult:
 
         errors += self.list_poll_errors(nouns)
         if self.is_down:
-            errors += self.list_failed_batches(nouns)
+            errors += self.list_batch_errors(nouns)
             hint = f"`{nouns.ask_command}` continues"
             errors.append(RemoteError(self.stop.message, hint=hint))
         errors += self.held_errors
@@ -338,7 +338,7 @@ class RunResult:
         """Return a warning for each failed batch and failed gate that is no error."""
         errors = list[AskrowsError]()
         if not self.is_down:
-            errors += self.list_failed_batches(nouns)
+            errors += self.list_batch_errors(nouns)
         if not (strict or self.is_stopped_by_gate):
             errors += self.gate_errors
         return [f"{error.message}; {error.hint}" for error in errors]

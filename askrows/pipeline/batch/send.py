@@ -14,13 +14,17 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from askrows.pipeline.batch import budget
-from askrows.pipeline.batch.batch_files import lock_of, retry_on_conflict, sealed_request
+from askrows.pipeline.batch.batch_files import (
+    get_checked_request_path,
+    make_batch_lock_name,
+    retry_on_conflict,
+)
 from askrows.pipeline.batch.reconcile import (
     USELESS_STATES,
     ReconcileResult,
-    cancel_duplicates,
     check_batch_address,
-    reconcile_create,
+    find_and_adopt_remote_batch,
+    record_and_cancel_duplicates,
     wait_for_next_list,
 )
 from askrows.pipeline.batch.run import Run
@@ -103,15 +107,15 @@ def send_batch(run: Run, number: int) -> SendOutcome:
         if a create call of this function is unclear. If another process has the lock, prints that
         process and returns TAKEN_BY_OTHER_PROCESS.
         """
-        with run.workspace.locks.try_lock(lock_of(number)) as lock:
+        lock_name = make_batch_lock_name(number)
+        with run.workspace.locks.try_lock(lock_name) as lock:
             if lock is None:
-                run.workspace.display.say(
-                    f"batch {number}: {run.workspace.locks.describe_holder(lock_of(number))}"
-                )
+                holder = run.workspace.locks.describe_holder(lock_name)
+                run.workspace.display.say(f"batch {number}: {holder}")
                 return SendOutcome.TAKEN_BY_OTHER_PROCESS
             batch = run.workspace.store.query(batches.get_batch, number)
             send = _Send(run, batch, lock, is_first=is_first)
-            return send.resolve_and_create(may_create=unclear_creates < MAX_UNCLEAR_CREATES)
+            return send.resolve_and_create_batch(may_create=unclear_creates < MAX_UNCLEAR_CREATES)
 
     while True:
         step_result = retry_on_conflict(try_send, times=MAX_CONFLICTS)
@@ -133,7 +137,7 @@ class _Send(NamedTuple):
     # This process has not tried to send the batch before.
     is_first: bool
 
-    def resolve_and_create(self, *, may_create: bool) -> SendOutcome | ReconcileResult | None:
+    def resolve_and_create_batch(self, *, may_create: bool) -> SendOutcome | ReconcileResult | None:
         """Resolve an unclear create, then create the batch unless it was found.
 
         A prepared batch is created at once. A submitting batch is first searched in the remote
@@ -153,7 +157,7 @@ class _Send(NamedTuple):
         """
         batch = self.batch
         if batch.state is BatchState.SUBMITTING:
-            reconciled = reconcile_create(self.run, batch)
+            reconciled = find_and_adopt_remote_batch(self.run, batch)
             if reconciled.adopted:
                 return SendOutcome.ADOPTED
             if not reconciled.absent:
@@ -167,9 +171,9 @@ class _Send(NamedTuple):
                 )
         elif batch.state is not BatchState.PREPARED:
             return SendOutcome.TAKEN_BY_OTHER_PROCESS
-        return self._create_batch()
+        return self._upload_and_create_batch()
 
-    def _create_batch(self) -> SendOutcome | ReconcileResult | None:
+    def _upload_and_create_batch(self) -> SendOutcome | ReconcileResult | None:
         """Upload the file if needed, commit the intent, and call create once.
 
         Checks quota and budgets first. A created batch is stored as submitted, and its name is
@@ -209,9 +213,9 @@ class _Send(NamedTuple):
         existing_batches = []
         if self.is_first and self.batch.state is BatchState.PREPARED:
             existing_batches = self._find_batches_created_elsewhere(display_name)
-        batch = self._commit_intent(display_name)
+        batch = self._record_submitting(display_name)
         if existing_batches:
-            reconciled = reconcile_create(run, batch, existing_batches)
+            reconciled = find_and_adopt_remote_batch(run, batch, existing_batches)
             return SendOutcome.ADOPTED if reconciled.adopted else reconciled
 
         # A process that was suspended can only notice now that another process has its lock.
@@ -223,7 +227,7 @@ class _Send(NamedTuple):
                 display_name=display_name,
             )
         except errors.RefusedError as error:
-            return self._handle_refusal(batch, error)
+            return self._record_refusal(batch, error)
         except errors.NotSentError as error:
             with run.workspace.store.write() as tx:
                 batches.record_refused(
@@ -256,7 +260,7 @@ class _Send(NamedTuple):
                 )
         except errors.StateConflictError:
             # Another process continued the batch meanwhile.
-            cancel_duplicates(run, number, [remote])
+            record_and_cancel_duplicates(run, number, [remote])
             raise
         run.workspace.display.say(
             f"batch {number}: created as {remote.name}, {plural(batch.requests, 'request')}"
@@ -314,7 +318,7 @@ class _Send(NamedTuple):
             )
         return [remote for remote in own_batches if remote.state not in USELESS_STATES]
 
-    def _commit_intent(self, display_name: str) -> BatchRow:
+    def _record_submitting(self, display_name: str) -> BatchRow:
         """Commit the state submitting, with this name of the remote batch, and return the batch.
 
         If the batch was submitting already, the transaction also records that its last try created
@@ -333,7 +337,7 @@ class _Send(NamedTuple):
                 batches.record_absent_try(tx, batch)
             else:
                 # The batch may have been prepared under another budget.
-                budget.read_current_budgets(run).ensure_fits(tx, batch)
+                budget.read_current_budgets(run).check_batch_fits(tx, batch)
             batches.record_submitting(tx, batch, display_name=display_name, now=run.workspace.now())
             return batches.get_batch(tx, batch.number)
 
@@ -343,7 +347,7 @@ class _Send(NamedTuple):
         Raises:
             QuotaFullError: Other batches use up the API's limits.
         """
-        reason = budget.find_quota_refusal(tx, self.batch, self.run.workspace.settings)
+        reason = budget.find_quota_refusal_reason(tx, self.batch, self.run.workspace.settings)
         if not reason:
             return
         nouns = self.run.task.nouns
@@ -372,7 +376,7 @@ class _Send(NamedTuple):
                 return batch.upload
 
         path = files.verify_sealed_file(
-            sealed_request(run.workspace.data, batch),
+            get_checked_request_path(run.workspace.data, batch),
             sha256=batch.request_sha256,
             file_label=f"the request file of batch {batch.number}",
         )
@@ -389,7 +393,7 @@ class _Send(NamedTuple):
             )
         return upload
 
-    def _handle_refusal(self, batch: BatchRow, error: errors.RefusedError) -> SendOutcome:
+    def _record_refusal(self, batch: BatchRow, error: errors.RefusedError) -> SendOutcome:
         """Record that the API clearly refused the create call, so nothing was created.
 
         - A quota (429): the batch is prepared again, and its upload is kept for the next try. If
@@ -428,7 +432,7 @@ class _Send(NamedTuple):
             if isinstance(error, errors.ThrottledError) and error.is_queue_full:
                 self._warn_of_full_queue()
             if isinstance(error, errors.SchemaRefusedError):
-                delete_upload(run.client, batch.upload)
+                try_delete_upload(run.client, batch.upload)
             raise error
 
         line = responses.parse_bad_line_number(reason)
@@ -454,8 +458,8 @@ class _Send(NamedTuple):
             if claim is not None:
                 line_reason = reason.partition(f"Error on line {line}")[2].lstrip(": ")
                 line_reason = line_reason or "no reason was given"
-                row_note = self._charge_line(tx, batch, claim, line_reason)
-                abandon_batch(
+                row_note = self._charge_refused_line(tx, batch, claim, line_reason)
+                fail_batch_and_release_claims(
                     tx,
                     batch,
                     reason=f"line {line} was refused: {line_reason}",
@@ -465,16 +469,16 @@ class _Send(NamedTuple):
                     f"batch {batch.number}: line {line} was refused: {line_reason}; {row_note}"
                 )
             elif batch.refusals >= MAX_REFUSALS:
-                abandon_batch(
+                fail_batch_and_release_claims(
                     tx,
                     batch,
                     reason=f"refused {batch.refusals} times: {reason}",
                     now=refused_at,
                 )
 
-        delete_upload(run.client, upload)
+        try_delete_upload(run.client, upload)
         if claim is None:
-            raise self._file_refusal(batch, error)
+            raise self._make_file_refusal_error(batch, error)
         suffix = "; the other rows go into a new batch" if batch.requests > 1 else ""
         run.workspace.display.warn(f"{message}{suffix}")
         return SendOutcome.REBUILD
@@ -484,14 +488,14 @@ class _Send(NamedTuple):
         active_batches = self.run.workspace.store.query(
             batches.batches_in_states, *budget.API_STATES
         )
-        cancelled_text = budget.describe_cancelled(
+        cancelled_text = budget.describe_cancelled_in_queue(
             [active for active in active_batches if active.model == self.batch.model],
             self.run.workspace.provider,
         )
         if cancelled_text:
             self.run.workspace.display.warn(f"batch {self.batch.number} waits: {cancelled_text}")
 
-    def _charge_line(
+    def _charge_refused_line(
         self,
         tx: Connection,
         batch: BatchRow,
@@ -507,7 +511,7 @@ class _Send(NamedTuple):
         run = self.run
         provenance = Provenance(batch.number, batch.version, run.model, batch.fingerprint)
         request_outcome = RequestOutcome(claim, Outcome.REFUSED, f"{REFUSED_AT_CREATE}: {reason}")
-        write_result = write_failures(
+        write_result = store_failures_and_park_equal_rows(
             tx, run.task, run.workspace.now, [request_outcome], source=provenance
         )
         names = run.task.select_task_rows(tx).read_names(tx, [claim.row_id])
@@ -516,7 +520,9 @@ class _Send(NamedTuple):
         next_step = "is parked" if is_parked else "is asked once more by the next run"
         return f"its row, {row_name}, {next_step}"
 
-    def _file_refusal(self, batch: BatchRow, error: errors.RefusedError) -> errors.RefusedError:
+    def _make_file_refusal_error(
+        self, batch: BatchRow, error: errors.RefusedError
+    ) -> errors.RefusedError:
         """Return the error that a whole file was refused; its hint names the next step of submit.
 
         Args:
@@ -533,7 +539,7 @@ class _Send(NamedTuple):
         return errors.RefusedError(message, hint=hint, code=error.code, status=error.status)
 
 
-def write_failures(
+def store_failures_and_park_equal_rows(
     tx: Connection,
     task: Task,
     now: Callable[[], datetime],
@@ -558,7 +564,7 @@ def write_failures(
     return write_result
 
 
-def abandon_batch(
+def fail_batch_and_release_claims(
     tx: Connection,
     batch: BatchRow,
     *,
@@ -579,7 +585,7 @@ def abandon_batch(
     return claims.release_claims(tx, batch.number)
 
 
-def delete_upload(
+def try_delete_upload(
     client: "ProviderClient",
     upload: str | None,
     *,

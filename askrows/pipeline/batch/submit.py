@@ -13,7 +13,7 @@ from askrows.pipeline.batch.batch_plan import BatchPlan, DraftEnd, Selection
 from askrows.pipeline.batch.budget import QuotaFullError
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import CREATED_OUTCOMES, RunResult, RunStop, StopReason
-from askrows.pipeline.batch.send import SendOutcome, abandon_batch
+from askrows.pipeline.batch.send import SendOutcome, fail_batch_and_release_claims
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
 from askrows.pipeline.core.states import BatchState, Mode, Outcome
@@ -76,12 +76,12 @@ def submit_batches(
             BatchState.PREPARED,
             task=run.task.name,
         )
-        prepared_plan = plan_prepared_batches(tx, run.task)
+        prepared_plan = sum_prepared_batches(tx, run.task)
         outage_batch = batches.find_outage(tx, run.task.name)
         running = batches.batches_in_states(tx, BatchState.SUBMITTED, task=run.task.name)
     result.stop = RunStop()
     # Requests, tokens and cost of the new rows are not counted if they are confirmed.
-    new_plan = BatchPlan(selection.count_rows(run.workspace.store, run.task))
+    new_plan = BatchPlan(selection.count_claimable_rows(run.workspace.store, run.task))
     if new_plan.rows and not is_confirmed:
         with run.workspace.display.bar("counting tokens", new_plan.rows) as bar:
             new_plan = batch_plan.plan_batches(run, selection, bar=bar)
@@ -105,11 +105,11 @@ def submit_batches(
     earlier_numbers = [batch.number for batch in earlier_batches]
     submission = _Submission(run, max_new_batches)
     try:
-        submission.send(earlier for earlier in earlier_numbers if number in (None, earlier))
-        submission.send_new(selection, new_requests, has_new_rows=bool(new_plan.rows))
+        submission.send_batches(earlier for earlier in earlier_numbers if number in (None, earlier))
+        submission.prepare_and_send(selection, new_requests, has_new_rows=bool(new_plan.rows))
         result.stop = submission.find_stop(new_requests, set(earlier_numbers))
     except (ThrottledError, QuotaFullError) as error:
-        if not should_report_full_api or not _ends_with_a_batch(run, error):
+        if not should_report_full_api or not _may_accept_after_batch_end(run, error):
             raise
         run.workspace.display.say(f"the other batches wait until a batch ends: {error.message}")
         unsent_count = _count_unsent_rows(run.workspace.store, run.task, selection)
@@ -162,7 +162,7 @@ def _select_batches_in_outage(
     return earlier_batches[:1]
 
 
-def _ends_with_a_batch(run: Run, error: RemoteError) -> bool:
+def _may_accept_after_batch_end(run: Run, error: RemoteError) -> bool:
     """Return whether the end of a submitted batch makes room at an API that accepts no more.
 
     False for a daily quota, or if no batch of the task is submitted.
@@ -203,11 +203,11 @@ def _count_unsent_rows(store: Store, task: Task, selection: Selection) -> int:
     prepared = store.query(batches.batches_in_states, BatchState.PREPARED, task=task.name)
     unsent_count = sum(batch.requests for batch in prepared)
     if selection.limit != 0:
-        unsent_count += replace(selection, limit=None).count_rows(store, task)
+        unsent_count += replace(selection, limit=None).count_claimable_rows(store, task)
     return unsent_count
 
 
-def abandon_outdated_batches(run: Run) -> None:
+def fail_outdated_batches(run: Run) -> None:
     """Give up the task's prepared batches that are outdated, so that their rows are asked again.
 
     A batch is outdated if the task's declaration changed, or if another model is set and the
@@ -228,7 +228,9 @@ def abandon_outdated_batches(run: Run) -> None:
 
         with contextlib.suppress(StateConflictError), run.workspace.store.write() as tx:
             full_reason = f"{reason} before it was sent"
-            released_rows = abandon_batch(tx, batch, reason=full_reason, now=run.workspace.now())
+            released_rows = fail_batch_and_release_claims(
+                tx, batch, reason=full_reason, now=run.workspace.now()
+            )
             run.workspace.display.say(
                 f"batch {batch.number} was not sent because {reason}; "
                 f"{plural(released_rows, 'row')} can be asked again",
@@ -240,15 +242,15 @@ def _is_model_refused(store: Store, model: str) -> bool:
     return store.query(batches.read_last_create_outcome, model) == batches.MODEL_REFUSED
 
 
-def plan_prepared_batches(tx: Connection, task: Task) -> BatchPlan:
+def sum_prepared_batches(tx: Connection, task: Task) -> BatchPlan:
     """Return the plan of the task's prepared batches, at their estimates.
 
     Batches with an unclear create are left out.
     """
-    return plan_stored_batches(batches.batches_in_states(tx, BatchState.PREPARED, task=task.name))
+    return sum_stored_batches(batches.batches_in_states(tx, BatchState.PREPARED, task=task.name))
 
 
-def plan_stored_batches(stored_batches: Iterable[BatchRow]) -> BatchPlan:
+def sum_stored_batches(stored_batches: Iterable[BatchRow]) -> BatchPlan:
     """Return the plan of stored batches, at their estimates; `control_cost` is always 0."""
     plan = BatchPlan()
     for batch in stored_batches:
@@ -280,7 +282,7 @@ class _Submission:
     # Why no more batches were prepared.
     draft_ends: set[DraftEnd] = field(default_factory=set)
 
-    def send(self, numbers: Iterable[int]) -> None:
+    def send_batches(self, numbers: Iterable[int]) -> None:
         """Send the batches with these numbers in this order, and record each outcome.
 
         A batch with a refused line is noted, so that its other requests go into a new batch. An
@@ -292,7 +294,9 @@ class _Submission:
             if outcome is SendOutcome.REBUILD:
                 self.rebuild_numbers.append(number)
 
-    def send_new(self, selection: Selection, max_requests: int, *, has_new_rows: bool) -> None:
+    def prepare_and_send(
+        self, selection: Selection, max_requests: int, *, has_new_rows: bool
+    ) -> None:
         """Prepare and send batches of at most as many requests as were announced.
 
         If a line of a batch was refused, another round prepares its other requests in a new batch.
@@ -326,15 +330,15 @@ class _Submission:
             round_selection = replace(selection, limit=max_requests, excluded_ids=refused_ids)
             max_requests = 0
             with run.workspace.display.bar("writing requests", round_selection.limit) as bar:
-                numbers, draft_end, equal_rows = prepare.prepare_batches(
+                prepared = prepare.prepare_batches(
                     run,
                     round_selection,
                     bar=bar,
                     max_batches=self.max_new_batches,
                 )
-            self.draft_ends.add(draft_end)
-            self.equal_rows += equal_rows
-            self.send(numbers)
+            self.draft_ends.add(prepared.draft_end)
+            self.equal_rows += prepared.equal_rows
+            self.send_batches(prepared.numbers)
 
         parked = run.task.nouns.command("parked")
         name = run.workspace.provider.name
@@ -385,11 +389,11 @@ class _Submission:
                 message = "the API has no room in its quota of queued tokens"
                 return RunStop(StopReason.API_FULL, message, unsent_rows)
             current_budgets = budget.read_current_budgets(self.run)
-            tightest = current_budgets.tightest_budget(tx)
+            tightest = current_budgets.find_tightest_budget(tx)
             if tightest is None:
                 return RunStop()
             if not self.sent:
-                raise current_budgets.no_room_error(tx)
+                raise current_budgets.make_no_room_error(tx)
         message = f"{tightest.name}={tightest.usd:g} does not cover the other rows"
         return RunStop(StopReason.BUDGET, message, unsent_rows)
 

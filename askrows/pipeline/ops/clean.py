@@ -18,11 +18,11 @@ from typing import NamedTuple
 from askrows.pipeline.batch import prepare
 from askrows.pipeline.batch.batch_files import (
     BATCHES_FOLDER,
-    lock_of,
+    get_checked_request_path,
+    get_checked_result_path,
+    make_batch_lock_name,
     request_path,
     result_path,
-    sealed_request,
-    sealed_result,
 )
 from askrows.pipeline.core import files
 from askrows.pipeline.core.report import Report, format_figures
@@ -154,7 +154,7 @@ def _clean_batches(
         if batch.is_finished and (batch.ended_at or batch.created_at) < cutoff
     }
     # A dry run also counts the files of used locks.
-    batch_locks = set(map(lock_of, files_by_number))
+    batch_locks = set(map(make_batch_lock_name, files_by_number))
     for name in batch_locks & ws.locks.names_with_file():
         report.locks += report.dry or ws.locks.discard(name)
     for number, sealed_files in files_by_number.items():
@@ -217,8 +217,8 @@ def list_sealed_files(
     """
     if batch.number in cleaned_batches:
         return []
-    request = sealed_request(data, batch)
-    result = sealed_result(data, batch)
+    request = get_checked_request_path(data, batch)
+    result = get_checked_result_path(data, batch)
     batch_files = [
         SealedFile(request, batch.request_sha256, "its request file"),
         SealedFile(result, batch.result_sha256 or "", "its result"),

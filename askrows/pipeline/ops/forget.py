@@ -21,7 +21,7 @@ from itertools import chain
 from pathlib import Path
 
 from askrows.pipeline.batch import ingest, prepare
-from askrows.pipeline.batch.batch_files import BATCHES_FOLDER, seal_dead_batches
+from askrows.pipeline.batch.batch_files import BATCHES_FOLDER, end_live_batches_of_dead_processes
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint
@@ -156,7 +156,7 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
     dropped_lines = dict[str, int]()
     row_ids = _confirm_and_park(run.workspace, task, names)
     # A killed trial claimed no row, so only its files show which rows it asked about.
-    seal_dead_batches(run)
+    end_live_batches_of_dead_processes(run)
 
     with run.workspace.lock(prepare.PREPARE_LOCK):
         with run.workspace.store.read() as tx:
@@ -244,7 +244,7 @@ def forget_task(run: Run) -> Report:
             hint="name its rows",
         )
     record = task.record
-    ingest.recover_dead_runs(run)
+    ingest.ingest_live_batches_of_dead_processes(run)
     run.workspace.store.query(_check_no_open_batch, task)
     run.workspace.confirm(
         f"Forget the task {task.subject} for good: rows, answers, corrections and files?"

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from askrows.pipeline.batch.batch_files import sealed_request, sealed_result
+from askrows.pipeline.batch.batch_files import get_checked_request_path, get_checked_result_path
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError
@@ -346,8 +346,8 @@ def _add_request_and_reply_lines(
         batch = batches.get_batch(tx, request["batch"])
         is_cleaned = batch.number in cleaned_batches
         read_lines = partial(_read_sealed_lines, data, batch, request["row"], is_cleaned=is_cleaned)
-        request_lines, no_request = read_lines(sealed_request, batch.request_sha256)
-        reply_lines, no_reply = read_lines(sealed_result, batch.result_sha256)
+        request_lines, no_request = read_lines(get_checked_request_path, batch.request_sha256)
+        reply_lines, no_reply = read_lines(get_checked_result_path, batch.result_sha256)
         redacted_lines = [redact_line(line.encode()).decode() for line in request_lines]
         request["wire"] = {
             "request": next(iter(redacted_lines), None),

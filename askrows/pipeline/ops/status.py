@@ -94,7 +94,7 @@ def make_status_document(snapshot: Snapshot) -> dict[str, Any]:
         "model": snapshot.model_name,
         "workspace": str(snapshot.ws.data),
         "workspace_id": workspace_row.workspace_id,
-        "due": report.list_due_rows(tx, task),
+        "due": report.list_due_retries(tx, task),
         **_describe_version(snapshot),
         "task_file": snapshot.syntax_error,
         "source_changed": snapshot.changed_source,

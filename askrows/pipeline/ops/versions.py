@@ -106,7 +106,7 @@ def delete_version_answers(run: Run, name: str) -> Report:
     summaries = _find_versions(run.workspace, run.task, run.tasks, name)
     task = summaries[0].task if summaries else run.task
     # Batches of killed commands must not count as running, and their replies are deleted, too.
-    ingest.recover_dead_runs(replace(run, task=task))
+    ingest.ingest_live_batches_of_dead_processes(replace(run, task=task))
     # A person confirms counts that include the replies just ingested.
     summaries = _find_versions(run.workspace, run.task, run.tasks, name)
     run.workspace.store.query(_check_can_roll_back, task, summaries)

@@ -33,7 +33,7 @@ def drive(state: RunState, *, should_send: bool = True) -> None:
         if unit == "ingest":
             units.ingest_batches(state)
         elif unit == "poll":
-            units.poll_batches(state, should_wait=True)
+            units.poll_and_download_batches(state, should_wait=True)
         elif unit == "wait":
             state.run.workspace.sleep(CLAIM_CHECK_PAUSE_S)
             # The other process may have died; its prepared batches are sent then.

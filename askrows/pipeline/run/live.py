@@ -6,8 +6,8 @@
   previous batch are still running.
 - `live_calls` handles replies and failures; `live_batches` prepares, seals and
   ingests the batches in threads.
-- The next command seals the replies that a dead process left (`ingest.recover_dead_runs`). Rows
-  without a reply are open again.
+- The next command seals the replies that a dead process left; rows without a reply are open again
+  (`ingest.ingest_live_batches_of_dead_processes`).
 - A run with `is_single_batch` asks about a few rows in one batch, and no row again.
 """
 

@@ -15,13 +15,13 @@ from askrows.pipeline.batch import budget, ingest
 from askrows.pipeline.batch.batch_files import (
     CALLS_SUFFIX,
     OpenLiveBatch,
-    part_path,
-    seal_replies,
-    store_trial_outcomes,
+    live_replies_path,
+    seal_live_result,
+    store_trial_totals_and_delete_files,
 )
 from askrows.pipeline.batch.batch_plan import DraftEnd, Selection
 from askrows.pipeline.batch.ingest import RowOutcome
-from askrows.pipeline.batch.prepare import Preparation, Prepared
+from askrows.pipeline.batch.prepare import Preparation, PreparedBatch
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import INTERRUPTED_REASON, RunResult
 from askrows.pipeline.core.progress import NoProgress
@@ -90,7 +90,7 @@ class LiveBatches:
         """
         is_single_batch = self.run.is_single_batch
         prepared = self._prepare_next()
-        if not isinstance(prepared, Prepared):
+        if not isinstance(prepared, PreparedBatch):
             self.end_of_rows = prepared
             self.result.idle_reason = prepared.value if is_single_batch else ""
             return None
@@ -100,13 +100,13 @@ class LiveBatches:
             prepared.number,
             len(prepared.requests),
             prepared.lock,
-            part_path(self.run.workspace.data, prepared.number),
+            live_replies_path(self.run.workspace.data, prepared.number),
         )
         self.open[prepared.number] = open_batch
         self.end_of_rows = DraftEnd.NO_ROWS_LEFT if is_single_batch else None
         return open_batch, prepared.requests
 
-    def _prepare_next(self) -> Prepared | DraftEnd:
+    def _prepare_next(self) -> PreparedBatch | DraftEnd:
         """Prepare a batch of rows that are to be asked again, or else a batch of new rows.
 
         The list of rows to ask again is emptied, even if no batch of them is possible. The number
@@ -117,7 +117,7 @@ class LiveBatches:
             new rows is possible.
         """
         preparation = self._preparation
-        prepared: Prepared | DraftEnd | None = None
+        prepared: PreparedBatch | DraftEnd | None = None
         # Retries go first, so that no row with the same input is asked in their place.
         if self._retry_ids:
             selection = Selection(row_ids=self._retry_ids)
@@ -130,9 +130,9 @@ class LiveBatches:
                 run_number=preparation.run_number,
             )
             prepared = retry_preparation.prepare_next()
-        if not isinstance(prepared, Prepared):
+        if not isinstance(prepared, PreparedBatch):
             prepared = preparation.prepare_next()
-        if isinstance(prepared, Prepared):
+        if isinstance(prepared, PreparedBatch):
             preparation.run_number = preparation.run_number or prepared.number
         return prepared
 
@@ -140,7 +140,7 @@ class LiveBatches:
         """Raise the error of a budget if it ended the run; a single batch raises nothing."""
         if self.end_of_rows is DraftEnd.BUDGET and not self.run.is_single_batch:
             with self.run.workspace.store.read() as tx:
-                raise budget.read_current_budgets(self.run).no_room_error(tx)
+                raise budget.read_current_budgets(self.run).make_no_room_error(tx)
 
     def pop_complete(self) -> list[OpenLiveBatch]:
         """Return the open batches whose requests need no more calls; they are not open any more."""
@@ -172,7 +172,7 @@ class LiveBatches:
             self._record_calls(open_batch)
             open_batch.path.with_suffix(CALLS_SUFFIX).unlink(missing_ok=True)
             if self.run.is_trial:
-                store_trial_outcomes(
+                store_trial_totals_and_delete_files(
                     self.run,
                     open_batch.number,
                     patience_s=self._write_timeout_s,
@@ -205,7 +205,7 @@ class LiveBatches:
         elif result.stop.reason:
             default_reason = result.stop.message
 
-        seal_replies(
+        seal_live_result(
             run.workspace.data,
             run.workspace.store,
             run.workspace.now,
@@ -244,7 +244,7 @@ class LiveBatches:
                 self.progress.replies -= outcome.was_called
             elif outcome.was_called:
                 self.progress.newest_failure = outcome.reason
-                self.result.fail_row(outcome.row_id, outcome.reason)
+                self.result.count_failed_row(outcome.row_id, outcome.reason)
 
     def release(self) -> None:
         """Close the files of all open batches and release their locks."""

@@ -193,7 +193,7 @@ class LiveCalls:
         client = self._run.client
         model = self._run.model
         request = requests.parse_request(call.request.line)
-        on_send = call.batch.count_call
+        on_send = call.batch.record_calls
         if model.kind == "decide":
             return await client.decide(model.name, request, on_send=on_send)
         tier = self._run.mode.tier
@@ -227,7 +227,7 @@ class LiveCalls:
             started_at: Monotonic time at which the call started.
         """
         if isinstance(error, errors.RefusedError) or error.code == OVERLOADED_CODE:
-            call.batch.count_call(-1)
+            call.batch.record_calls(-1)
         # No quota counted a throttled or unsent call.
         if isinstance(error, errors.ThrottledError | errors.NotSentError):
             self._throttle.rate_limiter.withdraw(started_call)
@@ -296,7 +296,7 @@ class LiveCalls:
                 "status": error.status,
             }
             # The line of the refusal counts as the reply to a call.
-            call.batch.count_call()
+            call.batch.record_calls()
             self._charge(call, error.message, is_refused=True, error=error_document)
 
     def _charge(

@@ -415,12 +415,12 @@ def _estimate_decisions(run: Run, plan: BatchPlan) -> ModeEstimate:
     decide_run = run.copy_with_mode(Mode.DECIDE)
     lines = request_builder.QuestionLines(run.task, decide_run.model)
     calibration = run.workspace.store.query(
-        budget.load_calibration, decide_run.version, run.task.fingerprint
+        budget.measure_calibration, decide_run.version, run.task.fingerprint
     )
     prompt_tokens = plan.counted_prompt_tokens + plan.requests * lines.question_tokens
     decide_plan = replace(
         plan,
-        usage=calibration.applied(Usage(prompt=prompt_tokens), count=plan.requests),
+        usage=calibration.correct_usage(Usage(prompt=prompt_tokens), request_count=plan.requests),
         control_requests=0,
         control_cost=0.0,
     )
@@ -453,11 +453,11 @@ class _PlanEstimator:
         model_name = run.model.name
         quota_day = run.workspace.provider.quota_day(self.now).isoformat()
         with run.workspace.store.read() as tx:
-            self.calibration = budget.load_calibration(tx, run.version, run.task.fingerprint)
+            self.calibration = budget.measure_calibration(tx, run.version, run.task.fingerprint)
             # Prepared batches of earlier commands.
-            prepared_plan = submit.plan_prepared_batches(tx, run.task)
+            prepared_plan = submit.sum_prepared_batches(tx, run.task)
             # USD that all budgets still allow, or None without a budget.
-            self.budget_room = budget.read_current_budgets(run).remaining_usd(tx)
+            self.budget_room = budget.read_current_budgets(run).compute_remaining_usd(tx)
             # Live calls that already count for today's quota.
             self.calls_today = batches.count_calls_of_day(tx, model_name, day=quota_day)
             # Mean duration of past calls by mode, or None if unknown.
@@ -473,10 +473,12 @@ class _PlanEstimator:
         # The rows of a stopped live run are asked again, at most at its price.
         stopped_runs = (
             batch
-            for batch in batch_files.find_dead_batches(run.workspace.store, run.workspace.locks)
+            for batch in batch_files.find_live_batches_of_dead_processes(
+                run.workspace.store, run.workspace.locks
+            )
             if batch.task == run.task.name and batch.mode.claims_rows
         )
-        self.waiting_plan = prepared_plan + submit.plan_stored_batches(stopped_runs)
+        self.waiting_plan = prepared_plan + submit.sum_stored_batches(stopped_runs)
 
     def estimate_calls(self, mode: Mode) -> ModeEstimate:
         """Return the estimate of live calls in a mode: cost, duration, warnings.

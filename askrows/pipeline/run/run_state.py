@@ -119,7 +119,9 @@ class RunState:
 
         Open rows are not empty, claimed, answered or parked. The limit is not applied.
         """
-        return Selection(row_ids=self.row_ids).count_rows(self.run.workspace.store, self.run.task)
+        return Selection(row_ids=self.row_ids).count_claimable_rows(
+            self.run.workspace.store, self.run.task
+        )
 
     def stop_asking(self) -> None:
         """Prepare no new row from now on; waiting batches are still sent and collected."""

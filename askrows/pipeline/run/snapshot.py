@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from askrows.pipeline.batch import batch_files
-from askrows.pipeline.batch.budget import find_quota_refusal
+from askrows.pipeline.batch.budget import find_quota_refusal_reason
 from askrows.pipeline.batch.held_batches import make_hold_hint
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError
@@ -307,7 +307,7 @@ class Snapshot:
         """Return the live batches of all tasks whose process is dead, without trials."""
         if all(batch.state is not BatchState.ASKING for batch in self.batches):
             return []
-        dead_batches = batch_files.find_dead_batches(self.ws.store, self.ws.locks)
+        dead_batches = batch_files.find_live_batches_of_dead_processes(self.ws.store, self.ws.locks)
         return [batch for batch in dead_batches if batch.mode.claims_rows]
 
     @cached_property
@@ -383,7 +383,7 @@ class Snapshot:
             return False
         if any(batch.tries and batch.upload for batch in prepared_batches):
             return True
-        return bool(find_quota_refusal(self.tx, prepared_batches[0], self.ws.settings))
+        return bool(find_quota_refusal_reason(self.tx, prepared_batches[0], self.ws.settings))
 
     # Versions and costs
 

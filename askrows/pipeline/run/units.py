@@ -101,12 +101,12 @@ def list_due_units(run: Run, *, should_index: bool = True) -> Iterator[Unit]:
         if claiming.find_due_ids(tx, task):
             yield Unit("ask", task.subject)
         elif is_deciding:
-            has_room = budget.read_current_budgets(run).remaining_usd(tx) != 0
+            has_room = budget.read_current_budgets(run).compute_remaining_usd(tx) != 0
             yield Unit("ask", task.subject, 0.0 if has_room else max_pause_s)
         if new_count and not is_deciding and is_pilot_clear(tx, run):
             must_wait = (
-                budget.count_remaining_quota_tokens(tx, run.model, settings) == 0
-                or budget.read_current_budgets(run).remaining_usd(tx) == 0
+                budget.compute_remaining_queue_tokens(tx, run.model, settings) == 0
+                or budget.read_current_budgets(run).compute_remaining_usd(tx) == 0
                 or find_outage_reason(tx, run)
             )
             yield Unit("submit", task.subject, max_pause_s if must_wait else 0.0)
@@ -139,7 +139,7 @@ def _choose_batch_unit(tx: Connection, run: Run, batch: batches.BatchRow) -> Uni
 
     if batch.state is not BatchState.SUBMITTED:
         must_wait = batch.state is BatchState.PREPARED and (
-            budget.find_quota_refusal(tx, batch, settings) or find_outage_reason(tx, run)
+            budget.find_quota_refusal_reason(tx, batch, settings) or find_outage_reason(tx, run)
         )
         return Unit("submit", task_name, max_pause_s if must_wait else 0.0, batch.number)
 
@@ -256,8 +256,8 @@ def recover_task(run: Run) -> None:
     # Invalid gates are refused before anything is spent.
     if run.task.record.gates or run.workspace.settings.gates:
         evaluate.read_effective_gates(run.task, run.workspace.settings, tasks=run.tasks)
-    ingest.recover_dead_runs(run)
-    submit.abandon_outdated_batches(run)
+    ingest.ingest_live_batches_of_dead_processes(run)
+    submit.fail_outdated_batches(run)
 
 
 def submit_rows(
@@ -303,7 +303,7 @@ def submit_rows(
         state.has_sent = bool(outcomes)
 
 
-def poll_batches(state: RunState, *, should_wait: bool) -> None:
+def poll_and_download_batches(state: RunState, *, should_wait: bool) -> None:
     """Look at the run's batches at the API, download results, and record failed batches.
 
     The members of the result about the newest poll are replaced; they have the error of an API that
@@ -317,7 +317,7 @@ def poll_batches(state: RunState, *, should_wait: bool) -> None:
         KeyRefusedError: The API refuses the key.
     """
     result = state.result
-    poll.poll_batches(
+    poll.poll_and_download_batches(
         state.run,
         result,
         should_wait=should_wait,
@@ -389,7 +389,7 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
     run = state.run
     result = state.result
     selection = state.select_remaining()
-    selected_count = selection.count_rows(run.workspace.store, run.task)
+    selected_count = selection.count_claimable_rows(run.workspace.store, run.task)
     result.has_calls = True
     if not selected_count:
         run.check_has_rows()
@@ -450,7 +450,7 @@ def ask_single_rows(
         AskrowsError: A batch of a dead run could not be ingested, or there is no usable key.
     """
     if row_ids is None:
-        ingest.recover_dead_runs(run)
+        ingest.ingest_live_batches_of_dead_processes(run)
         row_ids = run.workspace.store.query(claiming.find_due_ids, run.task)
         if not row_ids:
             return

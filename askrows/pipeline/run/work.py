@@ -82,16 +82,16 @@ def do_due_units(
         number: Do only units of this batch, or all if None. If it is set, the result is completed
             only for "ingest", and quality reports are written only with the last open batch.
     """
-    budget.correct_tag_start(run.workspace.store, run.task, now=run.workspace.now)
+    budget.reset_future_tag_start(run.workspace.store, run.task, now=run.workspace.now)
     state = RunState(
-        budget.take_over_tag_budget(run),
+        budget.copy_with_unfinished_tag_budget(run),
         batch_number=number,
         has_quality_reports=number is None,
     )
 
     if "poll" in unit_names and state.list_batches(*budget.API_STATES):
         with _keep_error(state):
-            units.poll_batches(state, should_wait=False)
+            units.poll_and_download_batches(state, should_wait=False)
         # The next submission clears up unclear creates.
         state.result.unclear_batches = []
         state.errors += state.result.list_poll_errors(run.task.nouns)
@@ -101,7 +101,7 @@ def do_due_units(
         # If units are about single batches, the last batch writes the quality report.
         state.has_quality_reports = number is None or not state.list_batches(*OPEN_STATES)
         state.errors += state.result.held_errors
-    state.errors += state.result.list_failed_batches(run.task.nouns)
+    state.errors += state.result.list_batch_errors(run.task.nouns)
 
     if ASKING_UNITS & set(unit_names) and _sync_and_recover(
         state, should_sync="fill" in unit_names

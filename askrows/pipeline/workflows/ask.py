@@ -468,9 +468,9 @@ def _check_budget(run: Run, planned: try_out.PlannedRows) -> None:
     """
     with run.workspace.store.read() as tx:
         budgets = budget.read_current_budgets(run)
-        room = budgets.remaining_usd(tx)
+        room = budgets.compute_remaining_usd(tx)
         if room is not None and budget.add_reserve(planned.cost) > room:
-            raise budgets.no_room_error(tx)
+            raise budgets.make_no_room_error(tx)
 
 
 def ask_saved(

@@ -148,7 +148,7 @@ def _report_submit(run: Run, result: RunResult, *, dry: bool = False) -> Report:
     return Report(figures, title)
 
 
-def poll_batches(run: Run, *, should_wait: bool) -> Report:
+def poll_and_download_batches(run: Run, *, should_wait: bool) -> Report:
     """Download the results of batches that are over, and report failed and open batches.
 
     Nothing is ingested. Errors are in the report and not raised, except a refused key.
@@ -159,7 +159,7 @@ def poll_batches(run: Run, *, should_wait: bool) -> Report:
     """
     nouns = run.task.nouns
     result = RunResult()
-    poll.poll_batches(run, result, should_wait=should_wait)
+    poll.poll_and_download_batches(run, result, should_wait=should_wait)
     figures = {
         "downloaded": result.downloaded,
         "failed": result.failed_polls,
@@ -183,7 +183,7 @@ def poll_batches(run: Run, *, should_wait: bool) -> Report:
     return report
 
 
-def replace_held_result(run: Run, number: int) -> Report:
+def replace_held_result_if_changed(run: Run, number: int) -> Report:
     """Download the result of a held batch again, and report whether its bytes differ now.
 
     A different result replaces the old result. An equal result stays held.
@@ -192,9 +192,9 @@ def replace_held_result(run: Run, number: int) -> Report:
         run: The run.
         number: The number of the batch, of any task.
     """
-    run = cancel.open_task_of_batch(run, number)
+    run = cancel.copy_with_task_of_batch(run, number)
     message = "the API sent another result, which replaced the old result"
-    if not held_batches.replace_held_result(run, number):
+    if not held_batches.replace_held_result_if_changed(run, number):
         hold_hint = held_batches.make_hold_hint(number, run.task.nouns)
         message = f"the API sent the same bytes again, so it is still held; {hold_hint}"
     return _report_batch(run, number, message)
@@ -214,8 +214,8 @@ def ingest_batches(run: Run, *, accepted_number: int | None, strict: bool) -> Re
         InputError: There is no such batch, or it is not held.
     """
     if accepted_number is not None:
-        run = cancel.open_task_of_batch(run, accepted_number)
-        held_batches.accept_held_batch(run, accepted_number)
+        run = cancel.copy_with_task_of_batch(run, accepted_number)
+        held_batches.record_held_batch_accepted(run, accepted_number)
     state = RunState(run)
     failures = collect_error(partial(units.ingest_batches, state))
     result = state.complete_result()
@@ -274,11 +274,11 @@ def plan_move(
         InputError: The batch does not exist, is not sent or is over, consists of live calls, or
             asked for another version than the version in use; or the budget is negative or NaN.
     """
-    run = cancel.open_task_of_batch(run, number)
+    run = cancel.copy_with_task_of_batch(run, number)
     batch = run.workspace.store.query(batches.get_batch, number)
     cancel.check_movable(batch, nouns=run.task.nouns, version=run.version)
     run = _choose_budget(run, budget_usd)
-    other_mode_usd = cancel.price_in_other_mode(
+    other_mode_usd = cancel.calculate_cost_in_mode(
         batch,
         mode,
         model=run.model,
@@ -290,7 +290,7 @@ def plan_move(
         "requests": batch.requests,
         "cancelled_usd": batch.estimated_cost,
         "other_mode_usd": other_mode_usd,
-        "refusal": cancel.find_budget_refusal(run, other_mode_usd),
+        "refusal": cancel.find_budget_refusal_reason(run, other_mode_usd),
     }
     return Report(figures, format_fields(figures, MOVE_FIELDS))
 
@@ -309,7 +309,7 @@ def _choose_budget(run: Run, budget_usd: float | None) -> Run:
         InputError: The amount is negative or NaN.
     """
     if budget_usd is None:
-        return budget.take_over_tag_budget(run)
+        return budget.copy_with_unfinished_tag_budget(run)
     budget.check_budget_amount(budget_usd)
     return replace(run, budget=Budget(budget_usd, run.workspace.now(), "BUDGET"))
 
@@ -341,7 +341,7 @@ def move_batch(
         MissingError: The API does not know the batch; it was not changed.
         AskrowsError: A step was stopped; the same command continues.
     """
-    run = cancel.open_task_of_batch(run, number)
+    run = cancel.copy_with_task_of_batch(run, number)
     units.recover_task(run)
     run = _choose_budget(run, budget_usd)
     store = run.workspace.store
@@ -350,12 +350,12 @@ def move_batch(
 
     state = RunState(run, batch_number=number)
     if batch.state is BatchState.SUBMITTED:
-        cancel.cancel_for_move(run, batch, mode)
+        cancel.confirm_and_cancel_for_move(run, batch, mode)
     drive(state, should_send=False)
     poll_errors = state.result.list_poll_errors(run.task.nouns)
     if poll_errors:
         raise poll_errors[0]
-    row_ids = store.query(cancel.list_remaining_rows, run.task, number)
+    row_ids = store.query(cancel.list_open_row_ids_of_batch, run.task, number)
     if row_ids:
         run.workspace.display.say(
             f"batch {number}: asking its other {plural(len(row_ids), 'row')} by {mode}"
@@ -372,7 +372,7 @@ def move_batch(
     result = state.complete_result()
     with store.read() as tx:
         batch = batches.get_batch(tx, number)
-        open_count = len(cancel.list_remaining_rows(tx, run.task, number))
+        open_count = len(cancel.list_open_row_ids_of_batch(tx, run.task, number))
     figures = {
         "batch": number,
         "to": mode.value,

@@ -632,7 +632,7 @@ class Workspace:
         """
 
         def work(run: Run) -> IndexReport:
-            run = run.prepare_task_index()
+            run = run.sync_and_mark_as_indexed()
             return build.build_index(run.workspace, run.service, run.task)
 
         return self._run(work, task, None, settings, access=Access.WRITE, is_exclusive=True)

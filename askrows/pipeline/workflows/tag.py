@@ -19,12 +19,12 @@ from askrows.pipeline.batch import ingest
 from askrows.pipeline.batch.batch_plan import BatchPlan
 from askrows.pipeline.batch.budget import (
     check_budget_amount,
-    correct_tag_start,
-    take_over_tag_budget,
+    copy_with_unfinished_tag_budget,
+    reset_future_tag_start,
 )
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult, TagReport
-from askrows.pipeline.batch.submit import plan_stored_batches
+from askrows.pipeline.batch.submit import sum_stored_batches
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report
@@ -190,7 +190,7 @@ def estimate_rows(run: Run, options: TagOptions) -> preflight.Preflight:
     """
     run = run.copy_with_asked_rows(AskedRows(has_changed=options.refresh)).sync_task()
     run = select_rows(run, options)
-    ingest.recover_dead_runs(run)
+    ingest.ingest_live_batches_of_dead_processes(run)
     # A dry run ends with the errors of the real run.
     _check_mode_and_marks(run, options)
     run = run.copy_with_asked_rows(replace(run.task.asked_rows, will_mark=bool(options.again)))
@@ -290,7 +290,7 @@ def _tag_open_rows(
     )
     report.expected = estimate.plan
     if report.mode == Mode.BATCH:
-        report.expected += plan_stored_batches(open_batches)
+        report.expected += sum_stored_batches(open_batches)
     _print_tag_estimate(run, options, estimate, report, open_work)
 
     # A person is asked in any case about all rows of a task that needs a pilot, about asking
@@ -413,7 +413,7 @@ def _choose_budget_and_start(run: Run, options: TagOptions) -> tuple[Run, dateti
         run: The run.
         options: The options of the command.
     """
-    correct_tag_start(run.workspace.store, run.task, now=run.workspace.now)
+    reset_future_tag_start(run.workspace.store, run.task, now=run.workspace.now)
     unfinished_run = run.workspace.store.query(runs.find_unfinished_run, run.task.name)
     started_at = run.workspace.now() if unfinished_run is None else unfinished_run.started_at
     if options.budget is not None:
@@ -423,7 +423,7 @@ def _choose_budget_and_start(run: Run, options: TagOptions) -> tuple[Run, dateti
         run.workspace.display.say(
             f"continuing the run of {started_at:%Y-%m-%d %H:%M} UTC with {hint}"
         )
-    return take_over_tag_budget(run), started_at
+    return copy_with_unfinished_tag_budget(run), started_at
 
 
 def _begin_or_continue_run(
@@ -496,7 +496,7 @@ def _ask_in_chosen_mode(state: RunState, options: TagOptions, report: TagReport)
             # The loop resets the reason for which the calls stopped.
             calls_stop = report.stop
             state.stop_asking()
-            report.expected = plan_stored_batches(open_batches)
+            report.expected = sum_stored_batches(open_batches)
             drive(state)
             if calls_stop.reason and not report.is_down:
                 report.stop = calls_stop

@@ -325,7 +325,7 @@ def plan_rows(run: Run, row_ids: Sequence[str]) -> PlannedRows:
             request.row.id: request for request in builder.build_requests(tx, ordered_rows)
         }
         names = run.task.select_task_rows(tx).read_names(tx, list(planned_requests))
-        calibration = budget.load_calibration(tx, run.version, run.task.fingerprint)
+        calibration = budget.measure_calibration(tx, run.version, run.task.fingerprint)
 
     if not planned_requests:
         run.check_has_rows()
@@ -341,7 +341,7 @@ def plan_rows(run: Run, row_ids: Sequence[str]) -> PlannedRows:
         tried_rows[row_id] = TriedRow(row_id, names.get(row_id, row_id), shown_request)
         usage += request.usage
     request_count = len(planned_requests)
-    likely_usage = calibration.applied(usage, count=request_count)
+    likely_usage = calibration.correct_usage(usage, request_count=request_count)
     plan = BatchPlan(request_count, requests=request_count, usage=likely_usage)
     cost = preflight.estimate_plan(run, plan).live_cost
     return PlannedRows(builder.sent_answer_form, planned_requests, tried_rows, cost)
@@ -374,7 +374,7 @@ def try_rows(run: Run, row_ids: Sequence[str]) -> TryReport:
     Raises:
         InputError: There is no row to ask about, or the estimate was not confirmed.
     """
-    batch_files.seal_dead_batches(run)
+    batch_files.end_live_batches_of_dead_processes(run)
     planned = plan_rows(run, row_ids)
     confirm_cost(run, planned)
 

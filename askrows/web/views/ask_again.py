@@ -146,7 +146,7 @@ def mark_and_start_asking(
 
     with app_state.open_to_write(task) as opened_run:
         run = opened_run.sync_task()
-        ingest.recover_dead_runs(run)
+        ingest.ingest_live_batches_of_dead_processes(run)
         # A missing key or model is reported before anything is changed.
         run.choose_model()
         run.open_client()

@@ -15,8 +15,8 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import RootModel
 
-from askrows.pipeline.batch.batch_files import lock_of
-from askrows.pipeline.batch.budget import list_used_budgets
+from askrows.pipeline.batch.batch_files import make_batch_lock_name
+from askrows.pipeline.batch.budget import list_budgets_with_used_usd
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import NoProgress
@@ -207,7 +207,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
             run,
             "rows",
             **values,
-            budgets=list_used_budgets(run),
+            budgets=list_budgets_with_used_usd(run),
             next_step=str(next_command or ""),
             command=button_command(next_command),
             work_documents=[
@@ -232,7 +232,7 @@ def _find_other_process(run: Run, snapshot: Snapshot) -> str:
     """Return the other process that asks rows of the task, such as "pid 17, tag"; "" if none."""
     for batch in snapshot.task_batches:
         if batch.state is BatchState.ASKING and batch not in snapshot.dead_batches:
-            holder = run.workspace.locks.describe_holder(lock_of(batch.number))
+            holder = run.workspace.locks.describe_holder(make_batch_lock_name(batch.number))
             if not holder.startswith(f"held by pid {os.getpid()},"):
                 return holder.removeprefix("held by ")
     return ""

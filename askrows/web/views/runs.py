@@ -14,15 +14,15 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import FileResponse, HTMLResponse
 
 from askrows.pipeline.batch import batch_files
-from askrows.pipeline.batch.budget import list_used_budgets
+from askrows.pipeline.batch.budget import list_budgets_with_used_usd
 from askrows.pipeline.batch.report import COST_KEYS, make_batch_summary, summarize_costs
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_report import (
     CANCELLED_WORD,
     RunReport,
-    list_newest_runs,
-    make_run,
-    read_run,
+    list_newest_run_reports,
+    make_run_report,
+    read_run_report,
 )
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import Mode
@@ -62,7 +62,9 @@ def get_batch(app_state: PageState, number: BatchNumber) -> dict[str, Any]:
     """
     with app_state.open_to_read() as run, run.workspace.store.read() as tx:
         batch = batches.get_batch(tx, number)
-        return make_run(tx, [batch]).describe(tx, run.find_task(batch.task), run.workspace.now())
+        return make_run_report(tx, [batch]).describe(
+            tx, run.find_task(batch.task), run.workspace.now()
+        )
 
 
 @router.get("/api/batches/{number}/{which}.jsonl")
@@ -103,7 +105,7 @@ def render_runs(
             task_titles={listed_task.name: task_title(listed_task) for listed_task in run.tasks},
             daily_costs=days["rows"][-MAX_CHART_DAYS:],
             total=days["total"],
-            budgets=list_used_budgets(run),
+            budgets=list_budgets_with_used_usd(run),
             by=by,
             cost_keys=COST_KEYS,
             costs={row[by]: row for row in costs["rows"]},
@@ -121,7 +123,7 @@ def _list_runs(app_state: AppState, run: Run) -> list[dict[str, Any]]:
     with read_snapshot(run.workspace, run.task, run.tasks) as snapshot:
         progress_by_number = {progress.number: progress for progress in snapshot.runs}
         documents = []
-        for run_report in list_newest_runs(snapshot.tx, limit=MAX_LISTED_RUNS):
+        for run_report in list_newest_run_reports(snapshot.tx, limit=MAX_LISTED_RUNS):
             values = _make_run_values(app_state, run_report, run.workspace.now())
             values["progress"] = progress_by_number.get(values["number"])
             task = run.find_task(run_report.batch.task)
@@ -162,9 +164,9 @@ def cancel_run_or_ask_failed_rows(
     error_message = ""
     try:
         with app_state.open_to_read() as run, run.workspace.store.read() as tx:
-            run_report = read_run(tx, number)
+            run_report = read_run_report(tx, number)
             run_task = run.find_task(run_report.batch.task)
-            failed_ids = run_report.list_failed_row_ids(tx, run_task)
+            failed_ids = run_report.list_failed_row_ids_to_ask(tx, run_task)
         if form.get("act") == "retry":
             mark_and_start_asking(app_state, run_task.subject, failed_ids[:MAX_RETRIED_ROWS])
         else:
@@ -199,7 +201,7 @@ def _render_batch(
     """
     with app_state.open_to_read(task) as run:
         with run.workspace.store.read() as tx:
-            run_report = read_run(tx, number)
+            run_report = read_run_report(tx, number)
             run_task = run.find_task(run_report.batch.task)
             # Work that ends while the run is read counts as running: the page loads itself again.
             work_documents = list_displayed_work(app_state.background_work, run_task.subject)
@@ -212,7 +214,7 @@ def _render_batch(
             )
             retry_ids: list[str] = []
             if run_report.batch.is_finished:
-                retry_ids = run_report.list_failed_row_ids(tx, run_task)[:MAX_RETRIED_ROWS]
+                retry_ids = run_report.list_failed_row_ids_to_ask(tx, run_task)[:MAX_RETRIED_ROWS]
 
         retry_cost = None
         if retry_ids:
