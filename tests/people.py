@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from askrows.pipeline.batch.run import Run
-from askrows.pipeline.rows.database_table import insert_table_rows, read_table_rows
+from askrows.pipeline.rows.database_table import insert_table_rows, read_table_rows_by_key
 from askrows.pipeline.rows.row_sync import RowSync
 from askrows.pipeline.store.workspace import record_row_change
 from askrows.pipeline.tasks.derived_values import update_derived_values
@@ -22,7 +22,7 @@ def insert_person(run: Run, tx: Connection, username: str, values: Mapping[str, 
         # As another program writes them.
         statement = text("UPDATE experts SET tags = :tags WHERE username = :username")
         tx.execute(statement, {"tags": values["tags"], "username": username})
-    row = read_table_rows(tx, task.record, [username])[username]
+    row = read_table_rows_by_key(tx, task.record, [username])[username]
     RowSync(run.workspace.store, task.record, run.workspace.now()).store_new_row(tx, row, {})
     row_id = str(row["id"])
     sync_other_values(tx, task, now=run.workspace.now(), row_ids=[row_id])

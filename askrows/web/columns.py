@@ -3,7 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from askrows.pipeline.rows.facets import format_any_equality, parse_number, quote_where_name
+from askrows.pipeline.rows.facets import (
+    format_any_equality,
+    parse_canonical_number,
+    quote_where_name,
+)
 
 EMPTY_VALUES: tuple[Any, ...] = (None, "", [], {})
 # Characters of a text in the example of a condition.
@@ -46,7 +50,9 @@ def has_only_numbers(name: str, rows: Sequence[Mapping[str, Any]]) -> bool:
     """Return whether all values of a column are numbers, also as texts; False without a value."""
     values = [row["values"].get(name) for row in rows]
     filled_values = [value for value in values if value not in EMPTY_VALUES]
-    return bool(filled_values) and all(parse_number(value) is not None for value in filled_values)
+    return bool(filled_values) and all(
+        parse_canonical_number(value) is not None for value in filled_values
+    )
 
 
 def make_condition_example(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:

@@ -117,7 +117,7 @@ class RunReport:
         table = task.select_task_rows(tx)
         states_to_ask = (RowState.OPEN, RowState.STALE, RowState.PARKED)
         words_to_ask = {table.name_state(state) for state in states_to_ask}
-        rows = table.select_by_ids(tx, list(failed_ids), [table.row_id, table.state_expression])
+        rows = table.read_by_ids(tx, list(failed_ids), [table.row_id, table.state_expression])
         return [row_id for row_id, word in rows if word in words_to_ask]
 
 

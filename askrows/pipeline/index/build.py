@@ -384,7 +384,7 @@ class _IndexBuilder:
             refused_texts = self._find_refused_entries(tx)
             count = indexed_task.count_entries(tx) - len(refused_texts)
             table = self._task.select_task_rows(tx)
-            state_counts = table.count_states(tx)
+            state_counts = table.count_all_rows_by_state(tx)
             with workspace.display.bar("building", count) as bar:
                 staged = write_build(
                     staging_dir,

@@ -466,7 +466,7 @@ def find_matching_rows(
     from sqlalchemy import Integer, Text, column, select, table
     from sqlalchemy.dialects import sqlite
 
-    from askrows.pipeline.rows.where_sql import JsonCell, compile_where, register_functions
+    from askrows.pipeline.rows.where_sql import JsonCell, compile_where, register_sql_functions
 
     entry_table = table(
         "entries",
@@ -499,7 +499,7 @@ def find_matching_rows(
         compile_kwargs={"render_postcompile": True},
     )
 
-    register_functions(index.entries)
+    register_sql_functions(index.entries)
     for (row,) in index.entries.execute(str(compiled), compiled.params):
         yield row
 

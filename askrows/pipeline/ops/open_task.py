@@ -23,7 +23,7 @@ from askrows.pipeline.core.errors import ConfigurationError, InconsistentError, 
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import BUILT_IN_TASKS, DEFAULT_TASK, Settings
 from askrows.pipeline.provider.service import Service
-from askrows.pipeline.rows.folder_files import make_import_command
+from askrows.pipeline.rows.folder_files import make_import_hint
 from askrows.pipeline.rows.task_tables import TaskTables, make_task_tables
 from askrows.pipeline.store import schema, workspace
 from askrows.pipeline.store.database import Connection, Store
@@ -52,7 +52,7 @@ from askrows.pipeline.workspace.opening import (
 
 NEW_WORKSPACE_HINT = HintTemplate(
     "`{}` creates a workspace from a file; `{}` runs all steps on sample data",
-    make_import_command(DEFAULT_TASK, has_folder=False),
+    make_import_hint(DEFAULT_TASK, has_folder=False),
     CommandHint("demo"),
 )
 
@@ -259,7 +259,7 @@ def _prepare_tables(
     if workspace_id is not None and is_complete:
         return workspace_id
 
-    adopters = [] if tables is None else [partial(tables.adopt, settings=settings)]
+    adopters = [] if tables is None else [partial(tables.create_or_adopt, settings=settings)]
     for line in schema.ensure_schema(store, adopters):
         display.say(line)
     return store.query(workspace.get_workspace).workspace_id
@@ -466,10 +466,10 @@ def _make_new_workspace_hint(settings: Settings, *, has_own_rows: bool) -> HintT
 
     declaration, _ = task_registry.load_named_declaration(settings)
     if isinstance(declaration.items, Folder):
-        command = make_import_command(declaration.name, has_folder=True)
+        command = make_import_hint(declaration.name, has_folder=True)
         return HintTemplate("`{}` creates a workspace from a folder", command)
     if isinstance(declaration.items, DatabaseTable):
-        command = make_import_command(declaration.name, has_folder=False)
+        command = make_import_hint(declaration.name, has_folder=False)
         return HintTemplate("`{}` creates a workspace from a file", command)
     return "the task's query needs an existing database"
 
@@ -507,5 +507,5 @@ def _list_database_additions(
             additions.append(f"the {kind}{plural_s} {', '.join(names)}")
 
     if tables is not None:
-        additions += tables.adoption_plan(tx, settings)
+        additions += tables.list_additions(tx, settings)
     return additions

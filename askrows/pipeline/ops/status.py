@@ -20,7 +20,7 @@ from askrows.pipeline.core.states import (
 from askrows.pipeline.core.text import format_usd, join_first, plural
 from askrows.pipeline.ops.next_command import choose_next_command
 from askrows.pipeline.quality.report import REPORTS_FOLDER, read_newest_report
-from askrows.pipeline.rows.kept_counts import count_states
+from askrows.pipeline.rows.kept_counts import reuse_or_count_states
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.run.snapshot import RunProgress, Snapshot, read_snapshot
 from askrows.pipeline.store import answer_counts, batches, workspace
@@ -121,7 +121,7 @@ def count_other_tasks(snapshot: Snapshot) -> dict[str, dict[str, int]]:
         if other.name == snapshot.task.name:
             continue
         table = other.select_task_rows(snapshot.tx)
-        counts = count_states(snapshot.tx, table, snapshot.ws.data)
+        counts = reuse_or_count_states(snapshot.tx, table, snapshot.ws.data)
         if counts.total or counts.gone:
             count_document = table.make_count_document(counts)
             counts_by_task[other.subject] = {**count_document, RowState.GONE: counts.gone}

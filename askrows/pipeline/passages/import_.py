@@ -18,7 +18,7 @@ from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.passages import table
 from askrows.pipeline.passages.table import OPTIONAL_COLUMNS, PassagesShape, read_shape
-from askrows.pipeline.rows.cells import cell_to_text, parse_json, parse_json_cell
+from askrows.pipeline.rows.cells import cell_to_text, parse_cell_if_json, parse_strict_json
 from askrows.pipeline.rows.columns import ColumnLayout
 from askrows.pipeline.rows.row_findings import (
     Finding,
@@ -27,7 +27,7 @@ from askrows.pipeline.rows.row_findings import (
     SourceRow,
     make_excerpt,
     make_rejection,
-    parse_key,
+    parse_key_or_reason,
 )
 from askrows.pipeline.rows.row_import import (
     DEFAULT_IMPORT_OPTIONS,
@@ -72,7 +72,7 @@ class PassagesFile(MappedFile):
     )
     shape: PassagesShape | None = None
 
-    def check_row(self, row: SourceRow) -> SoundRow | Finding:
+    def make_sound_row(self, row: SourceRow) -> SoundRow | Finding:
         """Return the passage of a row, or the finding that rejects the row.
 
         A row is rejected if it has no id, an id of more than MAX_ID_CHARS characters, or no text.
@@ -88,7 +88,7 @@ class PassagesFile(MappedFile):
         cells = row.values
         column = "id"
         cell = cells.get("id", "")
-        key, reason = parse_key(cells.get("id"), max_chars=MAX_ID_CHARS)
+        key, reason = parse_key_or_reason(cells.get("id"), max_chars=MAX_ID_CHARS)
         text = cells.get("text")
         if not reason and not isinstance(text, str):
             column = "text"
@@ -135,7 +135,7 @@ class PassagesFile(MappedFile):
         if not metadata.strip():
             return None
         try:
-            return parse_json(metadata)
+            return parse_strict_json(metadata)
         except ValueError:
             return metadata
 
@@ -182,7 +182,7 @@ def _fit_key(shape: PassagesShape, key: str, line: int) -> str:
     Raises:
         InputError: The id does not fit the type of the column.
     """
-    stored_key = shape.ids.to_row_id(key)
+    stored_key = shape.ids.to_stored_row_id(key)
     if stored_key is not None:
         return stored_key
 
@@ -228,7 +228,7 @@ def _write_passages(
         stored_values = {
             **stored_row,
             "text": cell_to_text(stored_row["text"]),
-            "metadata": parse_json_cell(stored_row.get("metadata")),
+            "metadata": parse_cell_if_json(stored_row.get("metadata")),
         }
         # What the file lacks stays as stored.
         values = {

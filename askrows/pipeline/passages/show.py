@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 from askrows.pipeline.passages import table
 from askrows.pipeline.passages.table import PassagesShape
 from askrows.pipeline.rows import export
-from askrows.pipeline.rows.cells import cell_to_text, parse_json_cell
+from askrows.pipeline.rows.cells import cell_to_text, parse_cell_if_json
 from askrows.pipeline.rows.grid import Grid, make_grid
 from askrows.pipeline.rows.reflection import is_sqlite
 from askrows.pipeline.rows.view_row import ViewColumn, ViewRow
@@ -101,7 +101,7 @@ def _read_text(name: str, row: ViewRow) -> str:
 
 def _read_list(name: str, row: ViewRow) -> list[str] | None:
     """Return the different texts of a JSON list, sorted; None if there are none."""
-    texts = {cell_to_text(member) for member in parse_json_cell(row.values[name]) or ()}
+    texts = {cell_to_text(member) for member in parse_cell_if_json(row.values[name]) or ()}
     return sorted(texts) or None
 
 

@@ -2,7 +2,7 @@
 
 The tables are made by askrows or belong to another program. Ids have the type of the table; the
 engine sees text. In a `PassagesShape` a value takes its type from its place: text, numbers and
-None go out, and cells that come in are read with `parse_json_cell` (JSON) and `cell_to_text`
+None go out, and cells that come in are read with `parse_cell_if_json` (JSON) and `cell_to_text`
 (text).
 
 - Passages are read in place. An index is added only if no index finds a row by its id.
@@ -47,8 +47,8 @@ from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.passages import ADOPTION_INDEX, CONCEPTS, PASSAGES
 from askrows.pipeline.rows.cells import (
     cell_to_text,
-    parse_json_cell,
-    parse_number,
+    parse_cell_if_json,
+    parse_finite_number,
     to_compact_json,
 )
 from askrows.pipeline.rows.export import TEXTS_KIND
@@ -56,7 +56,7 @@ from askrows.pipeline.rows.reflection import (
     ColumnNeed,
     IdColumnFacts,
     ReflectedColumns,
-    describe_storable_ids,
+    make_id_column_facts,
     make_new_ids,
     read_columns,
 )
@@ -199,7 +199,7 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     return PassagesShape(
         _untyped_table(passages, ("id", "text", *optional_columns)),
         _untyped_table(CONCEPTS, (*id_columns(concept_columns), *COLUMNS)),
-        ids=describe_storable_ids(tx, id_type),
+        ids=make_id_column_facts(tx, id_type),
         concept_id_column=concept_columns.get("id"),
         missing=frozenset(name for name, columns in columns_by_table.items() if not columns),
     )
@@ -278,7 +278,7 @@ def _concepts_spec(tx: Connection, passage_id_column: ReflectedColumn | None) ->
 class _Passages(TaskTables):
     """The two tables."""
 
-    def adopt(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
+    def create_or_adopt(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
         """Make the tables, or add the missing parts, in the caller's transaction.
 
         Returns:
@@ -291,7 +291,7 @@ class _Passages(TaskTables):
         table_name = settings.passages_table
         # Report a new table of another name, because the name can be a typing error.
         is_new = table_name != PASSAGES and not read_columns(tx, table_name)
-        lines = super().adopt(tx, settings)
+        lines = super().create_or_adopt(tx, settings)
         if is_new:
             return [f"created the table {table_name}, which did not exist", *lines]
         return lines
@@ -551,10 +551,10 @@ def iterate_concepts(
             passage_id=cell_to_text(row.passage_id),
             concept_name=cell_to_text(row.concept_name),
             concept_type=cell_to_text(row.concept_type),
-            aliases=parse_json_cell(row.aliases),
-            confidence=parse_number(row.confidence),
+            aliases=parse_cell_if_json(row.aliases),
+            confidence=parse_finite_number(row.confidence),
             extractor_model=cell_to_text(row.extractor_model),
             extractor_version=cell_to_text(row.extractor_version),
-            evidence=parse_json_cell(row.evidence),
+            evidence=parse_cell_if_json(row.evidence),
             created_at=row.created_at,
         )

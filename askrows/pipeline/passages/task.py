@@ -20,7 +20,7 @@ from askrows.pipeline.core.row_listing import RowFilter
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.passages import HOW_TO_BEGIN, PASSAGES, table
 from askrows.pipeline.passages.table import ConceptRow, PassagesShape
-from askrows.pipeline.rows.cells import cell_to_text, hash_text, parse_json_cell
+from askrows.pipeline.rows.cells import cell_to_text, hash_text, parse_cell_if_json
 from askrows.pipeline.rows.grid import Grid
 from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.rows.task_tables import DEFAULT_SETTINGS
@@ -473,7 +473,7 @@ class PassagesTask(Task):
 
     def make_tables(self, target: Connection) -> None:
         """Make the two tables in another database."""
-        table.TABLES.adopt(target, self.settings)
+        table.TABLES.create_or_adopt(target, self.settings)
 
     def refresh_views(self, store: Store) -> None:
         """Do nothing: passages have no views."""
@@ -554,7 +554,7 @@ def _read_index_entries(
         values = grid.list_values(row, ("text", "concepts"))
         text = values["text"]
         concepts = values["concepts"] or []
-        extra_fields = {name: parse_json_cell(row.values[name]) for name in extra_columns}
+        extra_fields = {name: parse_cell_if_json(row.values[name]) for name in extra_columns}
         embedded_text = f"{text} Concepts: {', '.join(concepts)}." if concepts else text
         fields = {"text": text, "concepts": "\n".join(concepts)}
         metadata = {"id": row.id, "text": text, "concepts": concepts, **extra_fields}

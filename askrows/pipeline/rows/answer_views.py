@@ -45,7 +45,7 @@ from askrows.pipeline.rows.reflection import (
     quote_text,
     read_columns,
 )
-from askrows.pipeline.rows.refusals import adoption_error
+from askrows.pipeline.rows.refusals import make_adoption_error
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.stored_rows import (
     KEY_COLUMN,
@@ -57,10 +57,10 @@ from askrows.pipeline.rows.stored_rows import (
 from askrows.pipeline.rows.task_rows import STATE_COLUMN
 from askrows.pipeline.rows.view_row import (
     ANSWER_PREFIX,
-    name_added_columns,
-    name_answer_columns,
-    name_confidence_columns,
-    name_number_columns,
+    choose_answer_column_names,
+    choose_confidence_column_names,
+    choose_free_column_names,
+    list_place_column_name,
 )
 from askrows.pipeline.store.answers import VersionPreference, is_preferred
 from askrows.pipeline.store.confidences import (
@@ -114,7 +114,7 @@ def _make_view_query(
       `state`, or `row_state`.
 
     In both, a column with the confidence follows for each field if an answer has confidences. Rows
-    that left their source stay, with the state `gone`. PostgreSQL gets names of `_cut_name`.
+    that left their source stay, with the state `gone`. On PostgreSQL, names are shortened.
 
     Args:
         tx: The transaction in which the view will be made.
@@ -131,36 +131,36 @@ def _make_view_query(
         row_key = rows.c[KEY_COLUMN]
         query = query.select_from(answers.outerjoin(rows, row_key == answers.c.row_id))
         source_names = [name for name in task.shown_columns if name not in dict(task.key)]
-        for source_name, name in name_added_columns(columns, source_names, "source_").items():
+        for source_name, name in choose_free_column_names(columns, source_names, "source_").items():
             kind = task.shown_columns[source_name]
-            columns[name] = source_column_expression(
+            columns[name] = make_source_column_expression(
                 tx,
                 rows.c[VALUES_COLUMN],
                 source_name,
                 kind,
             )
-        for name in name_number_columns(task):
+        for name in list_place_column_name(task):
             columns[name] = rows.c[PLACE_COLUMN]
         task_rows = select_task_rows(
             task, rows, task.prompt_version, has_other_values=task.write_to is not None
         )
         state = task_rows.state_expression
-        (state_name,) = name_added_columns(columns, (STATE_COLUMN,), "row_").values()
+        (state_name,) = choose_free_column_names(columns, (STATE_COLUMN,), "row_").values()
         columns[state_name] = case((row_key.is_(None), RowState.GONE.value), else_=state)
 
     if has_confidences(tx, task.name):
-        column_names = name_confidence_columns(columns, [name for name, _ in task.fields])
+        column_names = choose_confidence_column_names(columns, [name for name, _ in task.fields])
         for field, name in column_names.items():
             columns[name] = make_probability_expression(tx, field)
 
     if not is_sqlite(tx):
-        columns = {_cut_name(name): column for name, column in columns.items()}
+        columns = {_shorten_column_name(name): column for name, column in columns.items()}
     positions = {name: position for position, name in enumerate(leading_names)}
     ordered_names = sorted(columns, key=lambda name: positions.get(name.casefold(), len(positions)))
     return query.add_columns(*(columns[name].label(name) for name in ordered_names))
 
 
-def _cut_name(name: str) -> str:
+def _shorten_column_name(name: str) -> str:
     """Return a name of at most MAX_COLUMN_BYTES; a longer name is cut and ends in its hash."""
     if len(name.encode()) <= MAX_COLUMN_BYTES:
         return name
@@ -178,17 +178,17 @@ def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnEl
     that ends with `+00:00`.
     """
     is_file = is_sqlite(tx)
-    make_cell = _make_sqlite_cell if is_file else _make_server_cell
+    make_cell = _make_sqlite_member_sql if is_file else _make_postgresql_member_sql
     columns: dict[str, ColumnElement[Any]] = {}
     for index, (name, kind) in enumerate(task.key):
         part_index = None if len(task.key) == 1 else index
-        columns[name] = literal_column(_make_key_cell(kind, part_index, sqlite=is_file))
-    field_names = name_answer_columns(task)
+        columns[name] = literal_column(_make_key_column_sql(kind, part_index, sqlite=is_file))
+    field_names = choose_answer_column_names(task)
     for field, kind in task.fields:
         cell = make_cell(kind, field, f"{answers.name}.answer")
         columns[field_names[field]] = literal_column(cell)
 
-    names = name_added_columns(
+    names = choose_free_column_names(
         [*task.shown_columns, *columns], (VERSION_COLUMN, ANSWERED_AT), ANSWER_PREFIX
     )
     columns[names[VERSION_COLUMN]] = answers.c.version
@@ -198,15 +198,15 @@ def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnEl
 
 def is_our_view(tx: Connection, name: str) -> bool:
     """Return whether a view contains a stamp of askrows."""
-    return (_read_stamp(tx, name) or "").startswith(_STAMP_PREFIX)
+    return (_read_object_comment(tx, name) or "").startswith(_STAMP_PREFIX)
 
 
-def check_view_names(tx: Connection, task: TaskRecord) -> None:
+def check_view_names_are_free(tx: Connection, task: TaskRecord) -> None:
     """Raise ConfigurationError if another program's object has the name of a view of a task."""
     for name in view_names_of(task.prefix):
-        stamp = _read_stamp(tx, name)
+        stamp = _read_object_comment(tx, name)
         if stamp is not None and not stamp.startswith(_STAMP_PREFIX):
-            raise adoption_error(
+            raise make_adoption_error(
                 name,
                 "belongs to another program",
                 hint="set table= in the task's file to another name",
@@ -220,13 +220,13 @@ def drop_views(tx: Connection, task: TaskRecord) -> None:
             _run_sql(tx, f"DROP VIEW {quote_name(name)}")
 
 
-def are_views_made(tx: Connection, task: TaskRecord) -> bool:
-    """Return whether both views of a task are as `make_views` would make them now."""
-    stamp = _make_stamp(tx, task, _read_preference(tx, task))
-    return all(_read_stamp(tx, name) == stamp for name in view_names_of(task.prefix))
+def are_views_current(tx: Connection, task: TaskRecord) -> bool:
+    """Return whether both views of a task are as `create_or_replace_views` would make them now."""
+    stamp = _compute_view_stamp(tx, task, _read_preference(tx, task))
+    return all(_read_object_comment(tx, name) == stamp for name in view_names_of(task.prefix))
 
 
-def _make_stamp(tx: Connection, task: TaskRecord, preference: VersionPreference) -> str:
+def _compute_view_stamp(tx: Connection, task: TaskRecord, preference: VersionPreference) -> str:
     """Return the stamp of the views of a task, with a hash of all from which they are made."""
     definition = json.dumps(
         (
@@ -247,20 +247,19 @@ def _make_stamp(tx: Connection, task: TaskRecord, preference: VersionPreference)
     return f"{_STAMP_PREFIX}, of the answers of a task: {hash_text(definition)}"
 
 
-def make_views(tx: Connection, task: TaskRecord) -> None:
+def create_or_replace_views(tx: Connection, task: TaskRecord) -> None:
     """Make both views of a task, or replace them with their current definitions.
 
     They are the views of its answers and of its answered rows (see `view_names_of`). Existing views
-    are made again even if they are current; `are_views_made` returns whether they are. Runs in the
-    caller's transaction.
+    are made again even if they are current. Runs in the caller's transaction.
 
     Raises:
         ConfigurationError: Another program's object has the name of a view, or depends on a view
             whose columns change. The caller must roll back.
     """
-    check_view_names(tx, task)
+    check_view_names_are_free(tx, task)
     preference = _read_preference(tx, task)
-    stamp = _make_stamp(tx, task, preference)
+    stamp = _compute_view_stamp(tx, task, preference)
     for name, per_version in zip(view_names_of(task.prefix), (True, False), strict=True):
         # Existing columns keep their positions.
         leading_names = [column.casefold() for column in read_columns(tx, name)]
@@ -271,7 +270,7 @@ def make_views(tx: Connection, task: TaskRecord) -> None:
             per_version=per_version,
             leading_names=leading_names,
         )
-        _make_view(tx, name, query, stamp)
+        _create_or_replace_view(tx, name, query, stamp)
 
 
 def _read_preference(tx: Connection, task: TaskRecord) -> VersionPreference:
@@ -284,7 +283,7 @@ def _read_preference(tx: Connection, task: TaskRecord) -> VersionPreference:
     )
 
 
-def _make_view(tx: Connection, name: str, query: Select[Any], stamp: str) -> None:
+def _create_or_replace_view(tx: Connection, name: str, query: Select[Any], stamp: str) -> None:
     """Make or replace a view, with a stamp.
 
     The view is made again even if it is current. Other programs' views on this view stay. If
@@ -301,7 +300,7 @@ def _make_view(tx: Connection, name: str, query: Select[Any], stamp: str) -> Non
         ConfigurationError: On PostgreSQL, columns change that a view of another program uses.
     """
     view = quote_name(name)
-    sql = to_sql(tx, query)
+    sql = render_literal_sql(tx, query)
     if is_sqlite(tx):
         _run_sql(tx, f"DROP VIEW IF EXISTS {view}")
         _run_sql(tx, f"CREATE VIEW {view} AS /* {stamp} */ {sql}")
@@ -312,12 +311,12 @@ def _make_view(tx: Connection, name: str, query: Select[Any], stamp: str) -> Non
             _run_sql(tx, f"CREATE OR REPLACE VIEW {view} AS {sql}")
     except exc.DBAPIError:
         # PostgreSQL cannot replace a view if a column changes its name, type or position.
-        _drop_server_view(tx, name)
+        _drop_postgresql_view(tx, name)
         _run_sql(tx, f"CREATE VIEW {view} AS {sql}")
     _run_sql(tx, f"COMMENT ON VIEW {view} IS '{stamp}'")
 
 
-def _read_stamp(tx: Connection, name: str) -> str | None:
+def _read_object_comment(tx: Connection, name: str) -> str | None:
     """Return the comment of a table or view; on askrows' own views this comment is the stamp.
 
     A comment of another program is returned, too, so callers check how it begins.
@@ -345,7 +344,7 @@ def _read_stamp(tx: Connection, name: str) -> str | None:
     return row[0] or ""
 
 
-def _drop_server_view(tx: Connection, name: str) -> None:
+def _drop_postgresql_view(tx: Connection, name: str) -> None:
     """Drop a view of PostgreSQL.
 
     Raises:
@@ -368,7 +367,7 @@ def _run_sql(tx: Connection, statement: str) -> None:
     tx.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
-def to_sql(tx: Connection, query: Select[Any]) -> str:
+def render_literal_sql(tx: Connection, query: Select[Any]) -> str:
     """Return a query as SQL with all values in it, for a statement without parameters."""
     sql = str(query.compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True}))
     # The PostgreSQL dialect doubles `%` for a driver that gets parameters.
@@ -377,7 +376,7 @@ def to_sql(tx: Connection, query: Select[Any]) -> str:
     return sql
 
 
-def source_column_expression(
+def make_source_column_expression(
     tx: Connection,
     row: ColumnElement[Any],
     name: str,
@@ -391,13 +390,13 @@ def source_column_expression(
         name: Member of the object.
         kind: Kind of the source column. A column of JSON is returned as text.
     """
-    make_cell = _make_sqlite_cell if is_sqlite(tx) else _make_server_cell
+    make_cell = _make_sqlite_member_sql if is_sqlite(tx) else _make_postgresql_member_sql
     row_sql = str(row.compile(dialect=tx.dialect))
     cell_kind = "text" if kind == JSON else kind
     return literal_column(make_cell(cell_kind, name, row_sql), TYPES_BY_KIND[cell_kind])
 
 
-def _make_key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:
+def _make_key_column_sql(kind: str, part_index: int | None, *, sqlite: bool) -> str:
     """Return the SQL text for a key column of an answer, computed from its row id.
 
     A value that is no whole number is NULL in an integer column of PostgreSQL. SQLite casts it to
@@ -422,7 +421,7 @@ def _make_key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:
     return f"CASE WHEN {cell} ~ '^-?[0-9]+$' THEN {cell}::bigint END"
 
 
-def _make_sqlite_cell(kind: str, name: str, document: str) -> str:
+def _make_sqlite_member_sql(kind: str, name: str, document: str) -> str:
     """Return SQL for a member of a JSON object, as a column of a kind, in SQLite.
 
     A missing member and null are NULL in a column of any kind. Otherwise the kind decides:
@@ -465,7 +464,7 @@ def _make_sqlite_cell(kind: str, name: str, document: str) -> str:
     }[_VIEW_KINDS.get(kind, kind)]
 
 
-def _make_server_cell(kind: str, name: str, document: str) -> str:
+def _make_postgresql_member_sql(kind: str, name: str, document: str) -> str:
     """Return SQL for a member of a JSON object, as a column of a kind, in PostgreSQL.
 
     A missing member and null are NULL in a column of any kind. Otherwise the kind decides:

@@ -82,7 +82,7 @@ def to_prompt_text(value: Any) -> str:
     return cell_to_text(value)
 
 
-def iterate_texts(value: Any) -> Iterator[str]:
+def iterate_nested_texts(value: Any) -> Iterator[str]:
     """Yield all texts, numbers and booleans in a value as texts, at any depth.
 
     None and empty texts, lists and objects are left out. A boolean is `true` or `false`. A
@@ -95,7 +95,7 @@ def iterate_texts(value: Any) -> Iterator[str]:
             yield to_prompt_text(leaf)
 
 
-def iterate_names_and_values(document: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
+def iterate_nested_names_and_values(document: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
     """Yield (member name, value) for each name and each plain value in a document, at any depth.
 
     The first is the name of the member of the document that contains the name or value. The second
@@ -108,16 +108,16 @@ def iterate_names_and_values(document: Mapping[str, Any]) -> Iterator[tuple[Any,
                 yield name, value
 
 
-def find_cell_text(cells: Mapping[str, Any], name: str) -> str:
+def find_text_by_similar_name(cells: Mapping[str, Any], name: str) -> str:
     """Return the text of the cell whose column has a name or a similar name; "" without it.
 
     The texts of a list are separated by commas.
     """
     column = find_column(name, cells)
-    return "" if column is None else ", ".join(iterate_texts(cells[column])).strip()
+    return "" if column is None else ", ".join(iterate_nested_texts(cells[column])).strip()
 
 
-def parse_json_cell(cell: Any) -> Any:
+def parse_cell_if_json(cell: Any) -> Any:
     """Parse a JSON cell of either database; return a cell that is not JSON text unchanged."""
     try:
         return json.loads(cell) if isinstance(cell, str | bytes) else cell
@@ -125,7 +125,7 @@ def parse_json_cell(cell: Any) -> Any:
         return cell
 
 
-def parse_json(text: str) -> object:
+def parse_strict_json(text: str) -> object:
     """Return the value of a JSON text. Whole numbers of any length are read exactly.
 
     Raises:
@@ -146,7 +146,7 @@ def parse_json(text: str) -> object:
         raise ValueError(f"not JSON: {reason}, at character {error.pos + 1}") from None
 
 
-def _make_object(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _make_object_of_unique_members(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Return a JSON object; raise ValueError if a member occurs twice."""
     value = dict[str, Any]()
     for name, member in members:
@@ -157,7 +157,7 @@ def _make_object(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 # Reads whole numbers of any length, and refuses an object with the same member twice.
-_EXACT_DECODER = json.JSONDecoder(object_pairs_hook=_make_object)
+_EXACT_DECODER = json.JSONDecoder(object_pairs_hook=_make_object_of_unique_members)
 
 
 def encode_row_as_json(row: Mapping[str, Any]) -> bytes:
@@ -171,7 +171,7 @@ def encode_row_as_json(row: Mapping[str, Any]) -> bytes:
         return json.dumps(row).encode()
 
 
-def parse_number(cell: Any) -> float | None:
+def parse_finite_number(cell: Any) -> float | None:
     """Return the finite number in a cell, also in text, as float, else None. True counts as 1."""
     try:
         number = float(cell)
@@ -219,7 +219,7 @@ def to_compact_json(value: Any, *, sort: bool = False) -> str:
     return encoder.encode(value)
 
 
-def to_json_text(value: Any) -> str:
+def to_text_or_json(value: Any) -> str:
     """Return a text unchanged, and any other value as JSON."""
     if isinstance(value, str):
         return value
@@ -297,7 +297,7 @@ def merge_kinds(first_kind: str | None, second_kind: str | None) -> str | None:
     return "real" if {first_kind, second_kind} == {"integer", "real"} else "text"
 
 
-def to_noted_row(row: Mapping[Any, Any], notes: list[str]) -> dict[str, Any]:
+def to_plain_row_with_notes(row: Mapping[Any, Any], notes: list[str]) -> dict[str, Any]:
     """Convert a row's values to plain values, by column; see `to_plain_value`.
 
     A note is added, once, for each column with bytes that are not text, at any depth.
@@ -315,7 +315,7 @@ def _is_undecodable(leaf: tuple[FieldPath, Any]) -> bool:
     return is_bytes and to_plain_value(leaf[1]) is None
 
 
-def list_rows(data: Any) -> list[Mapping[str, Any]]:
+def list_memory_rows(data: Any) -> list[Mapping[str, Any]]:
     """Return the rows of an iterable of mappings, an Arrow table, or a data frame, as dicts.
 
     The data frame is from pandas or polars. An index of pandas is left out, and names become texts.
@@ -453,7 +453,7 @@ def _to_integer(value: Any) -> int | None:
 
 def _to_decimal_text(value: Any) -> str | None:
     """Return a finite number, or a text with a finite number, as text; None for others."""
-    return None if parse_number(value) is None else str(value)
+    return None if parse_finite_number(value) is None else str(value)
 
 
 def _to_boolean(value: Any) -> bool | None:
@@ -482,9 +482,9 @@ def _to_time_text(value: Any) -> str | None:
 
 
 _CELL_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
-    "text": to_json_text,
+    "text": to_text_or_json,
     "integer": _to_integer,
-    "real": parse_number,
+    "real": parse_finite_number,
     "decimal": _to_decimal_text,
     "boolean": _to_boolean,
     "date": _to_date_text,
@@ -501,8 +501,8 @@ def find_unstorable_reason(answer: "BaseModel") -> str:
     be turned into JSON also gets a reason; no error is raised.
     """
     try:
-        for _, value in iterate_names_and_values(answer.model_dump(mode="json")):
-            reason = find_scalar_fault(value)
+        for _, value in iterate_nested_names_and_values(answer.model_dump(mode="json")):
+            reason = find_unstorable_scalar_reason(value)
             if reason:
                 return reason
     except (ValueError, RecursionError):
@@ -510,7 +510,7 @@ def find_unstorable_reason(answer: "BaseModel") -> str:
     return ""
 
 
-def find_scalar_fault(value: Any) -> str:
+def find_unstorable_scalar_reason(value: Any) -> str:
     """Return why a text or number cannot be stored in both databases; "" if it can.
 
     All other values give "": members of lists and objects are not checked here.

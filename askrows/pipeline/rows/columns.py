@@ -162,14 +162,14 @@ class ColumnMapping:
             if column not in chosen_names
         }
         self._made_names = {fold_name(name) for name in layout.made_names}
-        unmatched_names = set[str]()
+        excluded_names = set[str]()
         if has_export_columns(self._file_names):
-            self._made_names |= self._find_export_names()
+            self._made_names |= self._find_names_added_by_exports()
             # In an export these are not other names of columns.
-            unmatched_names = self._made_names
-        self._match_known_names(chosen_names, unmatched_names)
+            excluded_names = self._made_names
+        self._match_known_names(chosen_names.keys(), excluded_names)
 
-    def _find_export_names(self) -> set[str]:
+    def _find_names_added_by_exports(self) -> set[str]:
         """Return the folded names that an export adds, with their prefix if the file has it."""
         folded_names = {fold_name(name) for name in self._file_names}
         export_names = set[str]()
@@ -180,7 +180,7 @@ class ColumnMapping:
         return export_names
 
     def _match_known_names(
-        self, chosen_names: Mapping[str, str], unmatched_names: Collection[str]
+        self, chosen_columns: Collection[str], excluded_names: Collection[str]
     ) -> None:
         """Match other columns to the first name in the file that is a known name of the column.
 
@@ -188,15 +188,15 @@ class ColumnMapping:
         names.
 
         Args:
-            chosen_names: The columns in MAP=; they are not matched.
-            unmatched_names: Folded names that are not matched.
+            chosen_columns: The columns in MAP=; they are not matched.
+            excluded_names: Folded names that are not matched.
         """
-        matched_columns = {*chosen_names, *map(self.find_column, self._file_names)}
+        matched_columns = {*chosen_columns, *map(self.find_column, self._file_names)}
         columns_by_name: dict[str, str] = {}
         for name in self._file_names:
             folded_name = fold_name(name)
             column = self.layout.columns_by_known_name.get(folded_name)
-            is_unmatched = column not in matched_columns and folded_name not in unmatched_names
+            is_unmatched = column not in matched_columns and folded_name not in excluded_names
             if column is not None and is_unmatched:
                 matched_columns.add(column)
                 columns_by_name[name] = column
@@ -213,7 +213,7 @@ class ColumnMapping:
         """Return the column of the layout that a name in the file means, or None."""
         return self._columns_by_name.get(name) or self._columns_by_own_name.get(fold_name(name))
 
-    def value_name(self, name: str) -> str | None:
+    def find_stored_name(self, name: str) -> str | None:
         """Return the name under which values of a name in the file are kept.
 
         Returns:
@@ -224,7 +224,7 @@ class ColumnMapping:
         column = self.find_column(name)
         if column is not None:
             return column
-        return name if self._is_other_name(name) else None
+        return name if self._is_name_of_no_column(name) else None
 
     def find_file_name(self, column: str) -> str:
         """Return the first name in the file that means a column, or ""."""
@@ -254,11 +254,11 @@ class ColumnMapping:
         """
         values: dict[str, Any] = {}
         for name, cell in row.values.items():
-            value_name = self.value_name(name)
-            if value_name is None:
+            find_stored_name = self.find_stored_name(name)
+            if find_stored_name is None:
                 self.ignored_names[name] = None
-            elif value_name in values:
-                label = self.layout.columns.get(value_name, value_name)
+            elif find_stored_name in values:
+                label = self.layout.columns.get(find_stored_name, find_stored_name)
                 return make_rejection(
                     row.line_number,
                     "given twice, by two spellings",
@@ -266,11 +266,13 @@ class ColumnMapping:
                     column=label,
                 )
             else:
-                values[value_name] = cell
-                if value_name not in self.layout.columns:
+                values[find_stored_name] = cell
+                if find_stored_name not in self.layout.columns:
                     self.kept_names[name] = None
 
-            if value_name in self.layout.columns_kept_twice and self._is_other_name(name):
+            if find_stored_name in self.layout.columns_kept_twice and self._is_name_of_no_column(
+                name
+            ):
                 values[name] = cell
 
         finding = find_unsound_text(
@@ -281,14 +283,14 @@ class ColumnMapping:
         )
         return finding or SourceRow(row.line_number, values)
 
-    def _is_other_name(self, name: str) -> bool:
+    def _is_name_of_no_column(self, name: str) -> bool:
         """Return whether a name is that of no column, also of none that askrows makes."""
         folded_name = fold_name(name)
         is_own_name = folded_name in self.layout.columns_by_own_name
         return not is_own_name and folded_name not in self._made_names
 
 
-def parse_map(text: str) -> dict[str, str]:
+def parse_column_map(text: str) -> dict[str, str]:
     """Parse the value of MAP=, which assigns names in a file to columns, to a dict.
 
     For example, `bio=Kurzbiografie,username=` gives {"bio": "Kurzbiografie", "username": ""}. Pairs

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from askrows.pipeline.core.text import plural, restore_formula
 from askrows.pipeline.rows.columns import has_export_columns
-from askrows.pipeline.rows.headers import MAX_SAMPLED_RECORDS, Record, open_records
+from askrows.pipeline.rows.headers import MAX_SAMPLED_RECORDS, Record, open_table_of_records
 from askrows.pipeline.rows.row_findings import MAX_ROW_CHARS
 from askrows.pipeline.rows.source_file import SourceFile, SourceTable
 
@@ -40,7 +40,9 @@ csv.field_size_limit(MAX_ROW_CHARS)
 
 
 def open_csv(file: SourceFile) -> SourceTable:
-    """Return the table of a CSV file; detect its delimiter and its header, see `open_records`.
+    """Return the table of a CSV file; detect its delimiter and its header.
+
+    See `open_table_of_records` for the header.
 
     A note names a delimiter other than the comma. If every name after the first begins with a
     space, spaces after delimiters are removed. In an export, formulas get their original text back.
@@ -57,19 +59,19 @@ def open_csv(file: SourceFile) -> SourceTable:
     if delimiter != ",":
         file.notes.append(f"fields are separated by {delimiter!r}")
 
-    first_names = _split_leniently(head, {"delimiter": delimiter})
+    first_names = _split_cells_leniently(head, {"delimiter": delimiter})
     # A blank before every name is a habit of the file; a blank before some names is part of these
     # names.
     later_names = first_names[1:]
     skips_space = bool(later_names) and all(name.startswith(" ") for name in later_names)
     dialect = {"delimiter": delimiter, "skipinitialspace": skips_space}
-    common_shapes = _find_common_shapes(file, dialect)
+    common_shapes = _find_common_cell_shapes(file, dialect)
     read_records: Callable[[], Iterator[Record]] = partial(
-        _read_records, file, dialect, common_shapes
+        _read_checked_records, file, dialect, common_shapes
     )
     if has_export_columns(first_names, file.export_columns):
         read_records = partial(_restore_formulas, read_records)
-    return open_records(file, read_records, separator=delimiter)
+    return open_table_of_records(file, read_records, separator=delimiter)
 
 
 def _choose_delimiter(file: SourceFile, head: Sequence[str]) -> str:
@@ -132,7 +134,7 @@ class _SplitRecord(NamedTuple):
         return not self.error and width in {0, len(self.fields)}
 
 
-def _read_records(
+def _read_checked_records(
     file: SourceFile, dialect: Mapping[str, Any], common_shapes: frozenset[tuple[int, str]]
 ) -> Iterator[Record]:
     """Yield the records of a file from its first line on; blank records are skipped.
@@ -144,7 +146,7 @@ def _read_records(
     Args:
         file: The file; the note is added to it.
         dialect: Options of `csv.reader`.
-        common_shapes: See `_find_common_shapes`.
+        common_shapes: See `_find_common_cell_shapes`.
 
     Raises:
         InputError: A quote is not closed until the end of the file, or a cell or line is too long.
@@ -154,20 +156,20 @@ def _read_records(
     noted_line_number = 0
     for record in _split_records(file, dialect):
         if record.error:
-            reason = _explain_error(file, record)
+            reason = _describe_error_or_raise(file, record)
             # Without strict rules the reader accepts any text, so the row can be shown.
-            cells = _split_leniently(record.texts, dialect)
-            yield _reject_record(record, cells, reason)
+            cells = _split_cells_leniently(record.texts, dialect)
+            yield _make_rejected_record(record, cells, reason)
             continue
 
         width = width or len(record.fields)
-        row_count = _count_rows(record.texts[1:], width, common_shapes, dialect)
+        row_count = _count_row_like_lines(record.texts[1:], width, common_shapes, dialect)
         if common_shapes and row_count >= _MIN_INNER_ROWS:
             reason = (
                 f"{row_count:,} lines within quotes look like rows ({_QUOTE_HINT}; if they are one "
                 "text, save the table as .xlsx)"
             )
-            yield _reject_record(record, record.fields, reason)
+            yield _make_rejected_record(record, record.fields, reason)
             continue
 
         if row_count:
@@ -183,7 +185,7 @@ def _read_records(
         file.notes.append(note)
 
 
-def _count_rows(
+def _count_row_like_lines(
     texts: Sequence[str],
     width: int,
     common_shapes: frozenset[tuple[int, str]],
@@ -195,7 +197,7 @@ def _count_rows(
     quote also have all common shapes of their columns, and at least one column has a common shape.
     Without common shapes the last line does not count.
     """
-    lines = [_split_leniently([text], dialect) for text in texts]
+    lines = [_split_cells_leniently([text], dialect) for text in texts]
     # Behind a closing quote are the cells of the record itself.
     if not common_shapes:
         return sum(len(cells) == width for cells in lines[:-1])
@@ -206,12 +208,14 @@ def _count_rows(
             continue
         quoted_cells = list(takewhile(lambda cell: '"' not in cell, cells))
         expected_shapes = {shape for shape in common_shapes if shape[0] < len(quoted_cells)}
-        if expected_shapes and expected_shapes.issubset(_list_shapes(quoted_cells)):
+        if expected_shapes and expected_shapes.issubset(_list_cell_shapes(quoted_cells)):
             row_count += 1
     return row_count
 
 
-def _find_common_shapes(file: SourceFile, dialect: Mapping[str, Any]) -> frozenset[tuple[int, str]]:
+def _find_common_cell_shapes(
+    file: SourceFile, dialect: Mapping[str, Any]
+) -> frozenset[tuple[int, str]]:
     """Return (column index, shape) of the columns by which rows are recognized.
 
     At least 90 % of the cells of such a column have the same shape. The first rows below the header
@@ -221,12 +225,12 @@ def _find_common_shapes(file: SourceFile, dialect: Mapping[str, Any]) -> frozens
     counts = Counter[tuple[int, str]]()
     for record in islice(_split_records(file, dialect), 1, _MAX_SHAPED_RECORDS):
         row_count += 1
-        counts.update(_list_shapes(record.fields))
+        counts.update(_list_cell_shapes(record.fields))
     min_count = _MIN_SHAPE_SHARE * row_count
     return frozenset(shape for shape, count in counts.items() if count >= min_count)
 
 
-def _list_shapes(cells: Iterable[str]) -> list[tuple[int, str]]:
+def _list_cell_shapes(cells: Iterable[str]) -> list[tuple[int, str]]:
     """Return (column index, shape) of the cells that have a digit.
 
     A shape is the beginning of a cell with `a` for a run of letters and `9` for a run of digits:
@@ -254,9 +258,9 @@ def _split_records(file: SourceFile, dialect: Mapping[str, Any]) -> Iterator[_Sp
         (lines,) = tee(islice(file.read_lines(text_file), line_number - 1, None), 1)
         while True:
             same_lines = copy(lines)
-            record = _read_record(lines, line_number, strict_dialect)
+            record = _split_next_record(lines, line_number, strict_dialect)
             if not record.has_width(width):
-                escaped_record = _read_record(
+                escaped_record = _split_next_record(
                     same_lines,
                     line_number,
                     strict_dialect,
@@ -274,7 +278,7 @@ def _split_records(file: SourceFile, dialect: Mapping[str, Any]) -> Iterator[_Sp
             line_number += len(record.texts)
 
 
-def _read_record(
+def _split_next_record(
     lines: Iterator[str],
     line_number: int,
     dialect: Any,
@@ -308,13 +312,13 @@ def _restore_formulas(read_records: Callable[[], Iterator[Record]]) -> Iterator[
         yield record._replace(cells=list(map(restore_formula, record.cells)))
 
 
-def _split_leniently(texts: Sequence[str], dialect: Mapping[str, Any]) -> Sequence[str]:
+def _split_cells_leniently(texts: Sequence[str], dialect: Mapping[str, Any]) -> Sequence[str]:
     """Return the cells of lines that are a record, as a reader without strict rules splits them."""
     lines = (" ".join(text.splitlines()) + "\n" for text in texts)
     return next(csv.reader(lines, **dialect), [])
 
 
-def _reject_record(record: _SplitRecord, cells: Sequence[str], reason: str) -> Record:
+def _make_rejected_record(record: _SplitRecord, cells: Sequence[str], reason: str) -> Record:
     """Return a record with a reason that names its lines if it has several.
 
     A finding shows its first line.
@@ -325,7 +329,7 @@ def _reject_record(record: _SplitRecord, cells: Sequence[str], reason: str) -> R
     return Record(record.line_number, cells, reason, record.texts[0].rstrip("\r\n"))
 
 
-def _explain_error(file: SourceFile, record: _SplitRecord) -> str:
+def _describe_error_or_raise(file: SourceFile, record: _SplitRecord) -> str:
     """Return the reason why `csv.reader` refused a record.
 
     It is a line break outside quotes, or a text after a closing quote.

@@ -33,7 +33,12 @@ from askrows.pipeline.core.declaration import ID_COLUMN, CellNote
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.text import join_first, plural
 from askrows.pipeline.rows.answer_views import ANSWERED_AT, CORRECTED_BY, VERSION_COLUMN
-from askrows.pipeline.rows.cells import parse_json, parse_number, stripped_text, to_column_value
+from askrows.pipeline.rows.cells import (
+    parse_finite_number,
+    parse_strict_json,
+    stripped_text,
+    to_column_value,
+)
 from askrows.pipeline.rows.columns import ColumnLayout, ColumnMapping
 from askrows.pipeline.rows.reflection import (
     fold_column_name,
@@ -49,7 +54,7 @@ from askrows.pipeline.rows.row_findings import (
     SourceRow,
     make_excerpt,
     make_rejection,
-    parse_key,
+    parse_key_or_reason,
 )
 from askrows.pipeline.rows.row_import import (
     ImportOptions,
@@ -61,8 +66,8 @@ from askrows.pipeline.rows.row_import import (
 from askrows.pipeline.rows.row_sync import MAX_KEY_BYTES
 from askrows.pipeline.rows.source import RESERVED_PREFIX
 from askrows.pipeline.rows.task_rows import REASON_COLUMN, STATE_COLUMN
-from askrows.pipeline.rows.task_tables import list_filled_kinds
-from askrows.pipeline.rows.view_row import ANSWER_PREFIX, COST_KINDS, name_answer_columns
+from askrows.pipeline.rows.task_tables import find_filled_column_kinds
+from askrows.pipeline.rows.view_row import ANSWER_PREFIX, COST_KINDS, choose_answer_column_names
 from askrows.pipeline.store import claims, extra_cells, journal
 from askrows.pipeline.store.database import run_many, select_matching
 from askrows.pipeline.store.schema import ColumnTyped
@@ -101,7 +106,7 @@ def get_file_key(record: TaskRecord) -> str:
     return record.file_key or record.key[0][0]
 
 
-def read_table_rows(
+def read_table_rows_by_key(
     tx: Connection, record: TaskRecord, keys: Sequence[str]
 ) -> dict[str, Mapping[str, Any]]:
     """Return the rows of the table that have one of these keys of a file, by this key.
@@ -110,13 +115,13 @@ def read_table_rows(
     to insert them; an exact match comes first. Of several rows with a key, the row with the lowest
     id is returned. Keys without a row are left out.
     """
-    table = _reflect_task_columns(tx, record)
+    table = _reflect_task_table(tx, record)
     file_key = get_file_key(record)
     id_column = table.c[record.key[0][0]]
     query = select(*(table.c[name] for name in record.columns)).order_by(id_column.desc())
     rows = dict[str, Mapping[str, Any]]()
     # The lowest id comes last, and replaces the others.
-    for cells in select_matching(tx, query, _get_text(table.c[file_key]), keys):
+    for cells in select_matching(tx, query, _make_text_expression(table.c[file_key]), keys):
         row = dict(zip(record.columns, cells, strict=True))
         rows[str(row[file_key])] = row
 
@@ -128,7 +133,7 @@ def read_table_rows(
 
 def find_table_row_id(tx: Connection, record: TaskRecord, name: str) -> str | None:
     """Return the id of the row that has a key of a file, as text; None if there is none."""
-    row = read_table_rows(tx, record, [name]).get(name)
+    row = read_table_rows_by_key(tx, record, [name]).get(name)
     return None if row is None else str(row[record.key[0][0]])
 
 
@@ -144,7 +149,7 @@ def insert_table_rows(
     Raises:
         RefusedRowError: A rule of the table refuses a row.
     """
-    table = _reflect_task_columns(tx, record)
+    table = _reflect_task_table(tx, record)
     reflected_columns = read_columns(tx, record.table)
     file_columns = list_file_columns(record)
     needed_names = [
@@ -185,7 +190,7 @@ def update_table_row(
     Raises:
         RefusedRowError: A rule of the table refuses the change.
     """
-    table = _reflect_task_columns(tx, record)
+    table = _reflect_task_table(tx, record)
     changes = _replace_nulls(table, record, values)
     with translate_refusals(record.table):
         tx.execute(update(table).where(_has_id(table, record, row_id)).values(changes))
@@ -197,12 +202,12 @@ def delete_table_row(tx: Connection, record: TaskRecord, row_id: str) -> None:
     Raises:
         RefusedRowError: Another table refers to the row, or a rule refuses the deletion.
     """
-    table = _reflect_task_columns(tx, record)
+    table = _reflect_task_table(tx, record)
     with translate_refusals(record.table, hint="remove what refers to the row, then try again"):
         tx.execute(delete(table).where(_has_id(table, record, row_id)))
 
 
-def _reflect_task_columns(tx: Connection, record: TaskRecord) -> Table:
+def _reflect_task_table(tx: Connection, record: TaskRecord) -> Table:
     """Return the table with the task's columns and the id column as they are in the database.
 
     Columns that the database lacks are left out. SQLite may store any value in a column of any
@@ -218,7 +223,7 @@ def _reflect_task_columns(tx: Connection, record: TaskRecord) -> Table:
     return Table(record.table, MetaData(), *columns)
 
 
-def _get_text(column: ColumnElement[Any]) -> ColumnElement[Any]:
+def _make_text_expression(column: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return a column of the table that can be compared with texts, if possible by an index."""
     if isinstance(column.type, String | ColumnTyped):
         return column
@@ -247,7 +252,7 @@ def _replace_nulls(table: Table, record: TaskRecord, values: Mapping[str, Any]) 
 # ---- rows of files and documents
 
 
-def make_layout(record: TaskRecord) -> ColumnLayout:
+def make_column_layout(record: TaskRecord) -> ColumnLayout:
     """Return the columns that an import of the task reads, with labels, and names to ignore.
 
     They are the columns of the table except an `id` that askrows makes, and those of
@@ -256,7 +261,11 @@ def make_layout(record: TaskRecord) -> ColumnLayout:
     """
     names = list_file_columns(record)
     labels = {name: get_label(record, name) for name in (*names, *record.file_columns)}
-    made_names = [*dict(record.fields), *name_answer_columns(record).values(), *record.derived]
+    made_names = [
+        *dict(record.fields),
+        *choose_answer_column_names(record).values(),
+        *record.derived,
+    ]
     if record.file_key:
         made_names.append(ID_COLUMN)
     confidence_names = [f"{field}_confidence" for field, _ in record.fields]
@@ -266,7 +275,7 @@ def make_layout(record: TaskRecord) -> ColumnLayout:
         labels,
         f"give a file with the columns {', '.join(labels[name] for name in names)}",
         columns_kept_twice=frozenset((record.file_key, *record.file_columns)),
-        made_names=[*made_names, *list_filled_kinds(record)],
+        made_names=[*made_names, *find_filled_column_kinds(record)],
         export_prefixes={
             **dict.fromkeys(answer_names, ANSWER_PREFIX),
             **dict.fromkeys((STATE_COLUMN, REASON_COLUMN), "row_"),
@@ -295,18 +304,18 @@ class TableRowsFile(MappedFile):
         Args:
             read_cells: Returns the cells to store of a row of the file, with notes.
         """
-        self.layout = make_layout(record)
+        self.layout = make_column_layout(record)
         self._record = record
         self._read_cells = read_cells
         super().__init__(path, options)
 
-    def check_row(self, row: SourceRow) -> SoundRow | Finding:
+    def make_sound_row(self, row: SourceRow) -> SoundRow | Finding:
         """Read a row with `read_cells`, and return it checked, or the finding that rejects it.
 
-        See `check_table_row`. Each note of `read_cells` is a finding of the row.
+        See `make_sound_table_row`. Each note of `read_cells` is a finding of the row.
         """
-        read_row, changes = _read_file_row(self._record, row, self._read_cells)
-        checked_row = check_table_row(self._record, read_row)
+        read_row, changes = _apply_read_cells(self._record, row, self._read_cells)
+        checked_row = make_sound_table_row(self._record, read_row)
         if isinstance(checked_row, Finding):
             return checked_row
         findings = [change._replace(key=checked_row.key) for change in changes]
@@ -321,7 +330,7 @@ class TableRowsFile(MappedFile):
         return folded_key.casefold() if self._record.file_key else folded_key
 
 
-def _read_file_row(
+def _apply_read_cells(
     record: TaskRecord, row: SourceRow, read_cells: ReadCells
 ) -> tuple[SourceRow, list[Finding]]:
     """Return a row of a file as `read=` reads it, and a finding without a key for each note.
@@ -346,7 +355,7 @@ def _read_file_row(
     return SourceRow(row.line_number, {**cells_to_store, **other_cells}), findings
 
 
-def check_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Finding:
+def make_sound_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Finding:
     """Return a row with values of the kinds of its columns, or the finding that rejects it.
 
     Only the key can reject a row: it is missing, too long or otherwise invalid, or no whole number
@@ -359,7 +368,7 @@ def check_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Finding:
     found_cell = row.values.get(key_column)
     key_cell = found_cell.strip() if isinstance(found_cell, str) else found_cell
     max_chars = MAX_NAME_CHARS if record.file_key else MAX_KEY_BYTES // 4
-    key, reason = parse_key(key_cell, max_chars=max_chars)
+    key, reason = parse_key_or_reason(key_cell, max_chars=max_chars)
     if not reason and key_kind == "integer" and _convert_cell(key_cell, key_kind) is None:
         reason = _MISFIT_REASONS[key_kind]
     if reason:
@@ -399,11 +408,11 @@ def _convert_cell(cell: Any, kind: str) -> Any:
     if kind == "text":
         return stripped_text(to_column_value(kind, cell)) or None
     if isinstance(cell, str):
-        cell = parse_number(cell)
+        cell = parse_finite_number(cell)
     return to_column_value(kind, cell)
 
 
-def read_document_row(
+def parse_document_row(
     data: bytes,
     record: TaskRecord,
     column_map: Mapping[str, str],
@@ -425,11 +434,11 @@ def read_document_row(
             rejected, or changed in another way.
     """
     source_name = "standard input" if document_name == "-" else document_name
-    layout = make_layout(record)
+    layout = make_column_layout(record)
     labels = [get_label(record, name) for name in list_file_columns(record)]
     hint = f"write a JSON object with the keys {', '.join(labels)}"
     try:
-        document = parse_json(data.decode("utf-8-sig", "surrogateescape"))
+        document = parse_strict_json(data.decode("utf-8-sig", "surrogateescape"))
     except ValueError as error:
         raise InputError(f"{source_name}: {error}; nothing was stored", hint=hint) from None
     if not isinstance(document, dict):
@@ -439,8 +448,8 @@ def read_document_row(
     mapped_row = mapping.map_row(SourceRow(1, document))
     if isinstance(mapped_row, Finding):
         raise _make_document_error(source_name, layout, mapped_row, hint)
-    read_row, changes = _read_file_row(record, mapped_row, read_cells)
-    row = check_table_row(record, read_row)
+    read_row, changes = _apply_read_cells(record, mapped_row, read_cells)
+    row = make_sound_table_row(record, read_row)
     if isinstance(row, Finding):
         raise _make_document_error(source_name, layout, row, hint)
     faults = row.findings if accepts_changes else (*changes, *row.findings)
@@ -518,7 +527,7 @@ def import_table_rows(
     report = import_rows(
         workspace,
         file,
-        write=partial(_write_rows, record),
+        write=partial(_write_or_count_rows, record),
         task=record.name,
         max_page_rows=ROWS_PER_WRITE,
         list_gone=partial(_find_gone_keys, record, file),
@@ -548,14 +557,16 @@ def _find_gone_keys(
     """
     if not report.updated + report.unchanged:
         return
-    columns = _reflect_task_columns(tx, record).c
-    keys = select(_get_text(columns[get_file_key(record)])).order_by(columns[record.key[0][0]])
+    columns = _reflect_task_table(tx, record).c
+    keys = select(_make_text_expression(columns[get_file_key(record)])).order_by(
+        columns[record.key[0][0]]
+    )
     for (key,) in tx.execute(keys):
-        if key is not None and not file.has_key(stripped_text(key)):
+        if key is not None and not file.has_read_key(stripped_text(key)):
             yield stripped_text(key)
 
 
-def _write_rows(
+def _write_or_count_rows(
     record: TaskRecord,
     tx: Connection,
     rows: Sequence[SoundRow],
@@ -570,19 +581,22 @@ def _write_rows(
         The numbers of new and of updated rows, and the ids of rows whose asked or required columns
         changed.
     """
-    stored_rows = read_table_rows(tx, record, [row.key for row in rows])
+    stored_rows = read_table_rows_by_key(tx, record, [row.key for row in rows])
     new_rows = [row for row in rows if row.key not in stored_rows]
     if new_rows and not is_dry:
         insert_table_rows(tx, record, [row.values for row in new_rows])
 
-    table = _reflect_task_columns(tx, record)
-    updated_keys = store_extra_cells(tx, record, rows, is_dry=is_dry)
+    table = _reflect_task_table(tx, record)
+    changed_cells = _find_changed_extra_cells(tx, record, rows)
+    if not is_dry:
+        extra_cells.replace_extra_cells(tx, record.name, list(changed_cells.values()))
+    updated_keys = set(changed_cells)
     changed_ids = list[str]()
     for row in rows:
         stored_row = stored_rows.get(row.key)
         if stored_row is None:
             continue
-        changes = _find_changes(table, record, row, stored_row)
+        changes = _find_changed_values(table, record, row, stored_row)
         if not changes:
             continue
         row_id = str(stored_row[record.key[0][0]])
@@ -595,22 +609,26 @@ def _write_rows(
     return WrittenRows(len(new_rows), updated_count, changed_ids)
 
 
-def store_extra_cells(
-    tx: Connection, record: TaskRecord, rows: Sequence[SoundRow], *, is_dry: bool = False
-) -> set[str]:
+def store_extra_cells(tx: Connection, record: TaskRecord, rows: Sequence[SoundRow]) -> None:
     """Store the cells of rows in the table that have no column there.
 
     Cells of earlier files are kept if the row lacks their columns. Rows that the table lacks are
     skipped.
+    """
+    changed_cells = _find_changed_extra_cells(tx, record, rows)
+    extra_cells.replace_extra_cells(tx, record.name, list(changed_cells.values()))
 
-    Args:
-        is_dry: Only compare; write nothing.
 
-    Returns:
-        The keys of the rows whose cells differ from the stored cells.
+def _find_changed_extra_cells(
+    tx: Connection, record: TaskRecord, rows: Sequence[SoundRow]
+) -> dict[str, tuple[str, str, Mapping[str, Any]]]:
+    """Return id, name and all extra cells of the rows whose extra cells differ from the stored.
+
+    The result is by key. It has the cells of earlier files, too, if the row lacks their columns.
+    Rows that the table lacks are left out.
     """
     cells_by_key = {row.key: row.extra_cells for row in rows if row.extra_cells}
-    table_rows = read_table_rows(tx, record, list(cells_by_key))
+    table_rows = read_table_rows_by_key(tx, record, list(cells_by_key))
     id_column, _ = record.key[0]
     file_key = get_file_key(record)
     names_by_id = {str(row[id_column]): str(row[file_key]) for row in table_rows.values()}
@@ -622,12 +640,10 @@ def store_extra_cells(
         cells = {**former_cells, **cells_by_key[key]}
         if cells != former_cells:
             changed_rows[key] = (row_id, names_by_id[row_id], cells)
-    if not is_dry:
-        extra_cells.replace_extra_cells(tx, record.name, list(changed_rows.values()))
-    return set(changed_rows)
+    return changed_rows
 
 
-def _find_changes(
+def _find_changed_values(
     table: Table, record: TaskRecord, row: SoundRow, stored_row: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the values of a row of a file that differ from the stored row, without its key."""
@@ -636,13 +652,13 @@ def _find_changes(
         name: value
         for name, value in row.values.items()
         if name != get_file_key(record)
-        and _to_comparable(record.columns[name], stored_values[name])
-        != _to_comparable(record.columns[name], stored_row[name])
+        and _to_comparable_cell(record.columns[name], stored_values[name])
+        != _to_comparable_cell(record.columns[name], stored_row[name])
     }
 
 
-def _to_comparable(kind: str, cell: Any) -> str | float | None:
+def _to_comparable_cell(kind: str, cell: Any) -> str | float | None:
     """Return a cell in a form in which equal contents are equal, whatever the column's type."""
     if kind == "text":
         return stripped_text(cell) or None
-    return parse_number(cell) if kind == "real" else cell
+    return parse_finite_number(cell) if kind == "real" else cell

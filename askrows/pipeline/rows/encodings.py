@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
@@ -56,7 +56,7 @@ _WORD = re.compile(r"[A-Za-z\x80-\U0010ffff]+")
 _ASCII = bytes(range(0x80))
 
 
-def find_encoding(path: Path, start: bytes) -> tuple[str, str]:
+def detect_codec_and_note(path: Path, start: bytes) -> tuple[str, str]:
     """Return the codec of a text file, and a note for the user if it may surprise, else "".
 
     The first of these that applies is the encoding:
@@ -89,13 +89,13 @@ def find_encoding(path: Path, start: bytes) -> tuple[str, str]:
         return "utf-8", ""
 
     with path.open("rb") as file:
-        lines = list(islice(_iterate_lines_beyond_ascii(file), MAX_SAMPLED_LINES))
+        lines = list(islice(_iterate_non_ascii_lines(file), MAX_SAMPLED_LINES))
     bad_lines = [(line_number, line) for line_number, line, is_utf_8 in lines if not is_utf_8]
     if 2 * len(bad_lines) <= len(lines):
         return "utf-8", ""
 
     text = b"\n".join(line for _, line in bad_lines)[:_MAX_GUESSED_BYTES]
-    codec, other_codec, doubtful_words = guess_code_pages(text)
+    codec, other_codec, doubtful_words = guess_code_page(text)
     if doubtful_words:
         excerpt, other_excerpt = map(make_excerpt, doubtful_words[0])
         raise InputError(
@@ -115,7 +115,7 @@ def find_encoding(path: Path, start: bytes) -> tuple[str, str]:
     return codec, note
 
 
-def find_codec(name: str) -> str:
+def resolve_codec_name(name: str) -> str:
     """Return Python's name of an encoding that a user named.
 
     It is `utf-8-sig` for UTF-8, so that a byte order mark is skipped.
@@ -134,7 +134,7 @@ def find_codec(name: str) -> str:
     return {"utf-8": "utf-8-sig"}.get(codec, codec)
 
 
-def _iterate_lines_beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
+def _iterate_non_ascii_lines(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
     """Yield (line number, first bytes, is valid UTF-8) for each line that is not ASCII.
 
     Lines are numbered from 1. The first bytes are at most MAX_SAMPLED_LINE_BYTES. A line that is
@@ -152,7 +152,17 @@ def _iterate_lines_beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes, bo
             line_number += line.endswith((b"\n", b"\r"))
 
 
-def guess_code_pages(text: bytes) -> tuple[str, str, Sequence[tuple[str, str]]]:
+class CodePageGuess(NamedTuple):
+    """The code page of a text, guessed."""
+
+    codec: str
+    # The second candidate.
+    other_codec: str
+    # Words that make the guess doubtful, as read by both.
+    doubtful_words: Sequence[tuple[str, str]]
+
+
+def guess_code_page(text: bytes) -> CodePageGuess:
     """Return the code page that fits a text best, the second candidate, and doubtful words.
 
     - Encodings of other than Latin alphabets are candidates if at least half of the letters in
@@ -171,7 +181,7 @@ def guess_code_pages(text: bytes) -> tuple[str, str, Sequence[tuple[str, str]]]:
     if len(letters.translate(None, _ASCII)) >= _MIN_OTHER_SHARE * len(letters):
         candidates += _OTHER_ENCODINGS
 
-    fit_by_page = {name: _measure_fit(text, name, candidates) for name in candidates}
+    fit_by_page = {name: _measure_codec_fit(text, name, candidates) for name in candidates}
     ranking = sorted(candidates, key=fit_by_page.__getitem__, reverse=True)
     codec = ranking[0]
     if fit_by_page[codec] < _MIN_FIT_RATIO * fit_by_page[DEFAULT_CODE_PAGE]:
@@ -190,16 +200,16 @@ def guess_code_pages(text: bytes) -> tuple[str, str, Sequence[tuple[str, str]]]:
         codec in _COMMON_CODE_PAGES
         or fit_by_page[codec] > _MIN_FIT_RATIO * fit_by_page[other_codec]
     ):
-        return codec, other_codec, ()
+        return CodePageGuess(codec, other_codec, ())
 
     pairs = zip(readings[codec], readings[other_codec], strict=True)
     doubtful_words = [pair for pair in pairs if len(set(pair)) > 1]
     if codec not in _OLD_CODE_PAGES and 2 * len(doubtful_words) <= len(words):
-        return codec, other_codec, ()
-    return codec, other_codec, doubtful_words
+        return CodePageGuess(codec, other_codec, ())
+    return CodePageGuess(codec, other_codec, doubtful_words)
 
 
-def _measure_fit(text: bytes, codec: str, candidates: Sequence[str]) -> float:
+def _measure_codec_fit(text: bytes, codec: str, candidates: Sequence[str]) -> float:
     """Return how well a candidate fits a text, from 0 to 1.
 
     It is the confidence of chardet, times the share of words that have only letters and digits, and

@@ -23,7 +23,7 @@ from askrows.pipeline.core.files import iterate_pieces
 from askrows.pipeline.core.quotes import MAX_EXACT_FLOAT, is_stored_quotation
 from askrows.pipeline.rows.cells import (
     import_pyarrow,
-    parse_number,
+    parse_finite_number,
     to_prompt_text,
 )
 from askrows.pipeline.store.database import split_into_pages
@@ -170,10 +170,10 @@ def _encode_xlsx(
                 sheet = book.add_worksheet()
                 row_index = 0
                 for column_index, name in enumerate(kinds):
-                    _write_cell(sheet, 0, column_index, name, "text")
+                    _write_sheet_cell(sheet, 0, column_index, name, "text")
                 for row_index, row in enumerate(rows, start=1):
                     for column_index, (name, kind) in enumerate(kinds.items()):
-                        _write_cell(sheet, row_index, column_index, row[name], kind)
+                        _write_sheet_cell(sheet, row_index, column_index, row[name], kind)
                 sheet.freeze_panes(1, 0)
                 sheet.autofilter(0, 0, row_index, len(kinds) - 1)
         except XlsxWriterException as error:
@@ -185,7 +185,7 @@ def _encode_xlsx(
         yield from iterate_pieces(file)
 
 
-def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, kind: str) -> None:
+def _write_sheet_cell(sheet: Any, row_index: int, column_index: int, value: Any, kind: str) -> None:
     """Write a boolean, a number or the text of a date as such, and any other value as its text.
 
     A time, a date before 1901, and a number above 2^53 is written as its text. An empty text and
@@ -203,7 +203,7 @@ def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, kind:
     """
     # The library returns a code other than 0 if a limit of the format is exceeded.
     fault = 0
-    if (day := _find_date(value)) is not None:
+    if (day := _parse_sheet_date(value)) is not None:
         fault = sheet.write_datetime(row_index, column_index, day)
     elif isinstance(value, str):
         if value:
@@ -223,7 +223,7 @@ def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, kind:
         )
 
 
-def _find_date(value: Any) -> date | None:
+def _parse_sheet_date(value: Any) -> date | None:
     """Return the date of an ISO 8601 text from 1901 on; None for any other value.
 
     A sheet has no dates before 1901 that all programs read in the same way.
@@ -297,5 +297,5 @@ def _to_parquet_value(value: Any, kind: str) -> Any:
         members = value if isinstance(value, list) else [value]
         return [member if isinstance(member, str) else _format_value(member) for member in members]
     if kind == "real":
-        return parse_number(value)
+        return parse_finite_number(value)
     return _format_value(value)

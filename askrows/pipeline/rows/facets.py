@@ -37,25 +37,26 @@ _PLAIN_NAME = re.compile(
 )
 
 
-def is_countable(rows_by_json: Mapping[str | None, int]) -> bool:
+def is_countable_by_value(row_counts_by_json: Mapping[str | None, int]) -> bool:
     """Return whether more rows can be counted by the values of a cell.
 
     Up to MAX_VALUES + 1 different entries can always be counted; more only if none is an object or
     a text that is no number. Empty values do not matter.
 
     Args:
-        rows_by_json: Number of rows by the cell's value as JSON; None without a value.
+        row_counts_by_json: Number of rows by the cell's value as JSON; None without a value.
     """
-    if len(rows_by_json) <= MAX_VALUES + 1:
+    if len(row_counts_by_json) <= MAX_VALUES + 1:
         return True
-    values = [orjson.loads(text) for text in rows_by_json if text]
+    values = [orjson.loads(text) for text in row_counts_by_json if text]
     return not any(
-        value and isinstance(value, str | dict) and parse_number(value) is None for value in values
+        value and isinstance(value, str | dict) and parse_canonical_number(value) is None
+        for value in values
     )
 
 
 def list_value_counts(
-    name: str, rows_by_json: Mapping[str | None, int], *, max_members: int = MAX_VALUES
+    name: str, row_counts_by_json: Mapping[str | None, int], *, max_members: int = MAX_VALUES
 ) -> list[FieldCount]:
     """Return how many rows have each value of a cell, the commonest value first.
 
@@ -70,7 +71,7 @@ def list_value_counts(
     Args:
         name: Name of the cell in WHERE=. Each count has a condition with this name, such as
             `tone = 'warm'`, that selects the rows with the value.
-        rows_by_json: As in `is_countable`.
+        row_counts_by_json: As in `is_countable_by_value`.
         max_members: The most values of a cell with lists.
 
     Returns:
@@ -79,14 +80,14 @@ def list_value_counts(
     """
     counted_values = [
         (orjson.loads(text), row_count)
-        for text, row_count in rows_by_json.items()
+        for text, row_count in row_counts_by_json.items()
         if text and text not in _MISSING_JSON
     ]
     # A column of numbers may have a different one in each row.
-    rows_by_number = _count_numbers(counted_values)
+    rows_by_number = _sum_row_counts_by_number(counted_values)
     are_numbers = rows_by_number.total() == sum(row_count for _, row_count in counted_values)
     if are_numbers and len(rows_by_number) > MAX_VALUES:
-        return _group_into_ranges(name, rows_by_number)
+        return _group_counts_into_ranges(name, rows_by_number)
 
     spellings_by_key: dict[str, Counter[Any]] = {}
     has_lists = False
@@ -111,7 +112,7 @@ def list_value_counts(
         [(spelling, _)] = list_commonest(spellings.items(), 1)
         row_counts[type(spelling), spelling] = spellings.total()
 
-    rows_by_number = _count_numbers(
+    rows_by_number = _sum_row_counts_by_number(
         (spelling, row_count) for (_, spelling), row_count in row_counts.items()
     )
     are_numbers = rows_by_number.total() == row_counts.total()
@@ -127,22 +128,22 @@ def list_value_counts(
     if are_numbers:
         listed_values.sort(key=lambda pair: float(pair[0]))
     return [
-        _make_field_count(name, value, row_count)._replace(is_number=are_numbers)
+        _make_value_count(name, value, row_count)._replace(is_number=are_numbers)
         for value, row_count in listed_values
     ]
 
 
-def _count_numbers(counted_values: Iterable[tuple[Any, int]]) -> Counter[float]:
+def _sum_row_counts_by_number(counted_values: Iterable[tuple[Any, int]]) -> Counter[float]:
     """Return how many rows have each number; other values are left out."""
     rows_by_number = Counter[float]()
     for value, row_count in counted_values:
-        number = parse_number(value)
+        number = parse_canonical_number(value)
         if number is not None:
             rows_by_number[number] += row_count
     return rows_by_number
 
 
-def parse_number(value: Any) -> float | None:
+def parse_canonical_number(value: Any) -> float | None:
     """Return a number, or the number in a text such as 3.5; None for others and for True or 007."""
     if isinstance(value, str) and _NUMBER_TEXT.fullmatch(value):
         return float(value) if "." in value else int(value)
@@ -154,7 +155,7 @@ def list_commonest(row_counts: Iterable[tuple[Any, int]], limit: int) -> list[tu
     return sorted(row_counts, key=lambda pair: (-pair[1], str(pair[0])))[:limit]
 
 
-def _group_into_ranges(name: str, row_counts: Mapping[float, int]) -> list[FieldCount]:
+def _group_counts_into_ranges(name: str, row_counts: Mapping[float, int]) -> list[FieldCount]:
     """Group numbers into at most 12 ranges; return how many rows each has.
 
     The ranges have an equal, round size, ascend, and cover all numbers. A range of whole numbers
@@ -166,7 +167,7 @@ def _group_into_ranges(name: str, row_counts: Mapping[float, int]) -> list[Field
     """
     smallest = min(row_counts)
     largest = max(row_counts)
-    step = round_up_step(Decimal(str(largest - smallest)) / (MAX_VALUES - 1))
+    step = round_up_to_1_2_or_5(Decimal(str(largest - smallest)) / (MAX_VALUES - 1))
     first_index = math.floor(Decimal(str(smallest)) / step)
     last_index = math.floor(Decimal(str(largest)) / step)
 
@@ -182,7 +183,7 @@ def _group_into_ranges(name: str, row_counts: Mapping[float, int]) -> list[Field
     ]
 
 
-def round_up_step(width: Decimal) -> Decimal:
+def round_up_to_1_2_or_5(width: Decimal) -> Decimal:
     """Return the smallest number of 1, 2 or 5 times a power of ten that is at least `width`."""
     magnitude = Decimal(1).scaleb(width.adjusted())
     steps = [factor * magnitude for factor in (1, 2, 5, 10)]
@@ -217,7 +218,7 @@ def _format_number(number: Decimal) -> str:
     return text if len(text) <= _MAX_NUMBER_CHARS else str(shortest)
 
 
-def _make_field_count(name: str, value: Any, row_count: int) -> FieldCount:
+def _make_value_count(name: str, value: Any, row_count: int) -> FieldCount:
     """Return the count of a value, with the WHERE= that selects its rows."""
     if isinstance(value, str):
         return FieldCount(value, row_count, format_any_equality([name], value))

@@ -21,7 +21,7 @@ from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.schema import ColumnTyped
 
 
-def make_import_command(task: str, *, has_folder: bool) -> CommandHint:
+def make_import_hint(task: str, *, has_folder: bool) -> CommandHint:
     """Return the hint for the command that imports a file, or a folder of images, for a task."""
     if task == DEFAULT_TASK:
         return CommandHint("import", **{task: "people.csv"})
@@ -52,13 +52,13 @@ def make_file_table(name: str, id_column: Column[Any] | None = None, **options: 
     )
 
 
-def find_file_id(tx: Connection, table_name: str, name: str) -> str | None:
+def find_file_id(tx: Connection, table_name: str, id_or_path: str) -> str | None:
     """Return the id of the file with this id or path, as text; None if there is no such file."""
     files = make_file_table(table_name).c
     key = cast(files.id, Text)
-    query = select(key).where((key == name) | (files.path == name))
+    query = select(key).where((key == id_or_path) | (files.path == id_or_path))
     # An id comes before a path, then the oldest file.
-    file_id: str | None = tx.execute(query.order_by(key != name, files.id).limit(1)).scalar()
+    file_id: str | None = tx.execute(query.order_by(key != id_or_path, files.id).limit(1)).scalar()
     return file_id
 
 

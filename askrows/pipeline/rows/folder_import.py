@@ -23,7 +23,7 @@ from askrows.pipeline.core.declaration import GONE_FILE
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.files import check_no_address, require_utf8_path
 from askrows.pipeline.core.text import INVALID_TEXT
-from askrows.pipeline.rows.folder_files import make_file_table, make_import_command
+from askrows.pipeline.rows.folder_files import make_file_table, make_import_hint
 from askrows.pipeline.rows.pictures import (
     UNPRINTABLE_NAME_REASON,
     FileChangedError,
@@ -104,7 +104,7 @@ class FolderImportReport:
         """The number of files of the folder that are in the table now."""
         return self.added + self.updated + self.moved + self.unchanged
 
-    def check(self, task: str) -> None:
+    def require_image(self, task: str) -> None:
         """Check that the folder has or had an image; `task` is for the hint.
 
         Raises:
@@ -132,7 +132,7 @@ _Inspection = tuple[_ImageFile, Row | None, dict[str, Any] | None]
 
 def _make_folder_hint(task: str) -> HintTemplate:
     return HintTemplate(
-        "name a folder with images, as in `{}`", make_import_command(task, has_folder=True)
+        "name a folder with images, as in `{}`", make_import_hint(task, has_folder=True)
     )
 
 
@@ -158,7 +158,7 @@ def import_folder(workspace: OpenWorkspace, record: TaskRecord, folder: Path) ->
     keeps its row. Parked images with other bytes are unparked, except while a batch asks them. Rows
     below the folder whose files were deleted are marked. Links, hidden files and other skipped
     files are only counted. An event is recorded if rows changed. Waits until no other import of a
-    folder runs. A folder without images is no error here: `check` of the report raises it.
+    folder runs. A folder without images is no error here: `require_image` of the report raises it.
 
     Args:
         record: The task, whose source is a `Folder`.
@@ -174,22 +174,22 @@ def import_folder(workspace: OpenWorkspace, record: TaskRecord, folder: Path) ->
     report = FolderImportReport(str(folder))
     skipped_counts = Counter[str]()
     blocks = split_into_blocks(
-        _find_images(real_folder, skipped_counts),
+        _read_images(real_folder, skipped_counts),
         max_rows=MAX_BLOCK_FILES,
         size_of=lambda file: len(file.data),
         max_block_size=MAX_BLOCK_BYTES,
     )
     with workspace.lock(LOCK), workspace.display.bar("importing", None) as bar:
         with workspace.store.write() as tx:
-            _add_image_folder(tx, record.name, real_folder)
+            _store_image_folder(tx, record.name, real_folder)
         for image_files in blocks:
-            rows = workspace.store.query(_find_rows, table, image_files)
+            rows = workspace.store.query(_find_stored_rows, table, image_files)
             inspections = [
-                (file, row, _inspect_changed_file(file, row))
+                (file, row, _make_cells_if_changed(file, row))
                 for file, row in zip(image_files, rows, strict=True)
             ]
             with workspace.store.write() as tx, translate_refusals(table.name):
-                _write_block(tx, table, inspections, report, task=record.name)
+                _store_and_unpark_images(tx, table, inspections, report, task=record.name)
             bar.show(report.total)
 
         with workspace.store.write() as tx, translate_refusals(table.name):
@@ -209,7 +209,7 @@ def import_folder(workspace: OpenWorkspace, record: TaskRecord, folder: Path) ->
     return report
 
 
-def _add_image_folder(tx: Connection, task: str, folder: str) -> None:
+def _store_image_folder(tx: Connection, task: str, folder: str) -> None:
     """Store a folder with a task, unless it is stored already.
 
     Args:
@@ -220,7 +220,7 @@ def _add_image_folder(tx: Connection, task: str, folder: str) -> None:
         update_task(tx, task, image_folders=[*record.image_folders, folder])
 
 
-def _find_images(folder: str, skipped_counts: Counter[str]) -> Iterator[_ImageFile]:
+def _read_images(folder: str, skipped_counts: Counter[str]) -> Iterator[_ImageFile]:
     """Yield every image below a folder with its bytes, by folders, sorted by name.
 
     Links and hidden files are skipped, and hidden folders are not entered. Skipped files, links,
@@ -234,14 +234,18 @@ def _find_images(folder: str, skipped_counts: Counter[str]) -> Iterator[_ImageFi
         skipped_counts[LINKS] += len(links)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            file = OTHER_FILES if name.startswith(".") else _read_image(f"{directory}/{name}")
+            file = (
+                OTHER_FILES
+                if name.startswith(".")
+                else _read_image_or_skip_reason(f"{directory}/{name}")
+            )
             if isinstance(file, str):
                 skipped_counts[file] += 1
             else:
                 yield file
 
 
-def _read_image(path: str) -> _ImageFile | str:
+def _read_image_or_skip_reason(path: str) -> _ImageFile | str:
     """Read an image, or return the reason for skipping the file.
 
     A file is an image by its suffix, or else by its first bytes. Whether it can be decoded is not
@@ -271,7 +275,9 @@ def _read_image(path: str) -> _ImageFile | str:
     return _ImageFile(path, data, hashlib.sha256(data).hexdigest())
 
 
-def _find_rows(tx: Connection, table: Table, image_files: Sequence[_ImageFile]) -> list[Row | None]:
+def _find_stored_rows(
+    tx: Connection, table: Table, image_files: Sequence[_ImageFile]
+) -> list[Row | None]:
     """Return the stored row of each file, in their order; None for a new file.
 
     It is the row with the path of the file. Otherwise the file may have been moved: then it is a
@@ -301,7 +307,7 @@ def _select_rows(tx: Connection, column: Any, values: Sequence[str]) -> list[Row
     return [dict(row) for row in tx.execute(query).mappings()]
 
 
-def _inspect_changed_file(file: _ImageFile, row: Row | None) -> dict[str, Any] | None:
+def _make_cells_if_changed(file: _ImageFile, row: Row | None) -> dict[str, Any] | None:
     """Return the cells of a file except its path; None if its row is up to date.
 
     A row is up to date if it has the path and the hash of the file, and its problem if there is
@@ -344,7 +350,7 @@ def _make_image_cells(file: _ImageFile) -> dict[str, Any]:
     return cells
 
 
-def _write_block(
+def _store_and_unpark_images(
     tx: Connection,
     table: Table,
     inspections: Sequence[_Inspection],

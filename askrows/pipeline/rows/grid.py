@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import (
@@ -53,11 +53,11 @@ from askrows.pipeline.core.where_parser import parse_where
 from askrows.pipeline.rows.facets import (
     MAX_VALUES,
     format_any_equality,
-    is_countable,
+    is_countable_by_value,
     list_commonest,
     list_value_counts,
 )
-from askrows.pipeline.rows.kept_counts import count_states, keep_counts
+from askrows.pipeline.rows.kept_counts import reuse_or_count_states, reuse_or_store_counts
 from askrows.pipeline.rows.row_state import STATES_WITH_REASON, RowState
 from askrows.pipeline.rows.task_rows import (
     REASON_COLUMN,
@@ -71,7 +71,7 @@ from askrows.pipeline.rows.view_row import (
     RowJudgements,
     ViewColumn,
     ViewRow,
-    name_added_columns,
+    choose_free_column_names,
 )
 from askrows.pipeline.rows.where_sql import (
     JsonCell,
@@ -79,7 +79,7 @@ from askrows.pipeline.rows.where_sql import (
     contains_word,
     has_word_in_values,
     make_json_cell,
-    select_json,
+    make_json_expression,
 )
 from askrows.pipeline.store.answers import (
     ANSWER_COLUMNS,
@@ -108,6 +108,14 @@ _MAX_VERSIONS = 50
 # Name of the version among the counted columns; no column has it.
 _VERSION = ""
 NO_FIELDS: Mapping[str, str] = MappingProxyType({})
+
+
+class DoubtCounts(NamedTuple):
+    """Numbers of the rows of a task by the confidence of their answers."""
+
+    doubtful: int
+    # Rows whose answer has a confidence, doubtful rows included.
+    with_confidence: int
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -172,10 +180,10 @@ class Grid:
                 filter requests are always selected.
 
         Raises:
-            InputError: The filter is invalid; see `_make_conditions`.
+            InputError: The filter is invalid; see `_make_row_and_answer_conditions`.
         """
-        conditions = self._make_conditions(tx, row_filter)
-        is_excluded = self._make_excluded_condition(row_filter)
+        conditions = self._make_row_and_answer_conditions(tx, row_filter)
+        is_excluded = self._make_gone_rows_condition(row_filter)
         if is_excluded is not None and not has_gone_rows:
             conditions.append(~is_excluded)
         return select(*columns).select_from(self._join_answers(version)).where(*conditions)
@@ -215,10 +223,10 @@ class Grid:
         columns = self.table.table.c
         query = query.order_by(columns[self.table.order_column])
         records = select_matching(tx, query, columns[self.table.id_column], native_ids)
-        return map(self._read_row, records)
+        return map(self._make_view_row, records)
 
     def _list_cells(self, state: ColumnElement[str]) -> list[ColumnElement[Any]]:
-        """Return the expressions, with that of the state, that `_read_row` makes a row of."""
+        """Return the expressions, with that of the state, that `_make_view_row` makes a row of."""
         return [
             self.table.row_id,
             state,
@@ -228,7 +236,7 @@ class Grid:
             self.judgements.is_doubtful,
         ]
 
-    def _read_row(self, record: Sequence[Any]) -> ViewRow:
+    def _make_view_row(self, record: Sequence[Any]) -> ViewRow:
         """Return the view's row for a record of a query of `_list_cells`.
 
         Its `answer` is None if the row has no answer. Its state gets its reason.
@@ -273,7 +281,9 @@ class Grid:
         if len(listed_rows) > limit:
             last_id = listed_rows[limit - 1].id
             title = self.table.read_titles(tx, [last_id]).get(last_id, "")
-            last_title = title if self.table.find_id_by_place(tx, title) == last_id else last_id
+            last_title = (
+                title if self.table.find_id_by_place_title(tx, title) == last_id else last_id
+            )
         return RowsPage(
             listed_rows[:limit],
             last_id,
@@ -297,13 +307,13 @@ class Grid:
 
         Raises:
             InputError: The options name an unknown row, state, column or sort order, or the filter
-                is invalid; see `_make_conditions`.
+                is invalid; see `_make_row_and_answer_conditions`.
         """
         if self.should_list_refused(options.row_filter):
             refused_options = options._replace(sort=None, fields=None)
             return make_refused_grid(tx, self.table.task).read_kinds_and_rows(tx, refused_options)
 
-        names = self.select_names(options)
+        names = self.choose_column_names(options)
         query = self.select_rows(
             tx, options.row_filter, *self._list_cells(self.table.state_expression)
         )
@@ -313,7 +323,7 @@ class Grid:
         if _is_descending(options):
             sort_keys = [key.desc() for key in sort_keys]
         query = query.order_by(*sort_keys).limit(options.limit)
-        rows = map(self._read_row, select_matching(tx, query, self.table.row_id, None))
+        rows = map(self._make_view_row, select_matching(tx, query, self.table.row_id, None))
         return (
             {name: self.columns[name].kind for name in names},
             (ListedRow(row.id, row.state, self.list_values(row, names)) for row in rows),
@@ -337,7 +347,7 @@ class Grid:
         """
         sort_keys = self._list_sort_keys(options)
         after_name = str(options.after)
-        after_id = self.table.find_id_by_place(tx, after_name) or after_name
+        after_id = self.table.find_id_by_place_title(tx, after_name) or after_name
         is_last_row = self.table.match_ids([after_id])
         query = select(*sort_keys).select_from(self._join_answers()).where(is_last_row).limit(1)
         last_row = tx.execute(query).first()
@@ -391,7 +401,7 @@ class Grid:
             number = earlier_count + 1
         return RowPosition(number, total)
 
-    def count_doubtful_rows(self, tx: Connection) -> tuple[int, int]:
+    def count_doubtful_rows(self, tx: Connection) -> DoubtCounts:
         """Return how many rows are doubtful, and how many have an answer with a confidence.
 
         A row is doubtful if a field of its preferred answer has a probability below the threshold
@@ -399,7 +409,7 @@ class Grid:
         filter count, so rows that are no longer in the source do not.
         """
         if not has_confidences(tx, self.table.task):
-            return 0, 0
+            return DoubtCounts(0, 0)
         query = self.select_rows(
             tx,
             NO_FILTER,
@@ -407,24 +417,28 @@ class Grid:
             func.count(answers.c.confidences),
         )
         doubtful_count, answered_count = tx.execute(query).one()
-        return doubtful_count, answered_count
+        return DoubtCounts(doubtful_count, answered_count)
 
-    def make_conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
+    def make_row_conditions(
+        self, tx: Connection, row_filter: RowFilter
+    ) -> list[ColumnElement[bool]]:
         """Return the conditions of a filter for queries on the table of the rows alone.
 
         They look up the preferred answer of each row, and do not exclude rows that are no longer in
         their source.
 
         Raises:
-            InputError: The filter is invalid; see `_make_conditions`.
+            InputError: The filter is invalid; see `_make_row_and_answer_conditions`.
         """
-        conditions = self._make_conditions(tx, row_filter)
+        conditions = self._make_row_and_answer_conditions(tx, row_filter)
         one_row = select(literal_column("1")).subquery("one_row")
         preferred = join_preferred(one_row, self.table.row_id, self.preference)
         query: Select[Any] = select(literal_column("1")).select_from(preferred).where(*conditions)
         return [query.correlate(self.table.table).exists()]
 
-    def _make_conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
+    def _make_row_and_answer_conditions(
+        self, tx: Connection, row_filter: RowFilter
+    ) -> list[ColumnElement[bool]]:
         """Return the conditions of a filter, all of which a row and its answer must meet.
 
         Each word of the filter must be in one of the searched cells or documents. Then follow
@@ -438,7 +452,7 @@ class Grid:
         conditions = [self._mentions_word(tx, word) for word in row_filter.words]
         where_texts = [row_filter.where, *row_filter.choices.values()]
         where_texts += [format_any_equality(self.facets, tag) for tag in row_filter.tags]
-        conditions += [self._compile_condition(tx, text) for text in where_texts if text]
+        conditions += [self._compile_where_text(tx, text) for text in where_texts if text]
 
         if row_filter.state:
             states = self.table.listed_state_words
@@ -467,7 +481,7 @@ class Grid:
             conditions.append(has_version(answers.c.version, row_filter.answer_version))
         return conditions
 
-    def _compile_condition(self, tx: Connection, text: str) -> ColumnElement[bool]:
+    def _compile_where_text(self, tx: Connection, text: str) -> ColumnElement[bool]:
         """Return the condition of a text of WHERE=.
 
         A name means a column of the row or answer, else a column of the judgements, else an alias.
@@ -513,32 +527,32 @@ class Grid:
         - A facet of lists has the `max_members` commonest members.
 
         Raises:
-            InputError: The filter is invalid; see `_make_conditions`.
+            InputError: The filter is invalid; see `_make_row_and_answer_conditions`.
         """
         if self.should_list_refused(row_filter):
             return make_refused_grid(tx, self.table.task).count_rows(tx, row_filter, data=data)
 
-        if self._make_conditions(tx, row_filter):
-            return self._count_rows(tx, row_filter, data, within_s, max_members)
+        if self._make_row_and_answer_conditions(tx, row_filter):
+            return self._count_table_rows(tx, row_filter, data, within_s, max_members)
 
         def count() -> tuple[int, dict[str, Any]]:
             """Return the number of rows, and their counts to keep."""
-            counts = self._count_rows(tx, row_filter, data, within_s, max_members)
+            counts = self._count_table_rows(tx, row_filter, data, within_s, max_members)
             # Without all counts, none are kept.
             row_count = 0 if counts.versions is None else counts.total
             return row_count, counts._asdict()
 
-        cells = [select_json(tx, self._cells[name]) for name in self._counted_names]
+        cells = [make_json_expression(tx, self._cells[name]) for name in self._counted_names]
         query = self.select_rows(tx, row_filter, self.table.scanned_state_expression, *cells)
         file_name = f"{self.table.task}.{max_members}.json"
-        counts = RowCounts(**keep_counts(tx, query, data, file_name, count))
+        counts = RowCounts(**reuse_or_store_counts(tx, query, data, file_name, count))
         fields = {
             name: [FieldCount(*value_count) for value_count in value_counts]
             for name, value_counts in counts.fields.items()
         }
         return counts._replace(fields=fields)
 
-    def _count_rows(
+    def _count_table_rows(
         self,
         tx: Connection,
         row_filter: RowFilter,
@@ -559,7 +573,7 @@ class Grid:
             state_counts = self._count_states(tx, row_filter, data)
         states = {name: state_counts[name] for name in self.table.listed_state_words}
         gone_count = 0
-        if self._make_excluded_condition(row_filter) is not None:
+        if self._make_gone_rows_condition(row_filter) is not None:
             gone_count = states.pop(RowState.GONE)
 
         versions = None
@@ -585,7 +599,7 @@ class Grid:
         """Return the names of the columns whose values are counted if they are few."""
         return [*self.facets[:_MAX_FACETS], *self.judgements.counted_names]
 
-    def _make_excluded_condition(self, row_filter: RowFilter) -> ColumnElement[bool] | None:
+    def _make_gone_rows_condition(self, row_filter: RowFilter) -> ColumnElement[bool] | None:
         """Return the condition that a row is left out because it is no longer in its source.
 
         None if such rows are listed, or if the table does not contain such rows.
@@ -601,9 +615,9 @@ class Grid:
 
         Without a filter, kept counts are used, with all refused rows of the task.
         """
-        if self._make_conditions(tx, row_filter):
+        if self._make_row_and_answer_conditions(tx, row_filter):
             return self._count_values(tx, row_filter, [self.state_name])[self.state_name]
-        counts = count_states(tx, self.table, data)
+        counts = reuse_or_count_states(tx, self.table, data)
         return Counter({self.table.name_state(state): counts.count(state) for state in RowState})
 
     def _count_facets(
@@ -620,8 +634,10 @@ class Grid:
             first_counters = self._count_values(
                 tx, row_filter, self._counted_names, max_rows=_FIRST_FACET_ROWS
             )
-            names += [name for name, counter in first_counters.items() if is_countable(counter)]
-        if self._make_conditions(tx, row_filter):
+            names += [
+                name for name, counter in first_counters.items() if is_countable_by_value(counter)
+            ]
+        if self._make_row_and_answer_conditions(tx, row_filter):
             names.append(self.state_name)
         return self._count_values(tx, row_filter, names)
 
@@ -644,17 +660,21 @@ class Grid:
             max_rows: Count only so many rows, whichever the database finds first.
         """
         expressions: dict[str, ColumnElement[Any]] = {
-            **{name: select_json(tx, cell) for name, cell in self._cells.items() if name in names},
+            **{
+                name: make_json_expression(tx, cell)
+                for name, cell in self._cells.items()
+                if name in names
+            },
             self.state_name: self.table.scanned_state_expression,
             _VERSION: answers.c.version,
         }
         choices = dict(row_filter.choices)
         own_conditions = {
-            name: self._compile_condition(tx, choices.pop(name))
+            name: self._compile_where_text(tx, choices.pop(name))
             for name in names
             if name in choices
         }
-        is_excluded = self._make_excluded_condition(row_filter)
+        is_excluded = self._make_gone_rows_condition(row_filter)
         if is_excluded is not None:
             own_conditions[self.state_name] = ~is_excluded
         query = self.select_rows(
@@ -700,7 +720,7 @@ class Grid:
             )
         return [*column.sort_keys, order]
 
-    def list_default_names(self, row_filter: RowFilter) -> Sequence[str]:
+    def list_default_column_names(self, row_filter: RowFilter) -> Sequence[str]:
         """Return the names of the columns that are listed by default.
 
         They are the default columns, then the least confidence, the reason if only rows in a state
@@ -712,7 +732,7 @@ class Grid:
         names.append(self.judgements.review_name)
         return tuple(name for name in names if name)
 
-    def select_names(self, options: RowListOptions) -> Sequence[str]:
+    def choose_column_names(self, options: RowListOptions) -> Sequence[str]:
         """Return the names of the columns to list.
 
         They are the default columns, or only the requested columns, each once.
@@ -721,7 +741,7 @@ class Grid:
             InputError: There is no column of a requested name.
         """
         if options.fields is None:
-            return self.list_default_names(options.row_filter)
+            return self.list_default_column_names(options.row_filter)
 
         for name in options.fields:
             if name not in self.names:
@@ -764,7 +784,7 @@ def make_grid(
         tx, table.task, taken_names=columns, fields=fields, threshold=threshold
     )
     all_columns = {**columns, **judgements.columns}
-    row_names = name_added_columns(all_columns, (STATE_COLUMN, REASON_COLUMN), "row_")
+    row_names = choose_free_column_names(all_columns, (STATE_COLUMN, REASON_COLUMN), "row_")
     state = table.state_expression
     state_json = literal('"', Text) + state + literal('"', Text)
     all_columns[row_names[STATE_COLUMN]] = ViewColumn(

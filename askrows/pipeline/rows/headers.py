@@ -61,7 +61,7 @@ class Record(NamedTuple):
     excerpt: str = ""
 
 
-def open_records(
+def open_table_of_records(
     file: SourceFile,
     read_records: Callable[[], Iterator[Record]],
     *,
@@ -72,7 +72,7 @@ def open_records(
     The header is the first record that is not blank, or the record on the line of `HEADER=`. With
     `HEADER=none`, names are made up. A column without a name is called `column_4` by its position.
     A repeated name is numbered, unless it is a known column. Notes list names of both kinds.
-    Without `HEADER=`, a first record without a known column is checked, see `_check_header`.
+    Without `HEADER=`, a first record without a known column is refused if it cannot be a header.
 
     Args:
         file: The file.
@@ -104,7 +104,7 @@ def open_records(
         return SourceTable(made_names, read_rows)
 
     if file.header_line is None and not any(map(file.is_known_column, header.cells)):
-        _check_header(file, records)
+        _check_first_record_is_header(file, records)
     header_names = number_repeated_names(header.cells, file.notes, is_exempt=file.is_known_column)
     names = [name or made_name for name, made_name in zip(header_names, made_names, strict=True)]
     added_names = [name for name in made_names if name in names and name not in header.cells]
@@ -137,21 +137,23 @@ def _read_rows(
 
         cells = record.cells
         if record.reason:
-            yield _reject_record(record, names, separator)
+            yield _make_record_rejection(record, names, separator)
         elif len(cells) != len(names):
             reason = f"wrong number of fields: found {len(cells)}, expected {len(names)}"
             # The first column without a field.
             column = next(map(make_excerpt, names[len(cells) :]), "")
-            yield _reject_record(record._replace(reason=reason), names, separator, column=column)
-        elif _has_texts(cells, header_texts):
+            yield _make_record_rejection(
+                record._replace(reason=reason), names, separator, column=column
+            )
+        elif _are_equal_texts(cells, header_texts):
             reason = "the header is repeated, as in joined files"
             repeated_header = Record(record.line_number, list(map(_join_words, cells)), reason)
-            yield _reject_record(repeated_header, names, separator)
+            yield _make_record_rejection(repeated_header, names, separator)
         else:
             yield SourceRow(record.line_number, dict(zip(names, cells, strict=True)))
 
 
-def _reject_record(
+def _make_record_rejection(
     record: Record, names: Sequence[str], separator: str, *, column: str = ""
 ) -> Finding:
     """Return the finding that rejects a record, with its cells by column.
@@ -172,7 +174,7 @@ def _reject_record(
     )
 
 
-def _has_texts(cells: Sequence[Any], folded_texts: Sequence[str]) -> bool:
+def _are_equal_texts(cells: Sequence[Any], folded_texts: Sequence[str]) -> bool:
     """Return whether cells have these texts; case and white space do not matter."""
     if [_join_words(cells[0]).casefold()] != folded_texts[:1]:
         return False
@@ -184,7 +186,7 @@ def _join_words(cell: Any) -> str:
     return "" if cell is None else " ".join(str(cell).split())
 
 
-def _check_header(file: SourceFile, records: Sequence[Record]) -> None:
+def _check_first_record_is_header(file: SourceFile, records: Sequence[Record]) -> None:
     """Check that the first record of a table may be a header. An only record passes.
 
     Args:
@@ -204,10 +206,10 @@ def _check_header(file: SourceFile, records: Sequence[Record]) -> None:
     headers = [
         record
         for record in first_records
-        if _count_filled(record) >= typical_count and not _is_number_or_date(record.cells[0])
+        if _count_filled(record) >= typical_count and not _is_number_date_or_mail(record.cells[0])
     ]
     # Some names may be numbers, such as years, but a record without numbers is more likely.
-    named_header = next(filter(_has_names, headers), None)
+    named_header = next(filter(_has_only_names, headers), None)
 
     # An outer column may have no name: the first, as programs write it for the numbers of the rows,
     # or the last, if no other record is like a header.
@@ -218,7 +220,7 @@ def _check_header(file: SourceFile, records: Sequence[Record]) -> None:
     is_title = filled_count < _MIN_HEADER_SHARE * typical_count and not (
         has_unnamed_end and filled_count + 1 >= typical_count
     )
-    value = _find_data_value(header, rows[0])
+    value = _find_header_cell_with_data(header, rows[0])
     header_line = header.line_number
     proposed_header = NO_HEADER
     if is_title:
@@ -255,14 +257,14 @@ def _count_filled(record: Record) -> int:
     return sum(map(bool, record.cells))
 
 
-def _has_names(record: Record) -> bool:
+def _has_only_names(record: Record) -> bool:
     """Return whether all filled cells of a record differ, and none is a number or a date."""
     names = list(filter(None, record.cells))
     has_distinct_names = len(set(names)) == len(names)
-    return has_distinct_names and not any(map(_is_number_or_date, names))
+    return has_distinct_names and not any(map(_is_number_date_or_mail, names))
 
 
-def _is_number_or_date(text: str) -> bool:
+def _is_number_date_or_mail(text: str) -> bool:
     """Return whether a cell is a number, a time, a date or a mail address."""
     has_digits_only = any(map(str.isdigit, text)) and not any(map(str.isalpha, text))
     return has_digits_only or _DATE_OR_MAIL.fullmatch(text) is not None
@@ -302,7 +304,7 @@ def number_repeated_names(
     return unique_names
 
 
-def _find_data_value(header: Record, row: Record) -> str:
+def _find_header_cell_with_data(header: Record, row: Record) -> str:
     """Return a cell of the first record that is a value like the cell below it; "" without any.
 
     Dates and mail addresses are such values; so is a whole number in the first column if the first

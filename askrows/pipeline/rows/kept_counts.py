@@ -24,8 +24,10 @@ KEPT_COUNTS_FOLDER = "counts"
 MIN_KEPT_ROWS = 20_000
 
 
-def count_states(tx: Connection, rows: TaskRows, data: Path) -> StateCounts:
+def reuse_or_count_states(tx: Connection, rows: TaskRows, data: Path) -> StateCounts:
     """Return the number of all rows by state; unchanged rows are not counted again.
+
+    Counts of many rows are stored in a file of the workspace, see `reuse_or_store_counts`.
 
     Args:
         tx: A snapshot of `Store.read`.
@@ -33,15 +35,19 @@ def count_states(tx: Connection, rows: TaskRows, data: Path) -> StateCounts:
         data: The folder of the workspace.
     """
 
-    def count() -> tuple[int, dict[str, Any]]:
+    def count_by_state() -> tuple[int, dict[str, Any]]:
         """Return the number of rows in the source, and the counts by state."""
-        counts = rows.count_states(tx)
+        counts = rows.count_all_rows_by_state(tx)
         return counts.total, vars(counts)
 
-    return StateCounts(**keep_counts(tx, rows.select_counts(), data, f"{rows.task}.json", count))
+    return StateCounts(
+        **reuse_or_store_counts(
+            tx, rows.select_state_counts(), data, f"{rows.task}.json", count_by_state
+        )
+    )
 
 
-def keep_counts(
+def reuse_or_store_counts(
     tx: Connection,
     query: Select[Any],
     data: Path,
@@ -60,7 +66,7 @@ def keep_counts(
         file_name: Name of the file in the folder KEPT_COUNTS_FOLDER.
         count: Returns the number of rows, and the counts as JSON members.
     """
-    key = _make_key(tx, query)
+    key = _make_counts_key(tx, query)
     path = data / KEPT_COUNTS_FOLDER / file_name
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         kept = json.loads(path.read_bytes())
@@ -75,7 +81,7 @@ def keep_counts(
     return counts
 
 
-def _make_key(tx: Connection, query: Select[Any]) -> str:
+def _make_counts_key(tx: Connection, query: Select[Any]) -> str:
     """Return a key that differs if the counts may differ; "" if they cannot be kept.
 
     It has the content of the database, and the query with all its values.

@@ -10,8 +10,8 @@ from typing import Any
 from askrows.pipeline.rows.cells import (
     import_pyarrow,
     list_arrow_rows,
-    parse_json,
-    to_noted_row,
+    parse_strict_json,
+    to_plain_row_with_notes,
 )
 from askrows.pipeline.rows.row_findings import MAX_ROW_CHARS, ReadRow, SourceRow, make_rejection
 from askrows.pipeline.rows.source_file import SourceFile, SourceTable
@@ -34,10 +34,12 @@ def open_json(file: SourceFile) -> SourceTable:
     A row that is not JSON, or is not an object, gives a finding. The names are in the order in
     which they first occur; later rows may have others.
     """
-    iterate_texts = _iterate_lines if file.format == "jsonl" else _iterate_elements
+    iterate_nested_texts = (
+        _iterate_nonblank_lines if file.format == "jsonl" else _iterate_json_list_elements
+    )
 
     def read_rows() -> Iterator[ReadRow]:
-        for line_number, text in iterate_texts(file):
+        for line_number, text in iterate_nested_texts(file):
             yield _parse_row(line_number, text)
 
     first_rows = [
@@ -50,7 +52,7 @@ def open_json(file: SourceFile) -> SourceTable:
 def _parse_row(line_number: int, text: str) -> ReadRow:
     """Return the row of a JSON object; a finding for any other text."""
     try:
-        value = parse_json(text.strip())
+        value = parse_strict_json(text.strip())
     except ValueError as error:
         return make_rejection(line_number, str(error), text.strip())
     if not isinstance(value, dict):
@@ -58,7 +60,7 @@ def _parse_row(line_number: int, text: str) -> ReadRow:
     return SourceRow(line_number, value)
 
 
-def _iterate_lines(file: SourceFile) -> Iterator[tuple[int, str]]:
+def _iterate_nonblank_lines(file: SourceFile) -> Iterator[tuple[int, str]]:
     """Yield the number and the text of each line that is not blank."""
     with file.open() as text_file:
         for line_number, text in enumerate(file.read_lines(text_file), start=1):
@@ -66,7 +68,7 @@ def _iterate_lines(file: SourceFile) -> Iterator[tuple[int, str]]:
                 yield line_number, text.strip(file.line_end)
 
 
-def _iterate_elements(file: SourceFile) -> Iterator[tuple[int, str]]:
+def _iterate_json_list_elements(file: SourceFile) -> Iterator[tuple[int, str]]:
     """Yield the line and the text of each element of a JSON list, which is read in chunks.
 
     Commas between elements are not checked: no row is lost without them.
@@ -142,7 +144,7 @@ def open_parquet(file: SourceFile) -> SourceTable:
         files = open_files()
         schemas = [*(part.physical_schema for part in files.get_fragments()), files.schema]
         schema = pa.unify_schemas(
-            list(map(_decode_dictionaries, schemas)), promote_options="permissive"
+            list(map(_replace_dictionary_types, schemas)), promote_options="permissive"
         )
         table = open_files(schema=schema)
 
@@ -153,12 +155,12 @@ def open_parquet(file: SourceFile) -> SourceTable:
                 batch_size=_BATCH_ROWS, batch_readahead=0, fragment_readahead=0, use_threads=False
             ):
                 for row in list_arrow_rows(batch):
-                    yield SourceRow(next(row_number), to_noted_row(row, file.notes))
+                    yield SourceRow(next(row_number), to_plain_row_with_notes(row, file.notes))
 
     return SourceTable(table.schema.names, read_rows)
 
 
-def _decode_dictionaries(schema: Any) -> Any:
+def _replace_dictionary_types(schema: Any) -> Any:
     """Return a schema of Arrow in which columns of categories have the type of the categories."""
     pa = import_pyarrow("a Parquet file")
     for index, field in enumerate(schema):

@@ -97,13 +97,13 @@ def read_columns(
     # SQLAlchemy warns of types that it does not know.
     with _WARNINGS_LOCK, warnings.catch_warnings(action="ignore", category=exc.SAWarning):
         try:
-            columns = _inspector(tx).get_columns(_find_stored_name(tx, table), schema)
+            columns = _inspector(tx).get_columns(_find_stored_table_name(tx, table), schema)
         except exc.NoSuchTableError:
             return {}
     return {fold_column_name(tx, column["name"]): column for column in columns}
 
 
-def read_key_columns(
+def read_key_and_index_columns(
     tx: Connection, table: str, schema: str | None = None, *, only_unique: bool
 ) -> list[list[str]]:
     """Return the folded column names of primary key, unique constraints and indexes.
@@ -117,7 +117,7 @@ def read_key_columns(
         only_unique: Leave out indexes that are not unique.
     """
     inspector = _inspector(tx)
-    name = _find_stored_name(tx, table)
+    name = _find_stored_table_name(tx, table)
     keys = [inspector.get_pk_constraint(name, schema)["constrained_columns"]]
     # SQLite has an index for each unique key. SQLAlchemy lists it only on request, and misses some
     # of the constraints, such as that of `name VARCHAR(40) UNIQUE`.
@@ -146,7 +146,7 @@ def generates_ids(tx: Connection, table: str, id_column: ReflectedColumn) -> boo
     return definition is not None and "AUTOINCREMENT" in str(definition.sql).upper()
 
 
-def _find_stored_name(tx: Connection, table: str) -> str:
+def _find_stored_table_name(tx: Connection, table: str) -> str:
     """Return the name of a table as the database spells it, if the table exists."""
     if not is_sqlite(tx):
         return table
@@ -218,7 +218,7 @@ class IdColumnFacts:
     # SQLite column may store texts among numbers.
     is_typed: bool = False
 
-    def to_row_id(self, value: str) -> str | None:
+    def to_stored_row_id(self, value: str) -> str | None:
         """Return an id as the column would return it, or None if the column cannot store it.
 
         - A column of UUIDs returns a UUID in its standard spelling. It cannot store other texts.
@@ -241,10 +241,14 @@ class IdColumnFacts:
 
         The others are left out, because PostgreSQL fails if an id does not fit the column's type.
         """
-        return [row_id for row_id in ids if not self.is_typed or self.to_row_id(row_id) is not None]
+        return [
+            row_id
+            for row_id in ids
+            if not self.is_typed or self.to_stored_row_id(row_id) is not None
+        ]
 
 
-def describe_storable_ids(tx: Connection, id_type: TypeEngine[Any]) -> IdColumnFacts:
+def make_id_column_facts(tx: Connection, id_type: TypeEngine[Any]) -> IdColumnFacts:
     """Return which ids a column of a type can store: UUIDs, whole numbers or texts.
 
     The range of whole numbers follows from the type, too; it is 64 bits on SQLite.
@@ -284,7 +288,7 @@ def make_new_ids(
             used again. The default does not look for deleted rows.
         is_forgotten: Returns whether a forgotten row had an id, which is not used again either.
     """
-    if describe_storable_ids(tx, id_column["type"]).kind != "whole numbers":
+    if make_id_column_facts(tx, id_column["type"]).kind != "whole numbers":
         return [str(uuid.uuid4()) for _ in range(count)]
     if generates_ids(tx, table, id_column):
         return None

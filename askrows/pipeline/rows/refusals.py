@@ -25,7 +25,7 @@ _RAISED_STATE_PREFIX = "P0"
 _POLICY_CHECK_FUNCTION = "ExecWithCheckOptions"
 
 
-def adoption_error(
+def make_adoption_error(
     name: str,
     reason: str,
     *,

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from askrows.pipeline.core.text import INVALID_TEXT
-from askrows.pipeline.rows.cells import iterate_names_and_values, to_json_text
+from askrows.pipeline.rows.cells import iterate_nested_names_and_values, to_text_or_json
 from askrows.pipeline.store.rows import RefusedRow
 
 # Characters of a row. A file without line ends must not fill the memory.
@@ -105,7 +105,7 @@ class KeyLines:
         weakref.finalize(self, self._connection.close)
         self._connection.executescript(_KEY_LINES_DDL)
 
-    def add(self, key: str, line: int) -> int | None:
+    def find_or_add(self, key: str, line: int) -> int | None:
         """Store the line of a new key; return the line that was stored before, or None."""
         query = "INSERT INTO key_lines VALUES (?, ?) ON CONFLICT DO NOTHING"
         if self._connection.execute(query, (key, line)).rowcount:
@@ -159,7 +159,7 @@ def find_unsound_text(
         labels: Displayed names of columns, by column. Other columns have an excerpt of their name.
         key: The row's key; the finding has it if it is a sound text.
     """
-    for name, text in iterate_names_and_values(values):
+    for name, text in iterate_nested_names_and_values(values):
         match = isinstance(text, str) and INVALID_TEXT.search(text)
         if not match:
             continue
@@ -200,7 +200,7 @@ def _make_storable_cell(cell: Any) -> Any:
     if cell is None or isinstance(cell, bool | int | float):
         return cell
 
-    text = to_json_text(cell)
+    text = to_text_or_json(cell)
     if len(text) > MAX_STORED_CHARS:
         text = f"{text[:MAX_CUT_CELL]}{CUT_MARK}"
     return escape_unsound(text)
@@ -211,7 +211,7 @@ def escape_unsound(text: str) -> str:
     return INVALID_TEXT.sub(lambda match: _escape_character(match[0]), text)
 
 
-def parse_key(cell: object, *, max_chars: int) -> tuple[str, str]:
+def parse_key_or_reason(cell: object, *, max_chars: int) -> tuple[str, str]:
     """Return the key in a cell as text, or the reason why the cell is no key.
 
     A key is not blank, not longer than `max_chars`, and has no control characters, line separators

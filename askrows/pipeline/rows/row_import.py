@@ -23,7 +23,7 @@ from askrows.pipeline.rows.columns import (
     ColumnLayout,
     ColumnMapping,
     list_names,
-    parse_map,
+    parse_column_map,
 )
 from askrows.pipeline.rows.row_findings import (
     MAX_KEPT_FINDINGS,
@@ -184,9 +184,9 @@ class ImportReport:
                 report_file.write(csv_line([str(cell or "") for cell in cells]))
             if len(self.findings) < MAX_KEPT_FINDINGS:
                 self.findings.append(finding)
-            self._count_similar_finding(finding)
+            self._add_to_finding_group(finding)
 
-    def _count_similar_finding(self, finding: Finding) -> None:
+    def _add_to_finding_group(self, finding: Finding) -> None:
         """Add a finding to the group of its kind, column and reason, and keep the first examples.
 
         Reasons that differ only in numbers and quoted values are in one group.
@@ -284,7 +284,7 @@ def _open_report_file(report: ImportReport) -> Iterator[SealedWriter | None]:
 
 
 @contextlib.contextmanager
-def report_interrupt() -> Iterator[None]:
+def translate_interrupt() -> Iterator[None]:
     """Replace the message of an interrupt in a block that commits nothing.
 
     Raises:
@@ -304,7 +304,7 @@ class MappedFile(TableFile):
 
     layout: ColumnLayout
 
-    @report_interrupt()
+    @translate_interrupt()
     def __init__(
         self,
         path: Path,
@@ -326,7 +326,7 @@ class MappedFile(TableFile):
                 imported.
         """
         layout = self.layout
-        map_names = parse_map(options.mapping)
+        map_names = parse_column_map(options.mapping)
         super().__init__(
             path,
             layout.file_hint,
@@ -357,7 +357,7 @@ class MappedFile(TableFile):
             hint=hint,
         )
 
-    def check_row(self, row: SourceRow) -> SoundRow | Finding:
+    def make_sound_row(self, row: SourceRow) -> SoundRow | Finding:
         """Return a row by column as it is imported, or the finding that rejects it."""
         raise NotImplementedError
 
@@ -368,7 +368,7 @@ class MappedFile(TableFile):
     def __iter__(self) -> Iterator[SoundRow | Finding]:
         """Yield each row as it is imported, or the finding that rejects it, in the file's order.
 
-        A row is mapped to columns, checked by `check_row`, and compared with the keys before it. If
+        A row is mapped to columns, checked, and compared with the keys before it. If
         several valid rows have the same key, only the first is imported, and the others are
         rejected. A finding that rejects a row contains its cells, if the row could be split.
 
@@ -379,22 +379,24 @@ class MappedFile(TableFile):
         self._rejected_key_lines = KeyLines()
         for row in self.read_rows():
             mapped_row = row if isinstance(row, Finding) else self.mapping.map_row(row)
-            outcome = mapped_row if isinstance(mapped_row, Finding) else self.check_row(mapped_row)
+            outcome = (
+                mapped_row if isinstance(mapped_row, Finding) else self.make_sound_row(mapped_row)
+            )
             if isinstance(outcome, SoundRow):
-                outcome = self._register_key(outcome)
+                outcome = self._reject_repeated_key(outcome)
             elif outcome.key:
-                self._rejected_key_lines.add(self.fold_key(outcome.key), outcome.line)
+                self._rejected_key_lines.find_or_add(self.fold_key(outcome.key), outcome.line)
             if isinstance(outcome, Finding) and isinstance(row, SourceRow):
                 source_row = mapped_row if isinstance(mapped_row, SourceRow) else row
                 outcome = outcome._replace(cells=source_row.values)
             yield outcome
 
-    def _register_key(self, row: SoundRow) -> SoundRow | Finding:
+    def _reject_repeated_key(self, row: SoundRow) -> SoundRow | Finding:
         """Return a row unchanged, or reject it if an earlier sound row has its key.
 
         After a rejected row, a row with its key is accepted.
         """
-        first_line = self._key_lines.add(self.fold_key(row.key), row.line_number)
+        first_line = self._key_lines.find_or_add(self.fold_key(row.key), row.line_number)
         if first_line is None:
             return row
 
@@ -407,7 +409,7 @@ class MappedFile(TableFile):
             key=row.key,
         )
 
-    def has_key(self, key: str) -> bool:
+    def has_read_key(self, key: str) -> bool:
         """Return whether the last `iter` read a row with this key, imported or rejected."""
         identity = self.fold_key(key)
         lines = (self._key_lines.find(identity), self._rejected_key_lines.find(identity))
@@ -471,7 +473,7 @@ def import_rows(
     ):
         refusals = None if report.dry else FileRefusals(tx, task, file.path.name)
         title = "reading" if report.dry else "importing"
-        with report_interrupt(), workspace.display.bar(title, None) as bar:
+        with translate_interrupt(), workspace.display.bar(title, None) as bar:
             for page in split_into_blocks(
                 file, max_rows=max_page_rows, size_of=lambda row: len(str(row))
             ):
@@ -485,7 +487,9 @@ def import_rows(
                 report.updated += written.updated
                 imported_count = len(sound_rows) - len(written.findings)
                 report.unchanged += imported_count - written.added - written.updated
-                report.released += _unpark_rows(tx, task, written.changed_ids, dry=report.dry)
+                report.released += _unpark_or_count_rows(
+                    tx, task, written.changed_ids, dry=report.dry
+                )
                 if written.added + written.updated and not report.dry:
                     record_row_change(tx, task)
 
@@ -521,7 +525,7 @@ def import_rows(
     return report
 
 
-def _unpark_rows(tx: Connection, task: str, row_ids: Sequence[str], *, dry: bool) -> int:
+def _unpark_or_count_rows(tx: Connection, task: str, row_ids: Sequence[str], *, dry: bool) -> int:
     """Unpark rows, except those that a batch asks now; return how many. A dry run only counts."""
     unclaimed_ids = sorted(set(row_ids) - claims.filter_claimed(tx, task, row_ids))
     unpark = claims.list_unparkable_ids if dry else claims.unpark

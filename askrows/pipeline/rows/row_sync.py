@@ -21,7 +21,7 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.report import format_counts
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.rows.answer_views import make_views
+from askrows.pipeline.rows.answer_views import create_or_replace_views
 from askrows.pipeline.rows.cells import (
     find_value_kind,
     hash_text,
@@ -160,7 +160,7 @@ class RowSync:
     # The kinds of the columns beside the table, by name, in the order of the rows.
     extra_kinds: dict[str, str] = field(default_factory=dict, init=False)
 
-    def run(self, source: Any, display: Progress) -> RowSyncReport:
+    def sync_rows(self, source: Any, display: Progress) -> RowSyncReport:
         """Read a source to its end, and update the rows of the task in one transaction.
 
         New rows are inserted, and changed rows are updated. Rows that the source lacks are marked
@@ -200,7 +200,9 @@ class RowSync:
                 workspace.update_task(tx, task_name, **state)
                 if self.extra_kinds != self.record.extra_columns:
                     workspace.update_task(tx, task_name, extra_columns=self.extra_kinds)
-                    make_views(tx, replace(self.record, extra_columns=self.extra_kinds))
+                    create_or_replace_views(
+                        tx, replace(self.record, extra_columns=self.extra_kinds)
+                    )
 
                 if counts.changed:
                     changed_ids = stored_rows.select_changed_ids(task_name, changed_at=self.now)
@@ -216,7 +218,7 @@ class RowSync:
         return self.report
 
     def preview(self, source: Any, display: Progress) -> RowSyncReport:
-        """Read a source to its end, and return the report that `run` would have; write nothing.
+        """Read a source to its end, and return the report of `sync_rows`; write nothing.
 
         Args:
             source: Yields rows and findings of all rows of the task.
@@ -247,7 +249,7 @@ class RowSync:
             for page in split_into_pages(rows, PAGE_ROWS):
                 sound_rows = [row for row in page if row["input_hash"] != stored_rows.NO_HASH]
                 self.report.empty += sum(row["is_empty"] for row in sound_rows)
-                self._inspect_images(sound_rows)
+                self._inspect_images_and_update_rows(sound_rows)
                 staged_rows.add(page)
                 bar.show(page[-1]["n"])
 
@@ -274,7 +276,7 @@ class RowSync:
             line = source_row[0]
             row = self._convert_row(source_row)
             row_id = row["row_id"]
-            earlier_line = key_lines.add(row_id, line)
+            earlier_line = key_lines.find_or_add(row_id, line)
             # Equal rows share an id that is a hash.
             has_made_id = row["input_hash"] == stored_rows.NO_HASH or self.record.has_made_key
             if earlier_line is not None and not has_made_id and not is_forgotten(row_id):
@@ -288,7 +290,7 @@ class RowSync:
                 )
                 row = self._record_refusal(finding)
                 row_id = row["row_id"]
-                earlier_line = key_lines.add(row_id, line)
+                earlier_line = key_lines.find_or_add(row_id, line)
                 has_made_id = True
 
             if earlier_line is not None and has_made_id:
@@ -318,12 +320,12 @@ class RowSync:
         extra_kinds = {**self.record.extra_columns, **self.extra_kinds}
         if extra_kinds != self.record.extra_columns:
             workspace.update_task(tx, self.record.name, extra_columns=extra_kinds)
-            make_views(tx, replace(self.record, extra_columns=extra_kinds))
+            create_or_replace_views(tx, replace(self.record, extra_columns=extra_kinds))
         del row["n"]
         stored_rows.store_row(tx, self.record.name, row)
         return bool(row["is_empty"])
 
-    def _inspect_images(self, rows: Sequence[_StoredRow]) -> None:
+    def _inspect_images_and_update_rows(self, rows: Sequence[_StoredRow]) -> None:
         """Inspect the images of rows, change the rows accordingly, and count unusable rows.
 
         The input hash of a row then also covers the contents of its images. The last unusable row
@@ -379,7 +381,7 @@ class RowSync:
             for name, kind in record.columns.items()
             if (value := get_value(name)) is not None
         }
-        values |= self._read_extra_values(get_value(EXTRA_CELLS_COLUMN))
+        values |= self._convert_extra_cells(get_value(EXTRA_CELLS_COLUMN))
         try:
             json_bytes = orjson.dumps(values)
         except TypeError:
@@ -406,7 +408,7 @@ class RowSync:
                 }
                 json_bytes = orjson.dumps(values)
 
-        row_id = self._make_id(row.line_number, values)
+        row_id = self._make_row_id(row.line_number, values)
         if isinstance(row_id, Finding):
             return self._record_refusal(row_id)
 
@@ -421,7 +423,7 @@ class RowSync:
             "unusable": None,
         }
 
-    def _read_extra_values(self, cells_json: str | None) -> dict[str, Any]:
+    def _convert_extra_cells(self, cells_json: str | None) -> dict[str, Any]:
         """Return the cells beside the table as they are stored, and note their columns' kinds.
 
         Cells of a column of the task, or of a derived value, are left out.
@@ -436,7 +438,7 @@ class RowSync:
             values[name] = to_stored_value(cell, kind or "text")
         return values
 
-    def _make_id(self, line: int, values: Mapping[str, Any]) -> str | Finding:
+    def _make_row_id(self, line: int, values: Mapping[str, Any]) -> str | Finding:
         """Return the id of a row, made of its key columns, or the finding that it has no id.
 
         The id is the text of a single column (a whole number in decimal), a JSON array of several
@@ -489,7 +491,7 @@ def sync_source(row_sync: RowSync, source: RowSource, locks: Locks, display: Pro
         display.say(f"{record.name}: {note}")
 
     with locks.wait_for_lock(f"rows-{record.name}", announce=display.say, sleep=time.sleep):
-        report = row_sync.run(source, display)
+        report = row_sync.sync_rows(source, display)
         for note in source.notes[len(earlier_notes) :]:
             display.say(f"{record.name}: {note}")
         items_command = CommandHint("items", task=record.name, state="refused")
@@ -553,7 +555,7 @@ def _format_source_name(record: TaskRecord) -> str:
     return f"the query of {record.name}" if record.is_query else record.items
 
 
-def find_changed_in_source(
+def find_ids_changed_in_source(
     store: Store,
     record: TaskRecord,
     last_values_by_id: Mapping[str, Mapping[str, Any]],

@@ -21,7 +21,7 @@ from zipfile import BadZipFile, ZipFile
 from askrows.pipeline.core.quotes import MAX_EXACT_FLOAT
 from askrows.pipeline.core.text import join_first
 from askrows.pipeline.rows.cells import to_plain_value
-from askrows.pipeline.rows.headers import Record, open_records
+from askrows.pipeline.rows.headers import Record, open_table_of_records
 from askrows.pipeline.rows.row_findings import ReadRow, SourceRow, make_excerpt
 from askrows.pipeline.rows.source_file import SourceFile, SourceTable
 
@@ -73,7 +73,7 @@ def open_sheet(file: SourceFile) -> SourceTable:
             if line_number >= file.first_line and any(cell is not None for cell in cells):
                 yield Record(line_number, cells)
 
-    table = open_records(file, read_records)
+    table = open_table_of_records(file, read_records)
     merged_ranges = sheet.merged_cell_ranges
     if not merged_ranges:
         return table
@@ -81,10 +81,10 @@ def open_sheet(file: SourceFile) -> SourceTable:
         f"merged areas: {len(merged_ranges):,}; below the header, each cell has the value of its "
         "area, except in the column of the key"
     )
-    return table._replace(read_rows=partial(_read_filled_rows, file, sheet, table))
+    return table._replace(read_rows=partial(_read_rows_and_fill_merged_cells, file, sheet, table))
 
 
-def _read_filled_rows(
+def _read_rows_and_fill_merged_cells(
     file: SourceFile,
     sheet: Any,
     table: SourceTable,

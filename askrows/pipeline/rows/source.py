@@ -41,13 +41,13 @@ from askrows.pipeline.rows.cells import (
     hash_text,
     merge_kinds,
     to_compact_json,
-    to_noted_row,
+    to_plain_row_with_notes,
     to_plain_value,
 )
 from askrows.pipeline.rows.columns import EXPORT_COLUMNS
 from askrows.pipeline.rows.headers import number_repeated_names
 from askrows.pipeline.rows.reflection import (
-    describe_storable_ids,
+    make_id_column_facts,
     quote_name,
     quote_text,
     read_columns,
@@ -78,7 +78,7 @@ _DATABASE_SETTING = re.compile("ASKROWS_DATABASE_URL=?")
 NO_KINDS: Mapping[str, str] = MappingProxyType({})
 
 
-def resolve_items(declaration: Declaration, path: Path) -> str:
+def resolve_query_or_path(declaration: Declaration, path: Path) -> str:
     """Return the query of a task, or the absolute path of its row file.
 
     If the rows are in memory, it is MEMORY_ROWS.
@@ -120,7 +120,7 @@ def open_source(
 
     The source is a query of the database that `source=` names, a query of `store`, rows in memory,
     or a file. It need not be closed. A `DatabaseTable` or a `Folder` has its declared columns, see
-    `read_table_kinds`.
+    `read_declared_column_kinds`.
 
     Args:
         store: The database of a query without `source=`.
@@ -133,19 +133,19 @@ def open_source(
     """
     if declaration.is_query:
         with open_query_database(store, declaration.source, path.parent) as database:
-            query = resolve_items(declaration, path)
+            query = resolve_query_or_path(declaration, path)
             source = QuerySource(database, query, cursor, stored_kinds=stored_kinds)
         if isinstance(declaration.items, DatabaseTable | Folder):
-            source.columns = store.query(read_table_kinds, declaration.items)
+            source.columns = store.query(read_declared_column_kinds, declaration.items)
         return source
     if declaration.items == MEMORY_ROWS:
         return rows_by_task_path[path]
 
-    items_path = Path(resolve_items(declaration, path))
-    return open_file(declaration, items_path, stored_kinds=stored_kinds)
+    items_path = Path(resolve_query_or_path(declaration, path))
+    return open_row_file(declaration, items_path, stored_kinds=stored_kinds)
 
 
-def read_table_kinds(tx: Connection, items: DatabaseTable | Folder) -> dict[str, str]:
+def read_declared_column_kinds(tx: Connection, items: DatabaseTable | Folder) -> dict[str, str]:
     """Return the kinds of the declared columns of a table, by name.
 
     With `file_key=`, the ids have the kind of the table's own id column. The table need not exist.
@@ -154,12 +154,12 @@ def read_table_kinds(tx: Connection, items: DatabaseTable | Folder) -> dict[str,
     if isinstance(items, DatabaseTable) and items.file_key:
         id_column = read_columns(tx, items.name).get(ID_COLUMN)
         if id_column is not None:
-            ids = describe_storable_ids(tx, id_column["type"])
+            ids = make_id_column_facts(tx, id_column["type"])
             kinds[ID_COLUMN] = "integer" if ids.kind == "whole numbers" else "text"
     return kinds
 
 
-def open_file(
+def open_row_file(
     declaration: Declaration, path: Path, *, stored_kinds: Mapping[str, str]
 ) -> "FileSource":
     """Return a file as the source of a task's rows, read with the options of the declaration.
@@ -271,7 +271,7 @@ class MemorySource:
             InputError: The columns are not possible in a table.
         """
         self.notes = list[str]()
-        self._rows = [to_noted_row(row, self.notes) for row in rows]
+        self._rows = [to_plain_row_with_notes(row, self.notes) for row in rows]
         self.columns = find_column_kinds(self._rows, (), source=MEMORY_ROWS)
         self.sha256 = hash_text(to_compact_json(self._rows))
 
@@ -376,8 +376,8 @@ class QuerySource:
         self.cursor = cursor
         query = sql.strip().removesuffix(";")
         if cursor is not None:
-            query = _number_query_columns(store, query, self.notes, timeout_s=timeout_s)
-            query = _advance_cursor(store, query, cursor, timeout_s=timeout_s)
+            query = _number_repeated_query_columns(store, query, self.notes, timeout_s=timeout_s)
+            query = _advance_cursor_and_limit_query(store, query, cursor, timeout_s=timeout_s)
             if cursor.is_part:
                 message = f"only rows with {cursor.column} from {cursor.min_value} on are read"
                 full_command = CommandHint("tag", task=cursor.task_name, full=True)
@@ -390,7 +390,7 @@ class QuerySource:
             with store.select_rows(query, timeout_s=timeout_s) as selection:
                 column_names = number_repeated_names(selection.column_names, self.notes)
                 self.columns = find_column_kinds(
-                    self._save_rows(column_names, selection.rows),
+                    self._store_and_yield_rows(column_names, selection.rows),
                     column_names,
                     source="the query",
                     stored_kinds=stored_kinds,
@@ -413,13 +413,13 @@ class QuerySource:
         for row_number, row in enumerate(rows, start=1):
             yield SourceRow(row_number, row)
 
-    def _save_rows(
+    def _store_and_yield_rows(
         self, column_names: Sequence[str], rows: Iterable[Sequence[Any]]
     ) -> Iterator[Mapping[str, Any]]:
         """Write the rows to the temporary file as plain values, and yield them."""
         writer = jsonlines.Writer(self._file, dumps=encode_row_as_json)
         for cells in rows:
-            row = to_noted_row(dict(zip(column_names, cells, strict=True)), self.notes)
+            row = to_plain_row_with_notes(dict(zip(column_names, cells, strict=True)), self.notes)
             writer.write(row)
             yield row
 
@@ -427,7 +427,7 @@ class QuerySource:
 RowSource = FileSource | QuerySource | MemorySource
 
 
-def _number_query_columns(
+def _number_repeated_query_columns(
     store: Store, query: str, notes: list[str], *, timeout_s: float = TIMEOUT_S
 ) -> str:
     """Return a query whose columns have different names, for use within another query.
@@ -450,7 +450,9 @@ def _number_query_columns(
     return f"WITH numbered({quoted_names}) AS (\n{query}\n) SELECT * FROM numbered"  # noqa: S608
 
 
-def _advance_cursor(store: Store, query: str, cursor: QueryCursor, *, timeout_s: float) -> str:
+def _advance_cursor_and_limit_query(
+    store: Store, query: str, cursor: QueryCursor, *, timeout_s: float
+) -> str:
     """Return the query for the rows from the cursor's value on, and set the cursor's next value.
 
     Rows with the cursor's value itself are included. The next value, the greatest value of the
@@ -511,7 +513,7 @@ def read_rows_by_id(store: Store, record: TaskRecord, ids: Sequence[str]) -> Ite
     Raises:
         InputError: The query fails, or takes longer than TIMEOUT_S seconds.
     """
-    query = _number_query_columns(store, record.items.strip().removesuffix(";"), [])
+    query = _number_repeated_query_columns(store, record.items.strip().removesuffix(";"), [])
     conditions = " OR ".join(f"({_make_key_condition(record, row_id)})" for row_id in ids)
     # The query is the user's own.
     return QuerySource(store, f"SELECT * FROM (\n{query}\n) AS q WHERE {conditions}")  # noqa: S608
@@ -578,7 +580,7 @@ def open_query_database(store: Store | None, source: str, folder: Path) -> Itera
         raise type(error)(f"the database of source=: {message}", hint=hint) from error
 
 
-def find_source_database(source: str, folder: Path) -> str:
+def find_source_database_file(source: str, folder: Path) -> str:
     """Return the absolute path of the SQLite file of `source=`; "" for a server or no file.
 
     Args:

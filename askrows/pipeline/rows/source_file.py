@@ -18,7 +18,7 @@ from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.setting_parsers import MAX_NUMBER
 from askrows.pipeline.core.text import SURROGATES
 from askrows.pipeline.rows.columns import EXPORT_COLUMNS
-from askrows.pipeline.rows.encodings import find_codec, find_encoding
+from askrows.pipeline.rows.encodings import detect_codec_and_note, resolve_codec_name
 from askrows.pipeline.rows.row_findings import MAX_ROW_CHARS, ReadRow, make_excerpt
 
 # The value of HEADER= for a table without a header.
@@ -136,14 +136,14 @@ class SourceFile:
         with self.translate_errors(OSError, UnicodeError):
             with self.parts[0].open("rb") as start_file:
                 start = start_file.read(_START_BYTES)
-            self._refuse_archive(start)
+            self._refuse_if_archive(start)
             # The user's encoding is ignored for Parquet, .xlsx and documents.
             is_text = not start.startswith((*_FORMAT_BY_SIGNATURE, *_DOCUMENT_SIGNATURES))
             self.encoding = "utf-8"
             if is_text and options.encoding:
-                self.encoding = find_codec(options.encoding)
+                self.encoding = resolve_codec_name(options.encoding)
             elif is_text:
-                self.encoding, note = find_encoding(self.parts[0], start)
+                self.encoding, note = detect_codec_and_note(self.parts[0], start)
                 self.notes += filter(None, [note])
 
         start_text = start.decode(self.encoding, "ignore").strip()
@@ -161,7 +161,7 @@ class SourceFile:
                     hint=f"leave out {OptionHint(option_name)}, or {option_name}= in a task's file",
                 )
 
-    def _refuse_archive(self, start: bytes) -> None:
+    def _refuse_if_archive(self, start: bytes) -> None:
         """Raise InputError if a file begins like an archive; the hint unpacks it."""
         for pattern, (noun, command) in _ARCHIVE_BY_PATTERN.items():
             if re.match(pattern, start, re.DOTALL):

@@ -116,8 +116,10 @@ class TaskRows:
 
         One scan of the records of claims is faster than a look-up for each row.
         """
-        has_claim = self._is_in_scan(claims.IS_CLAIMED)
-        return self._make_state_expression(has_claim, self._is_in_scan(self._is_parking))
+        has_claim = self._is_found_by_claim_scan(claims.IS_CLAIMED)
+        return self._make_state_expression(
+            has_claim, self._is_found_by_claim_scan(self._is_parking)
+        )
 
     def _make_state_expression(
         self, is_claimed: ColumnElement[bool], is_parked: ColumnElement[bool]
@@ -195,7 +197,7 @@ class TaskRows:
         """Return the SQL condition that a record of the claims parks its row."""
         return claims.is_parked(self.own_prompt_version)
 
-    def _is_in_scan(self, condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    def _is_found_by_claim_scan(self, condition: ColumnElement[bool]) -> ColumnElement[bool]:
         """Return the SQL condition that a scan of the claims finds such a record of a row."""
         query = select(schema.row_claims.c.row_id)
         return self.row_id.in_(query.where(condition, claims.is_in_scan_of_task(self.task)))
@@ -305,7 +307,7 @@ class TaskRows:
         """Return the condition that a row has one of these ids."""
         return self.table.c[self.id_column].in_(self.ids.to_native_ids(ids))
 
-    def select_by_ids(
+    def read_by_ids(
         self,
         tx: Connection,
         ids: Sequence[str] | None,
@@ -349,7 +351,7 @@ class TaskRows:
         columns = [*(self.table.c[name] for name in names), self.row_id]
         return {
             row[-1]: dict(zip(names, row, strict=False))
-            for row in self.select_by_ids(tx, ids, columns, locked=should_lock)
+            for row in self.read_by_ids(tx, ids, columns, locked=should_lock)
         }
 
     def read_cells(
@@ -359,9 +361,9 @@ class TaskRows:
         *conditions: ColumnElement[bool],
         row_ids: Sequence[str] | None = None,
     ) -> Iterator[Sequence[Any]]:
-        """Yield the named columns of rows that meet all conditions; see `select_by_ids`."""
+        """Yield the named columns of rows that meet all conditions; see `read_by_ids`."""
         columns = [self.table.c[name] for name in names]
-        return self.select_by_ids(tx, row_ids, columns, *conditions)
+        return self.read_by_ids(tx, row_ids, columns, *conditions)
 
     def filter_ids(
         self,
@@ -370,7 +372,7 @@ class TaskRows:
         *conditions: ColumnElement[bool],
     ) -> set[str]:
         """Return the ids, out of these, of existing rows that meet all conditions."""
-        return {row[0] for row in self.select_by_ids(tx, ids, [self.row_id], *conditions)}
+        return {row[0] for row in self.read_by_ids(tx, ids, [self.row_id], *conditions)}
 
     def read_names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
         """Return the names for people of the existing rows with these ids, by id."""
@@ -388,12 +390,12 @@ class TaskRows:
         if self.has_no_key is None:
             return titles
         columns = [self.row_id, self.place]
-        for row_id, place in self.select_by_ids(tx, ids, columns, self.has_no_key):
+        for row_id, place in self.read_by_ids(tx, ids, columns, self.has_no_key):
             if titles[row_id] == row_id:
                 titles[row_id] = "gone row" if place is None else f"row {place:,}"
         return titles
 
-    def find_id_by_place(self, tx: Connection, title: str) -> str | None:
+    def find_id_by_place_title(self, tx: Connection, title: str) -> str | None:
         """Return the id of the row without a key that has a title such as "row 17".
 
         None if there is no such row, or if the title has another form.
@@ -406,23 +408,23 @@ class TaskRows:
         row_id: str | None = tx.execute(query).scalar()
         return row_id
 
-    def count_states(self, tx: Connection) -> StateCounts:
+    def count_all_rows_by_state(self, tx: Connection) -> StateCounts:
         """Return the number of all rows by state.
 
         Refused rows are counted in `askrows_rows` if the table does not contain them.
         """
-        counts = self.count_by_state(tx)
+        counts = self.count_rows_by_state(tx)
         if self.is_refused is None:
             return dataclasses.replace(counts, refused=count_refused(tx, self.task))
         return counts
 
-    def count_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> StateCounts:
+    def count_rows_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> StateCounts:
         """Return the number of rows in the table that meet all conditions, by state."""
         names_by_word = {self.name_state(state): state.value for state in RowState}
-        counts_by_word = tx.execute(self.select_counts(*conditions))
+        counts_by_word = tx.execute(self.select_state_counts(*conditions))
         return StateCounts(**{names_by_word[word]: count for word, count in counts_by_word})
 
-    def select_counts(self, *conditions: ColumnElement[bool]) -> Select[Any]:
+    def select_state_counts(self, *conditions: ColumnElement[bool]) -> Select[Any]:
         """Return the SELECT of state word and count of the rows that meet all conditions."""
         rows = select(self.scanned_state_expression.label(STATE_COLUMN)).where(*conditions)
         # The long expression is in a subquery, because GROUP BY would repeat it.

@@ -45,13 +45,13 @@ from askrows.pipeline.rows.reflection import (
     TYPES_BY_KIND,
     ColumnNeed,
     ReflectedColumns,
-    describe_storable_ids,
+    make_id_column_facts,
     quote_name,
     read_columns,
-    read_key_columns,
+    read_key_and_index_columns,
 )
 from askrows.pipeline.rows.refusals import (
-    adoption_error,
+    make_adoption_error,
     translate_refusals,
     write_rows_and_list_refused,
 )
@@ -125,7 +125,7 @@ class TableSpec:
         """Return whether the index exists that marks the table as adopted."""
         return self.marker_index is not None and has_index(tx, self.name, self.marker_index[0])
 
-    def read_suitable_columns(self, tx: Connection) -> ReflectedColumns:
+    def read_checked_columns(self, tx: Connection) -> ReflectedColumns:
         """Return the columns of the existing table after a check; empty if there is no table.
 
         Raises:
@@ -150,7 +150,7 @@ class TableSpec:
                 and column["default"] is None
             ]
         if problems:
-            raise adoption_error(self.name, f"does not fit: {', '.join(problems)}")
+            raise make_adoption_error(self.name, f"does not fit: {', '.join(problems)}")
         return columns
 
     def _describe_misfit(self, tx: Connection, name: str, columns: ReflectedColumns) -> list[str]:
@@ -169,15 +169,15 @@ class TableSpec:
         if not need.accepts(tx, columns[name]):
             return [f"`{name}` must store {need.value[0]} (not computed)"]
 
-        referred_ids = describe_storable_ids(tx, defined_type)
+        referred_ids = make_id_column_facts(tx, defined_type)
         if (
             name == self.reference
-            and describe_storable_ids(tx, columns[name]["type"]) != referred_ids
+            and make_id_column_facts(tx, columns[name]["type"]) != referred_ids
         ):
             return [f"`{name}` must store {referred_ids.kind} like the ids it refers to"]
         return []
 
-    def adopt(self, tx: Connection) -> list[str]:
+    def create_or_adopt(self, tx: Connection) -> list[str]:
         """Make the table, or add to an existing table the columns and indexes that it lacks.
 
         An existing table is checked before it is changed. Then missing columns are added. Each row
@@ -194,18 +194,18 @@ class TableSpec:
         Raises:
             ConfigurationError: The table cannot be adopted, or the database refuses a change.
         """
-        columns = self.read_suitable_columns(tx)
+        columns = self.read_checked_columns(tx)
         missing_columns = [name for name in self._checked_columns if name not in columns]
         try:
             if columns:
-                self._add_columns(tx, missing_columns)
+                self._add_columns_and_check_ids(tx, missing_columns)
                 self._check_rows_accept_changes(tx)
             else:
                 self.definition.create(tx)
-            self._add_indexes(tx)
+            self._create_missing_indexes(tx)
         except exc.DBAPIError as error:
             reason = f"cannot be adopted: {describe_error(error)}"
-            raise adoption_error(self.name, reason) from error
+            raise make_adoption_error(self.name, reason) from error
 
         if not columns or not missing_columns:
             return []
@@ -213,7 +213,7 @@ class TableSpec:
         added_names = ", ".join(missing_columns)
         return [f"adopted the {self.name} table ({count}): added {added_names}"]
 
-    def _add_columns(self, tx: Connection, names: Sequence[str]) -> None:
+    def _add_columns_and_check_ids(self, tx: Connection, names: Sequence[str]) -> None:
         """Add columns, which may be NULL, to an existing table; then check its ids.
 
         The ids are checked only if `id` is in `indexed_columns`.
@@ -234,7 +234,7 @@ class TableSpec:
             if count != usable_count:
                 unusable = f"{count - usable_count:,} of {count:,}"
                 reason = f"has rows whose `id` is missing, empty or repeated ({unusable})"
-                raise adoption_error(self.name, reason)
+                raise make_adoption_error(self.name, reason)
 
     def _check_rows_accept_changes(self, tx: Connection) -> None:
         """Check that each row accepts a value in `filled_columns`; no row is changed.
@@ -259,14 +259,14 @@ class TableSpec:
             savepoint.rollback()
         if refused_rows:
             refused_id, error = refused_rows[0]
-            raise adoption_error(
+            raise make_adoption_error(
                 self.name,
                 f"refuses a change of its row {refused_id}: {error.database_message}",
                 hint="correct this row, or the rule or trigger that refuses it, "
                 "then run the same command again",
             )
 
-    def _add_indexes(self, tx: Connection) -> None:
+    def _create_missing_indexes(self, tx: Connection) -> None:
         """Make the missing indexes, then the marker index if it is missing."""
         table = quote_name(self.name)
         for name in self._find_unindexed_columns(tx):
@@ -279,7 +279,9 @@ class TableSpec:
 
     def _find_unindexed_columns(self, tx: Connection) -> list[str]:
         """Return the columns with which no key or index of the existing table begins."""
-        first_columns = {key[0] for key in read_key_columns(tx, self.name, only_unique=False)}
+        first_columns = {
+            key[0] for key in read_key_and_index_columns(tx, self.name, only_unique=False)
+        }
         return [name for name in self.indexed_columns if name not in first_columns]
 
 
@@ -291,7 +293,7 @@ class TaskTables:
     # tables were adopted.
     make_specs: Callable[[Connection, Settings], Sequence[TableSpec]]
 
-    def adopt(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
+    def create_or_adopt(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
         """Adopt all tables of the task: make each, or add the columns and indexes that it lacks.
 
         Runs in the caller's transaction. A second call changes nothing.
@@ -307,10 +309,10 @@ class TaskTables:
             ConfigurationError: A table cannot be adopted. The caller must roll back.
         """
         specs = self.make_specs(tx, settings)
-        return list(chain.from_iterable(spec.adopt(tx) for spec in specs))
+        return list(chain.from_iterable(spec.create_or_adopt(tx) for spec in specs))
 
-    def adoption_plan(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
-        """Return the additions of `adopt` to existing tables, one line per table; write nothing.
+    def list_additions(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
+        """Return what `create_or_adopt` adds to existing tables, a line per table; write nothing.
 
         Returns:
             A line for each existing table that lacks something. Empty if there is no such table, or
@@ -325,7 +327,7 @@ class TaskTables:
         return [
             f"{', '.join(spec.list_additions(tx))} to `{spec.name}`"
             for spec in self.make_specs(tx, settings)
-            if spec.read_suitable_columns(tx)
+            if spec.read_checked_columns(tx)
         ]
 
     def is_complete(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> bool:
@@ -360,7 +362,7 @@ class TaskTables:
         tx: Connection,
         settings: Settings = DEFAULT_SETTINGS,
     ) -> list[Table]:
-        """Return the definitions of the tables that `adopt` makes in a database without them."""
+        """Return the definitions of the tables, as they are created if they do not exist."""
         return [spec.definition for spec in self.make_specs(tx, settings)]
 
 
@@ -374,7 +376,7 @@ def make_task_tables(record: TaskRecord) -> TaskTables | None:
     return TaskTables(partial(_make_specs, record))
 
 
-def _make_record_spec(target: AnswerTarget, id_type: TypeEngine[Any]) -> TableSpec:
+def _make_answer_record_spec(target: AnswerTarget, id_type: TypeEngine[Any]) -> TableSpec:
     """Return the requirements of a table with a record for each answer, with the ids of files."""
     kinds = {**dict(target.task.fields), **target.column_kinds}
     definition = Table(
@@ -416,7 +418,7 @@ def _make_specs(
     table_name = record.table
     new_id_column: Column[Any] = Column("id", BigId, Identity(), primary_key=True)
     file_table = make_file_table(table_name, new_id_column, sqlite_autoincrement=True)
-    for name, kind in list_filled_kinds(record).items():
+    for name, kind in find_filled_column_kinds(record).items():
         if name not in file_table.c:
             file_table.append_column(Column(name, _ROW_TYPES.get(kind, Text())))
     specs = [
@@ -432,11 +434,11 @@ def _make_specs(
     if target is not None and target.has_records:
         id_column = read_columns(tx, table_name).get("id")
         id_type = new_id_column.type if id_column is None else id_column["type"]
-        specs.append(_make_record_spec(target, id_type))
+        specs.append(_make_answer_record_spec(target, id_type))
     return specs
 
 
-def list_filled_kinds(record: TaskRecord) -> dict[str, str]:
+def find_filled_column_kinds(record: TaskRecord) -> dict[str, str]:
     """Return the kinds of the columns of `write_to=` and `derive=` in the table of the rows."""
     targets = list(make_derived_targets(record).values())
     if record.write_to is not None:
@@ -457,7 +459,7 @@ def _make_row_spec(record: TaskRecord) -> TableSpec:
     """
     key, _ = record.key[0]
     # The columns of the rows come first, and keep their kinds.
-    kinds = {**record.columns, **list_filled_kinds(record), **record.columns}
+    kinds = {**record.columns, **find_filled_column_kinds(record), **record.columns}
     needs = {name: _ROW_NEEDS[kind] for name, kind in kinds.items() if kind in _ROW_NEEDS}
     # A column of whole numbers would round the values.
     needs |= {

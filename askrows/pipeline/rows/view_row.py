@@ -100,33 +100,35 @@ class ViewColumn:
     sort_keys: Sequence[ColumnElement[Any]] = ()
 
 
-def name_number_columns(task: TaskRecord) -> Iterable[str]:
+def list_place_column_name(task: TaskRecord) -> Iterable[str]:
     """Return the name of the column with the places of rows; none if columns name the rows."""
     if not task.has_made_key:
         return ()
     source_names = [*task.shown_columns, *dict(task.key)]
-    return name_added_columns(source_names, (ROW_NUMBER,), "row_").values()
+    return choose_free_column_names(source_names, (ROW_NUMBER,), "row_").values()
 
 
-def name_answer_columns(task: TaskRecord) -> dict[str, str]:
+def choose_answer_column_names(task: TaskRecord) -> dict[str, str]:
     """Return the names of the columns with the fields of a task, by field.
 
     A field that has the name of a column of the source, of the key, of the row's place or of a
     judgement is `answer_NAME`.
     """
-    row_names = [*task.shown_columns, *dict(task.key), *name_number_columns(task)]
+    row_names = [*task.shown_columns, *dict(task.key), *list_place_column_name(task)]
     taken_names = [*row_names, *JUDGEMENT_NAMES]
-    return name_added_columns(taken_names, dict(task.fields), ANSWER_PREFIX)
+    return choose_free_column_names(taken_names, dict(task.fields), ANSWER_PREFIX)
 
 
-def name_confidence_columns(other_names: Iterable[str], fields: Sequence[str]) -> dict[str, str]:
+def choose_confidence_column_names(
+    other_names: Iterable[str], fields: Sequence[str]
+) -> dict[str, str]:
     """Return the names of the columns with confidences, such as `tone_confidence`, by field."""
     suffixed_names = [f"{field}_confidence" for field in fields]
-    column_names = name_added_columns(other_names, suffixed_names, ANSWER_PREFIX)
+    column_names = choose_free_column_names(other_names, suffixed_names, ANSWER_PREFIX)
     return dict(zip(fields, column_names.values(), strict=True))
 
 
-def name_added_columns(
+def choose_free_column_names(
     existing_names: Iterable[str],
     names: Iterable[str],
     prefix: str,
@@ -199,9 +201,9 @@ class RowJudgements:
             fields = ()
         other_names = [*taken_names]
         # Names of columns by field.
-        self.confidence_names = name_confidence_columns(other_names, fields)
+        self.confidence_names = choose_confidence_column_names(other_names, fields)
         other_names += self.confidence_names.values()
-        names = name_added_columns(other_names, JUDGEMENT_NAMES, ANSWER_PREFIX)
+        names = choose_free_column_names(other_names, JUDGEMENT_NAMES, ANSWER_PREFIX)
         self.review_name = names[REVIEWED]
         self.doubtful_name = names[DOUBTFUL]
         self.least_name = ""

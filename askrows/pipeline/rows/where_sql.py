@@ -99,7 +99,7 @@ def make_json_cell(name: str, json_text: ColumnElement[Any]) -> JsonCell:
     return JsonCell(document, (name,))
 
 
-def select_json(tx: Connection, cell: JsonCell) -> ColumnElement[str | None]:
+def make_json_expression(tx: Connection, cell: JsonCell) -> ColumnElement[str | None]:
     """Return an SQL expression for the value of a cell as JSON text; NULL for a missing member.
 
     Args:
@@ -145,12 +145,12 @@ def _make_compiler(tx: Connection | None, scopes: Scopes = ()) -> "_Compiler":
     is_server = tx is not None and not is_sqlite(tx)
     # SQLite refuses to replace a function while a statement of the connection runs.
     if tx is not None and not is_server and _FUNCTIONS_MARK not in tx.info:
-        register_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
+        register_sql_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
         tx.info[_FUNCTIONS_MARK] = True
     return _Compiler(scopes, is_server)
 
 
-def register_functions(connection: sqlite3.Connection) -> None:
+def register_sql_functions(connection: sqlite3.Connection) -> None:
     """Register the SQL functions of compiled conditions with an SQLite connection.
 
     These are `askrows_fold`, `askrows_member`, `askrows_has_text` and `askrows_is_number`. An
@@ -162,7 +162,7 @@ def register_functions(connection: sqlite3.Connection) -> None:
         return match_number(str(value)) is not None
 
     connection.create_function("askrows_fold", 1, fold_value, deterministic=True)
-    connection.create_function("askrows_member", -1, _read_member, deterministic=True)
+    connection.create_function("askrows_member", -1, _extract_member_json, deterministic=True)
     connection.create_function("askrows_has_text", 2, _has_text, deterministic=True)
     connection.create_function("askrows_is_number", 1, is_number, deterministic=True)
 
@@ -323,7 +323,7 @@ class _Compiler:
         Names of members are not values, a list or an object has no text of its own, and a stored
         quotation is its text.
         """
-        return _list_server_values(cell) if self.is_server else _list_file_values(cell)
+        return _select_postgresql_values(cell) if self.is_server else _select_sqlite_values(cell)
 
     def _find_cell(self, comparison: Comparison) -> JsonCell:
         """Return the cell whose name is the column of a comparison.
@@ -371,10 +371,10 @@ class _Compiler:
         return folded_text.collate("C")
 
 
-def _list_file_values(cell: JsonCell) -> _CellValues:
+def _select_sqlite_values(cell: JsonCell) -> _CellValues:
     """Return the values of `_Compiler.list_values` from SQLite's json_tree.
 
-    The connection that runs them needs the functions of `register_functions`.
+    The connection that runs them needs the functions of `register_sql_functions`.
     """
     # SQLite's own paths have no escapes for a quotation mark in a name.
     member = func.askrows_member(cell.document, *cell.path)
@@ -383,7 +383,7 @@ def _list_file_values(cell: JsonCell) -> _CellValues:
     return _CellValues(table, case((kind.in_(("true", "false")), kind), else_=table.c.atom))
 
 
-def _list_server_values(cell: JsonCell) -> _CellValues:
+def _select_postgresql_values(cell: JsonCell) -> _CellValues:
     """Return the values of `_Compiler.list_values` from PostgreSQL's jsonb_path_query."""
     member: ColumnElement[Any] = cast(cell.document, JSONB)
     if cell.path:
@@ -397,7 +397,7 @@ def _list_server_values(cell: JsonCell) -> _CellValues:
     return _CellValues(table, case((is_value, text)))
 
 
-def _read_member(document: str | None, *names: str) -> str:
+def _extract_member_json(document: str | None, *names: str) -> str:
     """Return the JSON of a member of a JSON document, or `null` if there is no such member.
 
     A list or an object becomes a flat list of its values at any depth. A stored quotation is its
@@ -455,10 +455,10 @@ def has_word_in_values(
 
 def _has_text(document: str | None, word: str) -> bool:
     """Return whether a text in a JSON document contains a word of lower-case ASCII letters."""
-    return _contains_bytes(orjson.loads(document or "null"), word.encode())
+    return _has_text_with_word(orjson.loads(document or "null"), word.encode())
 
 
-def _contains_bytes(value: Any, word: bytes) -> bool:
+def _has_text_with_word(value: Any, word: bytes) -> bool:
     """Return whether a text at any depth of a value contains a word in lower case.
 
     ASCII letters of the text may be in upper case. Names of members are not searched, and of a
@@ -467,7 +467,7 @@ def _contains_bytes(value: Any, word: bytes) -> bool:
     if isinstance(value, str):
         return word in value.encode().lower()
     if is_quotation(value):
-        return _contains_bytes(value["quote"], word)
+        return _has_text_with_word(value["quote"], word)
     if isinstance(value, dict):
         value = list(value.values())
-    return isinstance(value, list) and any(_contains_bytes(member, word) for member in value)
+    return isinstance(value, list) and any(_has_text_with_word(member, word) for member in value)

@@ -58,7 +58,7 @@ from askrows.pipeline.rows.reflection import (
     fold_column_name,
     is_sqlite,
     read_columns,
-    read_key_columns,
+    read_key_and_index_columns,
 )
 from askrows.pipeline.rows.refusals import translate_refusals
 from askrows.pipeline.store.answers import (
@@ -219,7 +219,7 @@ class AnswerTarget:
 
     # ---- check the table
 
-    def check(self, tx: Connection) -> None:
+    def check_can_write(self, tx: Connection) -> None:
         """Check that answers can be written, before rows are asked. Writes nothing.
 
         The database explains the statements of a write. So it checks the table, the columns, their
@@ -232,11 +232,11 @@ class AnswerTarget:
                 the table or has several columns.
         """
         if self.table_name.startswith("askrows_"):
-            raise self._error(f"`{self.table_name}` belongs to askrows")
+            raise self._make_error(f"`{self.table_name}` belongs to askrows")
         if self.field not in {None, *dict(self.task.fields)}:
-            raise self._error(f"the answer has no field `{self.field}`")
+            raise self._make_error(f"the answer has no field `{self.field}`")
         if len(self.task.key) > 1:
-            raise self._error("the task needs a key of one column")
+            raise self._make_error("the task needs a key of one column")
 
         key: dict[str, ColumnElement[Any]] = dict.fromkeys(self.key_names, literal_column("NULL"))
         new_values: dict[str, ColumnElement[Any]] = {
@@ -252,7 +252,7 @@ class AnswerTarget:
                 for statement in statements:
                     tx.exec_driver_sql(f"EXPLAIN {statement.compile(tx)}")
         except exc.DBAPIError as error:
-            raise self._error(
+            raise self._make_error(
                 f"the database refuses to write there: {describe_error(error)}",
                 f"change the table or {self.member}=, or grant the rights SELECT and UPDATE on the "
                 "column and SELECT on the key (for records also INSERT), then run the same "
@@ -261,12 +261,12 @@ class AnswerTarget:
 
         self._check_columns(tx)
         key_name = self.key_names[0]
-        unique_keys = read_key_columns(tx, self.table_name, self.schema, only_unique=True)
+        unique_keys = read_key_and_index_columns(tx, self.table_name, self.schema, only_unique=True)
         # The ids of a table with `file_key=` are checked when it is adopted.
         is_checked_id = self.task.file_key and self.table_name == self.task.table
         is_unique = is_checked_id or [fold_column_name(tx, key_name)] in unique_keys
         if not self.has_records and not is_unique:
-            raise self._error(
+            raise self._make_error(
                 f"the key of the task ({key_name}) is not a unique key of the table",
                 "add a unique key: CREATE UNIQUE INDEX …",
             )
@@ -283,7 +283,7 @@ class AnswerTarget:
         if not self.has_records and not target_column["nullable"]:
             if self.has_list:
                 return
-            raise self._error(
+            raise self._make_error(
                 f"`{self.label}` is NOT NULL, and only NULL cells are filled",
                 "name a column that can be NULL, or remove NOT NULL from this column",
             )
@@ -291,19 +291,19 @@ class AnswerTarget:
             is_whole = isinstance(columns[fold_column_name(tx, name)]["type"], Integer)
             # PostgreSQL would round without a message.
             if is_whole and kind in {"real", "decimal"} and not is_sqlite(tx):
-                raise self._error(
+                raise self._make_error(
                     f"`{name}` stores whole numbers, but answers may be fractions",
                     "give the column a type such as double precision",
                 )
 
-    def _error(self, reason: str, hint: str = "") -> InputError:
+    def _make_error(self, reason: str, hint: str = "") -> InputError:
         """Return the error for a target that cannot be used."""
         hint = hint or f"name a table of your own in {self.member}="
         return InputError(f"{self.member}={self.task.write_to!r}: {reason}", hint=hint)
 
     # ---- write answers
 
-    def sync(
+    def sync_answers(
         self,
         tx: Connection,
         row_ids: Collection[str],
@@ -361,13 +361,13 @@ class AnswerTarget:
                 key: _select_preferred(new_answers.get(key, ()), preference) for key in page_keys
             }
             with translate_refusals(self.label, hint="change the value, or the rules of the table"):
-                self._write_answers(tx, preferred_answers, former_by_key)
+                self._write_preferred_answers(tx, preferred_answers, former_by_key)
             written_cells = {
                 key: self._make_cells(answer) for key, answer in preferred_answers.items()
             }
-            self._check_written(tx, written_cells)
+            self._check_no_write_was_undone(tx, written_cells)
 
-    def write_values(self, tx: Connection, values_by_id: Mapping[str, Any]) -> None:
+    def overwrite_values(self, tx: Connection, values_by_id: Mapping[str, Any]) -> None:
         """Write a value of each row into its column, also over values of another program.
 
         Rows that the table lacks are skipped. A rule of the table may discard a value.
@@ -446,7 +446,7 @@ class AnswerTarget:
             for name, kind in self.column_kinds.items()
         }
 
-    def _write_answers(
+    def _write_preferred_answers(
         self,
         tx: Connection,
         preferred_answers: Mapping[_Key, TargetValue | None],
@@ -529,7 +529,7 @@ class AnswerTarget:
         """
         conditions: list[ColumnElement[bool]] = []
         for name in self.key_names:
-            key_text = collate(cast(self.table.c[name], Text), _byte_collation(tx))
+            key_text = collate(cast(self.table.c[name], Text), _find_byte_collation(tx))
             conditions.append(self.table.c[name] == key[name])
             conditions.append(key_text == key_texts[name])
         return and_(*conditions)
@@ -550,10 +550,10 @@ class AnswerTarget:
             if name in columns:
                 cell = cast(cell, Text)
                 former = cast(cast(former, columns[name]["type"]), Text)
-            conditions.append(collate(cell, _byte_collation(tx)).is_not_distinct_from(former))
+            conditions.append(collate(cell, _find_byte_collation(tx)).is_not_distinct_from(former))
         return and_(*conditions)
 
-    def _check_written(
+    def _check_no_write_was_undone(
         self, tx: Connection, cells_by_key: Mapping[_Key, Mapping[str, Any]]
     ) -> None:
         """Raise RefusedRowError if a written row is empty: a trigger can undo a write silently."""
@@ -573,20 +573,20 @@ class AnswerTarget:
                 hint="change the type of the column, or remove the trigger or rule",
             )
 
-    def delete_records(self, tx: Connection, row_id: str) -> None:
+    def delete_own_records(self, tx: Connection, row_id: str) -> None:
         """Delete the records of a row that show an answer of askrows; cells of a column stay.
 
-        Unlike `sync`, it does so also if a value of another program is stored for the row.
+        Unlike `sync_answers`, it does so also if a value of another program is stored for the row.
         """
         if self.has_records:
             read_answers = self.read_answers(tx, [row_id])
             own_answers = [answer for answer in read_answers if answer.version != OTHER]
             former_answers = self._group_by_target_row(own_answers)
-            self._write_answers(tx, dict.fromkeys(former_answers), former_answers)
+            self._write_preferred_answers(tx, dict.fromkeys(former_answers), former_answers)
 
     # ---- find written answers
 
-    def count_written_rows(self, tx: Connection, row_ids: Sequence[str]) -> int:
+    def count_filled_rows(self, tx: Connection, row_ids: Sequence[str]) -> int:
         """Return how many of these rows have a value in the column, or a record.
 
         Those of other programs count, too.
@@ -595,7 +595,7 @@ class AnswerTarget:
         query = select(key_text).where(~self._is_blank())
         return len({row[0] for row in select_matching(tx, query, key_text, row_ids)})
 
-    def read_other_values(
+    def read_current_and_stored_values(
         self,
         tx: Connection,
         rows: Subquery,
@@ -616,7 +616,7 @@ class AnswerTarget:
         table = self.table.c
         key_cell = table[self.key_names[0]]
         row_id = rows.c.askrows_key
-        is_of_row = collate(cast(key_cell, Text), _byte_collation(tx)) == row_id
+        is_of_row = collate(cast(key_cell, Text), _find_byte_collation(tx)) == row_id
         if is_sqlite(tx):
             # SQLite uses an index only if the key itself is compared.
             is_of_row &= key_cell == row_id
@@ -666,7 +666,7 @@ class AnswerTarget:
         )
         return self.table.c[self.key_names[0]].is_not(None) & own_answer.exists()
 
-    def select_shown_fields(self, answer_model: "type[BaseModel]") -> "type[BaseModel]":
+    def restrict_to_shown_fields(self, answer_model: "type[BaseModel]") -> "type[BaseModel]":
         """Return the answer model, or one with only the shown fields if the table lacks others."""
         from pydantic import create_model
 
@@ -679,7 +679,7 @@ class AnswerTarget:
         config = answer_model.model_config
         return create_model(answer_model.__name__, __config__=config, **shown_fields)
 
-    def find_own_rows(
+    def find_rows_with_own_answer(
         self, tx: Connection, values: Mapping[str, Mapping[str, Any]], model: str
     ) -> set[str]:
         """Return the ids of rows of which the table shows a stored answer that counts.
@@ -724,7 +724,7 @@ def _make_parameters(prefix: str, names: Iterable[str]) -> dict[str, ColumnEleme
     }
 
 
-def _byte_collation(tx: Connection) -> str:
+def _find_byte_collation(tx: Connection) -> str:
     """Return the name of the collation that compares texts by their bytes."""
     if is_sqlite(tx):
         return "BINARY"

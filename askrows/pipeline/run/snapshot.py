@@ -29,7 +29,7 @@ from askrows.pipeline.core.text import describe_requests, duration_in_words, sho
 from askrows.pipeline.index.builds import Builds, count_stale
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.provider.providers import Provider
-from askrows.pipeline.rows.kept_counts import count_states
+from askrows.pipeline.rows.kept_counts import reuse_or_count_states
 from askrows.pipeline.rows.row_state import StateCounts
 from askrows.pipeline.rows.source import read_file_stamp
 from askrows.pipeline.rows.task_rows import TaskRows
@@ -217,14 +217,14 @@ class Snapshot:
     @cached_property
     def counts(self) -> StateCounts:
         """Return the number of rows in each state."""
-        return count_states(self.tx, self.rows, self.ws.data)
+        return reuse_or_count_states(self.tx, self.rows, self.ws.data)
 
     @cached_property
     def marked_count(self) -> int:
         """Return the number of stale rows that a person asked for again."""
         if not self.counts.stale:
             return 0
-        return self.rows.count_by_state(self.tx, self.rows.is_marked).stale
+        return self.rows.count_rows_by_state(self.tx, self.rows.is_marked).stale
 
     @cached_property
     def parked_reasons(self) -> Mapping[str, str]:
@@ -250,14 +250,14 @@ class Snapshot:
         - `hint`: the command that lists the doubtful rows
         """
         grid = self.task.make_grid(self.tx)
-        doubtful_count, answered_count = grid.count_doubtful_rows(self.tx)
-        if not answered_count:
+        counts = grid.count_doubtful_rows(self.tx)
+        if not counts.with_confidence:
             return None
 
         condition = f"{grid.judgements.doubtful_name} = true"
         return {
-            "count": doubtful_count,
-            "answered": answered_count,
+            "count": counts.doubtful,
+            "answered": counts.with_confidence,
             "below": self.ws.settings.doubtful,
             "hint": str(self.task.nouns.command("items", where=condition)),
         }

@@ -46,7 +46,7 @@ def make_asked_rows_condition(tx: Connection, task: Task) -> ColumnElement[bool]
         condition |= make_markable_condition(tx, task, task.asked_rows.row_filter)
     if task.asked_rows.row_filter == NO_FILTER:
         return condition
-    return and_(condition, *task.make_grid(tx).make_conditions(tx, task.asked_rows.row_filter))
+    return and_(condition, *task.make_grid(tx).make_row_conditions(tx, task.asked_rows.row_filter))
 
 
 def select_claimable_rows(
@@ -249,16 +249,16 @@ def count_rows_to_ask_again(tx: Connection, task: Task, row_filter: RowFilter) -
     """
     grid = task.make_grid(tx)
     table = grid.table
-    conditions = grid.make_conditions(tx, row_filter)
+    conditions = grid.make_row_conditions(tx, row_filter)
     is_markable = make_markable_condition(tx, task, row_filter)
-    counts_by_state = table.count_by_state(tx, *conditions)
+    counts_by_state = table.count_rows_by_state(tx, *conditions)
     was_marked = table.make_unfinished_mark_condition(tx)
     return AgainReport(
         markable=table.count_rows(tx, is_markable),
         reviewed=table.count_rows(
             tx,
             is_markable,
-            *grid.make_conditions(tx, RowFilter(where=f"{grid.judgements.review_name} = true")),
+            *grid.make_row_conditions(tx, RowFilter(where=f"{grid.judgements.review_name} = true")),
         ),
         already_marked=table.count_rows(tx, *conditions, table.is_marked),
         asked_already=table.count_rows(
@@ -296,7 +296,7 @@ def unmark_rows(tx: Connection, task: Task, row_filter: RowFilter) -> int:
         InputError: The filter is invalid.
     """
     table = task.select_task_rows(tx)
-    conditions = task.make_grid(tx).make_conditions(tx, row_filter)
+    conditions = task.make_grid(tx).make_row_conditions(tx, row_filter)
     row_ids = select(table.row_id).select_from(table.table).where(true(), *conditions)
     return again.remove_marks(tx, task.name, row_ids)
 
@@ -313,7 +313,7 @@ def make_markable_condition(
         InputError: The filter is invalid.
     """
     table = task.select_task_rows(tx)
-    conditions = [*task.make_grid(tx).make_conditions(tx, row_filter), table.is_markable]
+    conditions = [*task.make_grid(tx).make_row_conditions(tx, row_filter), table.is_markable]
     if row_filter.where:
         conditions.append(~table.make_unfinished_mark_condition(tx))
     return and_(*conditions)

@@ -57,7 +57,7 @@ def update_derived_values(
         row_store.save_derived(tx, task.name, records)
         for name, target in targets.items():
             target_values = {row_id: values[name] for row_id, (values, _) in derived_rows.items()}
-            target.write_values(tx, target_values)
+            target.overwrite_values(tx, target_values)
 
 
 def correct_derived_values(tx: Connection, task: RecordedTask) -> int:

@@ -14,7 +14,12 @@ from sqlalchemy import Connection
 
 from askrows.pipeline.core.files import hash_file
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.rows.cells import hash_text, parse_json_cell, parse_text_list, to_plain_value
+from askrows.pipeline.rows.cells import (
+    hash_text,
+    parse_cell_if_json,
+    parse_text_list,
+    to_plain_value,
+)
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.stored_rows import KEY_COLUMN, VALUES_COLUMN
 from askrows.pipeline.rows.write_to import OtherValue
@@ -140,7 +145,7 @@ def count_kept_values(tx: Connection, task: RecordedTask, row_ids: Sequence[str]
     """Return how many rows, which have no answer any more, have another program's value."""
     if task.answer_target is None:
         return KeptValues()
-    written_count = task.answer_target.count_written_rows(tx, row_ids)
+    written_count = task.answer_target.count_filled_rows(tx, row_ids)
     return KeptValues(task.answer_target.label if written_count else "", written_count)
 
 
@@ -180,14 +185,14 @@ def _find_changes(
         return
     model = task.record.model or task.settings.for_backend(task.provider).model
     # A vocabulary limits only the answers of models and people.
-    answer_model = target.select_shown_fields(task.declaration.answer)
+    answer_model = target.restrict_to_shown_fields(task.declaration.answer)
     judge_id = _identify_judge(task)
-    values = target.read_other_values(tx, task.stored_rows, model, row_ids)
+    values = target.read_current_and_stored_values(tx, task.stored_rows, model, row_ids)
     for page in split_into_pages(values):
         fields_by_id = {value.row_id: _read_fields(task, value) for value in page}
         unstored_ids = {value.row_id for value in page if value.answer_id is None}
         unstored_fields = {row_id: fields_by_id[row_id] for row_id in unstored_ids}
-        own_ids = target.find_own_rows(tx, unstored_fields, model)
+        own_ids = target.find_rows_with_own_answer(tx, unstored_fields, model)
         judgements = list[_Judgement]()
         for value in page:
             stored_judgement = _Judgement(value, value.answer_json or "", value.unusable)
@@ -202,7 +207,7 @@ def _find_changes(
             for judgement in judgements
             if judgement.value.row_id in unstored_ids
         }
-        own_ids = target.find_own_rows(tx, unstored_values, model)
+        own_ids = target.find_rows_with_own_answer(tx, unstored_values, model)
         changes = _OtherChanges([], [], [], [])
         for judgement in judgements:
             if judgement.value.row_id not in own_ids:
@@ -271,4 +276,4 @@ def _read_cell(task: RecordedTask, field_name: str, cell: Any) -> Any:
         for field in task.answer_fields
     )
     texts = parse_text_list(cell) if is_text_list else None
-    return parse_json_cell(cell) if texts is None else texts
+    return parse_cell_if_json(cell) if texts is None else texts

@@ -18,7 +18,7 @@ from askrows.pipeline.core.declaration import Declaration
 from askrows.pipeline.core.text import join_first
 from askrows.pipeline.provider.requests import make_image_part
 from askrows.pipeline.rows.cells import to_compact_json
-from askrows.pipeline.rows.folder_files import make_import_command
+from askrows.pipeline.rows.folder_files import make_import_hint
 from askrows.pipeline.rows.pictures import (
     MAX_IMAGE_BYTES,
     UNPRINTABLE_NAME_REASON,
@@ -45,7 +45,7 @@ def make_row_images(record: TaskRecord, declaration: Declaration) -> "RowImages"
     """Return the object that reads the images of a task's rows; no image is read here."""
     folder_hint: object = "image_folder= in the task's file names another folder"
     if record.has_folder:
-        command = make_import_command(record.name, has_folder=True)
+        command = make_import_hint(record.name, has_folder=True)
         folder_hint = HintTemplate("`{}` adds a folder", command)
     return RowImages(
         record.image_columns,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from askrows.pipeline.core.command_hint import HintTemplate, OptionHint
 from askrows.pipeline.core.errors import InputError, TaskNeverUsedError
 from askrows.pipeline.core.settings import BUILT_IN_TASKS, DEFAULT_TASK, Settings
-from askrows.pipeline.rows.folder_files import make_import_command
+from askrows.pipeline.rows.folder_files import make_import_hint
 from askrows.pipeline.store import rows, schema, workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks.shipped_task import ShippedTask, list_shipped_tasks
@@ -99,7 +99,7 @@ def select_first_used_task(tx: Connection, settings: Settings) -> Settings:
     if settings.task in names:
         return settings
     if not names:
-        command = make_import_command(DEFAULT_TASK, has_folder=False)
+        command = make_import_hint(DEFAULT_TASK, has_folder=False)
         hint = HintTemplate("`{}` imports rows", command)
         raise TaskNeverUsedError(DEFAULT_TASK, settings.data, hint=hint)
     return replace(reset_to_default_task(settings), task=names[0])

@@ -350,7 +350,7 @@ class TagList:
         update_rows(tx, answers_table, columns, list(chain.from_iterable(records.values())))
         if target is not None:
             preference = self.task.make_version_preference(tx)
-            target.sync(tx, row_ids, preference, former_answers=former_answers)
+            target.sync_answers(tx, row_ids, preference, former_answers=former_answers)
         update_derived_values(tx, self.task, row_ids)
 
     def _report_rewriting(

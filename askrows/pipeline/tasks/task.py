@@ -33,12 +33,12 @@ from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.quotes import locate_quotes
 from askrows.pipeline.core.settings import DEFAULT_TASK, Settings
 from askrows.pipeline.core.states import NoAnswer
-from askrows.pipeline.rows.answer_views import are_views_made, make_views
+from askrows.pipeline.rows.answer_views import are_views_current, create_or_replace_views
 from askrows.pipeline.rows.cells import find_unstorable_reason, to_compact_json, to_prompt_text
-from askrows.pipeline.rows.folder_files import find_file_id, make_import_command
+from askrows.pipeline.rows.folder_files import find_file_id, make_import_hint
 from askrows.pipeline.rows.grid import Grid
-from askrows.pipeline.rows.row_sync import find_changed_in_source
-from askrows.pipeline.rows.source import MEMORY_ROWS, resolve_items
+from askrows.pipeline.rows.row_sync import find_ids_changed_in_source
+from askrows.pipeline.rows.source import MEMORY_ROWS, resolve_query_or_path
 from askrows.pipeline.rows.stored_rows import (
     HASH_COLUMN,
     KEY_COLUMN,
@@ -200,7 +200,7 @@ class Task:
         It names the import command of a table or folder, else the empty source and `try`.
         """
         if self.record.table:
-            command = make_import_command(self.name, has_folder=self.record.has_folder)
+            command = make_import_hint(self.name, has_folder=self.record.has_folder)
             return HintTemplate("`{}` imports {}", command, self.nouns.plural)
         empty_source_text = f"{self.record.items} has no row that can be asked about"
         if self.record.is_query:
@@ -367,7 +367,7 @@ class Task:
         table = self.select_task_rows(tx)
         if table.filter_ids(tx, [name]):
             return name
-        row_id = table.find_id_by_place(tx, name)
+        row_id = table.find_id_by_place_title(tx, name)
         if row_id is None:
             hint = f"`{self.nouns.command('items')}` lists all {self.nouns.plural}"
             raise InputError(f"there is no {self.nouns.singular} {name!r}", hint=hint)
@@ -401,14 +401,14 @@ class Task:
         """
         if self.answer_target is not None:
             preference = self.make_version_preference(tx)
-            self.answer_target.sync(tx, [row_id], preference, removed_version="")
+            self.answer_target.sync_answers(tx, [row_id], preference, removed_version="")
         for target in make_derived_targets(self.record).values():
-            target.write_values(tx, {row_id: None})
+            target.overwrite_values(tx, {row_id: None})
         if self.record.table:
             from askrows.pipeline.rows.database_table import delete_table_row
 
             if self.record.has_folder and self.answer_target is not None:
-                self.answer_target.delete_records(tx, row_id)
+                self.answer_target.delete_own_records(tx, row_id)
             delete_table_row(tx, self.record, row_id)
             extra_cells.delete_extra_cells(tx, self.name, row_id)
         row_store.delete_row(tx, self.name, row_id)
@@ -737,7 +737,7 @@ class Task:
                     current.append(TargetValue(row_id, version, merged_json, now))
             current_ids = [value.row_id for value in current]
             preference = self.make_version_preference(tx)
-            self.answer_target.sync(tx, current_ids, preference, later_answers=current)
+            self.answer_target.sync_answers(tx, current_ids, preference, later_answers=current)
         unwritable = {
             row_id: reason for row_id, reason in unsupported.items() if row_id not in outdated
         }
@@ -766,9 +766,9 @@ class Task:
             row_id: parse_stored_values(values) for row_id, values in stored_values.items()
         }
         with contextlib.closing(Store(self.settings.confirm_database_url().reveal())) as store:
-            items = resolve_items(self.declaration, Path(self.record.path))
+            items = resolve_query_or_path(self.declaration, Path(self.record.path))
             record = dataclasses.replace(self.record, items=items)
-            return find_changed_in_source(store, record, values_by_id)
+            return find_ids_changed_in_source(store, record, values_by_id)
 
     def list_versions(self, tx: Connection) -> Sequence[VersionCounts]:
         """Return the versions that have answers, by prompt version and model."""
@@ -787,7 +787,9 @@ class Task:
         """
         if self.answer_target is not None:
             preference = self.make_version_preference(tx)
-            self.answer_target.sync(tx, row_ids, preference, removed_version=version.version)
+            self.answer_target.sync_answers(
+                tx, row_ids, preference, removed_version=version.version
+            )
         return len(row_ids)
 
     def read_current_answers(
@@ -816,7 +818,7 @@ class Task:
         """
         if self.answer_target is not None:
             preference = self.make_version_preference(tx)
-            self.answer_target.sync(tx, new_edits.keys(), preference)
+            self.answer_target.sync_answers(tx, new_edits.keys(), preference)
         update_derived_values(tx, self, list(new_edits))
 
     # ---- exports, and tables besides those of all tasks
@@ -849,8 +851,8 @@ class Task:
     def make_tables(self, target: Connection) -> None:
         """Create the task's tables and views in the target database of a move."""
         if self.tables is not None:
-            self.tables.adopt(target)
-        make_views(target, self.record)
+            self.tables.create_or_adopt(target)
+        create_or_replace_views(target, self.record)
 
     def refresh_views(self, store: Store) -> None:
         """Make the task's views again if they are not current, or lack a confidence's column.
@@ -860,10 +862,10 @@ class Task:
                 view whose columns change.
         """
         with store.read() as tx:
-            if are_views_made(tx, self.record):
+            if are_views_current(tx, self.record):
                 return
         with store.write() as tx:
-            make_views(tx, self.record)
+            create_or_replace_views(tx, self.record)
 
     def check_rows(
         self, tx: Connection, display: Progress

@@ -29,17 +29,17 @@ from askrows.pipeline.core.vocabulary import separate_vocabularies
 from askrows.pipeline.provider.service import choose_backend
 from askrows.pipeline.provider.usage import estimate_answer_tokens
 from askrows.pipeline.rows.answer_views import (
-    are_views_made,
-    check_view_names,
-    make_views,
+    are_views_current,
+    check_view_names_are_free,
+    create_or_replace_views,
     view_names_of,
 )
 from askrows.pipeline.rows.source import (
     check_column_names,
-    find_source_database,
+    find_source_database_file,
     open_source,
-    read_table_kinds,
-    resolve_items,
+    read_declared_column_kinds,
+    resolve_query_or_path,
 )
 from askrows.pipeline.rows.task_tables import TaskTables, make_task_tables
 from askrows.pipeline.rows.write_to import make_answer_target, make_derived_targets
@@ -249,7 +249,7 @@ def check_task_can_be_registered(
 
     with store.open_foreign_snapshot() as tx:
         if tx is not None:
-            check_view_names(tx, record)
+            check_view_names_are_free(tx, record)
             if not record.table:
                 _check_write_target(tx, record)
 
@@ -262,9 +262,9 @@ def _check_write_target(tx: Connection, record: TaskRecord) -> None:
     """
     if record.write_to is not None:
         target = make_answer_target(record, record.write_to)
-        target.check(tx)
+        target.check_can_write(tx)
     for target in make_derived_targets(record).values():
-        target.check(tx)
+        target.check_can_write(tx)
 
 
 def require_registered_task_name(tx: Connection, settings: Settings) -> str:
@@ -323,7 +323,7 @@ def find_task_tables(
         declaration, path = load_named_declaration(settings)
         if not isinstance(declaration.items, DatabaseTable | Folder):
             return None
-        kinds = read_table_kinds(tx, declaration.items)
+        kinds = read_declared_column_kinds(tx, declaration.items)
         record = make_record(declaration, path, kinds, recorded_at=datetime.now(UTC))
     return make_task_tables(record)
 
@@ -381,7 +381,7 @@ def make_record(
     shown_names = match_columns(list(metadata.values()), columns)
     _, vocabularies = separate_vocabularies(declaration.answer.model_json_schema())
     needed_files = [vocabulary["path"] for vocabulary in vocabularies.values()]
-    needed_files.append(find_source_database(declaration.source, path.parent))
+    needed_files.append(find_source_database_file(declaration.source, path.parent))
     quoted_column = _find_quoted_column(declaration, columns)
     # A row without text is not asked if each answer must have a quotation.
     is_text_required = declaration.quotes_in is not None or requires_quote(declaration.answer)
@@ -392,7 +392,7 @@ def make_record(
         name=declaration.name,
         path=str(path),
         prefix=declaration.table or declaration.name,
-        items=resolve_items(declaration, path),
+        items=resolve_query_or_path(declaration, path),
         key=_list_key_columns(declaration, columns),
         columns=columns,
         fields=tuple((field.name, field.column_kind) for field in answer_fields),
@@ -506,7 +506,7 @@ def register_declaration(
         check_table_prefix(tx, declared_record)
         merged_record = merge_stored_record(declared_record, stored_record)
         check_column_names(list(merged_record.columns))
-        make_views(tx, merged_record)
+        create_or_replace_views(tx, merged_record)
         if stored_record is not None and _has_index_change(stored_record, merged_record):
             workspace.record_row_change(tx, merged_record.name)
         workspace.save_task(tx, merged_record)
@@ -574,7 +574,7 @@ def _shows_preferred_versions(tx: Connection, name: str, settings: Settings) -> 
     if record is None:
         return False
     is_stored = settings.prefer_versions in {None, record.preferred_versions}
-    return is_stored and are_views_made(tx, record)
+    return is_stored and are_views_current(tx, record)
 
 
 def _apply_preferred_versions(store: Store, name: str, settings: Settings) -> None:
@@ -602,4 +602,4 @@ def _apply_preferred_versions(store: Store, name: str, settings: Settings) -> No
             record = workspace.get_task(tx, name) or record
             _derive_again(tx, Task(record, settings))
         if record is not None:
-            make_views(tx, record)
+            create_or_replace_views(tx, record)

@@ -30,9 +30,9 @@ from askrows.pipeline.rows.source import (
     FileSource,
     QueryCursor,
     RowSource,
-    open_file,
+    open_row_file,
     open_source,
-    resolve_items,
+    resolve_query_or_path,
 )
 from askrows.pipeline.rows.stored_rows import HASH_COLUMN, KEY_COLUMN, VALUES_COLUMN
 from askrows.pipeline.store.rows import NO_HASH
@@ -94,7 +94,8 @@ def sync_task(
     cursor = _make_cursor(declaration, record, now=now, reads_all_rows=reads_all_rows)
     source = open_source(workspace.store, declaration, path, cursor, stored_kinds=record.columns)
     is_same_source = (
-        record.items == resolve_items(declaration, path) and record.items_sha256 == source.sha256
+        record.items == resolve_query_or_path(declaration, path)
+        and record.items_sha256 == source.sha256
     )
     declared_record = make_record(declaration, path, source.columns, recorded_at=now)
     declared_version = declared_record.prompt_version
@@ -188,7 +189,7 @@ def preview_table_replacement(
         InputError: The table cannot be read, or lacks a column of the task.
     """
     declaration = task.declaration
-    source = open_file(declaration, new_table, stored_kinds=task.record.columns)
+    source = open_row_file(declaration, new_table, stored_kinds=task.record.columns)
     task_path = Path(task.record.path)
     declared_record = make_record(
         declaration, task_path, source.columns, recorded_at=workspace.now()
@@ -228,7 +229,7 @@ def _make_cursor(
     # All rows are read again if one of these changed.
     query_id = hash_document(
         {
-            "items": resolve_items(declaration, Path(record.path)),
+            "items": resolve_query_or_path(declaration, Path(record.path)),
             "source": declaration.source,
             "asked": make_fingerprint_document(declaration),
             "requires": list(declaration.requires),

@@ -31,12 +31,12 @@ from askrows.pipeline.rows.answer_views import (
     CORRECTED_BY,
     JSON,
     VERSION_COLUMN,
-    source_column_expression,
+    make_source_column_expression,
 )
 from askrows.pipeline.rows.cells import (
-    find_cell_text,
-    iterate_texts,
-    parse_json_cell,
+    find_text_by_similar_name,
+    iterate_nested_texts,
+    parse_cell_if_json,
     stripped_text,
     to_column_value,
     to_prompt_text,
@@ -57,9 +57,9 @@ from askrows.pipeline.rows.view_row import (
     COST_KINDS,
     ViewColumn,
     ViewRow,
-    name_added_columns,
-    name_answer_columns,
-    name_number_columns,
+    choose_answer_column_names,
+    choose_free_column_names,
+    list_place_column_name,
     read_cell,
 )
 from askrows.pipeline.rows.where_sql import JsonCell, make_json_cell, make_number_expression
@@ -126,9 +126,11 @@ class TaskGridBuilder:
         ]
         sources = [*self._record.shown_columns, *self._own_keys]
         # Names of the fields by the names of their columns.
-        self._fields = {name: field for field, name in name_answer_columns(self._record).items()}
+        self._fields = {
+            name: field for field, name in choose_answer_column_names(self._record).items()
+        }
         answer_parts = (VERSION_COLUMN, ANSWERED_AT, *COST_KINDS)
-        self._answer_names = name_added_columns(
+        self._answer_names = choose_free_column_names(
             [*sources, *self._fields], answer_parts, ANSWER_PREFIX
         )
 
@@ -203,7 +205,7 @@ class TaskGridBuilder:
             make_json_cell(PLACE_COLUMN, cast(rows[PLACE_COLUMN], Text)),
             [rows[ROW_NUMBER_COLUMN]],
         )
-        columns |= dict.fromkeys(name_number_columns(self._record), number_column)
+        columns |= dict.fromkeys(list_place_column_name(self._record), number_column)
         kinds = dict(self._record.fields)
         for name, field in self._fields.items():
             kind = kinds[field]
@@ -249,7 +251,7 @@ def _read_source_values(headers: Mapping[str, str], cells: Mapping[str, Any]) ->
 def _read_source_cell(name: str, kind: str, row: ViewRow) -> Any:
     """Return a cell of the source; that of a JSON column is parsed."""
     value = row.values.get(name)
-    return parse_json_cell(value) if kind == JSON else value
+    return parse_cell_if_json(value) if kind == JSON else value
 
 
 def _read_key(row: ViewRow) -> str | None:
@@ -287,7 +289,7 @@ def _make_sort_cell(
 ) -> ColumnElement[Any]:
     """Return a member of a JSON document to sort by: a number if its kind is one, else a text."""
     sorted_kind = "real" if kind in {"integer", "real"} else "text"
-    return _replace_missing(source_column_expression(tx, document, name, sorted_kind))
+    return _replace_missing(make_source_column_expression(tx, document, name, sorted_kind))
 
 
 def _replace_missing(cell: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -344,7 +346,7 @@ def read_export(tx: Connection, task: RecordedTask, options: ExportOptions) -> E
     editors_by_id = {}
     if options.answer_version in {None, answers.PERSON}:
         editors_by_id = _describe_editors(tx, task.name)
-    editors_name = name_added_columns(names, [CORRECTED_BY], ANSWER_PREFIX)[CORRECTED_BY]
+    editors_name = choose_free_column_names(names, [CORRECTED_BY], ANSWER_PREFIX)[CORRECTED_BY]
 
     exported_columns = {headers.get(name, name): grid.columns[name] for name in names}
     readers = {name: column.read for name, column in exported_columns.items()}
@@ -408,7 +410,7 @@ def make_index(task: RecordedTask, *, text_columns: Sequence[str] = ()) -> Index
     key = next((member for member, name in record.metadata.items() if [name] == key_names), "id")
     hit_columns = ["key", "label", "text"]
     # Names of the members of a hit by column; empty for the usual members.
-    hit_names = name_added_columns(HIT_MEMBERS, record.list_columns, "row_")
+    hit_names = choose_free_column_names(HIT_MEMBERS, record.list_columns, "row_")
     if hit_names:
         hit_columns = [key, *hit_names.values()]
     text_fields = ("text", *map(_name_word_field, text_columns))
@@ -463,7 +465,7 @@ def _list_texts(
     if record.has_index_function:
         key_names = {record.file_key, *dict(record.key)}
         names += [name for name in record.asked_columns if name not in key_names]
-    texts = [find_cell_text(content["row"], name) for name in names]
+    texts = [find_text_by_similar_name(content["row"], name) for name in names]
     return [text for text in [*texts, content["text"]] if text]
 
 
@@ -500,7 +502,7 @@ def _list_short_texts(content: Mapping[str, Any]) -> list[str]:
     for _, leaf in iterate_leaves(content["answer"]):
         # A number says nothing without its field.
         if not is_quotation(leaf) and not isinstance(leaf, int | float):
-            tags += [text for text in iterate_texts(leaf) if len(text) <= MAX_TAG_CHARS]
+            tags += [text for text in iterate_nested_texts(leaf) if len(text) <= MAX_TAG_CHARS]
     return tags
 
 
@@ -583,11 +585,11 @@ def _read_entries(
             metadata = _make_metadata(record, row.id, fields, columns)
             extra_cells = {name: cell for name, cell in content.items() if name != "id"}
             facts.append(metadata)
-        column_texts = {name: find_cell_text(columns, name) for name in text_columns}
+        column_texts = {name: find_text_by_similar_name(columns, name) for name in text_columns}
         searched_texts = {
             "text": text,
             "label": row_name,
-            "answer": "\n".join(iterate_texts(fields)),
+            "answer": "\n".join(iterate_nested_texts(fields)),
             **{_name_word_field(name): cell for name, cell in column_texts.items()},
         }
         parts = [text, *(f"{name}: {cell}." for name, cell in column_texts.items() if cell)]
@@ -638,6 +640,6 @@ def _fill_entry_text(
         column = columns_by_name[name]
         if column is not None:
             return to_prompt_text(row[column])
-        return ", ".join(iterate_texts(answer.get(name)))
+        return ", ".join(iterate_nested_texts(answer.get(name)))
 
     return fill_template(template, text_of).strip()

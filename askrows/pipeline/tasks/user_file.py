@@ -11,7 +11,7 @@ from askrows.pipeline.core.declaration import CellNote, Declaration, validate_an
 from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import NoAnswer
-from askrows.pipeline.rows.cells import find_scalar_fault, find_unstorable_reason
+from askrows.pipeline.rows.cells import find_unstorable_reason, find_unstorable_scalar_reason
 from askrows.pipeline.rows.stored_rows import KEY_COLUMN
 from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.tasks.declaration_changes import hash_document, make_fingerprint_document
@@ -259,7 +259,7 @@ class UserFile:
                 unchanged="nothing was changed",
             ) from error
 
-        fault = find_scalar_fault(value)
+        fault = find_unstorable_scalar_reason(value)
         if value is not None and not isinstance(value, TYPES_OF_KIND[kind]):
             fault = f"{value!r:.200}, but its kind is {kind}"
         if fault:

@@ -14,12 +14,12 @@ from askrows.pipeline.batch.run_result import RunResult
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import ConfigurationError, InputError, TakenError
 from askrows.pipeline.core.report import Report, make_table
-from askrows.pipeline.rows.columns import parse_map
+from askrows.pipeline.rows.columns import parse_column_map
 from askrows.pipeline.rows.database_table import (
     get_file_key,
     insert_table_rows,
-    read_document_row,
-    read_table_rows,
+    parse_document_row,
+    read_table_rows_by_key,
     store_extra_cells,
 )
 from askrows.pipeline.rows.row_findings import SoundRow
@@ -99,10 +99,10 @@ def add_row(run: Run, data: bytes, *, document_name: str, mapping: str) -> Added
     record = find_table_record(run)
     if run.task.user_file.declared_fingerprint != record.fingerprint:
         run = run.sync_task()
-    row, notes = read_document_row(
+    row, notes = parse_document_row(
         data,
         record,
-        parse_map(mapping),
+        parse_column_map(mapping),
         document_name=document_name,
         read_cells=run.task.user_file.read_cells,
     )
@@ -157,7 +157,7 @@ def store_row(
         UnavailableError: Another process writes for longer than `patience_s`.
     """
     record = find_table_record(run)
-    row, notes = read_document_row(
+    row, notes = parse_document_row(
         data,
         record,
         {},
@@ -200,7 +200,7 @@ def _store_row(
         run.open_client()
 
     with run.workspace.store.write(patience_s=patience_s) as tx:
-        if read_table_rows(tx, record, [row.key]):
+        if read_table_rows_by_key(tx, record, [row.key]):
             raise _make_taken_error(run, record, row.key)
         insert_table_rows(tx, record, [row.values])
         added = _complete_row(tx, run, row)
@@ -236,7 +236,7 @@ def _complete_row(tx: Connection, run: Run, row: SoundRow) -> AddedRow:
     record = task.record
     now = run.workspace.now()
     store_extra_cells(tx, record, [row])
-    table_row = read_table_rows(tx, record, [row.key])[row.key]
+    table_row = read_table_rows_by_key(tx, record, [row.key])[row.key]
     row_id = str(table_row[record.key[0][0]])
     is_empty = RowSync(run.workspace.store, record, now).store_new_row(
         tx, table_row, row.extra_cells

@@ -31,7 +31,7 @@ from askrows.pipeline.core.report import Report, Table, format_counts, raise_fir
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import format_usd, plural
 from askrows.pipeline.provider.usage import Usage
-from askrows.pipeline.rows.cells import list_rows
+from askrows.pipeline.rows.cells import list_memory_rows
 from askrows.pipeline.rows.row_sync import RowSyncReport
 from askrows.pipeline.rows.source import MEMORY_ROWS, FileSource, MemorySource
 from askrows.pipeline.run import preflight
@@ -340,7 +340,7 @@ def _make_task_of_table(table: TableToAsk, name: str) -> UnwrittenTask:
             f"{OptionHint(option)} works only with a file, but these are rows; nothing was asked",
             hint="write the rows to a file",
         )
-    return UnwrittenTask(name, MEMORY_ROWS, MemorySource(list_rows(table.items)))
+    return UnwrittenTask(name, MEMORY_ROWS, MemorySource(list_memory_rows(table.items)))
 
 
 def ask_question(

@@ -38,7 +38,7 @@ from askrows.pipeline.ops import listed_rows, status
 from askrows.pipeline.ops.listed_rows import ParkedRow
 from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.provider.responses import make_excerpt
-from askrows.pipeline.rows.cells import encode_row_as_json, list_rows
+from askrows.pipeline.rows.cells import encode_row_as_json, list_memory_rows
 from askrows.pipeline.rows.row_findings import FindingKind
 from askrows.pipeline.rows.row_import import ImportOptions, ImportReport
 from askrows.pipeline.rows.source import MemorySource
@@ -156,7 +156,7 @@ class Workspace:
 
     def _write_rows(self, rows: Any, path: Path) -> None:
         """Write rows of Python as JSON lines, and print the notes about them."""
-        source = MemorySource(list_rows(rows))
+        source = MemorySource(list_memory_rows(rows))
         for note in source.notes:
             self.display.say(note)
         with path.open("wb") as file:
@@ -714,7 +714,7 @@ class Workspace:
             is_other_asking = _asking_lock.locked() and not holds_asking_lock
             if not is_other_asking:
                 forget_loaded_files()
-            rows = None if items is None else list_rows(items)
+            rows = None if items is None else list_memory_rows(items)
             if isinstance(task, Declaration):
                 path_in_python = hand_over_task(task, rows, keep_existing=is_other_asking)
 

@@ -29,7 +29,7 @@ from askrows.pipeline.rows.database_table import (
     TableRowsFile,
     get_file_key,
     import_table_rows,
-    make_layout,
+    make_column_layout,
 )
 from askrows.pipeline.rows.row_import import FindingGroup, ImportOptions, ImportReport, MappedFile
 from askrows.pipeline.store.task_record import TaskRecord
@@ -113,7 +113,7 @@ def find_fitting_plural(columns: Sequence[str]) -> str:
         columns: The names of the columns of the file.
     """
     record = load_default_record()
-    known_names = make_layout(record).columns_by_known_name
+    known_names = make_column_layout(record).columns_by_known_name
     found_columns = {known_names.get(fold_name(column)) for column in columns}
     needed_columns = {get_file_key(record), *record.required_columns}
     return record.words[1] if needed_columns <= found_columns else ""
@@ -213,7 +213,7 @@ def _import_folder(run: Run, folder: Path) -> Report:
         asdict(imported),
         f"{plural(imported.total, nouns.singular, nouns.plural)} imported: "
         f"{format_counts(counts) or 'none'}",
-        errors=collect_error(partial(imported.check, run.task.name)),
+        errors=collect_error(partial(imported.require_image, run.task.name)),
     )
     report.notes += [
         f"note: {plural(count, 'file')} left out: {reason}"

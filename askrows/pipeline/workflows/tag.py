@@ -167,7 +167,7 @@ def select_rows(run: Run, options: TagOptions) -> Run:
             )
         # An invalid condition is refused before anything is written.
         grid = run.task.make_grid(tx)
-        grid.make_conditions(tx, row_filter)
+        grid.make_row_conditions(tx, row_filter)
     if options.again and row_filter == RowFilter():
         raise InputError(
             f"{OptionHint(again=True)} needs {OptionHint('where')} or {OptionHint('row')}; "
@@ -367,7 +367,7 @@ def _print_tag_estimate(
     with run.workspace.store.read() as tx:
         table = run.task.select_task_rows(tx)
         has_version = answers.is_answered(run.task.name, table.row_id, run.version)
-        answered_count = table.count_by_state(tx, has_version).answered
+        answered_count = table.count_rows_by_state(tx, has_version).answered
         if answered_count:
             paid_usd = answers.cost_of_version(tx, run.task.name, run.version)
             display.say(

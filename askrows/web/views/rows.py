@@ -360,7 +360,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
 
     shown_names = [
         name
-        for name in grid.list_default_names(query.row_filter)
+        for name in grid.list_default_column_names(query.row_filter)
         if name not in grid.judgements.columns
     ]
     if task.folder_table:

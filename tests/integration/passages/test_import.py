@@ -11,7 +11,7 @@ from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.passages import import_, table
-from askrows.pipeline.rows.cells import parse_json_cell
+from askrows.pipeline.rows.cells import parse_cell_if_json
 from askrows.pipeline.rows.row_findings import FindingKind
 from askrows.pipeline.rows.row_import import ImportOptions
 from askrows.pipeline.store import claims
@@ -43,7 +43,7 @@ def rows(ws: Run) -> dict[str, tuple[str, str | None, Any]]:
             tx, ids, tables_shape.value_columns
         )
     return {
-        key: (row["text"], row.get("source"), parse_json_cell(row.get("metadata")))
+        key: (row["text"], row.get("source"), parse_cell_if_json(row.get("metadata")))
         for key, row in rows_by_id.items()
     }
 

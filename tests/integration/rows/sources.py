@@ -73,7 +73,9 @@ class SyncedRows:
             TASK, key=keys, columns=columns, asked_columns=self.prompt_columns, items=items
         )
         check_column_names(list(self.spec.columns))
-        return RowSync(self.store, self.spec, synced_at, **options).run(source, NullProgress())
+        return RowSync(self.store, self.spec, synced_at, **options).sync_rows(
+            source, NullProgress()
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the stored rows in the order of their first sync, with their values by column."""

@@ -10,7 +10,7 @@ from sqlalchemy import inspect
 
 from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.passages import table as passages
-from askrows.pipeline.rows.reflection import read_key_columns
+from askrows.pipeline.rows.reflection import read_key_and_index_columns
 from askrows.pipeline.rows.task_tables import TaskTables, make_task_tables
 from askrows.pipeline.store import schema
 from askrows.pipeline.store.database import Connection, Store
@@ -39,9 +39,11 @@ class Kind:
 
 
 KINDS = {
-    "experts": Kind("experts", PEOPLE_TABLES.adopt, PEOPLE_TABLES.is_complete),
-    "passages": Kind("passages", passages.TABLES.adopt, passages.TABLES.is_complete),
-    "concepts": Kind("passage_concepts", passages.TABLES.adopt, passages.TABLES.is_complete),
+    "experts": Kind("experts", PEOPLE_TABLES.create_or_adopt, PEOPLE_TABLES.is_complete),
+    "passages": Kind("passages", passages.TABLES.create_or_adopt, passages.TABLES.is_complete),
+    "concepts": Kind(
+        "passage_concepts", passages.TABLES.create_or_adopt, passages.TABLES.is_complete
+    ),
 }
 
 
@@ -212,10 +214,10 @@ def test_adoption_is_planned_in_a_workspace_that_never_used_the_task(store: Stor
     _run(store, f"CREATE TABLE experts ({EXPERTS})")
     schema.ensure_schema(store, [])
     with store.read() as tx:
-        assert "experts.findability_score" in PEOPLE_TABLES.adoption_plan(tx)[-1]
-    schema.ensure_schema(store, [PEOPLE_TABLES.adopt])
+        assert "experts.findability_score" in PEOPLE_TABLES.list_additions(tx)[-1]
+    schema.ensure_schema(store, [PEOPLE_TABLES.create_or_adopt])
     with store.read() as tx:
-        assert PEOPLE_TABLES.adoption_plan(tx) == []
+        assert PEOPLE_TABLES.list_additions(tx) == []
 
 
 def test_rows_are_found_without_reading_the_table(store: Store) -> None:
@@ -229,7 +231,9 @@ def test_rows_are_found_without_reading_the_table(store: Store) -> None:
         _run(store, f"CREATE TABLE {table} ({definition})")
         schema.ensure_schema(store, [KINDS[table].adopt])
         with store.read() as tx:
-            assert columns[0] in {key[0] for key in read_key_columns(tx, table, only_unique=False)}
+            assert columns[0] in {
+                key[0] for key in read_key_and_index_columns(tx, table, only_unique=False)
+            }
             assert schema.has_index(tx, table, f"askrows_{table}_{columns[0]}")
             assert not schema.has_index(tx, table, f"askrows_{table}_{columns[1]}")
 

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, insert
 
 from askrows.pipeline.core.errors import ConfigurationError, InputError
-from askrows.pipeline.rows.answer_views import make_views
+from askrows.pipeline.rows.answer_views import create_or_replace_views
 from askrows.pipeline.rows.write_to import TargetValue, make_answer_target
 from askrows.pipeline.store.answers import VersionPreference
 from askrows.pipeline.store.schema import answers
@@ -80,7 +80,7 @@ def test_missing_or_invalid_field_is_null_in_a_view(tmp_path: Path) -> None:
     ]
     spec = make_record(fields)
     with database(tmp_path) as tx:
-        make_views(tx, spec)
+        create_or_replace_views(tx, spec)
         answer_rows = [
             TargetValue(str(number), VERSION, json.dumps(document), ANSWERED_AT)
             for number, document in enumerate(answer_documents)
@@ -118,20 +118,20 @@ def test_view_is_recreated_and_dependent_views_stay_or_are_named(tmp_path: Path)
     """A new field is the last column; a changed column is refused if a view depends on it."""
     first_record = make_record((("said", "text"),))
     with database(tmp_path) as tx:
-        make_views(tx, first_record)
+        create_or_replace_views(tx, first_record)
         tx.exec_driver_sql("CREATE VIEW theirs AS SELECT said FROM reviews_answers")
-        make_views(tx, make_record((("stars", "integer"), ("said", "text"))))
+        create_or_replace_views(tx, make_record((("stars", "integer"), ("said", "text"))))
         insert_answers(tx, [TargetValue("a", VERSION, '{"said": "x", "stars": 5}', ANSWERED_AT)])
         assert select_rows(tx, "SELECT * FROM theirs") == [("x",)]
         assert select_rows(tx, "SELECT stars FROM reviews_answers") == [(5,)]
         changed_record = make_record((("said", "integer"), ("stars", "integer")))
         if ON_POSTGRESQL:
             with pytest.raises(ConfigurationError, match="`reviews_answers` cannot change"):
-                make_views(tx, changed_record)
+                create_or_replace_views(tx, changed_record)
         else:
-            make_views(tx, changed_record)
+            create_or_replace_views(tx, changed_record)
         tx.exec_driver_sql("DROP VIEW theirs")
-        make_views(tx, changed_record)
+        create_or_replace_views(tx, changed_record)
         assert select_rows(tx, "SELECT said FROM reviews_answers") == [(None,)]
 
 
@@ -141,7 +141,7 @@ def test_taken_names_get_a_prefix_in_the_views(tmp_path: Path) -> None:
     record = replace(make_record(fields), columns={"id": "text", "Tone": "text", "state": "text"})
     names = ["id", "answer_id", "Answer_version", "ctid", "answer_tone", "answer_answer_version"]
     with database(tmp_path) as tx:
-        make_views(tx, record)
+        create_or_replace_views(tx, record)
         answers_columns = list(tx.exec_driver_sql("SELECT * FROM reviews_answers").keys())
         answered_columns = list(tx.exec_driver_sql("SELECT * FROM reviews_answered").keys())
     assert answers_columns == [*names, "answered_at"]
@@ -186,7 +186,7 @@ else:
 def check_target(tx: Connection, record: TaskRecord) -> None:
     """Check the target that a record names."""
     target = make_answer_target(record, str(record.write_to))
-    target.check(tx)
+    target.check_can_write(tx)
 
 
 def test_invalid_target_is_refused(tmp_path: Path) -> None:
@@ -219,5 +219,5 @@ def test_column_shows_the_current_version_after_a_late_answer(tmp_path: Path) ->
         for version in ("reviews@2/model", VERSION):
             answer = json.dumps({"said": version})
             insert_answers(tx, [TargetValue("a", version, answer, ANSWERED_AT)])
-        target.sync(tx, ["a"], VersionPreference("reviews", "reviews@2"))
+        target.sync_answers(tx, ["a"], VersionPreference("reviews", "reviews@2"))
         assert select_rows(tx, "SELECT said FROM own") == [("reviews@2/model",)]

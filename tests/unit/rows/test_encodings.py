@@ -8,7 +8,7 @@ import pytest
 
 from askrows.pipeline.core.declaration import ReadOptions
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.rows.encodings import find_codec, find_encoding
+from askrows.pipeline.rows.encodings import detect_codec_and_note, resolve_codec_name
 from askrows.pipeline.rows.table_file import TableFile
 
 TEXTS = {
@@ -81,7 +81,7 @@ def test_short_file_is_decoded_correctly(tmp_path: Path, codec: str, text: str) 
     ]
     path = tmp_path / "short.csv"
     path.write_bytes("\r\n".join(lines).encode(codec))
-    guessed, note = find_encoding(path, path.read_bytes())
+    guessed, note = detect_codec_and_note(path, path.read_bytes())
     assert path.read_bytes().decode(guessed) == "\r\n".join(lines)
     assert next(letter for letter in text if not letter.isascii()) in note
     assert "ENCODING=" in note
@@ -91,7 +91,7 @@ def test_second_code_page_is_told(tmp_path: Path) -> None:
     """If it fits about equally well, both readings of a word are shown, and the file is refused."""
     path = tmp_path / "short.csv"
     path.write_bytes("id;text\n1;Teşekkür ederiz, her şey güzeldi\n".encode("cp1254"))
-    codec, note = find_encoding(path, path.read_bytes())
+    codec, note = detect_codec_and_note(path, path.read_bytes())
     assert codec == "cp1252"
     assert "try ENCODING=cp1254" in note
 
@@ -99,7 +99,7 @@ def test_second_code_page_is_told(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"a word is '.*' in gb18030 and 'خدمة' in cp1256"
     ) as caught:
-        find_encoding(path, path.read_bytes())
+        detect_codec_and_note(path, path.read_bytes())
     assert "ENCODING=cp1256" in str(caught.value.hint)
 
 
@@ -108,7 +108,7 @@ def test_common_one_of_equal_code_pages_is_chosen(tmp_path: Path, codec: str, te
     """Other pages read the same words alike, but not the letters of later rows."""
     path = tmp_path / "short.csv"
     path.write_bytes(f"id;text\n1;{text}\n".encode(codec))
-    assert find_encoding(path, path.read_bytes())[0] == codec
+    assert detect_codec_and_note(path, path.read_bytes())[0] == codec
 
 
 @pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
@@ -117,7 +117,7 @@ def test_unicode_is_not_guessed(tmp_path: Path, codec: str) -> None:
     text = f"id,text\n1,{'x' * ((1 << 20) - 3)}é{'é' * (1 << 20)}\n"
     path = tmp_path / "wide.csv"
     path.write_bytes(text.encode(codec))
-    detected, note = find_encoding(path, path.read_bytes()[: 1 << 20])
+    detected, note = detect_codec_and_note(path, path.read_bytes()[: 1 << 20])
     assert path.read_bytes().decode(detected) == text
     assert "guess" not in note
 
@@ -129,7 +129,7 @@ def test_wrong_encoding_is_refused_with_the_line(tmp_path: Path) -> None:
     rows = TableFile(path, "a hint", options=ReadOptions(encoding="utf-8")).read_rows()
     with pytest.raises(InputError, match="line 200002: a byte is not valid utf-8"):
         list(rows)
-    assert find_codec("latin1") == "iso8859-1"
+    assert resolve_codec_name("latin1") == "iso8859-1"
     for name in ("klingon", "hex", "rot13", "\0"):
         with pytest.raises(InputError, match="is not an encoding"):
-            find_codec(name)
+            resolve_codec_name(name)

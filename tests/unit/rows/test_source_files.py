@@ -10,7 +10,7 @@ from xlsxwriter import Workbook
 from xlsxwriter.utility import xl_cell_to_rowcol
 
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.rows.encodings import find_encoding
+from askrows.pipeline.rows.encodings import detect_codec_and_note
 from askrows.pipeline.rows.row_findings import Finding, SourceRow
 from askrows.pipeline.rows.source import FileSource
 from askrows.pipeline.tasks.task_template import ColumnChoice
@@ -227,6 +227,6 @@ def test_stray_bytes_are_not_east_asian(tmp_path: Path) -> None:
     for stray in (b"\x81", b"\x82\xa0", b"\x89\xdb\xaa", b"\xb0\xa1\xb0\xa2", b"\xff"):
         path = tmp_path / "table.csv"
         path.write_bytes(b"\r".join([*lines, b"20,The guard" + stray + b"s words", b""]))
-        found, note = find_encoding(path, path.read_bytes())
+        found, note = detect_codec_and_note(path, path.read_bytes())
         assert found in {"cp1252", "utf-8"}, (stray, found)
         assert "line 22 has 'guard" in note or found == "utf-8"

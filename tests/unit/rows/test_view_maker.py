@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from askrows.pipeline.rows.answer_views import MAKER_NUMBER, make_views
+from askrows.pipeline.rows.answer_views import MAKER_NUMBER, create_or_replace_views
 from tests.delivery import workspace_at
 from tests.integration.rows.sources import record_of
 from tests.lab import ON_POSTGRESQL
@@ -24,7 +24,7 @@ def test_changed_views_have_a_new_number(tmp_path: Path) -> None:
         columns={"id": "text", "price": "real", "tone": "text"},
     )
     with workspace_at(tmp_path / "data").open() as ws, ws.workspace.store.write() as tx:
-        make_views(tx, record)
+        create_or_replace_views(tx, record)
         query = "SELECT sql FROM sqlite_master WHERE name = '{}'"
         if ON_POSTGRESQL:
             query = "SELECT pg_get_viewdef('{}'::regclass)"
