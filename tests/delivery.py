@@ -38,7 +38,7 @@ def prepare(workspace: Workspace) -> list[str]:
 def deliver(workspace: Workspace, data: bytes) -> None:
     """Deliver a result file to the last prepared batch, as `batch-poll` does."""
     with workspace.open() as ws, ws.workspace.store.write() as tx:
-        batch_number = batches.batches_in_states(tx)[-1].number
+        batch_number = batches.list_batches_in_states(tx)[-1].number
         sealed = files.seal_bytes(batch_files.result_path(ws.workspace.data, batch_number), data)
         name = f"try-{batch_number}"
         remote_name = f"batches/remote-{batch_number}"

@@ -257,7 +257,7 @@ class AppState:
             contextlib.closing(Store(database_url, writes=False)) as store,
             store.open_foreign_snapshot() as tx,
         ):
-            if tx is None or not schema.is_workspace(tx):
+            if tx is None or not schema.has_workspace(tx):
                 return []
             return list_used_task_names(tx)
 

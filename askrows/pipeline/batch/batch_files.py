@@ -114,7 +114,9 @@ def iterate_claim_pages(
     Each page is read from the database when it is requested, in a snapshot of its own.
     """
     last_line = 0
-    while page := store.query(claims.claimed_rows, number, after=last_line, limit=page_rows):
+    while page := store.query(
+        claims.read_claims_of_batch, number, after=last_line, limit=page_rows
+    ):
         yield page
         last_line = page[-1].line or 0
 
@@ -419,7 +421,7 @@ def count_ended_requests(data: Path, batch: BatchRow) -> int:
 
 def find_live_batches_of_dead_processes(store: Store, locks: Locks) -> list[BatchRow]:
     """Return the live batches of all tasks whose process is dead: nobody has their lock."""
-    asked_batches = store.query(batches.batches_in_states, BatchState.ASKING)
+    asked_batches = store.query(batches.list_batches_in_states, BatchState.ASKING)
     return [batch for batch in asked_batches if locks.is_free(make_batch_lock_name(batch.number))]
 
 
@@ -457,7 +459,9 @@ def end_live_batches_of_dead_processes(run: Run) -> None:
     if not leftover_names:
         return
 
-    ingested_batches = run.workspace.store.query(batches.batches_in_states, BatchState.INGESTED)
+    ingested_batches = run.workspace.store.query(
+        batches.list_batches_in_states, BatchState.INGESTED
+    )
     for batch in ingested_batches:
         is_leftover = live_replies_path(run.workspace.data, batch.number).name in leftover_names
         if not batch.mode.claims_rows and is_leftover:

@@ -269,7 +269,7 @@ def measure_calibration(tx: Connection, version: str, fingerprint: str | None) -
     answer_count = 0
     prompt_tokens = 0
     answer_tokens = 0
-    for batch, used_requests in money.list_measured_batches(tx, version, fingerprint):
+    for batch, used_requests in money.list_fully_counted_batches(tx, version, fingerprint):
         counted_tokens += (batch.counted_in or 0) * used_requests / batch.requests
         answer_count += used_requests
         prompt_tokens += batch.tokens_in or 0
@@ -289,7 +289,7 @@ def find_max_queued_tokens(tx: Connection, model: Model, settings: Settings) -> 
     limits = [model.max_enqueued_tokens(settings.tier)]
     failed_batches = [
         batch
-        for batch in batches.batches_in_states(tx, BatchState.FAILED)
+        for batch in batches.list_batches_in_states(tx, BatchState.FAILED)
         if batch.model == model.name
     ]
     limits += [parse_token_limit(batch.reason or "") for batch in failed_batches[-1:]]
@@ -315,7 +315,7 @@ def compute_remaining_queue_tokens(
         return None
     queued_tokens = [
         batch.estimated_in
-        for batch in batches.batches_in_states(tx, *QUEUED_STATES)
+        for batch in batches.list_batches_in_states(tx, *QUEUED_STATES)
         if batch.model == model.name
     ]
     if not queued_tokens:
@@ -332,10 +332,10 @@ def find_quota_refusal_reason(tx: Connection, batch: BatchRow, settings: Setting
     tried, and the result is "". The tokens are not checked if the model is unknown now. A cancelled
     batch counts until the API says that it is over; a reason about tokens names it.
     """
-    provider = find_provider(workspace.get_workspace(tx).backend)
+    provider = find_provider(workspace.read_workspace(tx).backend)
     active_batches = [
         active
-        for active in batches.batches_in_states(tx, *API_STATES)
+        for active in batches.list_batches_in_states(tx, *API_STATES)
         if active.number != batch.number
     ]
     max_batches = provider.max_active_batches

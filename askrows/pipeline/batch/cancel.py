@@ -173,7 +173,7 @@ def _resolve_unclear_create(run: Run, number: int) -> BatchRow:
             if reconciled.adopted or reconciled.absent:
                 with run.workspace.store.write() as tx:
                     if reconciled.absent:
-                        batches.record_absent(tx, batch, now=run.workspace.now())
+                        batches.record_nothing_created(tx, batch, now=run.workspace.now())
                     return batches.get_batch(tx, number)
 
         wait_for_next_list(run.workspace.display, run.workspace.sleep, number, reconciled)
@@ -243,7 +243,7 @@ def _fail_batch_by_user(run: Run, batch: BatchRow, *, reason: str) -> str:
         has_result = batch.result_file is None or _has_intact_result(run.workspace.data, batch)
         # Otherwise later checks would report the missing file.
         if not has_request or not has_result:
-            journal.record_cleaned(
+            journal.record_files_cleaned(
                 tx, batch.number, reason="lost or damaged", now=run.workspace.now()
             )
     if batch.state is BatchState.PREPARED:
@@ -273,7 +273,7 @@ def calculate_cost_in_mode(
 
 def list_open_row_ids_of_batch(tx: Connection, task: Task, number: int) -> list[str]:
     """Return the ids of the rows of an ended batch that are open: neither answered nor parked."""
-    row_ids = set(answers.list_row_ids_of_batches(tx, [number]))
+    row_ids = set(answers.list_ended_row_ids(tx, [number]))
     return claiming.filter_claimable_ids(tx, task, sorted(row_ids))
 
 

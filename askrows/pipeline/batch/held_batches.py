@@ -78,7 +78,7 @@ def record_held_batch_accepted(run: Run, number: int) -> None:
         if batch.state is BatchState.DOWNLOADED and batch.held == "":
             return
         _check_held(batch)
-        batches.accept_held(tx, batch, now=run.workspace.now())
+        batches.record_held_accepted(tx, batch, now=run.workspace.now())
 
 
 def replace_held_result_if_changed(run: Run, number: int) -> bool:
@@ -122,7 +122,7 @@ def replace_held_result_if_changed(run: Run, number: int) -> bool:
                 return False
             lock.raise_if_lost()
             with run.workspace.store.write() as tx:
-                batches.replace_result(
+                batches.record_replaced_result(
                     tx, batch, draft, download_sha256=download.sha256, now=run.workspace.now()
                 )
             files.rename_sealed(draft, path)

@@ -113,7 +113,7 @@ def ingest_batches(
     end_live_batches_of_dead_processes(run)
     for should_wait in (False,) if is_live_only else (False, True):
         downloaded_batches = run.workspace.store.query(
-            batches.batches_in_states,
+            batches.list_batches_in_states,
             BatchState.DOWNLOADED,
             task=run.task.name,
             only_live=is_live_only,
@@ -294,8 +294,10 @@ class _BatchIngest:
         )
         with run.workspace.store.read() as tx:
             # An ingest that was killed stored these.
-            ingested_ids = answers.list_row_ids_of_batches(tx, [batch.number])
-            input_hashes = [claim.input_hash for claim in claims.claimed_rows(tx, batch.number)]
+            ingested_ids = answers.list_ended_row_ids(tx, [batch.number])
+            input_hashes = [
+                claim.input_hash for claim in claims.read_claims_of_batch(tx, batch.number)
+            ]
             equal_ids_by_hash = find_askable_ids_by_hash(tx, self.task, input_hashes)
 
         display = NoProgress() if self._is_live else run.workspace.display
@@ -576,7 +578,7 @@ class _BatchIngest:
             anomalies = answers.find_anomalies(tx, [number], model=self.batch.model)
 
         with self.run.workspace.store.write(patience_s=self.patience_s) as tx:
-            claim_counts = answer_counts.count_outcomes(tx, number).get(number, {})
+            claim_counts = answer_counts.count_requests_by_outcome(tx, number).get(number, {})
             outcome_counts = {outcome.value: claim_counts.get(outcome, 0) for outcome in Outcome}
             accounted_count = sum(outcome_counts.values())
             if accounted_count != self.batch.requests or claim_counts.get("claimed"):

@@ -218,7 +218,7 @@ def summarize_batches(
         equal_rows: Number of other rows with the same inputs that got an answer; not stored.
         left_out_values: Number of values beyond the number that an answer may have; not stored.
     """
-    batch = batches.combine_run([batches.get_batch(tx, number) for number in numbers])
+    batch = batches.combine_batches([batches.get_batch(tx, number) for number in numbers])
     unapplied_ids, outdated_ids, other_versions = answers.find_anomalies(
         tx,
         numbers,
@@ -270,7 +270,7 @@ def _add_failures(
     counts = Counter[tuple[str, str]]()
     # Row id and excerpt of the first attempts of each group.
     examples = defaultdict[tuple[str, str], list[tuple[str, str]]](list)
-    attempts = answers.attempts_of_batches(tx, numbers)
+    attempts = answers.iterate_failed_attempts(tx, numbers)
     for outcome, reason, code, row_id, excerpt in attempts:
         if code is not None:
             reply = ParsedReply(Outcome.REFUSED, reason, rpc_code=code, excerpt_source=excerpt)

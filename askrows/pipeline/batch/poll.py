@@ -249,7 +249,7 @@ class _Poll:
         run does not know its requests before, they are those of the batches that it has polled.
         """
         task_batches = self.run.workspace.store.query(
-            batches.batches_in_states, task=self.run.task.name
+            batches.list_batches_in_states, task=self.run.task.name
         )
         polled_batches = [batch for batch in task_batches if batch.number in self.result.polled]
         polled_count = sum(batch.requests for batch in polled_batches)
@@ -451,7 +451,7 @@ class _Poll:
     def list_batches_in_state(self, state: BatchState) -> list[BatchRow]:
         """Return the batches of the task in a state, or only the selected batch."""
         task_batches = self.run.workspace.store.query(
-            batches.batches_in_states,
+            batches.list_batches_in_states,
             state,
             task=self.run.task.name,
         )

@@ -131,7 +131,7 @@ def _delete_unknown_request_files(data: Path, store: Store) -> None:
     folder = data / BATCHES_FOLDER
     # A write transaction keeps other processes from claiming a file before it is deleted.
     with store.write() as tx:
-        all_batches = batches.batches_in_states(tx)
+        all_batches = batches.list_batches_in_states(tx)
         request_paths = {request_path(data, batch.number) for batch in all_batches}
         result_paths = {result_path(data, batch.number) for batch in all_batches}
         unknown_results = sorted(set(folder.glob("[0-9]*-results.jsonl")) - result_paths)
@@ -366,7 +366,7 @@ class Preparation:
             StateConflictError: A row, the budget, the quota or the lock was taken by another
                 process. The transaction must be rolled back.
         """
-        number = batches.next_number(tx)
+        number = batches.compute_next_batch_number(tx)
         current_limits = self._make_draft_with_current_limits(tx)
         draft_end = current_limits.find_exceeded_limit(draft.expected_usage, slack=ROUNDING)
         if draft_end is not None:
@@ -434,7 +434,7 @@ class Preparation:
         run_number = None
         if self.mode.claims_rows and self.mode is not Mode.BATCH and not self.run.is_single_batch:
             run_number = self.run_number or number
-        batches.add_batch(
+        batches.insert_batch(
             tx,
             mode=self.mode,
             run=run_number,

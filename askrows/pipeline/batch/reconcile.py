@@ -115,10 +115,12 @@ def find_and_adopt_remote_batch(
     started = run.workspace.monotonic()
     create_key = (batch.number, batch.tries, batch.create_ended_at)
     first_look = run.service.first_lookup_times.setdefault(create_key, started)
-    prefixes = run.workspace.store.query(batches.list_numbers_by_prefix, batch.number)
+    prefixes = run.workspace.store.query(batches.read_batch_numbers_by_try_name, batch.number)
     remote_batches = run.client.list_batches() if listing is None else listing
     own_batches = [
-        remote for remote in remote_batches if batches.strip_try(remote.display_name) in prefixes
+        remote
+        for remote in remote_batches
+        if batches.strip_try_number(remote.display_name) in prefixes
     ]
     own_batches.sort(
         key=lambda remote: (
@@ -206,7 +208,7 @@ def record_and_cancel_duplicates(
         if batch.state is BatchState.SUBMITTING:
             return
         late_costs = _record_duplicates(tx, batch, listing, now=run.workspace.now())
-        open_duplicates = batches.open_duplicates(tx, number)
+        open_duplicates = batches.list_uncancelled_duplicate_names(tx, number)
 
     for late_cost in late_costs:
         run.workspace.display.warn(
@@ -252,9 +254,9 @@ def _record_duplicates(
         otherwise an empty list.
     """
     late_costs = []
-    prefixes = batches.list_numbers_by_prefix(tx, batch.number)
+    prefixes = batches.read_batch_numbers_by_try_name(tx, batch.number)
     for remote in listing:
-        has_own_name = batches.strip_try(remote.display_name) in prefixes
+        has_own_name = batches.strip_try_number(remote.display_name) in prefixes
         is_adopted = remote.name == batch.remote_name
         has_late_success = (
             is_adopted and _may_succeed_late(batch) and remote.state is RemoteState.SUCCEEDED
@@ -269,7 +271,7 @@ def _record_duplicates(
                 replace(batch, remote_word=remote.state_name)
             )
             extra_cost = remote_spending.lost_usd - calculate_batch_spending(batch).lost_usd
-        is_new = batches.add_duplicate(
+        is_new = batches.insert_duplicate_if_new(
             tx,
             batch,
             remote_name=remote.name,
@@ -299,9 +301,9 @@ def record_and_cancel_all_duplicates(run: Run) -> None:
     with run.workspace.store.read() as tx:
         duplicates = batches.list_duplicates(tx)
         created_batches = {
-            batch.number: batch for batch in batches.batches_in_states(tx, *CREATED_STATES)
+            batch.number: batch for batch in batches.list_batches_in_states(tx, *CREATED_STATES)
         }
-        numbers_by_prefix = batches.list_numbers_by_prefix(tx)
+        numbers_by_prefix = batches.read_batch_numbers_by_try_name(tx)
 
     running_duplicates = {
         duplicate["batch"] for duplicate in duplicates if duplicate["cancelled_at"] is None
@@ -326,7 +328,7 @@ def record_and_cancel_all_duplicates(run: Run) -> None:
     recorded_names = {duplicate["remote_name"] for duplicate in duplicates}
     recorded_names |= {batch.remote_name for batch in created_batches.values()}
     unrecorded_numbers = {
-        numbers_by_prefix.get(batches.strip_try(remote.display_name))
+        numbers_by_prefix.get(batches.strip_try_number(remote.display_name))
         for remote in listing
         if remote.name not in recorded_names
     }
@@ -348,7 +350,7 @@ def _end_duplicate_search_if_due(
     with store.write() as tx:
         if batch.ended_at is None or now() - batch.ended_at <= LATE_DUPLICATE_WINDOW:
             return
-        if not batches.open_duplicates(tx, batch.number):
+        if not batches.list_uncancelled_duplicate_names(tx, batch.number):
             batches.update_batch_columns(tx, batch.number, twins_checked=True)
 
 

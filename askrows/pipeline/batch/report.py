@@ -161,7 +161,7 @@ def list_batches(store: Store, *, now: datetime) -> list[BatchSummary]:
     The batches of a live run share a summary.
     """
     with store.read() as tx:
-        all_batches = batches.combine_runs(batches.batches_in_states(tx))
+        all_batches = batches.combine_batches_by_run(batches.list_batches_in_states(tx))
     return [make_batch_summary(batch, now=now) for batch in all_batches]
 
 
@@ -266,9 +266,9 @@ def _iterate_costs_with_group_keys(
     Yields:
         A key for each of COST_KEYS, and all COST_FIGURES of a batch, or only `lost` of a duplicate.
     """
-    provider = find_provider(workspace.get_workspace(tx).backend)
+    provider = find_provider(workspace.read_workspace(tx).backend)
     keys_by_batch: dict[int, dict[str, str]] = {}
-    for batch in batches.batches_in_states(tx, task=task_name):
+    for batch in batches.list_batches_in_states(tx, task=task_name):
         keys = {
             "day": provider.quota_day(batch.create_sent_at or batch.created_at).isoformat(),
             "task": subjects.get(batch.task, batch.task),
@@ -374,6 +374,6 @@ def list_due_retries(tx: Connection, task: Task) -> list[dict[str, Any]]:
             "reason": retry.reason,
             "tries": retry.tries,
         }
-        for retry in claims.list_rows_with_failed_calls(tx, task.name)
+        for retry in claims.iterate_rows_with_failed_single_calls(tx, task.name)
         if retry.row_id in due_ids
     ]

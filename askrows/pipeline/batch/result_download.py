@@ -197,7 +197,7 @@ def _fail_batch_and_release_rows(run: Run, batch: BatchRow, remote: RemoteBatch)
     provenance = make_provenance(batch, settings=run.workspace.settings)
     with run.workspace.store.write() as tx:
         batches.update_if_submitted(tx, batch, remote_word=remote.state_name)
-        while page := claims.claimed_rows(tx, batch.number, limit=PAGE_ROWS):
+        while page := claims.read_claims_of_batch(tx, batch.number, limit=PAGE_ROWS):
             request_outcomes = [
                 RequestOutcome(
                     claim,
@@ -481,7 +481,9 @@ def restore_result(
                 raise errors.MissingError("the API sent other bytes")
             if not is_same_file:
                 with store.write() as tx:
-                    batches.replace_result(tx, batch, draft, download_sha256=sha256, now=now())
+                    batches.record_replaced_result(
+                        tx, batch, draft, download_sha256=sha256, now=now()
+                    )
             files.rename_sealed(draft, path)
             display.say(f"batch {number}: its lost result was downloaded again, byte for byte")
     except errors.RemoteError as error:

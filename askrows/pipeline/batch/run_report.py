@@ -95,7 +95,7 @@ class RunReport:
         summary = self.summarize(tx, task)
         moves = list[dict[str, Any]]()
         for number in sorted({self.numbers[0], self.numbers[-1]}):
-            for event in workspace.events_of(tx, "batch", number):
+            for event in workspace.list_events(tx, "batch", number):
                 moves.append({name: event[name] for name in MOVE_MEMBERS})
         return {
             **make_batch_summary(self.batch, now=now).document,
@@ -107,12 +107,12 @@ class RunReport:
 
     def list_row_ids(self, tx: Connection) -> list[str]:
         """Return the id of each row that the run asked, once, in no order."""
-        ended_ids = answers.list_row_ids_of_batches(tx, self.numbers)
+        ended_ids = answers.list_ended_row_ids(tx, self.numbers)
         return list({*ended_ids, *claims.list_claimed_row_ids(tx, self.numbers)})
 
     def list_failed_row_ids_to_ask(self, tx: Connection, task: Task) -> list[str]:
         """Return the id of each row that failed and is open, stale or parked now, in no order."""
-        attempts = answers.attempts_of_batches(tx, self.numbers)
+        attempts = answers.iterate_failed_attempts(tx, self.numbers)
         failed_ids = dict.fromkeys(row_id for _, _, _, row_id, _ in attempts)
         table = task.select_task_rows(tx)
         states_to_ask = (RowState.OPEN, RowState.STALE, RowState.PARKED)
@@ -134,9 +134,9 @@ def make_run_report(tx: Connection, parts: Sequence[BatchRow]) -> RunReport:
     for part in parts:
         counts: Mapping[str, int] = vars(part)
         if part.state is BatchState.FAILED:
-            counts = answer_counts.count_outcomes(tx, part.number).get(part.number, {})
+            counts = answer_counts.count_requests_by_outcome(tx, part.number).get(part.number, {})
         failures.update({outcome: counts.get(outcome) or 0 for outcome in FAILED_OUTCOMES})
-    return RunReport(batches.combine_run(parts), [part.number for part in parts], failures)
+    return RunReport(batches.combine_batches(parts), [part.number for part in parts], failures)
 
 
 def read_run_report(tx: Connection, number: int) -> RunReport:
@@ -146,8 +146,8 @@ def read_run_report(tx: Connection, number: int) -> RunReport:
         InputError: There is no batch of this number.
     """
     batch = batches.get_batch(tx, number)
-    task_batches = batches.batches_in_states(tx, task=batch.task)
-    for parts in batches.group_runs(task_batches):
+    task_batches = batches.list_batches_in_states(tx, task=batch.task)
+    for parts in batches.group_batches_by_run(task_batches):
         if batch in parts:
             return make_run_report(tx, parts)
     return make_run_report(tx, [batch])
@@ -155,7 +155,7 @@ def read_run_report(tx: Connection, number: int) -> RunReport:
 
 def list_newest_run_reports(tx: Connection, *, limit: int) -> list[RunReport]:
     """Return the newest runs of all tasks except trials, the newest first."""
-    all_batches = batches.batches_in_states(tx)
-    runs = batches.group_runs(all_batches)
+    all_batches = batches.list_batches_in_states(tx)
+    runs = batches.group_batches_by_run(all_batches)
     newest_runs = runs[: -limit - 1 : -1]
     return [make_run_report(tx, parts) for parts in newest_runs]

@@ -203,8 +203,8 @@ class _Send(NamedTuple):
         check_batch_address(run, self.batch)
         with run.workspace.store.read() as tx:
             self._check_quota(tx)
-            workspace_id = workspace.get_workspace(tx).workspace_id
-        display_name = batches.display_name_of_try(
+            workspace_id = workspace.read_workspace(tx).workspace_id
+        display_name = batches.make_try_name(
             self.batch,
             self.batch.tries + 1,
             workspace_id=workspace_id,
@@ -240,7 +240,7 @@ class _Send(NamedTuple):
             raise
         except errors.UnavailableError as error:
             with run.workspace.store.write() as tx:
-                batches.record_unclear_create(
+                batches.record_lost_create_reply(
                     tx, batch, reason=error.message, now=run.workspace.now()
                 )
             run.workspace.display.warn(
@@ -289,16 +289,16 @@ class _Send(NamedTuple):
             # Some servers have no list. The batch is sent nevertheless.
             return []
         number = self.batch.number
-        prefix = batches.strip_try(display_name)
+        prefix = batches.strip_try_number(display_name)
         # Read after the list: each batch in the list was recorded here before it was created.
-        next_number = self.run.workspace.store.query(batches.next_number)
+        next_number = self.run.workspace.store.query(batches.compute_next_batch_number)
 
         workspace_part = display_name[: display_name.index(self.batch.task)]
         workspace_name = re.compile(re.escape(workspace_part) + r".+-(\d{1,9})-[0-9a-f]+")
         own_batches = []
         unknown_count = 0
         for remote in listing:
-            remote_prefix = batches.strip_try(remote.display_name)
+            remote_prefix = batches.strip_try_number(remote.display_name)
             match = workspace_name.fullmatch(remote_prefix)
             if match is None:
                 continue
@@ -334,7 +334,7 @@ class _Send(NamedTuple):
             # Other processes may have sent batches during the upload.
             self._check_quota(tx)
             if batch.state is BatchState.SUBMITTING:
-                batches.record_absent_try(tx, batch)
+                batches.record_try_created_nothing(tx, batch)
             else:
                 # The batch may have been prepared under another budget.
                 budget.read_current_budgets(run).check_batch_fits(tx, batch)
@@ -452,7 +452,9 @@ class _Send(NamedTuple):
             upload = batch.upload
             batch = batches.get_batch(tx, batch.number)
             line_claims = (
-                claim for claim in claims.claimed_rows(tx, batch.number) if claim.line == line
+                claim
+                for claim in claims.read_claims_of_batch(tx, batch.number)
+                if claim.line == line
             )
             claim = next(line_claims, None)
             if claim is not None:
@@ -486,7 +488,7 @@ class _Send(NamedTuple):
     def _warn_of_full_queue(self) -> None:
         """Print which cancelled batches of the model use queued tokens; nothing if none does."""
         active_batches = self.run.workspace.store.query(
-            batches.batches_in_states, *budget.API_STATES
+            batches.list_batches_in_states, *budget.API_STATES
         )
         cancelled_text = budget.describe_cancelled_in_queue(
             [active for active in active_batches if active.model == self.batch.model],

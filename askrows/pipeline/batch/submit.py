@@ -44,8 +44,8 @@ def submit_batches(
     unclear create (its reply was lost, so it may have made a remote batch) go first. Returns at
     once if there is neither a row nor an earlier batch.
 
-    In an outage (see `batches.find_outage`) only one batch is sent, and none while another batch of
-    the task is at the API. Unclear creates are resolved in any case.
+    In an outage (see `batches.find_last_batch_of_outage`) only one batch is sent, and none while
+    another batch of the task is at the API. Unclear creates are resolved in any case.
 
     The result gets the plan, the outcome of each batch, and as `stop` why rows were not sent: an
     outage, else a full API, else a budget.
@@ -70,15 +70,15 @@ def submit_batches(
             cost that the person agreed to before.
     """
     with run.workspace.store.read() as tx:
-        earlier_batches = batches.batches_in_states(
+        earlier_batches = batches.list_batches_in_states(
             tx,
             BatchState.SUBMITTING,
             BatchState.PREPARED,
             task=run.task.name,
         )
         prepared_plan = sum_prepared_batches(tx, run.task)
-        outage_batch = batches.find_outage(tx, run.task.name)
-        running = batches.batches_in_states(tx, BatchState.SUBMITTED, task=run.task.name)
+        outage_batch = batches.find_last_batch_of_outage(tx, run.task.name)
+        running = batches.list_batches_in_states(tx, BatchState.SUBMITTED, task=run.task.name)
     result.stop = RunStop()
     # Requests, tokens and cost of the new rows are not counted if they are confirmed.
     new_plan = BatchPlan(selection.count_claimable_rows(run.workspace.store, run.task))
@@ -171,7 +171,7 @@ def _may_accept_after_batch_end(run: Run, error: RemoteError) -> bool:
         return False
     return bool(
         run.workspace.store.query(
-            batches.batches_in_states, BatchState.SUBMITTED, task=run.task.name
+            batches.list_batches_in_states, BatchState.SUBMITTED, task=run.task.name
         )
     )
 
@@ -200,7 +200,7 @@ def _count_unsent_rows(store: Store, task: Task, selection: Selection) -> int:
 
     The claimable rows do not count if the limit of the selection is used up.
     """
-    prepared = store.query(batches.batches_in_states, BatchState.PREPARED, task=task.name)
+    prepared = store.query(batches.list_batches_in_states, BatchState.PREPARED, task=task.name)
     unsent_count = sum(batch.requests for batch in prepared)
     if selection.limit != 0:
         unsent_count += replace(selection, limit=None).count_claimable_rows(store, task)
@@ -215,7 +215,7 @@ def fail_outdated_batches(run: Run) -> None:
     another process sends are left alone.
     """
     prepared_batches = run.workspace.store.query(
-        batches.batches_in_states, BatchState.PREPARED, task=run.task.name
+        batches.list_batches_in_states, BatchState.PREPARED, task=run.task.name
     )
     for batch in prepared_batches:
         reason = ""
@@ -247,7 +247,9 @@ def sum_prepared_batches(tx: Connection, task: Task) -> BatchPlan:
 
     Batches with an unclear create are left out.
     """
-    return sum_stored_batches(batches.batches_in_states(tx, BatchState.PREPARED, task=task.name))
+    return sum_stored_batches(
+        batches.list_batches_in_states(tx, BatchState.PREPARED, task=task.name)
+    )
 
 
 def sum_stored_batches(stored_batches: Iterable[BatchRow]) -> BatchPlan:
@@ -319,7 +321,7 @@ class _Submission:
             self.rebuild_numbers = []
             with run.workspace.store.read() as tx:
                 newly_refused_ids = set(
-                    answers.list_row_ids_by_outcome(tx, rebuild_numbers, Outcome.REFUSED)
+                    answers.list_row_ids_with_attempts(tx, rebuild_numbers, Outcome.REFUSED)
                 )
             max_requests += self._count_requests(rebuild_numbers) - len(newly_refused_ids)
             is_first_round_with_rows = round_index == 0 and has_new_rows

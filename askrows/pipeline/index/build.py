@@ -44,7 +44,7 @@ from askrows.pipeline.provider.service import Service
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.store.database import Connection, split_into_pages
 from askrows.pipeline.store.locks import Lock
-from askrows.pipeline.store.workspace import add_build, get_workspace, update_task
+from askrows.pipeline.store.workspace import insert_build, read_workspace, update_task_record
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
@@ -221,8 +221,8 @@ def _record_promotion(
     index_columns = workspace.settings.index_columns
     with workspace.store.write() as tx:
         if index_columns is not None:
-            update_task(tx, task.name, index_columns=index_columns)
-        add_build(tx, manifest.number, position=manifest.position, reason=reason, now=now)
+            update_task_record(tx, task.name, index_columns=index_columns)
+        insert_build(tx, manifest.number, position=manifest.position, reason=reason, now=now)
 
 
 class _IndexBuilder:
@@ -505,7 +505,7 @@ class _IndexBuilder:
         # The build is read before the snapshot begins. Positions then only decrease if the whole
         # database was replaced.
         current = self._builds.read_usable_manifest()
-        position = get_workspace(tx).position
+        position = read_workspace(tx).position
         if current is not None and current.position > position and not self._worse_ok:
             raise InconsistentError(
                 f"the database is at position {position}, but build {current.number} in service "

@@ -533,7 +533,7 @@ def count_stale(
     position = index.manifest.position
     # Another setting changes the entries, too.
     has_other_columns = index.ranking.groups != indexed_task.ranking.groups
-    if not (exact or has_other_columns) and not workspace.has_changed(
+    if not (exact or has_other_columns) and not workspace.has_changed_since_build(
         tx,
         indexed_task.task,
         build_number=build_number,

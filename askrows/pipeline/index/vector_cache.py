@@ -39,9 +39,9 @@ from askrows.pipeline.core.errors import InconsistentError
 from askrows.pipeline.provider.service import Service
 from askrows.pipeline.store.database import (
     Store,
-    change_matching,
-    insert_new,
-    select_matching,
+    change_matching_rows,
+    insert_missing_rows,
+    read_matching_rows,
 )
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
@@ -164,7 +164,7 @@ class VectorCache:
             )
         with self.store.write() as tx:
             self.table.create(tx, checkfirst=True)
-            insert_new(tx, self.table, records)
+            insert_missing_rows(tx, self.table, records)
 
     def fetch(self, keys: Sequence[bytes]) -> Vectors:
         """Return the vectors of keys in their order, float32 (len(keys), dim).
@@ -254,7 +254,7 @@ class VectorCache:
         with self.store.write() as tx:
             if tx.dialect.name == "sqlite":
                 tx.exec_driver_sql("PRAGMA secure_delete = ON")
-            return change_matching(tx, delete(self.table), self.key, keys)
+            return change_matching_rows(tx, delete(self.table), self.key, keys)
 
     @contextlib.contextmanager
     def open_snapshot(self) -> Iterator[Connection | None]:
@@ -290,7 +290,7 @@ class VectorCache:
         """Yield the records of a SELECT that have one of the keys; nothing without a cache."""
         if tx is None:
             return iter(())
-        return select_matching(tx, query, self.key, keys)
+        return read_matching_rows(tx, query, self.key, keys)
 
 
 def _checksum(key: bytes, raw_vector: bytes) -> int:

@@ -46,7 +46,7 @@ from askrows.pipeline.quality.report import REPORTS_FOLDER
 from askrows.pipeline.store import batches, journal
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks.task_file import ROW_FILES_FOLDER, TASKS_FOLDER
-from askrows.pipeline.workspace.data_folder import check_target
+from askrows.pipeline.workspace.data_folder import check_and_resolve_target
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 BACKUP_FORMAT = 4
@@ -86,7 +86,7 @@ def back_up_workspace(ws: OpenWorkspace, service: Service, target: Path) -> Repo
             f"{target} exists already; nothing was written",
             hint="name a folder that does not exist yet",
         )
-    check_target(target, ws.store, ws.data)
+    check_and_resolve_target(target, ws.store, ws.data)
     if ws.store.path is None:
         server_commands = _list_server_commands(ws.data, ws.store, target)
         figures = {"path": str(target), "files": 0, "size": 0, "typed": server_commands}
@@ -215,8 +215,8 @@ def _copy_sealed_files(
     copied_url = f"sqlite:///{staging / DATABASE_FILE}"
     with closing(Store(copied_url)) as copied_store, copied_store.open_foreign_snapshot() as tx:
         assert tx is not None  # noqa: S101 - the file is there
-        all_batches = batches.batches_in_states(tx)
-        cleaned_batches = journal.cleaned_batches(tx)
+        all_batches = batches.list_batches_in_states(tx)
+        cleaned_batches = journal.read_cleaned_batches(tx)
 
     hashes = dict[str, str]()
     for batch in all_batches:

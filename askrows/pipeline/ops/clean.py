@@ -144,8 +144,8 @@ def _clean_batches(
             files are still there.
     """
     with ws.store.read() as tx:
-        all_batches = batches.batches_in_states(tx)
-        cleaned_batches = journal.cleaned_batches(tx)
+        all_batches = batches.list_batches_in_states(tx)
+        cleaned_batches = journal.read_cleaned_batches(tx)
 
     # All names are checked before the first file is removed.
     files_by_number = {
@@ -155,7 +155,7 @@ def _clean_batches(
     }
     # A dry run also counts the files of used locks.
     batch_locks = set(map(make_batch_lock_name, files_by_number))
-    for name in batch_locks & ws.locks.names_with_file():
+    for name in batch_locks & ws.locks.list_names_with_file():
         report.locks += report.dry or ws.locks.discard(name)
     for number, sealed_files in files_by_number.items():
         existing_files = [file for file in sealed_files if file.path.is_file()]
@@ -181,7 +181,7 @@ def _clean_batches(
         if number not in cleaned_batches:
             reason = f"older than {report.keep_days:g} days"
             with ws.store.write() as tx:
-                journal.record_cleaned(tx, number, reason=reason, now=ws.now())
+                journal.record_files_cleaned(tx, number, reason=reason, now=ws.now())
         for file in existing_files:
             file.path.unlink(missing_ok=True)
 
@@ -314,7 +314,7 @@ def find_unknown_and_leftover_files(data: Path, store: Store) -> tuple[list[Path
     matches = list(filter(None, map(BATCH_FILE_NAME.fullmatch, names)))
 
     # Read after the folder: the batch of every listed file was recorded before its file appeared.
-    all_batches = store.query(batches.batches_in_states)
+    all_batches = store.query(batches.list_batches_in_states)
     # Paths are built from numbers. If a stored name was changed, its file is still not a leftover.
     sealed_paths = {request_path(data, batch.number) for batch in all_batches}
     sealed_paths |= {

@@ -33,7 +33,7 @@ from askrows.pipeline.ops import clean
 from askrows.pipeline.provider.remote_batch import RemoteBatch
 from askrows.pipeline.provider.service import Service
 from askrows.pipeline.store import answer_counts, batches, journal, sqlite, workspace
-from askrows.pipeline.store.batches import BatchRow, strip_try
+from askrows.pipeline.store.batches import BatchRow, strip_try_number
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import task_faults
 from askrows.pipeline.tasks.selection import find_task_by_name
@@ -189,7 +189,7 @@ def _describe_failed_check(report: DoctorReport, error: AskrowsError) -> RowFaul
 
 def _check_database(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a finding for each damage of the database, and for each batch in an unknown state."""
-    for find_faults in (sqlite.find_damage, batches.find_unknown_states):
+    for find_faults in (sqlite.list_damage_messages, batches.list_unknown_state_messages):
         for message in report.ws.store.query(find_faults):
             yield RowFault(message, "rows may be lost or read wrongly", RESTORE_HINT)
 
@@ -205,8 +205,8 @@ def _check_batch_counts(report: DoctorReport) -> Iterator[RowFault]:
     # All counts come from one snapshot, because a batch may end during the check.
     with report.ws.store.read() as tx:
         task_batches = _list_task_batches(tx)
-        counts_by_batch = answer_counts.count_outcomes(tx)
-        rolled_back_numbers = journal.rolled_back_batches(tx)
+        counts_by_batch = answer_counts.count_requests_by_outcome(tx)
+        rolled_back_numbers = journal.read_rolled_back_batches(tx)
 
     for batch in task_batches:
         stored_counts = Counter(counts_by_batch.get(batch.number))
@@ -248,8 +248,8 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
     ws = report.ws
     with ws.store.read() as tx:
         task_batches = _list_task_batches(tx)
-        cleaned_batches = journal.cleaned_batches(tx)
-        if journal.open_erasures(tx):
+        cleaned_batches = journal.read_cleaned_batches(tx)
+        if journal.list_ids_of_unfinished_erasures(tx):
             return
 
     for batch in task_batches:
@@ -347,7 +347,7 @@ def _check_index(report: DoctorReport, indexed_task: IndexedTask) -> Iterator[Ro
             f"{file_name} does not lead to the index in service", link_consequence, rebuild_hint
         )
 
-    position = ws.store.query(workspace.get_workspace).position
+    position = ws.store.query(workspace.read_workspace).position
     if build.position > position:
         yield RowFault(
             f"the build was read at database position {build.position}, "
@@ -359,7 +359,7 @@ def _check_index(report: DoctorReport, indexed_task: IndexedTask) -> Iterator[Ro
 
 def _list_task_batches(tx: Connection) -> list[BatchRow]:
     """Return all batches that claim rows; trials do not."""
-    return [batch for batch in batches.batches_in_states(tx) if batch.mode.claims_rows]
+    return [batch for batch in batches.list_batches_in_states(tx) if batch.mode.claims_rows]
 
 
 def _compare_remote_batches(report: DoctorReport) -> Iterator[RowFault]:
@@ -391,13 +391,13 @@ def _compare_remote_batches(report: DoctorReport) -> Iterator[RowFault]:
     # A batch is recorded before it is created, so this later snapshot contains all listed batches.
     with ws.store.read() as tx:
         local_batches = {batch.number: batch for batch in _list_task_batches(tx)}
-        workspace_prefix = f"{DISPLAY_NAME_PREFIX}{workspace.get_workspace(tx).workspace_id}-"
+        workspace_prefix = f"{DISPLAY_NAME_PREFIX}{workspace.read_workspace(tx).workspace_id}-"
         cancelled_duplicates = {
             duplicate["remote_name"]
             for duplicate in batches.list_duplicates(tx)
             if duplicate["cancelled_at"]
         }
-        numbers_by_prefix = batches.list_numbers_by_prefix(tx)
+        numbers_by_prefix = batches.read_batch_numbers_by_try_name(tx)
 
     for batch in local_batches.values():
         if batch.state is BatchState.SUBMITTED:
@@ -412,7 +412,7 @@ def _compare_remote_batches(report: DoctorReport) -> Iterator[RowFault]:
     for remote_batch in remote_batches:
         if not remote_batch.display_name.startswith(workspace_prefix):
             continue
-        number = numbers_by_prefix.get(strip_try(remote_batch.display_name), 0)
+        number = numbers_by_prefix.get(strip_try_number(remote_batch.display_name), 0)
         owner = local_batches.get(number)
         if owner is None:
             yield RowFault(
@@ -540,7 +540,7 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
 
 def _check_erasures(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a notice for each row whose `forget` was interrupted."""
-    for row_id in report.ws.store.query(journal.open_erasures):
+    for row_id in report.ws.store.query(journal.list_ids_of_unfinished_erasures):
         yield _create_notice(
             f"the forgetting of row {row_id} was interrupted",
             "some data of the row may remain",

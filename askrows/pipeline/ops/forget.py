@@ -160,7 +160,7 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
 
     with run.workspace.lock(prepare.PREPARE_LOCK):
         with run.workspace.store.read() as tx:
-            all_batches = batches.batches_in_states(tx)
+            all_batches = batches.list_batches_in_states(tx)
             row_batches = _read_row_batches(tx, task, row_ids)
         if all(batch.is_finished for batch in all_batches):
             delete_local_engine_files(run.workspace.data)
@@ -177,7 +177,7 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
             _erase_rows(tx, task, row_ids, names=erased_names, now=run.workspace.now())
             kept_values = other_values.count_kept_values(tx, task, row_ids)
-            refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
+            refused_rows = rows.delete_refused_rows_with_words(tx, task.name, [*names, *row_ids])
 
     deleted_reports = reports.delete_reports(run.workspace.data, task.name)
     build_number = (
@@ -189,7 +189,7 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
 
     with run.workspace.store.write() as tx:
         for name in names:
-            journal.finish_erasure(tx, task.name, name)
+            journal.record_erasure_finished(tx, task.name, name)
 
     provider = run.workspace.provider
     out_of_reach = OUT_OF_REACH.format(name=provider.name, age=provider.file_age_text)
@@ -254,10 +254,10 @@ def forget_task(run: Run) -> Report:
         with run.workspace.store.write() as tx:
             # Another process may have prepared a batch while the person was asked.
             _check_no_open_batch(tx, task)
-            task_batches = batches.batches_in_states(tx, task=task.name)
-            has_open_batches = bool(batches.batches_in_states(tx, *OPEN_STATES))
+            task_batches = batches.list_batches_in_states(tx, task=task.name)
+            has_open_batches = bool(batches.list_batches_in_states(tx, *OPEN_STATES))
             for batch in task_batches:
-                journal.record_cleaned(
+                journal.record_files_cleaned(
                     tx, batch.number, reason="its task was forgotten", now=run.workspace.now()
                 )
         batches_folder = run.workspace.data / BATCHES_FOLDER
@@ -287,7 +287,7 @@ def forget_task(run: Run) -> Report:
 
 def _check_no_open_batch(tx: Connection, task: Task) -> None:
     """Raise InputError if a batch of the task is not over."""
-    open_batches = batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
+    open_batches = batches.list_batches_in_states(tx, *OPEN_STATES, task=task.name)
     if open_batches:
         number = open_batches[-1].number
         raise InputError(
@@ -346,7 +346,9 @@ def _confirm_and_park(ws: OpenWorkspace, task: Task, names: Sequence[str]) -> li
     """
     with ws.store.read() as tx:
         row_ids = [row_id for row_id, _ in _find_rows_to_forget(tx, task, names)]
-        is_continuation = all(journal.open_erasures(tx, task.name, name) for name in names)
+        is_continuation = all(
+            journal.list_ids_of_unfinished_erasures(tx, task.name, name) for name in names
+        )
         _check_sealed_files(ws.data, task, tx, row_ids)
     if not is_continuation:
         ws.confirm(
@@ -362,7 +364,7 @@ def _confirm_and_park(ws: OpenWorkspace, task: Task, names: Sequence[str]) -> li
             savepoint = tx.begin_nested()
             task.delete_row(tx, row_id)
             savepoint.rollback()
-            erasure.begin_erasure(tx, task.name, row_id, name=name, now=ws.now())
+            erasure.park_row_and_record_erasure(tx, task.name, row_id, name=name, now=ws.now())
     return list(dict.fromkeys(row_id for row_id, _ in named_rows))
 
 
@@ -383,11 +385,11 @@ def _find_rows_to_forget(
     """
     named_rows = []
     for name in names:
-        row_ids = journal.open_erasures(tx, task.name, name)
+        row_ids = journal.list_ids_of_unfinished_erasures(tx, task.name, name)
         try:
             row_ids.append(task.find_row_id(tx, name))
         except InputError:
-            if erasure.has_records(tx, task.name, name):
+            if erasure.has_records_of_row(tx, task.name, name):
                 row_ids.append(name)
             if not row_ids:
                 raise
@@ -414,7 +416,7 @@ def _read_row_batches(
     numbers = set[int]().union(
         *(erasure.list_batches_that_may_have_row(tx, task.name, row_id) for row_id in row_ids)
     )
-    return [batch for batch in batches.batches_in_states(tx) if batch.number in numbers]
+    return [batch for batch in batches.list_batches_in_states(tx) if batch.number in numbers]
 
 
 def _find_sealed_files(data: Path, batch: BatchRow) -> list[clean.SealedFile]:
@@ -447,7 +449,7 @@ def _check_sealed_files(
     while any `forget` of the workspace is unfinished, because it may have rewritten files.
     """
     # A killed run may have recorded a hash before its file; `_drop_lines` checks those files.
-    if journal.open_erasures(tx):
+    if journal.list_ids_of_unfinished_erasures(tx):
         return
 
     for batch in _read_row_batches(tx, task, row_ids):
@@ -565,7 +567,7 @@ def _erase_rows(
             tx, task.name, row_id, texts_to_erase=names, has_askrows_number=not has_source
         )
         if has_source:
-            journal.record_erased_row(tx, task.name, row_id, now=now)
+            journal.record_digest_of_erased_row(tx, task.name, row_id, now=now)
 
     # Recorded without ids, because no list may contain the ids of forgotten rows.
     workspace.record_row_change(tx, task.name)

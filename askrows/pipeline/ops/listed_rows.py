@@ -207,7 +207,7 @@ def describe_row(
         stale_reason = None
         if view_row is not None and view_row.state == RowState.STALE:
             stale_reason = view_row.reason
-            marker = again.find_marker(tx, task.name, row_id)
+            marker = again.find_marking_person(tx, task.name, row_id)
             if marker is not None:
                 stale_reason = f"{stale_reason} by {marker}"
 
@@ -341,7 +341,7 @@ def _add_request_and_reply_lines(
     `wire` has `request` (the line without images, None if there is no line) and `replies` (all
     lines), and in `no_request` and `no_reply` the reasons why they are missing, else "".
     """
-    cleaned_batches = journal.cleaned_batches(tx)
+    cleaned_batches = journal.read_cleaned_batches(tx)
     for request in requests:
         batch = batches.get_batch(tx, request["batch"])
         is_cleaned = batch.number in cleaned_batches
@@ -410,7 +410,7 @@ class ParkedRow:
 def list_parked_rows(store: Store, task: Task) -> list[ParkedRow]:
     """Return every parked row of the task, those parked longest first."""
     with store.read() as tx:
-        parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.parked_version)
+        parked_rows = claims.list_parked_rows(tx, task.name, prompt_version=task.parked_version)
         row_ids = [row_id for row_id, _, _ in parked_rows]
         names = task.select_task_rows(tx).read_titles(tx, row_ids)
     return [
@@ -452,7 +452,7 @@ def unpark_rows(
 
     with ws.store.read() as tx:
         row_ids = None if name is None else [task.find_row_id(tx, name)]
-        unparkable_ids = claims.list_unparkable_ids(
+        unparkable_ids = claims.list_ids_user_may_unpark(
             tx,
             task.name,
             prompt_version=task.parked_version,
@@ -464,7 +464,7 @@ def unpark_rows(
     if all_rows:
         ws.confirm(f"Let {len(unparkable_ids)} parked {nouns.plural} be asked again?")
     with ws.store.write() as tx:
-        unparked_ids = claims.unpark(
+        unparked_ids = claims.unpark_and_forgive(
             tx,
             task.name,
             prompt_version=task.parked_version,
@@ -493,6 +493,8 @@ def ask_again(
         who: Who asks for the rows again.
     """
     with store.write() as tx:
-        claims.unpark(tx, task.name, prompt_version=task.parked_version, row_ids=row_ids)
+        claims.unpark_and_forgive(
+            tx, task.name, prompt_version=task.parked_version, row_ids=row_ids
+        )
         claiming.mark_to_ask_again(tx, task, RowFilter(ids=row_ids), who=who, now=now)
         return claiming.filter_claimable_ids(tx, task, row_ids)

@@ -40,7 +40,7 @@ from askrows.pipeline.workspace.data_folder import (
     check_no_link_leads_out,
     lacks_workspace_files,
     make_data_folder,
-    write_missing_marker,
+    write_marker_if_wrong,
 )
 from askrows.pipeline.workspace.open_workspace import agree_to_nothing, make_open_workspace
 from askrows.pipeline.workspace.opening import (
@@ -94,7 +94,7 @@ def open_workspace(
     with contextlib.closing(Store(database_url, writes=access is not Access.READ)) as store:
         # Opening a SQLite store creates its file.
         if store.path is not None and not store.path.exists():
-            workspace.check_sealed_folder(
+            workspace.check_folder_belongs_to_database(
                 settings.data, None, database_name=store.display_name, absence="is missing"
             )
         has_workspace = check_access_and_detect_workspace(
@@ -161,7 +161,7 @@ def _prepare_folder_tables_and_task(
         name = task_registry.open_registered_task(store, settings, display=display)
         settings = replace(settings, task=name)
 
-    write_missing_marker(settings, store, workspace_id)
+    write_marker_if_wrong(settings, store, workspace_id)
     return settings
 
 
@@ -185,7 +185,7 @@ def _make_run(
         InconsistentError: Tables or columns of a task are missing.
     """
     with store.read() as tx:
-        workspace_row = workspace.get_workspace(tx)
+        workspace_row = workspace.read_workspace(tx)
         used_tasks = list_used_shipped_tasks(tx)
         if is_user_task_set(settings):
             from askrows.pipeline.tasks import task_registry
@@ -197,17 +197,17 @@ def _make_run(
             if shipped_task is not None and shipped_task not in used_tasks:
                 hint = shipped_task.how_to_begin
                 raise TaskNeverUsedError(settings.task, settings.data, hint=hint)
-        workspace.check_sealed_folder(
+        workspace.check_folder_belongs_to_database(
             settings.data, workspace_row.workspace_id, database_name=store.display_name
         )
         if refuses_missing_tables:
-            records = workspace.list_tasks(tx)
+            records = workspace.list_task_records(tx)
             used_tables = [task.load_tables() for task in used_tasks]
             used_tables += filter(None, map(make_task_tables, records))
             _check_no_table_is_missing(tx, settings, store, used_tables)
 
         tasks = [task.make_task(tx, settings) for task in used_tasks]
-        if workspace.list_tasks(tx):
+        if workspace.list_task_records(tx):
             from askrows.pipeline.tasks import task_registry
 
             tasks += task_registry.list_registered_tasks(tx, settings)
@@ -249,9 +249,11 @@ def _prepare_tables(
         ConfigurationError: The folder belongs to another database.
     """
     with store.read() as tx:
-        is_ready = schema.is_workspace(tx)
-        workspace_id = workspace.get_workspace(tx).workspace_id if is_ready else None
-        workspace.check_sealed_folder(settings.data, workspace_id, database_name=store.display_name)
+        is_ready = schema.has_workspace(tx)
+        workspace_id = workspace.read_workspace(tx).workspace_id if is_ready else None
+        workspace.check_folder_belongs_to_database(
+            settings.data, workspace_id, database_name=store.display_name
+        )
         tables = None
         if should_complete_tables:
             tables = _find_task_tables(tx, settings, has_workspace=is_ready)
@@ -260,9 +262,9 @@ def _prepare_tables(
         return workspace_id
 
     adopters = [] if tables is None else [partial(tables.create_or_adopt, settings=settings)]
-    for line in schema.ensure_schema(store, adopters):
+    for line in schema.create_schema_and_adopt_tables(store, adopters):
         display.say(line)
-    return store.query(workspace.get_workspace).workspace_id
+    return store.query(workspace.read_workspace).workspace_id
 
 
 def _find_task_tables(
@@ -328,8 +330,10 @@ def open_existing_or_temporary_workspace(
     is_user_task = is_user_task_set(settings)
     with contextlib.closing(Store(settings.confirm_database_url().reveal())) as store:
         with store.open_foreign_snapshot() as tx:
-            has_workspace = tx is not None and schema.is_workspace(tx)
-            has_tables = has_workspace or (tx is not None and bool(schema.other_tables(tx)))
+            has_workspace = tx is not None and schema.has_workspace(tx)
+            has_tables = has_workspace or (
+                tx is not None and bool(schema.list_tables_of_others(tx))
+            )
             is_new = not has_tables and lacks_workspace_files(settings.data)
             is_unused = (
                 tx is not None
@@ -423,7 +427,7 @@ def check_access_and_detect_workspace(
     additions: list[str] = []
     other_tables: list[str] = []
     with store.open_foreign_snapshot() as tx:
-        has_workspace = tx is not None and schema.is_workspace(tx)
+        has_workspace = tx is not None and schema.has_workspace(tx)
         if tx is not None and access is not Access.READ:
             task_settings = None if has_workspace and is_whole_workspace else settings
             additions = _list_database_additions(tx, task_settings, has_workspace=has_workspace)

@@ -85,7 +85,7 @@ def _check_no_open_batch(tx: Connection, *, should_abandon_batches: bool) -> Non
         return
 
     running_numbers = [
-        str(batch.number) for batch in batches.batches_in_states(tx) if not batch.is_finished
+        str(batch.number) for batch in batches.list_batches_in_states(tx) if not batch.is_finished
     ]
     if running_numbers:
         raise InputError(
@@ -103,8 +103,8 @@ def _list_removable_objects(tx: Connection) -> RemovableObjects:
     they begin with `askrows_`, or mark an adopted table of a task. Only reads the database.
     """
     created_names = journal.read_created_tables(tx)
-    own_tables = sorted(schema.our_tables(tx, created_names))
-    kept_tables = [name for name in schema.other_tables(tx) if name not in created_names]
+    own_tables = sorted(schema.list_own_tables(tx, created_names))
+    kept_tables = [name for name in schema.list_tables_of_others(tx) if name not in created_names]
     view_names = sorted(inspect(tx).get_view_names())
     own_views = [name for name in view_names if is_our_view(tx, name)]
 

@@ -181,8 +181,8 @@ def _check_database_and_update_batches(path: Path) -> list[int]:
         InconsistentError: The database is damaged, has no workspace, or has another schema.
     """
     with closing(Store(f"sqlite:///{path}")) as store, store.write() as tx:
-        damages = sqlite.find_damage(tx)
-        if not damages and not schema.is_workspace(tx):
+        damages = sqlite.list_damage_messages(tx)
+        if not damages and not schema.has_workspace(tx):
             damages = [f"it has no table {schema.workspace.name}"]
         if damages:
             raise InconsistentError(
@@ -190,14 +190,14 @@ def _check_database_and_update_batches(path: Path) -> list[int]:
                 hint="use another backup",
             )
 
-        workspace_id = workspace.get_workspace(tx).workspace_id
-        unsent_batches = batches.batches_in_states(
+        workspace_id = workspace.read_workspace(tx).workspace_id
+        unsent_batches = batches.list_batches_in_states(
             tx,
             BatchState.PREPARED,
             BatchState.SUBMITTING,
         )
         for batch in unsent_batches:
-            batches.record_creation_unclear(
+            batches.record_possible_create_after_backup(
                 tx,
                 batch,
                 workspace_id=workspace_id,
@@ -233,14 +233,14 @@ def _open_server(
         existing_tables = ["its file"]
         if store.path is None:
             with store.read() as tx:
-                existing_tables = schema.our_tables(tx, {DEFAULT_TASK})
+                existing_tables = schema.list_own_tables(tx, {DEFAULT_TASK})
                 # A killed restore copied all tables, if nothing has changed them since.
-                has_tables = schema.is_workspace(tx) and workspace.is_unchanged_since(
+                has_tables = schema.has_workspace(tx) and workspace.is_newest_event(
                     tx,
                     RESTORED_EVENT,
                     str(data),
                     old=made_at,
-                    new=str(workspace.get_workspace(tx).position),
+                    new=str(workspace.read_workspace(tx).position),
                 )
         if existing_tables and not has_tables:
             raise ConfigurationError(
@@ -297,7 +297,7 @@ def _copy_tables_to_server(
                 server_tx,
                 task.list_tables(tx),
                 # New rows get higher numbers than any row that was ever asked about.
-                min_number=claims.find_highest_claimed_id(tx, task.name),
+                min_number=claims.find_highest_known_row_number(tx, task.name),
             )
         # The cached vectors are in a file of their own.
         cache = VectorCache(open_vector_store(ws.workspace.store, staging), model="", dim=0)
@@ -310,7 +310,7 @@ def _copy_tables_to_server(
             RESTORED_EVENT,
             str(data),
             old=made_at,
-            new=str(workspace.get_workspace(tx).position),
+            new=str(workspace.read_workspace(tx).position),
             reason="all tables were copied",
             now=datetime.now(UTC),
         )

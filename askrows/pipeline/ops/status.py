@@ -71,9 +71,11 @@ def make_status_document(snapshot: Snapshot) -> dict[str, Any]:
     """
     task = snapshot.task
     tx = snapshot.tx
-    workspace_row = workspace.get_workspace(tx)
+    workspace_row = workspace.read_workspace(tx)
     # The batches of a live run are counted once.
-    state_counts = Counter(batch.state for batch in batches.combine_runs(snapshot.batches))
+    state_counts = Counter(
+        batch.state for batch in batches.combine_batches_by_run(snapshot.batches)
+    )
     document = {
         snapshot.ws.settings.task: snapshot.rows.make_count_document(snapshot.counts),
         # The state of live batches is left out if no batch has it.
@@ -188,7 +190,9 @@ def _describe_failures(snapshot: Snapshot) -> dict[str, Any] | None:
     task = snapshot.task
     data = snapshot.ws.data
     reasons_by_row = {
-        **answer_counts.failed_reasons(snapshot.tx, task.name, task.parked_version or None),
+        **answer_counts.read_newest_failure_reasons(
+            snapshot.tx, task.name, task.parked_version or None
+        ),
         **snapshot.parked_reasons,
     }
     short_reasons = (

@@ -129,7 +129,9 @@ def delete_version_answers(run: Run, name: str) -> Report:
             _check_can_roll_back(tx, task, summaries)
             for summary in summaries:
                 version = summary.counts.version
-                answered_ids = list(tx.execute(answers.answered_ids(task.name, version)).scalars())
+                answered_ids = list(
+                    tx.execute(answers.select_answered_ids(task.name, version)).scalars()
+                )
                 deleted.update(
                     _delete_version(tx, task, summary.counts, answered_ids, now=run.workspace.now())
                 )
@@ -165,7 +167,9 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
     First come versions that the workspace never asked, because another program wrote their answers,
     by name. The versions that it asked follow, oldest first.
     """
-    started_counts = {counts.version: counts for counts in answers.list_versions(tx, task.name)}
+    started_counts = {
+        counts.version: counts for counts in answers.list_begun_versions(tx, task.name)
+    }
     answered_counts = {counts.version: counts for counts in task.list_versions(tx)}
 
     # Versions without an answer keep their empty counts.
@@ -175,7 +179,7 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
         VersionSummary(
             task,
             counts_by_version[version],
-            answers.cost_of_version(tx, task.name, version),
+            answers.sum_cost_of_version(tx, task.name, version),
         )
         for version in (*foreign_versions, *started_counts)
     ]
@@ -223,7 +227,7 @@ def _check_can_roll_back(
     prompt_versions = {summary.counts.prompt_version for summary in summaries}
     open_batches = [
         batch
-        for batch in batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
+        for batch in batches.list_batches_in_states(tx, *OPEN_STATES, task=task.name)
         if batch.version in versions
     ]
     if open_batches:
@@ -279,7 +283,7 @@ def _delete_version(
     row_count = 0
     for page in pages:
         row_count += task.remove_answers(tx, page, counts)
-    answer_count, attempt_count, unparked_count = answers.delete_version(
+    answer_count, attempt_count, unparked_count = answers.delete_records_of_version(
         tx,
         task.name,
         counts.version,
@@ -315,7 +319,7 @@ def _unbind_local_engine(
         Whether the workspace was unbound.
     """
     with store.write() as tx:
-        if workspace.get_workspace(tx).backend != "local" or request_history.has_any_request(tx):
+        if workspace.read_workspace(tx).backend != "local" or request_history.has_any_request(tx):
             return False
         workspace.unbind_workspace(tx, now=now())
     delete_local_engine_files(data)

@@ -164,8 +164,8 @@ def measure(tx: Connection, shape: PassagesShape, version: str | None) -> Qualit
     full_count = sum(times for length, times in lengths.items() if length >= MAX_CONCEPTS)
     replies = answer_counts.count_replies(tx, table.TASK, version)
     # Passages with an attempt or an answer, but without concepts.
-    empty_count = answer_counts.count_failed_rows(tx, table.TASK, version)
-    stored_count = answer_counts.count_answered(tx, table.TASK, version)
+    empty_count = answer_counts.count_failed_unanswered_rows(tx, table.TASK, version)
+    stored_count = answer_counts.count_answered_rows(tx, table.TASK, version)
     empty_count += max(0, stored_count - answer_count)
     asked_count = answer_count + empty_count
     values: dict[str, FigureValue] = {
@@ -291,7 +291,7 @@ def verify_concepts(
         The numbers by name, and the faults. Concepts of missing passages are in the faults, but the
         numbers do not count them as faults, because another program may delete passages.
     """
-    versions = answers.list_versions(tx, table.TASK)
+    versions = answers.list_begun_versions(tx, table.TASK)
     versions.append(VersionCounts(answers.PERSON))
     faults = RowFaults(FAULTS)
     concept_count, quotation_count = _check_passages(tx, shape, versions, faults)

@@ -68,10 +68,10 @@ from askrows.pipeline.rows.where_sql import is_not_blank
 from askrows.pipeline.store import answers
 from askrows.pipeline.store.answers import VersionCounts
 from askrows.pipeline.store.database import (
-    change_matching,
-    run_many,
-    select_matching,
-    update_rows,
+    change_matching_rows,
+    read_matching_rows,
+    run_for_each_row,
+    update_rows_by_id,
 )
 from askrows.pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, BigId, ColumnTyped, UtcTime
 from askrows.pipeline.store.text_hash import TextHash
@@ -372,7 +372,7 @@ def select_task_rows(
     has_id = shape.row_id != "" if shape.ids.kind == "text" else true()
     can_be_asked = and_(is_not_blank(shape.passages.c.text), has_id)
     own_prompt_version = "" if skipped_versions is None else prompt_version
-    asked_hash = answers.newest_model_answer(
+    asked_hash = answers.select_newest_model_answer(
         TASK, shape.row_id, own_prompt_version or None, "input_hash"
     )
     has_changed = asked_hash != TextHash(cast(shape.passages.c.text, Text))
@@ -440,8 +440,8 @@ def store_passages(
     new_cells = [_encode_passage(shape, row) for row in new_rows]
     changed_cells = [list(_encode_passage(shape, row).values()) for row in changed_rows]
     with _refusals(shape):
-        run_many(tx, insert(shape.passages), new_cells)
-        update_rows(tx, shape.passages, shape.value_columns, changed_cells)
+        run_for_each_row(tx, insert(shape.passages), new_cells)
+        update_rows_by_id(tx, shape.passages, shape.value_columns, changed_cells)
 
 
 def _encode_passage(shape: PassagesShape, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -467,7 +467,7 @@ def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[Concep
     if ids is not None:
         rows = [{"id": key, **row} for key, row in zip(ids, rows, strict=True)]
     with _refusals(shape):
-        run_many(tx, insert(shape.concepts), rows)
+        run_for_each_row(tx, insert(shape.concepts), rows)
 
 
 def remove_concepts(
@@ -491,7 +491,7 @@ def remove_concepts(
     if ids is None:
         return tx.execute(statement).rowcount
     native_ids = shape.ids.to_native_ids(ids)
-    return change_matching(tx, statement, shape.concepts.c.passage_id, native_ids)
+    return change_matching_rows(tx, statement, shape.concepts.c.passage_id, native_ids)
 
 
 def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:
@@ -546,7 +546,7 @@ def iterate_concepts(
         query = query.where(is_of_version(shape, versions))
     query = query.order_by(id_column, shape.concepts.c.concept_name)
     native_ids = None if passage_ids is None else shape.ids.to_native_ids(passage_ids)
-    for row in select_matching(tx, query, id_column, native_ids):
+    for row in read_matching_rows(tx, query, id_column, native_ids):
         yield ConceptRow(
             passage_id=cell_to_text(row.passage_id),
             concept_name=cell_to_text(row.concept_name),

@@ -282,7 +282,7 @@ class PassagesTask(Task):
         }
         has_concepts = table.has_concepts(self.shape, (prompt_version,))
         answered_ids = table.select_task_rows(self.shape).filter_ids(tx, list(texts), has_concepts)
-        renewed_ids = stored_answers.find_answered(
+        renewed_ids = stored_answers.filter_answered_ids(
             tx, table.TASK, sorted(answered_ids), prompt_version
         )
         refused_ids = outdated_ids | (answered_ids - renewed_ids)
@@ -293,7 +293,7 @@ class PassagesTask(Task):
         }
         own_versions = [
             (counts.prompt_version, counts.model)
-            for counts in stored_answers.list_versions(tx, table.TASK)
+            for counts in stored_answers.list_begun_versions(tx, table.TASK)
             if counts.prompt_version == prompt_version
         ]
         replaced_ids = sorted(renewed_ids & applied_answers.keys())
@@ -445,7 +445,7 @@ class PassagesTask(Task):
             candidates = [
                 name for name in answered_versions if belongs_to_version(name, requested_version)
             ]
-        preference = stored_answers.VersionPreference.of_task(
+        preference = stored_answers.VersionPreference.read_for_task(
             tx, self.name, prompt_version="", versions=self.preferred_versions
         )
         return min(candidates, key=preference.sort_key, default=None)

@@ -66,13 +66,13 @@ def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
         version: The version: `task@n/model`, `task@n` for all models, or None for all versions.
     """
     tally = _FieldTally()
-    for row_id, answer in answers.answers_of_version(tx, task.name, version):
+    for row_id, answer in answers.iterate_newest_answers(tx, task.name, version):
         tally.add(row_id, answer)
 
     replies = answer_counts.count_replies(tx, task.name, version)
     cut_count = answer_counts.count_cut_short_replies(tx, task.name, version)
     parked_count = len(
-        claims.parked_rows(tx, task.name, prompt_version=task.parked_version),
+        claims.list_parked_rows(tx, task.name, prompt_version=task.parked_version),
     )
     answer_count = tally.answer_count
     asked_count = answer_count + parked_count

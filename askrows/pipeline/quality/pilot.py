@@ -77,7 +77,7 @@ def draw_pilot(tx: "Connection", task: Task, version: str, *, size: int, seed: i
     table = task.select_task_rows(tx)
     askable_ids = table.select_rows(claiming.make_asked_rows_condition(tx, task))
     # A row with an answer that was not applied is in both queries.
-    answered_ids = answers.answered_ids(task.name, version)
+    answered_ids = answers.select_answered_ids(task.name, version)
     if table.is_gone is not None:
         gone_ids = table.select_rows(table.is_gone)
         answered_ids = answered_ids.where(answers_table.c.row_id.not_in(gone_ids))
@@ -152,7 +152,7 @@ def waive_required_pilot(
     """
     with store.write() as tx:
         if find_blocking_reason(tx, version, is_required=task.needs_pilot):
-            runs.waive_pilot(tx, task.name, version, now=now())
+            runs.record_waived_pilot(tx, task.name, version, now=now())
 
 
 def block_if_hopeless(
@@ -175,7 +175,7 @@ def block_if_hopeless(
     report_path = str(quality.path.relative_to(data))
     version = str(quality.document["version"])
     with store.write() as tx:
-        runs.fail_pilot(tx, task.name, version, report=report_path, now=now())
+        runs.record_failed_pilot(tx, task.name, version, report=report_path, now=now())
     return True
 
 

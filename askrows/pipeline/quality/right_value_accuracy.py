@@ -18,7 +18,7 @@ from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.quality.drawn_rows import MIN_CHECKED_ROWS, RowDraw, draw_rows
 from askrows.pipeline.store import answers, edits
-from askrows.pipeline.store.confidences import has_decisions
+from askrows.pipeline.store.confidences import has_rows_asked_by_decisions
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.edits import RightValues, is_right_value
 from askrows.pipeline.store.version_names import belongs_to_version
@@ -346,7 +346,7 @@ def list_version_choices(tx: Connection, task: Task) -> VersionChoices:
     """Return the versions of a task with answers, and those with answers to labelled rows."""
     answered_versions = _list_answered_versions(tx, task)
     row_ids = list(edits.read_right_values(tx, task.name))
-    labelled_versions = edits.find_versions_of_rows(tx, task.name, row_ids)
+    labelled_versions = edits.find_versions_that_answered(tx, task.name, row_ids)
     return VersionChoices(
         answered_versions,
         [version for version in answered_versions if version in labelled_versions],
@@ -375,7 +375,7 @@ def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
     measured_versions = []
     sides = []
     for version in versions:
-        cost_per_1000 = edits.read_cost_per_1000(tx, task.name, version)
+        cost_per_1000 = edits.compute_cost_per_1000_rows(tx, task.name, version)
         measured = MeasuredVersion(version, cost_per_1000)
         sides.append(_read_measured_answers(tx, task, right_values_by_id, measured))
         measured_versions.append(measured)
@@ -412,7 +412,7 @@ def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
                 row_id not in sides[index] and all(row_id in side for side in other_sides)
                 for row_id in _select_valid_right_values(tx, task, right_values_by_id)
             )
-            report.present_uses_decisions = has_decisions(tx, task.name, version)
+            report.present_uses_decisions = has_rows_asked_by_decisions(tx, task.name, version)
     return report
 
 
@@ -459,7 +459,7 @@ def _list_answered_versions(tx: Connection, task: Task) -> list[str]:
     """Return the versions of a task with answers, in the order in which they began."""
     return [
         counts.version
-        for counts in answers.list_versions(tx, task.name)
+        for counts in answers.list_begun_versions(tx, task.name)
         if answers.has_answers_of_version(tx, task.name, counts.version)
     ]
 
@@ -480,7 +480,7 @@ def _read_measured_answers(
       input, the reason must be a prompt that reads other columns; then no row is left out for this
       reason.
     """
-    stored_answers = edits.read_version_answers(
+    stored_answers = edits.read_newest_answers_of_version(
         tx, task.name, measured.version, list(right_values_by_id)
     )
     changed_ids: Collection[str] = {

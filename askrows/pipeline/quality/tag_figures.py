@@ -207,7 +207,7 @@ def _read_tags(
     tx: Connection, tag_list: TagList, version: str | None
 ) -> Iterator[tuple[str, list[str]]]:
     """Yield the id and the tags of each row with tags in an answer of a version."""
-    for row_id, answer_json in answers.answers_of_version(tx, tag_list.task.name, version):
+    for row_id, answer_json in answers.iterate_newest_answers(tx, tag_list.task.name, version):
         tags = get_tags(json.loads(answer_json), tag_list.field.name)
         if tags:
             yield row_id, tags

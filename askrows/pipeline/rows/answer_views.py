@@ -275,7 +275,7 @@ def create_or_replace_views(tx: Connection, task: TaskRecord) -> None:
 
 def _read_preference(tx: Connection, task: TaskRecord) -> VersionPreference:
     """Return the order of preference among the answers of a task, as the database is now."""
-    return VersionPreference.of_task(
+    return VersionPreference.read_for_task(
         tx,
         task.name,
         prompt_version=task.prompt_version,

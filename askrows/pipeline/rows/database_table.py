@@ -69,7 +69,7 @@ from askrows.pipeline.rows.task_rows import REASON_COLUMN, STATE_COLUMN
 from askrows.pipeline.rows.task_tables import find_filled_column_kinds
 from askrows.pipeline.rows.view_row import ANSWER_PREFIX, COST_KINDS, choose_answer_column_names
 from askrows.pipeline.store import claims, extra_cells, journal
-from askrows.pipeline.store.database import run_many, select_matching
+from askrows.pipeline.store.database import read_matching_rows, run_for_each_row
 from askrows.pipeline.store.schema import ColumnTyped
 from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
@@ -121,7 +121,7 @@ def read_table_rows_by_key(
     query = select(*(table.c[name] for name in record.columns)).order_by(id_column.desc())
     rows = dict[str, Mapping[str, Any]]()
     # The lowest id comes last, and replaces the others.
-    for cells in select_matching(tx, query, _make_text_expression(table.c[file_key]), keys):
+    for cells in read_matching_rows(tx, query, _make_text_expression(table.c[file_key]), keys):
         row = dict(zip(record.columns, cells, strict=True))
         rows[str(row[file_key])] = row
 
@@ -169,7 +169,7 @@ def insert_table_rows(
             record.table,
             id_column,
             len(rows),
-            find_highest_id=partial(claims.find_highest_claimed_id, tx, record.name),
+            find_highest_id=partial(claims.find_highest_known_row_number, tx, record.name),
             is_forgotten=journal.make_forgotten_check(tx, record.name),
         )
         if ids is not None:
@@ -177,7 +177,7 @@ def insert_table_rows(
                 {**row, ID_COLUMN: new_id} for new_id, row in zip(ids, new_rows, strict=True)
             ]
     with translate_refusals(record.table):
-        run_many(tx, insert(table), new_rows)
+        run_for_each_row(tx, insert(table), new_rows)
 
 
 def update_table_row(

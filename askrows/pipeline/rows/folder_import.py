@@ -43,7 +43,7 @@ from askrows.pipeline.store.database import (
     stream_rows,
 )
 from askrows.pipeline.store.task_record import TaskRecord
-from askrows.pipeline.store.workspace import get_task, record_event, update_task
+from askrows.pipeline.store.workspace import find_task_record, record_event, update_task_record
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 # Limits of the files that are in memory together. A last file may exceed the bytes.
@@ -215,9 +215,9 @@ def _store_image_folder(tx: Connection, task: str, folder: str) -> None:
     Args:
         folder: Absolute path without links.
     """
-    record = get_task(tx, task)
+    record = find_task_record(tx, task)
     if record is not None and folder not in record.image_folders:
-        update_task(tx, task, image_folders=[*record.image_folders, folder])
+        update_task_record(tx, task, image_folders=[*record.image_folders, folder])
 
 
 def _read_images(folder: str, skipped_counts: Counter[str]) -> Iterator[_ImageFile]:
@@ -385,8 +385,8 @@ def _store_and_unpark_images(
             if row["hash"] != file.sha256:
                 changed_ids.append(str(row["id"]))
 
-    unclaimed_ids = set(changed_ids) - set(claims.filter_claimed(tx, task, changed_ids))
-    report.released += len(claims.unpark(tx, task, row_ids=sorted(unclaimed_ids)))
+    unclaimed_ids = set(changed_ids) - set(claims.filter_claimed_ids(tx, task, changed_ids))
+    report.released += len(claims.unpark_and_forgive(tx, task, row_ids=sorted(unclaimed_ids)))
 
 
 def _record_gone_files(tx: Connection, table: Table, folder: str) -> int:

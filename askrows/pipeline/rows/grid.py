@@ -86,13 +86,13 @@ from askrows.pipeline.store.answers import (
     PreferredAnswer,
     VersionPreference,
     have_different_answers,
-    join_preferred,
+    join_preferred_answers,
 )
 from askrows.pipeline.store.confidences import has_confidences
 from askrows.pipeline.store.database import (
     SlowError,
     limit_time,
-    select_matching,
+    read_matching_rows,
 )
 from askrows.pipeline.store.rows import IS_REFUSED
 from askrows.pipeline.store.schema import answers
@@ -158,7 +158,9 @@ class Grid:
 
     def _join_answers(self, version: str | None = None) -> Join:
         """Return the rows, each joined with its preferred answer of a version, or of any."""
-        return join_preferred(self.table.table, self.table.row_id, self.preference, version=version)
+        return join_preferred_answers(
+            self.table.table, self.table.row_id, self.preference, version=version
+        )
 
     def select_rows(
         self,
@@ -222,7 +224,7 @@ class Grid:
         query = query.where(*conditions)
         columns = self.table.table.c
         query = query.order_by(columns[self.table.order_column])
-        records = select_matching(tx, query, columns[self.table.id_column], native_ids)
+        records = read_matching_rows(tx, query, columns[self.table.id_column], native_ids)
         return map(self._make_view_row, records)
 
     def _list_cells(self, state: ColumnElement[str]) -> list[ColumnElement[Any]]:
@@ -323,7 +325,7 @@ class Grid:
         if _is_descending(options):
             sort_keys = [key.desc() for key in sort_keys]
         query = query.order_by(*sort_keys).limit(options.limit)
-        rows = map(self._make_view_row, select_matching(tx, query, self.table.row_id, None))
+        rows = map(self._make_view_row, read_matching_rows(tx, query, self.table.row_id, None))
         return (
             {name: self.columns[name].kind for name in names},
             (ListedRow(row.id, row.state, self.list_values(row, names)) for row in rows),
@@ -432,7 +434,7 @@ class Grid:
         """
         conditions = self._make_row_and_answer_conditions(tx, row_filter)
         one_row = select(literal_column("1")).subquery("one_row")
-        preferred = join_preferred(one_row, self.table.row_id, self.preference)
+        preferred = join_preferred_answers(one_row, self.table.row_id, self.preference)
         query: Select[Any] = select(literal_column("1")).select_from(preferred).where(*conditions)
         return [query.correlate(self.table.table).exists()]
 

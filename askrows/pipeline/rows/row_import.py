@@ -42,7 +42,7 @@ from askrows.pipeline.store import claims
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.rows import FileRefusals
 from askrows.pipeline.store.workspace import record_event, record_row_change
-from askrows.pipeline.workspace.data_folder import check_target
+from askrows.pipeline.workspace.data_folder import check_and_resolve_target
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 # Characters of text that are written at a time, so that long texts do not fill the memory.
@@ -456,7 +456,7 @@ def import_rows(
     started_at = workspace.now()
     options = file.import_options
     if options.report is not None:
-        check_target(Path(options.report), workspace.store, workspace.data)
+        check_and_resolve_target(Path(options.report), workspace.store, workspace.data)
     report = ImportReport(
         str(file.path),
         str(options.report) if options.report else None,
@@ -527,8 +527,8 @@ def import_rows(
 
 def _unpark_or_count_rows(tx: Connection, task: str, row_ids: Sequence[str], *, dry: bool) -> int:
     """Unpark rows, except those that a batch asks now; return how many. A dry run only counts."""
-    unclaimed_ids = sorted(set(row_ids) - claims.filter_claimed(tx, task, row_ids))
-    unpark = claims.list_unparkable_ids if dry else claims.unpark
+    unclaimed_ids = sorted(set(row_ids) - claims.filter_claimed_ids(tx, task, row_ids))
+    unpark = claims.list_ids_user_may_unpark if dry else claims.unpark_and_forgive
     return len(unpark(tx, task, row_ids=unclaimed_ids))
 
 

@@ -50,7 +50,7 @@ from askrows.pipeline.rows.stored_rows import (
 )
 from askrows.pipeline.store import claims, journal, workspace
 from askrows.pipeline.store import rows as stored_rows
-from askrows.pipeline.store.database import Connection, Store, select_matching, split_into_pages
+from askrows.pipeline.store.database import Connection, Store, read_matching_rows, split_into_pages
 from askrows.pipeline.store.locks import Locks
 from askrows.pipeline.store.task_record import TaskRecord
 
@@ -185,7 +185,7 @@ class RowSync:
         is_part = cursor is not None and cursor.is_part
         with stored_rows.stage_rows(self.store) as staged_rows:
             self._stage_source(staged_rows, source, display)
-            with staged_rows.sync_task_rows(task_name, now=self.now, is_part=is_part) as (
+            with staged_rows.sync_rows_in_transaction(task_name, now=self.now, is_part=is_part) as (
                 tx,
                 counts,
             ):
@@ -197,19 +197,21 @@ class RowSync:
                 }
                 if cursor is not None:
                     state["cursor"] = cursor.read
-                workspace.update_task(tx, task_name, **state)
+                workspace.update_task_record(tx, task_name, **state)
                 if self.extra_kinds != self.record.extra_columns:
-                    workspace.update_task(tx, task_name, extra_columns=self.extra_kinds)
+                    workspace.update_task_record(tx, task_name, extra_columns=self.extra_kinds)
                     create_or_replace_views(
                         tx, replace(self.record, extra_columns=self.extra_kinds)
                     )
 
                 if counts.changed:
-                    changed_ids = stored_rows.select_changed_ids(task_name, changed_at=self.now)
-                    parked_ids = claims.list_unparkable_ids(tx, task_name)
+                    changed_ids = stored_rows.select_ids_changed_at(task_name, changed_at=self.now)
+                    parked_ids = claims.list_ids_user_may_unpark(tx, task_name)
                     (row_id,) = changed_ids.selected_columns
-                    changed_parked_rows = select_matching(tx, changed_ids, row_id, parked_ids)
-                    claims.unpark(tx, task_name, row_ids=[row[0] for row in changed_parked_rows])
+                    changed_parked_rows = read_matching_rows(tx, changed_ids, row_id, parked_ids)
+                    claims.unpark_and_forgive(
+                        tx, task_name, row_ids=[row[0] for row in changed_parked_rows]
+                    )
                     claims.forgive_attempts(tx, task_name, changed_ids)
                 if self.on_stored is not None:
                     self.on_stored(tx)
@@ -230,8 +232,8 @@ class RowSync:
         with stored_rows.stage_rows(self.store) as staged_rows:
             self._stage_source(staged_rows, source, display)
             self.report.counts = staged_rows.count_changes(self.record.name)
-            self.report.changed_rows = staged_rows.read_changed(self.record.name)
-            self.report.gone_rows = staged_rows.read_gone(
+            self.report.changed_rows = staged_rows.read_rows_that_would_change(self.record.name)
+            self.report.gone_rows = staged_rows.read_rows_that_would_be_gone(
                 self.record.name, limit=MAX_MISSING_EXAMPLES
             )
         return self.report
@@ -319,10 +321,10 @@ class RowSync:
         (row,) = self.convert_rows([SourceRow(1, {**values, **extra_json})])
         extra_kinds = {**self.record.extra_columns, **self.extra_kinds}
         if extra_kinds != self.record.extra_columns:
-            workspace.update_task(tx, self.record.name, extra_columns=extra_kinds)
+            workspace.update_task_record(tx, self.record.name, extra_columns=extra_kinds)
             create_or_replace_views(tx, replace(self.record, extra_columns=extra_kinds))
         del row["n"]
-        stored_rows.store_row(tx, self.record.name, row)
+        stored_rows.insert_or_replace_row(tx, self.record.name, row)
         return bool(row["is_empty"])
 
     def _inspect_images_and_update_rows(self, rows: Sequence[_StoredRow]) -> None:
@@ -334,7 +336,9 @@ class RowSync:
         if self.inspect_images is None:
             return
         row_ids = [row["row_id"] for row in rows]
-        last_states = self.store.query(stored_rows.stored_inspections, self.record.name, row_ids)
+        last_states = self.store.query(
+            stored_rows.read_image_inspections, self.record.name, row_ids
+        )
         for row in rows:
             row_id = row["row_id"]
             row.update(

@@ -12,7 +12,7 @@ from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.store import answers as stored_answers
 from askrows.pipeline.store.answers import OTHER, PERSON
-from askrows.pipeline.store.database import select_matching
+from askrows.pipeline.store.database import read_matching_rows
 from askrows.pipeline.store.rows import NO_HASH
 from askrows.pipeline.store.schema import rows as rows_table
 from askrows.pipeline.store.task_record import TaskRecord
@@ -96,7 +96,9 @@ def select_task_rows(
         other_reason = stored_answers.select_unusable_reason(task.name, row_id)
         unusable_reason = func.coalesce(unusable_reason, other_reason)
         shown_reason = case((~is_answered, unusable_reason), else_=shown_reason)
-    asked_hash = stored_answers.newest_model_answer(task.name, row_id, prompt_version, "input_hash")
+    asked_hash = stored_answers.select_newest_model_answer(
+        task.name, row_id, prompt_version, "input_hash"
+    )
     has_other_input = func.coalesce(asked_hash, columns.askrows_hash) != columns.askrows_hash
     if not has_images:
         # Rows have the input that was asked, except for images, which are read when asked.
@@ -140,14 +142,14 @@ def read_input_changes(
     value. A row is left out if the values that were asked are not stored: it did not change since
     it was asked, only its image changed, or it changed twice while it was asked.
     """
-    asked_hash = stored_answers.newest_model_answer(
+    asked_hash = stored_answers.select_newest_model_answer(
         task.name, rows_table.c.row_id, prompt_version, "input_hash"
     )
     query = select(rows_table.c.row_id, rows_table.c.asked_row, rows_table.c.row, asked_hash).where(
         rows_table.c.task == task.name, rows_table.c.asked_row.is_not(None)
     )
     changes_by_id = {}
-    for row_id, asked_row, row, input_hash in select_matching(
+    for row_id, asked_row, row, input_hash in read_matching_rows(
         tx, query, rows_table.c.row_id, row_ids
     ):
         old_values = parse_stored_values(asked_row)

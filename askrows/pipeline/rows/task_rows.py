@@ -30,8 +30,8 @@ from askrows.pipeline.core.states import describe_reason
 from askrows.pipeline.rows.reflection import IdColumnFacts
 from askrows.pipeline.rows.row_state import REPORT_ORDER, RowState, StateCounts
 from askrows.pipeline.store import again, answers, claims, runs, schema
-from askrows.pipeline.store.database import count_rows, has_row, select_matching
-from askrows.pipeline.store.rows import count_refused
+from askrows.pipeline.store.database import count_rows, has_row, read_matching_rows
+from askrows.pipeline.store.rows import count_refused_rows
 
 # Columns with the state of a row and its reason, in lists, exports and views.
 STATE_COLUMN = "state"
@@ -200,7 +200,7 @@ class TaskRows:
     def _is_found_by_claim_scan(self, condition: ColumnElement[bool]) -> ColumnElement[bool]:
         """Return the SQL condition that a scan of the claims finds such a record of a row."""
         query = select(schema.row_claims.c.row_id)
-        return self.row_id.in_(query.where(condition, claims.is_in_scan_of_task(self.task)))
+        return self.row_id.in_(query.where(condition, claims.is_of_task_without_index(self.task)))
 
     def _select_claims(self, condition: ColumnElement[bool]) -> Select[Any]:
         """Return a SELECT of the claims of a row of the outer query that meet a condition."""
@@ -252,7 +252,9 @@ class TaskRows:
         asked. A mark also counts after its row was asked.
         """
         is_waiting = self.is_askable_again & (self.is_claimed | ~self.is_parked)
-        times = again.list_unfinished_times(tx, self.task, self.table, self.row_id, is_waiting)
+        times = again.list_times_of_unfinished_marks(
+            tx, self.task, self.table, self.row_id, is_waiting
+        )
         is_of_command: ColumnElement[bool] = schema.again.c.at.in_(times)
         run = runs.find_unfinished_run(tx, self.task)
         if run is not None:
@@ -333,8 +335,8 @@ class TaskRows:
         id_column = self.table.c[self.id_column]
         if ids is None:
             order_column = self.table.c[self.order_column]
-            return select_matching(tx, query.order_by(order_column), id_column, None)
-        return select_matching(tx, query, id_column, self.ids.to_native_ids(ids))
+            return read_matching_rows(tx, query.order_by(order_column), id_column, None)
+        return read_matching_rows(tx, query, id_column, self.ids.to_native_ids(ids))
 
     def read_rows(
         self,
@@ -415,7 +417,7 @@ class TaskRows:
         """
         counts = self.count_rows_by_state(tx)
         if self.is_refused is None:
-            return dataclasses.replace(counts, refused=count_refused(tx, self.task))
+            return dataclasses.replace(counts, refused=count_refused_rows(tx, self.task))
         return counts
 
     def count_rows_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> StateCounts:

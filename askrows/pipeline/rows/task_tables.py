@@ -56,7 +56,7 @@ from askrows.pipeline.rows.refusals import (
     write_rows_and_list_refused,
 )
 from askrows.pipeline.rows.write_to import AnswerTarget, make_answer_target, make_derived_targets
-from askrows.pipeline.store.database import change_matching, count_rows, describe_error
+from askrows.pipeline.store.database import change_matching_rows, count_rows, describe_error
 from askrows.pipeline.store.schema import NUMBER_COLUMN_TYPE, BigId, UtcTime, has_index
 from askrows.pipeline.store.task_record import TaskRecord
 
@@ -249,7 +249,7 @@ class TableSpec:
 
         def change(ids: Sequence[Any]) -> None:
             with translate_refusals(self.name):
-                change_matching(tx, update(self.definition).values(same_values), row_id, ids)
+                change_matching_rows(tx, update(self.definition).values(same_values), row_id, ids)
 
         row_ids = tx.execute(select(row_id)).scalars().all()
         with tx.begin_nested() as savepoint:

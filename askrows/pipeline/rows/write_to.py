@@ -72,8 +72,8 @@ from askrows.pipeline.store.answers import (
 from askrows.pipeline.store.database import (
     describe_error,
     has_row,
-    run_many,
-    select_matching,
+    read_matching_rows,
+    run_for_each_row,
     split_into_pages,
 )
 from askrows.pipeline.store.schema import ColumnTyped
@@ -386,13 +386,13 @@ class AnswerTarget:
         new_values = _make_parameters("new", self.column_kinds)
         has_key = self._has_key(tx, key_values, _make_parameters("text", self.key_names))
         with translate_refusals(self.label, hint="change the value, or the rules of the table"):
-            run_many(tx, update(self.table).where(has_key).values(new_values), changes)
+            run_for_each_row(tx, update(self.table).where(has_key).values(new_values), changes)
 
     def read_values(self, tx: Connection, row_ids: Sequence[str]) -> Iterator[tuple[str, Any]]:
         """Yield the ids of rows of the table with their cells of the column."""
         key = self.table.c[self.key_names[0]]
         query = select(cast(key, Text), self.table.c[self.column_name])
-        yield from map(tuple, select_matching(tx, query, key, row_ids))
+        yield from map(tuple, read_matching_rows(tx, query, key, row_ids))
 
     def read_answers(self, tx: Connection, row_ids: Collection[str]) -> list[TargetValue]:
         """Return the stored answers that the table can show, oldest first for each row.
@@ -407,7 +407,7 @@ class AnswerTarget:
             .where(or_(columns.applied, ~is_of_model(columns.version)), ~columns.outdated)
             .order_by(columns.id)
         )
-        rows = select_matching(tx, query, columns.row_id, sorted(row_ids))
+        rows = read_matching_rows(tx, query, columns.row_id, sorted(row_ids))
         return [TargetValue(*row) for row in rows]
 
     def _make_key(self, row_id: str, model: str) -> _Key:
@@ -494,14 +494,20 @@ class AnswerTarget:
         new_values = _make_parameters("new", self.column_kinds)
         has_key = self._has_key(tx, key_values, _make_parameters("text", self.key_names))
         is_former = self._shows_former(tx)
-        run_many(tx, update(self.table).where(has_key, is_former).values(new_values), changes)
+        run_for_each_row(
+            tx, update(self.table).where(has_key, is_former).values(new_values), changes
+        )
         is_blank = self._is_blank()
-        run_many(tx, update(self.table).where(has_key, is_blank).values(new_values), fillings)
-        run_many(tx, delete(self.table).where(has_key, is_former), removals)
+        run_for_each_row(
+            tx, update(self.table).where(has_key, is_blank).values(new_values), fillings
+        )
+        run_for_each_row(tx, delete(self.table).where(has_key, is_former), removals)
         inserted_values = _make_parameters("inserted", self.key_names) | new_values
         existing_row = select(literal(1)).select_from(self.table).where(has_key).exists()
         new_row = select(*inserted_values.values()).where(~existing_row)
-        run_many(tx, insert(self.table).from_select(list(inserted_values), new_row), inserts)
+        run_for_each_row(
+            tx, insert(self.table).from_select(list(inserted_values), new_row), inserts
+        )
 
     def _make_empty_cells(self, tx: Connection) -> dict[str, Any]:
         """Return the column values without an answer: NULL, or a list in a column NOT NULL."""
@@ -593,7 +599,7 @@ class AnswerTarget:
         """
         key_text: ColumnElement[Any] = cast(self.table.c[self.key_names[0]], Text)
         query = select(key_text).where(~self._is_blank())
-        return len({row[0] for row in select_matching(tx, query, key_text, row_ids)})
+        return len({row[0] for row in read_matching_rows(tx, query, key_text, row_ids)})
 
     def read_current_and_stored_values(
         self,
@@ -644,7 +650,7 @@ class AnswerTarget:
             .select_from(rows.outerjoin(self.table, is_of_row).outerjoin(answers_table, is_stored))
             .where(or_(~is_blank, stored.id.is_not(None), self._has_model_answer(row_id)))
         )
-        for row in select_matching(tx, query, row_id, row_ids):
+        for row in read_matching_rows(tx, query, row_id, row_ids):
             cell_count = len(names)
             shown_cells = dict(zip(names, row[-cell_count:], strict=True))
             yield OtherValue._make((*row[:-cell_count], shown_cells))

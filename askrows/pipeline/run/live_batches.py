@@ -311,7 +311,7 @@ class LiveBatches:
                 ended_after=window_start,
                 excluded_batches=list(self.open),
             )
-            calls_today = batches.count_calls_of_day(
+            calls_today = batches.count_live_calls_of_day(
                 tx,
                 run.model.name,
                 day=run.workspace.provider.quota_day(now).isoformat(),

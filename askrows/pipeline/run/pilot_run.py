@@ -127,7 +127,7 @@ def run_pilot(
         )
 
     with run.workspace.store.write() as tx:
-        pilot_row = runs.begin_pilot(
+        pilot_row = runs.find_or_insert_pilot(
             tx,
             run.task.name,
             run.version,
@@ -153,11 +153,13 @@ def run_pilot(
     report.quality_reports[run.version] = quality
     with run.workspace.store.write() as tx:
         # The gates need a minimum of answers to fail.
-        has_answers = answer_counts.count_answered(tx, run.task.name, run.version) > 0
+        has_answers = answer_counts.count_answered_rows(tx, run.task.name, run.version) > 0
         is_passed = quality.passed and has_answers
         verdict = runs.PilotVerdict.PASSED if is_passed else runs.PilotVerdict.FAILED
         report_path = str(quality.path.relative_to(run.workspace.data))
-        runs.end_pilot(tx, pilot_row.number, verdict, report=report_path, now=run.workspace.now())
+        runs.record_pilot_verdict(
+            tx, pilot_row.number, verdict, report=report_path, now=run.workspace.now()
+        )
     if quality.passed and not has_answers:
         raise GateError(f"the pilot got no valid answer about its {sample_text}", hint=parked_hint)
     return report

@@ -459,7 +459,7 @@ class _PlanEstimator:
             # USD that all budgets still allow, or None without a budget.
             self.budget_room = budget.read_current_budgets(run).compute_remaining_usd(tx)
             # Live calls that already count for today's quota.
-            self.calls_today = batches.count_calls_of_day(tx, model_name, day=quota_day)
+            self.calls_today = batches.count_live_calls_of_day(tx, model_name, day=quota_day)
             # Mean duration of past calls by mode, or None if unknown.
             self.call_durations_s = {
                 mode: batches.compute_mean_call_seconds(tx, model_name, mode)

@@ -77,9 +77,9 @@ class RunState:
         self.index_report: IndexReport | None = None
         self._limit = limit
         with run.workspace.store.read() as tx:
-            self._newest_batch_before = batches.next_number(tx) - 1
+            self._newest_batch_before = batches.compute_next_batch_number(tx) - 1
             self.parked_before = len(
-                claims.parked_rows(
+                claims.list_parked_rows(
                     tx,
                     run.task.name,
                     prompt_version=run.task.parked_version,
@@ -89,7 +89,7 @@ class RunState:
     def list_batches(self, *states: BatchState) -> list[batches.BatchRow]:
         """Return the batches of the task in these states, oldest first; without states, all."""
         return self.run.workspace.store.query(
-            batches.batches_in_states, *states, task=self.run.task.name
+            batches.list_batches_in_states, *states, task=self.run.task.name
         )
 
     def list_awaited_batches(self, *states: BatchState) -> list[batches.BatchRow]:
@@ -111,7 +111,7 @@ class RunState:
         """Return the numbers of the batches that ask the selected rows, of any process."""
         run = self.run
         return run.workspace.store.query(
-            claims.list_batches_of_rows, run.task.name, self.row_ids or ()
+            claims.find_claiming_batches, run.task.name, self.row_ids or ()
         )
 
     def count_claimable(self) -> int:
@@ -262,7 +262,7 @@ class RunState:
             unfinished_run = runs.find_unfinished_run(tx, task.name)
             # Counting reads all rows, so it is left out if no run can end.
             is_run_finished = unfinished_run is not None and not (
-                batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
+                batches.list_batches_in_states(tx, *OPEN_STATES, task=task.name)
                 or claims.has_claims(tx, task.name)
                 or claiming.count_claimable(tx, task)
             )
@@ -274,7 +274,7 @@ class RunState:
 
         with store.read() as tx:
             parked_count = len(
-                claims.parked_rows(tx, task.name, prompt_version=task.parked_version),
+                claims.list_parked_rows(tx, task.name, prompt_version=task.parked_version),
             )
             result.parked = max(0, parked_count - self.parked_before)
             spending = money.sum_spending(tx, sent_since=self.started_at)
@@ -284,7 +284,7 @@ class RunState:
         # The next command gets a new budget.
         if unfinished_run is not None and is_run_finished:
             with store.write() as tx:
-                runs.end_run(
+                runs.record_run_end(
                     tx, unfinished_run.number, reason="nobody is left", now=run.workspace.now()
                 )
         return result

@@ -35,7 +35,7 @@ from askrows.pipeline.rows.source import read_file_stamp
 from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.store import answers, batches, claims, runs
 from askrows.pipeline.store.batches import BatchRow
-from askrows.pipeline.store.confidences import has_decisions
+from askrows.pipeline.store.confidences import has_rows_asked_by_decisions
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.money import Spending, calculate_batch_spending, sum_spending
 from askrows.pipeline.store.runs import PilotRow
@@ -229,7 +229,7 @@ class Snapshot:
     @cached_property
     def parked_reasons(self) -> Mapping[str, str]:
         """Return the reason of each parked row, by row id."""
-        parked_rows = claims.parked_rows(
+        parked_rows = claims.list_parked_rows(
             self.tx, self.task.name, prompt_version=self.task.parked_version
         )
         return {row_id: reason for row_id, reason, _ in parked_rows}
@@ -283,7 +283,7 @@ class Snapshot:
     @cached_property
     def other_answered_tasks(self) -> list[str]:
         """Return the names of the other tasks that have answers, as users type them."""
-        answered_tasks = answers.tasks_with_versions(self.tx)
+        answered_tasks = answers.list_tasks_with_versions(self.tx)
         return [
             other.subject
             for other in self.tasks
@@ -295,7 +295,7 @@ class Snapshot:
     @cached_property
     def batches(self) -> list[BatchRow]:
         """Return the batches of all tasks, oldest first."""
-        return batches.batches_in_states(self.tx)
+        return batches.list_batches_in_states(self.tx)
 
     @cached_property
     def task_batches(self) -> list[BatchRow]:
@@ -322,12 +322,12 @@ class Snapshot:
         open_runs = []
         open_parts = [
             parts
-            for parts in batches.group_runs(self.batches)
+            for parts in batches.group_batches_by_run(self.batches)
             if not all(part.is_finished for part in parts)
         ]
         live_run_counts = Counter(parts[0].task for parts in open_parts if parts[0].run is not None)
         for parts in open_parts:
-            run = batches.combine_run(parts)
+            run = batches.combine_batches(parts)
             done_count = sum(batch_files.count_ended_requests(self.ws.data, part) for part in parts)
             tag_run = None
             if run.run is not None and live_run_counts[run.task] == 1:
@@ -360,7 +360,7 @@ class Snapshot:
         """
         held_numbers = [batch.number for batch in self.task_batches if batch.is_held]
         for number in held_numbers:
-            if not batches.has_same_result(self.tx, number):
+            if not batches.is_repeated_download_unchanged(self.tx, number):
                 return self.task.nouns.command("batch-poll", batch=number)
         if held_numbers:
             return self.task.nouns.command("batch-cancel", batch=held_numbers[0])
@@ -408,7 +408,7 @@ class Snapshot:
 
         Rows of this version, or all rows of earlier versions, were asked in the mode.
         """
-        if has_decisions(self.tx, self.task.name, self.task.prompt_version):
+        if has_rows_asked_by_decisions(self.tx, self.task.name, self.task.prompt_version):
             return True
         # A closed task that only decisions answered is asked by decisions in a new version, too.
         modes = {batch.mode for batch in self.task_batches if batch.mode.claims_rows}

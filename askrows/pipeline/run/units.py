@@ -90,7 +90,7 @@ def list_due_units(run: Run, *, should_index: bool = True) -> Iterator[Unit]:
         states = (*budget.QUEUED_STATES, BatchState.DOWNLOADED)
         open_batches = [
             batch
-            for batch in batches.batches_in_states(tx, *states, task=task.name)
+            for batch in batches.list_batches_in_states(tx, *states, task=task.name)
             if not batch.is_held
         ]
         for batch in open_batches:
@@ -169,7 +169,7 @@ def find_outage_reason(tx: Connection, run: Run) -> str:
     of the task is at the API, because that batch shows whether the outage has ended.
     """
     task_name = run.task.name
-    last_batch = batches.find_outage(tx, task_name)
+    last_batch = batches.find_last_batch_of_outage(tx, task_name)
     if last_batch is None:
         return ""
 
@@ -177,7 +177,9 @@ def find_outage_reason(tx: Connection, run: Run) -> str:
     elapsed_s = (now - (last_batch.over_at or now)).total_seconds()
     # A negative time was stored by a wrong clock, and the pause must not last until then.
     is_paused = 0 <= elapsed_s < OUTAGE_PAUSE_S
-    if not is_paused and not batches.batches_in_states(tx, BatchState.SUBMITTED, task=task_name):
+    if not is_paused and not batches.list_batches_in_states(
+        tx, BatchState.SUBMITTED, task=task_name
+    ):
         return ""
     return f"{submit.describe_outage(last_batch)}, so one batch is sent per hour"
 
@@ -235,7 +237,7 @@ def sync_and_recover_task(run: Run) -> Run:
     run = run.sync_task()
     recover_task(run)
     open_batches = run.workspace.store.query(
-        batches.batches_in_states, *OPEN_STATES, task=run.task.name
+        batches.list_batches_in_states, *OPEN_STATES, task=run.task.name
     )
     if not open_batches:
         run.check_has_rows()

@@ -27,7 +27,7 @@ from askrows.pipeline.index import build
 from askrows.pipeline.run import live, units
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.run.snapshot import read_snapshot
-from askrows.pipeline.store.workspace import get_workspace
+from askrows.pipeline.store.workspace import read_workspace
 from askrows.pipeline.tasks import claiming
 
 # Names of the units, in the order in which they run.
@@ -376,7 +376,7 @@ def describe_location(run: Run) -> dict[str, str]:
     return {
         "workspace": str(run.workspace.data.absolute()),
         "database": store.display_name,
-        "workspace_id": store.query(get_workspace).workspace_id,
+        "workspace_id": store.query(read_workspace).workspace_id,
     }
 
 

@@ -20,9 +20,9 @@ from sqlalchemy import (
     select,
 )
 
-from askrows.pipeline.store.answers import is_of_model, newest_model_answer_id
+from askrows.pipeline.store.answers import is_of_model, read_newest_model_answer_id
 from askrows.pipeline.store.claims import forgive_attempts
-from askrows.pipeline.store.database import insert_into, select_matching
+from askrows.pipeline.store.database import make_insert, read_matching_rows
 from askrows.pipeline.store.schema import again, answers
 
 # Condition that a mark is done.
@@ -39,13 +39,15 @@ HAS_NEWER_ANSWER = (
 )
 
 
-def read_marks(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, int]:
+def read_answer_ids_of_unfinished_marks(
+    tx: Connection, task: str, row_ids: Sequence[str]
+) -> dict[str, int]:
     """Return the answer id of each mark that is not done, by row id."""
     query = select(again.c.row_id, again.c.answer_id).where(again.c.task == task, ~HAS_NEWER_ANSWER)
-    return {row[0]: row[1] for row in select_matching(tx, query, again.c.row_id, row_ids)}
+    return {row[0]: row[1] for row in read_matching_rows(tx, query, again.c.row_id, row_ids)}
 
 
-def find_marker(tx: Connection, task: str, row_id: str) -> str | None:
+def find_marking_person(tx: Connection, task: str, row_id: str) -> str | None:
     """Return who marked a row to be asked again; None without a mark that is not done."""
     query = select(again.c.who).where(
         again.c.task == task, again.c.row_id == row_id, ~HAS_NEWER_ANSWER
@@ -53,7 +55,7 @@ def find_marker(tx: Connection, task: str, row_id: str) -> str | None:
     return tx.execute(query).scalar()
 
 
-def list_unfinished_times(
+def list_times_of_unfinished_marks(
     tx: Connection,
     task: str,
     rows: FromClause,
@@ -76,7 +78,7 @@ def list_unfinished_times(
     return tx.execute(query).scalars().all()
 
 
-def mark_to_ask_again(
+def mark_to_ask_again_and_forgive(
     tx: Connection,
     task: str,
     row_ids: Select[str],
@@ -95,11 +97,11 @@ def mark_to_ask_again(
     """
     marked_rows = row_ids.add_columns(
         literal(task),
-        literal(newest_model_answer_id(tx)),
+        literal(read_newest_model_answer_id(tx)),
         literal(who),
         literal(now, again.c.at.type),
     )
-    statement = insert_into(again, tx.dialect.name).from_select(
+    statement = make_insert(again, tx.dialect.name).from_select(
         ["row_id", "task", "answer_id", "who", "at"], marked_rows
     )
     new_values = {name: statement.excluded[name] for name in ("answer_id", "who", "at")}
@@ -111,7 +113,7 @@ def mark_to_ask_again(
     return marked_count
 
 
-def remove_marks(tx: Connection, task: str, row_ids: Select[str]) -> int:
+def delete_unfinished_marks(tx: Connection, task: str, row_ids: Select[str]) -> int:
     """Delete the marks of selected rows that are not done; return their number."""
     remove = delete(again).where(
         again.c.task == task, ~HAS_NEWER_ANSWER, again.c.row_id.in_(row_ids)

@@ -24,14 +24,14 @@ from sqlalchemy import (
 
 from askrows.pipeline.core.states import Outcome
 from askrows.pipeline.store.answers import (
-    add_usage,
-    answered_ids,
     is_answered,
     is_of_model,
-    select_usage,
+    select_answered_ids,
+    select_summed_usage,
+    sum_tokens_and_costs,
 )
 from askrows.pipeline.store.claims import CLAIMED
-from askrows.pipeline.store.database import count_rows, select_matching
+from askrows.pipeline.store.database import count_rows, read_matching_rows
 from askrows.pipeline.store.schema import answers, attempts, row_claims
 from askrows.pipeline.store.version_names import has_version
 
@@ -41,7 +41,7 @@ LOST_CALL_PREFIX = "no reply: "
 CUT_SHORT_REASONS = ("max-tokens", "max-tokens-empty")
 
 
-def count_charged(
+def count_charged_attempts(
     tx: Connection,
     task: str,
     version: str,
@@ -52,19 +52,21 @@ def count_charged(
     A charged attempt failed because of its row and counts against it. Rows without such attempts
     are left out.
     """
-    return _count_attempts(tx, task, row_ids, attempts.c.version == version, attempts.c.charged)
+    return _count_unforgiven_attempts(
+        tx, task, row_ids, attempts.c.version == version, attempts.c.charged
+    )
 
 
-def count_cut_short(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, int]:
+def count_cut_short_attempts(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, int]:
     """Count each row's unforgiven attempts that the token limit cut short.
 
     Returns:
         Counts by row id; rows without such attempts are left out.
     """
-    return _count_attempts(tx, task, row_ids, attempts.c.reason.in_(CUT_SHORT_REASONS))
+    return _count_unforgiven_attempts(tx, task, row_ids, attempts.c.reason.in_(CUT_SHORT_REASONS))
 
 
-def count_service_failures(
+def count_service_failures_since_charge(
     tx: Connection,
     task: str,
     version: str,
@@ -97,7 +99,7 @@ def count_service_failures(
 
     is_lost_call = attempts.c.reason.startswith(LOST_CALL_PREFIX, autoescape=True)
     is_batch_failure = and_(attempts.c.batch.is_not(None), ~is_lost_call)
-    return _count_attempts(
+    return _count_unforgiven_attempts(
         tx,
         task,
         row_ids,
@@ -108,7 +110,7 @@ def count_service_failures(
     )
 
 
-def _count_attempts(
+def _count_unforgiven_attempts(
     tx: Connection,
     task: str,
     row_ids: Sequence[str],
@@ -120,11 +122,13 @@ def _count_attempts(
         .where(attempts.c.task == task, ~attempts.c.forgiven, *conditions)
         .group_by(attempts.c.row_id)
     )
-    counts = select_matching(tx, query, attempts.c.row_id, row_ids)
+    counts = read_matching_rows(tx, query, attempts.c.row_id, row_ids)
     return {row[0]: row[1] for row in counts}
 
 
-def count_outcomes(tx: Connection, batch: int | None = None) -> dict[int, dict[str, int]]:
+def count_requests_by_outcome(
+    tx: Connection, batch: int | None = None
+) -> dict[int, dict[str, int]]:
     """Count the requests of a batch, or of all batches if it is None, by how they ended.
 
     Requests that have not ended count as `claimed`, answers as `answered`, and attempts by their
@@ -194,7 +198,7 @@ def count_replies(tx: Connection, task: str, version: str | None) -> ReplyCounts
     answer_outcome = literal(Outcome.ANSWERED.value)
     for table, outcome_column in ((answers, answer_outcome), (attempts, attempt_outcome)):
         query = (
-            select_usage(table)
+            select_summed_usage(table)
             .add_columns(func.count(), outcome_column.label("how"))
             .where(
                 table.c.task == task,
@@ -211,16 +215,16 @@ def count_replies(tx: Connection, task: str, version: str | None) -> ReplyCounts
         counts[Outcome.ANSWERED],
         counts[Outcome.REFUSED],
         counts[Outcome.INVALID],
-        *add_usage(usages),
+        *sum_tokens_and_costs(usages),
     )
 
 
-def count_answered(tx: Connection, task: str, version: str | None) -> int:
+def count_answered_rows(tx: Connection, task: str, version: str | None) -> int:
     """Count the rows with an applied answer of a version; None means of any version."""
-    return count_rows(tx, answered_ids(task, version).subquery())
+    return count_rows(tx, select_answered_ids(task, version).subquery())
 
 
-def count_failed_rows(tx: Connection, task: str, version: str | None) -> int:
+def count_failed_unanswered_rows(tx: Connection, task: str, version: str | None) -> int:
     """Count the rows with a charged attempt under a version and no applied answer of it.
 
     Forgiven attempts count, too.
@@ -234,7 +238,7 @@ def count_failed_rows(tx: Connection, task: str, version: str | None) -> int:
     return count_rows(tx, failed_rows, ~is_answered(task, failed_rows.c.row_id, version))
 
 
-def failed_reasons(tx: Connection, task: str, version: str | None) -> dict[str, str]:
+def read_newest_failure_reasons(tx: Connection, task: str, version: str | None) -> dict[str, str]:
     """Return the reason of the newest charged, unforgiven attempt under a version, by row id.
 
     Rows with an applied answer of the version are left out.

@@ -44,16 +44,16 @@ from askrows.pipeline.store import journal, tag_merges
 from askrows.pipeline.store.claims import PARKED
 from askrows.pipeline.store.database import (
     PAGE_ROWS,
-    change_matching,
+    change_matching_rows,
     count_rows,
     has_row,
-    insert_new,
+    insert_missing_rows,
     insert_through_driver,
-    run_many,
-    select_matching,
+    read_matching_rows,
+    run_for_each_row,
     stream_rows,
 )
-from askrows.pipeline.store.runs import end_run
+from askrows.pipeline.store.runs import record_run_end
 from askrows.pipeline.store.schema import (
     JSONB,
     UtcTime,
@@ -139,7 +139,7 @@ class VersionCounts(NamedTuple):
         return f"{self.prompt_version}/{self.model}" if self.model else self.prompt_version
 
 
-def insert_answers_and_attempts(
+def insert_merged_answers_and_attempts(
     tx: Connection,
     answer_rows: Sequence[dict[str, Any]],
     attempt_rows: Sequence[Mapping[str, Any]],
@@ -153,9 +153,9 @@ def insert_answers_and_attempts(
         row | {"at": time_type.process_bind_param(row["at"], tx.dialect)} for row in answer_rows
     ]
     if stored_rows:
-        stored_rows = tag_merges.merge_records(tx, stored_rows[0]["task"], stored_rows)
+        stored_rows = tag_merges.merge_tags_in_records(tx, stored_rows[0]["task"], stored_rows)
     insert_through_driver(tx, answers, stored_rows)
-    run_many(tx, insert(attempts), attempt_rows)
+    run_for_each_row(tx, insert(attempts), attempt_rows)
 
 
 def sum_usage(tx: Connection, batch: int) -> dict[str, float]:
@@ -166,10 +166,10 @@ def sum_usage(tx: Connection, batch: int) -> dict[str, float]:
         replies without prompt tokens, except refused ones.
     """
     sums_by_table = [
-        tx.execute(select_usage(table).where(table.c.batch == batch)).one()
+        tx.execute(select_summed_usage(table).where(table.c.batch == batch)).one()
         for table in (answers, attempts)
     ]
-    sums = dict(zip(_USAGE_COLUMNS, add_usage(sums_by_table), strict=True))
+    sums = dict(zip(_USAGE_COLUMNS, sum_tokens_and_costs(sums_by_table), strict=True))
 
     uncounted_answers = count_rows(tx, answers, answers.c.batch == batch, answers.c.tokens_in == 0)
     is_reply = attempts.c.outcome == Outcome.INVALID
@@ -179,18 +179,18 @@ def sum_usage(tx: Connection, batch: int) -> dict[str, float]:
     return {**sums, "uncounted": uncounted_answers + uncounted_attempts}
 
 
-def select_usage(table: Table) -> Select[Any]:
+def select_summed_usage(table: Table) -> Select[Any]:
     """Return a SELECT of the sums of `_USAGE_COLUMNS`; each is 0 without rows."""
     return select(*(func.coalesce(func.sum(table.c[name]), 0) for name in _USAGE_COLUMNS))
 
 
-def add_usage(usages: Iterable[Sequence[Any]]) -> tuple[int, int, float]:
+def sum_tokens_and_costs(usages: Iterable[Sequence[Any]]) -> tuple[int, int, float]:
     """Sum (tokens in, tokens out, cost); the rounded cost does not depend on the order."""
     tokens_in, tokens_out, cost = (sum(column) for column in zip(*usages, strict=True))
     return int(tokens_in), int(tokens_out), round(float(cost), COST_DIGITS)
 
 
-def list_row_ids_of_batches(tx: Connection, numbers: Collection[int]) -> list[str]:
+def list_ended_row_ids(tx: Connection, numbers: Collection[int]) -> list[str]:
     """Return the ids of the rows that have an answer or an attempt in batches, in any order.
 
     A row with several answers or attempts in the batches is returned several times.
@@ -200,7 +200,7 @@ def list_row_ids_of_batches(tx: Connection, numbers: Collection[int]) -> list[st
     return list(tx.execute(union_all(answered, attempted)).scalars())
 
 
-def list_row_ids_by_outcome(
+def list_row_ids_with_attempts(
     tx: Connection, numbers: Collection[int], outcome: Outcome
 ) -> list[str]:
     """Return the ids of the rows that have an attempt of an outcome in batches, in any order."""
@@ -228,7 +228,7 @@ def list_answers_and_attempts(
     return read_rows(answers), read_rows(attempts)
 
 
-def attempts_of_batches(
+def iterate_failed_attempts(
     tx: Connection,
     numbers: Collection[int],
 ) -> Iterator[tuple[str, str, int | None, str, str]]:
@@ -320,7 +320,7 @@ class VersionPreference:
     started_versions: tuple[str, ...] = ()
 
     @classmethod
-    def of_task(
+    def read_for_task(
         cls,
         tx: Connection,
         task: str,
@@ -329,7 +329,7 @@ class VersionPreference:
         versions: Sequence[str],
     ) -> "VersionPreference":
         """Return the preference of a task with the versions that the database has now."""
-        started_versions = tuple(counts.version for counts in list_versions(tx, task))
+        started_versions = tuple(counts.version for counts in list_begun_versions(tx, task))
         return cls(task, prompt_version, tuple(versions), started_versions)
 
     @property
@@ -349,7 +349,7 @@ class VersionPreference:
             if not belongs_to_version(name, self.prompt_version)
         }
 
-    def sort_columns(self, answer_table: FromClause) -> list[ColumnElement[Any]]:
+    def make_sort_columns(self, answer_table: FromClause) -> list[ColumnElement[Any]]:
         """Return the ORDER BY columns that put the preferred answer of a row first.
 
         There are five ranks: corrections by people, then the preferred `versions` in their order,
@@ -380,7 +380,7 @@ class VersionPreference:
         return [*order, answer_table.c.id.desc()]
 
     def sort_key(self, version: str) -> tuple[bool, int, int]:
-        """Return a sort key that sorts versions as `sort_columns` sorts their answers."""
+        """Return a sort key that sorts versions as `make_sort_columns` sorts their answers."""
         prompt_versions = self._preferred_prompt_versions
         version_index = next(
             (
@@ -424,7 +424,7 @@ def is_preferred(
     return and_(is_applied(preference.task, version), answers.c.id == preferred_id)
 
 
-def join_preferred(
+def join_preferred_answers(
     rows: FromClause,
     key: ColumnElement[str],
     preference: VersionPreference,
@@ -466,7 +466,7 @@ def _select_preferred_id(
         query = query.where(candidates.c.version == answers.c.version)
     if models_only:
         query = query.where(candidates.c.version != PERSON)
-    query = query.order_by(*preference.sort_columns(candidates)).limit(1)
+    query = query.order_by(*preference.make_sort_columns(candidates)).limit(1)
     return query.correlate_except(candidates).scalar_subquery()
 
 
@@ -475,7 +475,7 @@ def is_reviewed_answer() -> ColumnElement[bool]:
     return case((answers.c.id.is_not(None), answers.c.reviewed_at.is_not(None)))
 
 
-def set_reviews(
+def store_or_remove_reviews(
     tx: Connection,
     answer_ids: Sequence[int],
     *,
@@ -484,7 +484,7 @@ def set_reviews(
 ) -> None:
     """Record who reviewed answers, and when; None removes the reviews."""
     review = update(answers).values(reviewed_by=who, reviewed_at=at)
-    change_matching(tx, review, answers.c.id, answer_ids)
+    change_matching_rows(tx, review, answers.c.id, answer_ids)
 
 
 def have_different_answers(
@@ -573,7 +573,7 @@ class PreferredAnswer(NamedTuple):
 ANSWER_COLUMNS = PreferredAnswer._fields
 
 
-def preferred_answers(
+def read_preferred_answers(
     tx: Connection,
     task: str,
     row_ids: Sequence[str],
@@ -592,7 +592,7 @@ def preferred_answers(
     query = select(answers.c.row_id, *columns).where(
         is_preferred(preference or VersionPreference(task), models_only=models_only),
     )
-    rows = select_matching(tx, query, answers.c.row_id, row_ids)
+    rows = read_matching_rows(tx, query, answers.c.row_id, row_ids)
     return {row_id: PreferredAnswer(*columns) for row_id, *columns in rows}
 
 
@@ -610,7 +610,7 @@ class StoredAnswer(NamedTuple):
     id: int = 0
 
 
-def stored_answers(
+def read_newest_answers_by_input(
     tx: Connection,
     task: str,
     version: str,
@@ -644,11 +644,11 @@ def stored_answers(
     # A newer answer replaces an older answer in the dictionary.
     return {
         (row_id, input_hash): StoredAnswer(*columns)
-        for row_id, input_hash, *columns in select_matching(tx, query, answers.c.row_id, row_ids)
+        for row_id, input_hash, *columns in read_matching_rows(tx, query, answers.c.row_id, row_ids)
     }
 
 
-def preferred_answers_page(
+def read_preferred_answers_page(
     tx: Connection,
     preference: VersionPreference,
     *,
@@ -679,15 +679,15 @@ def preferred_answers_page(
     return [tuple(row) for row in tx.execute(query)]
 
 
-def find_answered(
+def filter_answered_ids(
     tx: Connection, task: str, row_ids: Sequence[str], version: str | None = None
 ) -> set[str]:
     """Return the ids of those rows that have an applied answer of a version, or of any."""
-    answered = select_matching(tx, answered_ids(task, version), answers.c.row_id, row_ids)
+    answered = read_matching_rows(tx, select_answered_ids(task, version), answers.c.row_id, row_ids)
     return {row[0] for row in answered}
 
 
-def answers_of_version(
+def iterate_newest_answers(
     tx: Connection,
     task: str,
     version: str | None,
@@ -715,12 +715,12 @@ def answers_of_version(
     yield from map(tuple, stream_rows(tx, query, page=PAGE_ROWS))
 
 
-def read_original_answers(tx: Connection, task: str, row_ids: Sequence[str]) -> list[Any]:
+def read_answers_before_merges(tx: Connection, task: str, row_ids: Sequence[str]) -> list[Any]:
     """Return `id`, `row_id`, `answer` and `original` (before merges) of all answers to rows."""
     query = select(
         answers.c.id, answers.c.row_id, answers.c.answer, ORIGINAL_ANSWER.label("original")
     ).where(answers.c.task == task, answers.c.answer != FORGOTTEN_ANSWER)
-    return list(select_matching(tx, query, answers.c.row_id, row_ids))
+    return list(read_matching_rows(tx, query, answers.c.row_id, row_ids))
 
 
 def list_row_ids(tx: Connection, task: str) -> list[str]:
@@ -729,7 +729,7 @@ def list_row_ids(tx: Connection, task: str) -> list[str]:
     return list(tx.execute(query.order_by(answers.c.row_id)).scalars())
 
 
-def answered_ids(task: str, version: str | None = None) -> Select[Any]:
+def select_answered_ids(task: str, version: str | None = None) -> Select[Any]:
     """Return a SELECT of the ids of rows with an applied answer of a version, or of any."""
     return select(answers.c.row_id).where(is_applied(task, version)).distinct()
 
@@ -770,7 +770,7 @@ def is_answered(
     return query.correlate_except(answers).exists()
 
 
-def newest_model_answer(
+def select_newest_model_answer(
     task: str,
     id_column: ColumnElement[str],
     version: str | None,
@@ -797,7 +797,7 @@ def newest_model_answer(
     )
 
 
-def newest_model_answer_id(tx: Connection) -> int:
+def read_newest_model_answer_id(tx: Connection) -> int:
     """Return the highest id of a model's answer of any task; 0 without answers."""
     query = select(answers.c.id).where(is_of_model(answers.c.version))
     return tx.execute(query.order_by(answers.c.id.desc()).limit(1)).scalar() or 0
@@ -820,7 +820,7 @@ def select_unusable_reason(task: str, id_column: ColumnElement[str]) -> ScalarSe
     return query.correlate_except(answers).limit(1).scalar_subquery()
 
 
-def replace_other_values(
+def replace_values_of_other_programs(
     tx: Connection,
     task: str,
     removed_ids: Sequence[int],
@@ -834,19 +834,19 @@ def replace_other_values(
         values: The columns `row_id`, `input_hash`, `answer`, `unusable` and `fingerprint` of each
             new value. A value is applied if `unusable` is None.
     """
-    change_matching(tx, delete(answers), answers.c.id, removed_ids)
+    change_matching_rows(tx, delete(answers), answers.c.id, removed_ids)
     shared_columns = {"task": task, "version": OTHER, "at": now, **_NO_REPLY}
     records = [
         {**shared_columns, **value, "applied": value["unusable"] is None} for value in values
     ]
-    insert_new(tx, answers, tag_merges.merge_records(tx, task, records))
+    insert_missing_rows(tx, answers, tag_merges.merge_tags_in_records(tx, task, records))
 
 
-def disapply_model_answers(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
+def mark_model_answers_unapplied(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
     """Make the answers that models gave to rows not applied."""
     is_applied_answer = is_applied(task) & is_of_model(answers.c.version)
     change = update(answers).where(is_applied_answer).values(applied=False)
-    change_matching(tx, change, answers.c.row_id, row_ids)
+    change_matching_rows(tx, change, answers.c.row_id, row_ids)
 
 
 def has_answers_of_version(tx: Connection, task: str, version: str) -> bool:
@@ -863,7 +863,7 @@ def _is_of_version(table: FromClause, task: str, version: str | None) -> ColumnE
     )
 
 
-def count_by_version(
+def count_applied_answers_by_version(
     tx: Connection,
     task: str,
     *conditions: ColumnElement[bool],
@@ -906,19 +906,19 @@ def select_version_starts() -> TextualSelect:
     return text(_VERSION_STARTS).columns(task=Text, version=Text, began_at=UtcTime)
 
 
-def list_versions(tx: Connection, task: str) -> list[VersionCounts]:
+def list_begun_versions(tx: Connection, task: str) -> list[VersionCounts]:
     """Return every version of a task, without counts, in the order in which they began."""
     versions = tx.execute(_SELECT_VERSIONS, {"task": task}).scalars()
     return [VersionCounts.from_version(version) for version in versions]
 
 
-def tasks_with_versions(tx: Connection) -> set[str]:
+def list_tasks_with_versions(tx: Connection) -> set[str]:
     """Return the names of tasks with a version; a task that was rolled back whole has none."""
     starts = select_version_starts().subquery().c
     return set(tx.execute(select(starts.task).distinct()).scalars())
 
 
-def cost_of_version(tx: Connection, task: str, version: str) -> float:
+def sum_cost_of_version(tx: Connection, task: str, version: str) -> float:
     """Return the cost of all batches of a version in USD, without rolled back batches."""
     query = select(func.sum(batches.c.cost)).where(
         batches.c.task == task,
@@ -928,7 +928,7 @@ def cost_of_version(tx: Connection, task: str, version: str) -> float:
     return float(tx.execute(query).scalar() or 0.0)
 
 
-def delete_version(
+def delete_records_of_version(
     tx: Connection,
     task: str,
     version: str,
@@ -952,7 +952,7 @@ def delete_version(
         .order_by(batches.c.number)
     )
     for number in tx.execute(batch_numbers).scalars().all():
-        journal.record_rollback(tx, number, reason=reason, now=now)
+        journal.record_batch_rolled_back(tx, number, reason=reason, now=now)
 
     is_open_run = and_(
         runs.c.task == task,
@@ -961,7 +961,7 @@ def delete_version(
     )
     open_runs = tx.execute(select(runs.c.number).where(is_open_run)).scalars().all()
     for number in open_runs:
-        end_run(tx, number, reason=reason, now=now)
+        record_run_end(tx, number, reason=reason, now=now)
 
     parked = (
         row_claims.c.task == task,
@@ -976,6 +976,6 @@ def delete_version(
         deleted_counts[table] = tx.execute(delete_records).rowcount
 
     # SQLite gives the ids of the last answers again, and a mark is done by a higher id.
-    newest_id = newest_model_answer_id(tx)
+    newest_id = read_newest_model_answer_id(tx)
     tx.execute(update(again).where(again.c.answer_id > newest_id).values(answer_id=newest_id))
     return deleted_counts[answers], deleted_counts[attempts], parked_count

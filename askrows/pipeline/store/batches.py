@@ -47,7 +47,7 @@ from askrows.pipeline.core.states import (
     Outcome,
 )
 from askrows.pipeline.store import workspace
-from askrows.pipeline.store.database import has_row, next_value
+from askrows.pipeline.store.database import compute_next_value, has_row
 from askrows.pipeline.store.schema import (
     BatchRow,
     attempts,
@@ -114,7 +114,7 @@ def is_given_up(batch: BatchRow) -> bool:
     return batch.cancel_asked_at is not None and not is_moved
 
 
-def batches_in_states(
+def list_batches_in_states(
     tx: Connection,
     *states: BatchState,
     task: str | None = None,
@@ -148,7 +148,7 @@ def batches_in_states(
     return [_to_batch(row) for row in tx.execute(query).mappings()]
 
 
-def find_outage(tx: Connection, task: str) -> BatchRow | None:
+def find_last_batch_of_outage(tx: Connection, task: str) -> BatchRow | None:
     """Return the last batch of an outage of a task; None if there is no outage.
 
     In an outage, the MIN_OUTAGE_BATCHES batches of the task that ended last failed or expired
@@ -188,7 +188,7 @@ def find_outage(tx: Connection, task: str) -> BatchRow | None:
     return _to_batch(last_ends[0])
 
 
-def find_unknown_states(tx: Connection) -> list[str]:
+def list_unknown_state_messages(tx: Connection) -> list[str]:
     """Return a message for each batch whose state is unknown."""
     query = select(batches.c.number, batches.c.state).where(
         batches.c.state.not_in(list(BatchState)),
@@ -200,7 +200,7 @@ def _unknown_state_message(number: int, state: str) -> str:
     return f"batch {number} has an unknown state: {state!r}"
 
 
-def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
+def combine_batches_by_run(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
     """Return batches, with those of each live run combined into one batch.
 
     The combined batch has the number and the place of the run's first batch in the input, and the
@@ -209,10 +209,10 @@ def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
     are returned as they are. Trials, which claim no rows, are left out.
     The order is that of the input.
     """
-    return [combine_run(parts) for parts in group_runs(batch_rows)]
+    return [combine_batches(parts) for parts in group_batches_by_run(batch_rows)]
 
 
-def group_runs(batch_rows: Iterable[BatchRow]) -> list[list[BatchRow]]:
+def group_batches_by_run(batch_rows: Iterable[BatchRow]) -> list[list[BatchRow]]:
     """Group batches by their live run; a batch without a run is alone. Trials are left out."""
     parts_by_number: dict[int, list[BatchRow]] = {}
     for batch in batch_rows:
@@ -221,7 +221,7 @@ def group_runs(batch_rows: Iterable[BatchRow]) -> list[list[BatchRow]]:
     return list(parts_by_number.values())
 
 
-def combine_run(parts: Iterable[BatchRow]) -> BatchRow:
+def combine_batches(parts: Iterable[BatchRow]) -> BatchRow:
     """Return all batches of a live run combined into one batch, or the only batch.
 
     Args:
@@ -263,15 +263,15 @@ def get_batch(tx: Connection, number: int) -> BatchRow:
     return _to_batch(row)
 
 
-def next_number(tx: Connection) -> int:
+def compute_next_batch_number(tx: Connection) -> int:
     """Return the number of the next batch.
 
     In a transaction that writes, no other process can get the same number.
     """
-    return next_value(tx, batches.c.number)
+    return compute_next_value(tx, batches.c.number)
 
 
-def add_batch(tx: Connection, *, mode: Mode, now: datetime, **columns: Any) -> None:
+def insert_batch(tx: Connection, *, mode: Mode, now: datetime, **columns: Any) -> None:
     """Insert a batch in the transaction that claims its rows, and journal it.
 
     Its state is *prepared* for mode batch, else *asking*; a live batch counts as sent now.
@@ -301,7 +301,7 @@ def update_batch_columns(tx: Connection, number: int, **columns: Any) -> None:
     tx.execute(update(batches).where(batches.c.number == number).values(**columns))
 
 
-def count_calls_of_day(tx: Connection, model: str, *, day: str) -> int:
+def count_live_calls_of_day(tx: Connection, model: str, *, day: str) -> int:
     """Return how many live calls to a model, by all processes, count towards a day's quota.
 
     Args:
@@ -479,10 +479,10 @@ def record_refused(
     """
     refusal = {"create_ended_at": now, "reason": reason, **columns}
     _update_batch_state(tx, batch, BatchState.PREPARED, refusal, reason=reason, now=now)
-    _end_try(tx, batch, outcome=outcome)
+    _record_try_outcome(tx, batch, outcome=outcome)
 
 
-def display_name_of_try(batch: BatchRow, number: int, *, workspace_id: str) -> str:
+def make_try_name(batch: BatchRow, number: int, *, workspace_id: str) -> str:
     """Return the remote name of a try to create a batch.
 
     It contains the workspace, the task, the batch number, the hash of the request file and the try.
@@ -491,7 +491,7 @@ def display_name_of_try(batch: BatchRow, number: int, *, workspace_id: str) -> s
     return f"{DISPLAY_NAME_PREFIX}{workspace_id}-{batch.task}-{batch.number}-{file_hash}-t{number}"
 
 
-def strip_try(display_name: str) -> str:
+def strip_try_number(display_name: str) -> str:
     """Return a display name without the number of the try at its end.
 
     All tries to create a remote batch of the same request file have the same stripped name.
@@ -499,7 +499,7 @@ def strip_try(display_name: str) -> str:
     return _TRY_SUFFIX.sub("", display_name)
 
 
-def record_creation_unclear(
+def record_possible_create_after_backup(
     tx: Connection,
     batch: BatchRow,
     *,
@@ -515,13 +515,15 @@ def record_creation_unclear(
         StateConflictError: Another process changed a *prepared* batch.
     """
     if batch.state is BatchState.PREPARED:
-        name = display_name_of_try(batch, batch.tries + 1, workspace_id=workspace_id)
+        name = make_try_name(batch, batch.tries + 1, workspace_id=workspace_id)
         record_submitting(tx, batch, display_name=name, now=now)
     reason = "restored from a backup: it may have been sent since"
     update_batch_columns(tx, batch.number, create_ended_at=now, reason=reason)
 
 
-def record_unclear_create(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
+def record_lost_create_reply(
+    tx: Connection, batch: BatchRow, *, reason: str, now: datetime
+) -> None:
     """Record that the last create call ended without a clear reply; the state stays.
 
     The batch is left alone if another process changed it; the try is recorded in any case.
@@ -529,22 +531,22 @@ def record_unclear_create(tx: Connection, batch: BatchRow, *, reason: str, now: 
     tx.execute(
         update(batches).where(_is_unchanged(batch)).values(create_ended_at=now, reason=reason),
     )
-    _end_try(tx, batch, outcome="unclear")
+    _record_try_outcome(tx, batch, outcome="unclear")
 
 
-def record_absent_try(tx: Connection, batch: BatchRow) -> None:
+def record_try_created_nothing(tx: Connection, batch: BatchRow) -> None:
     """Record that the last try created nothing: a complete list of remote batches lacks it."""
-    _end_try(tx, batch, outcome="absent")
+    _record_try_outcome(tx, batch, outcome="absent")
 
 
-def record_absent(tx: Connection, batch: BatchRow, *, now: datetime) -> None:
+def record_nothing_created(tx: Connection, batch: BatchRow, *, now: datetime) -> None:
     """Record that no try created a remote batch: *submitting* -> *prepared*.
 
     Raises:
         StateConflictError: Another process changed the batch.
     """
     _update_batch_state(tx, batch, BatchState.PREPARED, {}, reason=_ABSENT_REASON, now=now)
-    record_absent_try(tx, batch)
+    record_try_created_nothing(tx, batch)
 
 
 def update_if_submitted(tx: Connection, batch: BatchRow, **columns: Any) -> bool:
@@ -628,7 +630,7 @@ def hold(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None
     _update_downloaded_batch(tx, batch, f"held: {reason}", now=now, held=reason)
 
 
-def accept_held(tx: Connection, batch: BatchRow, *, now: datetime) -> None:
+def record_held_accepted(tx: Connection, batch: BatchRow, *, now: datetime) -> None:
     """Record that a person wants a held batch to be ingested; the state stays.
 
     Raises:
@@ -637,7 +639,7 @@ def accept_held(tx: Connection, batch: BatchRow, *, now: datetime) -> None:
     _update_downloaded_batch(tx, batch, f"accepted in spite of: {batch.held}", now=now, held="")
 
 
-def replace_result(
+def record_replaced_result(
     tx: Connection,
     batch: BatchRow,
     sealed_file: SealedFile,
@@ -666,9 +668,9 @@ def record_same_result(tx: Connection, batch: BatchRow, *, now: datetime) -> Non
     _record_event(tx, batch, reason=SAME_RESULT_REASON, now=now)
 
 
-def has_same_result(tx: Connection, number: int) -> bool:
+def is_repeated_download_unchanged(tx: Connection, number: int) -> bool:
     """Return whether a repeated download was the last event of a batch, and had the same bytes."""
-    batch_events = workspace.events_of(tx, "batch", number)
+    batch_events = workspace.list_events(tx, "batch", number)
     return [event["why"] for event in batch_events[-1:]] == [SAME_RESULT_REASON]
 
 
@@ -726,7 +728,7 @@ def record_ingested(tx: Connection, batch: BatchRow, *, now: datetime, **columns
     )
 
 
-def list_numbers_by_prefix(tx: Connection, number: int | None = None) -> dict[str, int]:
+def read_batch_numbers_by_try_name(tx: Connection, number: int | None = None) -> dict[str, int]:
     """Return the batch number of each display name that was tried, without the try's number.
 
     A remote batch is recognized by this name.
@@ -736,10 +738,10 @@ def list_numbers_by_prefix(tx: Connection, number: int | None = None) -> dict[st
     """
     is_of_batch = true() if number is None else creates.c.batch == number
     query = select(creates.c.display_name, creates.c.batch).where(~_IS_DUPLICATE, is_of_batch)
-    return {strip_try(name): batch_number for name, batch_number in tx.execute(query)}
+    return {strip_try_number(name): batch_number for name, batch_number in tx.execute(query)}
 
 
-def add_duplicate(
+def insert_duplicate_if_new(
     tx: Connection,
     batch: BatchRow,
     *,
@@ -781,7 +783,7 @@ def add_duplicate(
     return True
 
 
-def open_duplicates(tx: Connection, number: int) -> list[str]:
+def list_uncancelled_duplicate_names(tx: Connection, number: int) -> list[str]:
     """Return the remote names of a batch's duplicates that nobody cancelled yet."""
     return [
         duplicate["remote_name"]
@@ -822,7 +824,7 @@ def _to_batch(row: Any) -> BatchRow:
     return BatchRow(**values | enums)
 
 
-def _end_try(tx: Connection, batch: BatchRow, *, outcome: str) -> None:
+def _record_try_outcome(tx: Connection, batch: BatchRow, *, outcome: str) -> None:
     """Set the outcome of the last try to create a batch's remote batch."""
     is_last_try = (creates.c.batch == batch.number) & (creates.c["try"] == batch.tries)
     tx.execute(update(creates).where(is_last_try).values(outcome=outcome))

@@ -41,10 +41,10 @@ from sqlalchemy import (
 from askrows.pipeline.core.errors import StateConflictError
 from askrows.pipeline.core.states import Mode, Outcome
 from askrows.pipeline.store.database import (
-    change_matching,
+    change_matching_rows,
     has_row,
-    run_many,
-    select_matching,
+    read_matching_rows,
+    run_for_each_row,
     split_into_pages,
 )
 from askrows.pipeline.store.schema import attempts, batches, row_claims
@@ -147,12 +147,12 @@ def _insert_claim_records(
         row_claims.c.version == version,
         row_claims.c.state == ANSWERED,
     )
-    change_matching(
+    change_matching_rows(
         tx, delete_answered, row_claims.c.row_id, [record["row_id"] for record in records]
     )
     try:
         for page in split_into_pages(records, CLAIM_PAGE_ROWS):
-            run_many(tx, insert(row_claims), page)
+            run_for_each_row(tx, insert(row_claims), page)
     except exc.IntegrityError as error:
         raise StateConflictError(
             "a row of",
@@ -162,7 +162,7 @@ def _insert_claim_records(
         ) from error
 
 
-def find_equal_rows(
+def find_claimed_or_answered_rows(
     tx: Connection,
     task: str,
     version: str,
@@ -186,11 +186,11 @@ def find_equal_rows(
     )
     return {
         row[0]: (row[1], row[2])
-        for row in select_matching(tx, query, row_claims.c.input_hash, hashes)
+        for row in read_matching_rows(tx, query, row_claims.c.input_hash, hashes)
     }
 
 
-def claimed_rows(
+def read_claims_of_batch(
     tx: Connection,
     batch: int,
     *,
@@ -275,10 +275,10 @@ def end_claims(
 
 def _end_claim_rows(tx: Connection, change: Update | Delete, rows: Sequence[RowClaim]) -> int:
     """Run an UPDATE or DELETE for the records of some rows; return how many it changed."""
-    return change_matching(tx, change, row_claims.c.row_id, [row.row_id for row in rows])
+    return change_matching_rows(tx, change, row_claims.c.row_id, [row.row_id for row in rows])
 
 
-def record_ended(
+def record_answered_or_parked(
     tx: Connection,
     task: str,
     version: str,
@@ -317,15 +317,18 @@ def release_claims(tx: Connection, batch: int) -> int:
     return tx.execute(delete(row_claims).where(row_claims.c.batch == batch, IS_CLAIMED)).rowcount
 
 
-def filter_claimed(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
+def filter_claimed_ids(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
     """Return those of the row ids that are claimed."""
-    return {row[0] for row in select_matching(tx, claimed_ids(task), row_claims.c.row_id, row_ids)}
+    return {
+        row[0]
+        for row in read_matching_rows(tx, select_claimed_ids(task), row_claims.c.row_id, row_ids)
+    }
 
 
-def list_batches_of_rows(tx: Connection, task: str, row_ids: Sequence[str]) -> set[int]:
+def find_claiming_batches(tx: Connection, task: str, row_ids: Sequence[str]) -> set[int]:
     """Return the numbers of the batches that claim any of these rows."""
     query = select(row_claims.c.batch).where(row_claims.c.task == task, IS_CLAIMED)
-    return {row[0] for row in select_matching(tx, query, row_claims.c.row_id, row_ids)}
+    return {row[0] for row in read_matching_rows(tx, query, row_claims.c.row_id, row_ids)}
 
 
 def is_version_used(tx: Connection, task: str, prompt_version: str) -> bool:
@@ -336,10 +339,10 @@ def is_version_used(tx: Connection, task: str, prompt_version: str) -> bool:
 
 def has_claims(tx: Connection, task: str) -> bool:
     """Return whether any row of a task is claimed."""
-    return has_row(tx, claimed_ids(task))
+    return has_row(tx, select_claimed_ids(task))
 
 
-def list_claimed_inputs(tx: Connection, task: str, version: str) -> Sequence[str]:
+def list_claimed_input_hashes(tx: Connection, task: str, version: str) -> Sequence[str]:
     """Return the input hashes of the rows that are claimed under a version."""
     query = select(row_claims.c.input_hash).where(
         row_claims.c.task == task,
@@ -349,24 +352,24 @@ def list_claimed_inputs(tx: Connection, task: str, version: str) -> Sequence[str
     return tx.execute(query.distinct()).scalars().all()
 
 
-def claimed_ids(task: str) -> Select[Any]:
+def select_claimed_ids(task: str) -> Select[Any]:
     """Return a SELECT of the ids of claimed rows, under any version."""
     return select(row_claims.c.row_id).where(row_claims.c.task == task, IS_CLAIMED)
 
 
-def find_highest_claimed_id(tx: Connection, task: str) -> int:
+def find_highest_known_row_number(tx: Connection, task: str) -> int:
     """Return the highest number among the ids of rows that were asked about, parked or synced.
 
     Returns 0 if there is no such row, or no id is a number.
     """
     queries = (
-        select(func.max(_as_number(tx, table.c.row_id))).where(table.c.task == task)
+        select(func.max(_cast_to_number(tx, table.c.row_id))).where(table.c.task == task)
         for table in (row_claims, attempts, stored_rows)
     )
     return max(tx.execute(query).scalar() or 0 for query in queries)
 
 
-def _as_number(tx: Connection, row_id: ColumnElement[str]) -> ColumnElement[Any]:
+def _cast_to_number(tx: Connection, row_id: ColumnElement[str]) -> ColumnElement[Any]:
     """Cast an id to an integer; a non-numeric id is 0 on SQLite and NULL on PostgreSQL."""
     if tx.dialect.name == "sqlite":
         return cast(row_id, Integer)
@@ -389,7 +392,7 @@ def is_parked(prompt_version: str) -> ColumnElement[bool]:
     return and_(_IS_PARKED, or_(row_claims.c.version == EVERY_VERSION, is_of_version))
 
 
-def park_forgotten_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
+def park_row_being_forgotten(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
     """Park a row that is being forgotten under every version.
 
     A row that is parked under every version already keeps its first reason.
@@ -401,10 +404,10 @@ def park_forgotten_row(tx: Connection, task: str, row_id: str, *, now: datetime)
     )
     if not has_row(tx, record):
         outcomes = ClaimOutcomes((), {RowClaim(row_id, ""): BEING_FORGOTTEN}, ())
-        record_ended(tx, task, EVERY_VERSION, outcomes, now=now)
+        record_answered_or_parked(tx, task, EVERY_VERSION, outcomes, now=now)
 
 
-def unpark(
+def unpark_and_forgive(
     tx: Connection,
     task: str,
     *,
@@ -423,13 +426,13 @@ def unpark(
         row_ids: Only these rows; None means all rows of the task.
 
     Returns:
-        The ids of the unparked rows, see `list_unparkable_ids`.
+        The ids of the unparked rows, see `list_ids_user_may_unpark`.
     """
-    free_ids = list_unparkable_ids(tx, task, prompt_version=prompt_version, row_ids=row_ids)
+    free_ids = list_ids_user_may_unpark(tx, task, prompt_version=prompt_version, row_ids=row_ids)
     forgive = update(attempts).where(attempts.c.task == task).values(forgiven=True)
-    change_matching(tx, forgive, attempts.c.row_id, free_ids)
-    release = delete(row_claims).where(row_claims.c.task == task, _is_unparkable(prompt_version))
-    change_matching(tx, release, row_claims.c.row_id, free_ids)
+    change_matching_rows(tx, forgive, attempts.c.row_id, free_ids)
+    release = delete(row_claims).where(row_claims.c.task == task, _may_user_unpark(prompt_version))
+    change_matching_rows(tx, release, row_claims.c.row_id, free_ids)
     return free_ids
 
 
@@ -439,14 +442,14 @@ def forgive_attempts(tx: Connection, task: str, row_ids: Select[Any]) -> None:
     tx.execute(update(attempts).where(is_of_row, ~attempts.c.forgiven).values(forgiven=True))
 
 
-def list_unparkable_ids(
+def list_ids_user_may_unpark(
     tx: Connection,
     task: str,
     *,
     prompt_version: str = "",
     row_ids: Sequence[str] | None = None,
 ) -> list[str]:
-    """Return the ids of parked rows that a user may unpark, sorted.
+    """Return the ids of parked rows that a user may unpark_and_forgive, sorted.
 
     These are rows with a parked record of a version. A record for every version does not count: it
     parks text of another program, or a row that is being forgotten.
@@ -458,19 +461,19 @@ def list_unparkable_ids(
     """
     query = (
         select(row_claims.c.row_id)
-        .where(row_claims.c.task == task, _is_unparkable(prompt_version))
+        .where(row_claims.c.task == task, _may_user_unpark(prompt_version))
         .distinct()
         .order_by(row_claims.c.row_id)
     )
-    return [row[0] for row in select_matching(tx, query, row_claims.c.row_id, row_ids)]
+    return [row[0] for row in read_matching_rows(tx, query, row_claims.c.row_id, row_ids)]
 
 
-def _is_unparkable(prompt_version: str) -> ColumnElement[bool]:
+def _may_user_unpark(prompt_version: str) -> ColumnElement[bool]:
     """Return the SQL condition that a record parks its row, but not under every version."""
     return and_(is_parked(prompt_version), row_claims.c.version != EVERY_VERSION)
 
 
-def is_in_scan_of_task(task: str) -> ColumnElement[bool]:
+def is_of_task_without_index(task: str) -> ColumnElement[bool]:
     """Return the SQL condition that a record is of a task, which uses no index.
 
     A scan is faster to find a few among all records of a task: an index would read the table in
@@ -480,7 +483,7 @@ def is_in_scan_of_task(task: str) -> ColumnElement[bool]:
     return row_claims.c.task + "" == task
 
 
-def parked_rows(
+def list_parked_rows(
     tx: Connection,
     task: str,
     *,
@@ -495,7 +498,7 @@ def parked_rows(
         prompt_version: As in `is_parked`.
     """
     query = select(row_claims.c.row_id, row_claims.c.reason, row_claims.c.at).where(
-        is_parked(prompt_version), is_in_scan_of_task(task)
+        is_parked(prompt_version), is_of_task_without_index(task)
     )
     rows = [(row[0], row[1], row[2]) for row in tx.execute(query)]
     rows.sort(key=lambda row: (row[2], row[0]))
@@ -523,7 +526,7 @@ def find_parked_reason(
     return tx.execute(query).scalar()
 
 
-def list_forgotten_ids(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
+def filter_ids_being_forgotten(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
     """Return the ids of those rows that are being forgotten."""
     query = select(row_claims.c.row_id).where(
         row_claims.c.task == task,
@@ -531,7 +534,7 @@ def list_forgotten_ids(tx: Connection, task: str, row_ids: Sequence[str]) -> set
         row_claims.c.reason == BEING_FORGOTTEN,
         _IS_PARKED,
     )
-    return {row[0] for row in select_matching(tx, query, row_claims.c.row_id, row_ids)}
+    return {row[0] for row in read_matching_rows(tx, query, row_claims.c.row_id, row_ids)}
 
 
 # Due rows: open rows for which a call outside of a run failed, or that were recorded as due.
@@ -578,7 +581,7 @@ def record_due_retry(
     )
 
 
-def list_rows_with_failed_calls(tx: Connection, task: str) -> Iterator[DueRetry]:
+def iterate_rows_with_failed_single_calls(tx: Connection, task: str) -> Iterator[DueRetry]:
     """Yield the rows for which a call outside of a run got no reply, first failure first.
 
     A row is yielded once, with the time of its first failure, the reason of its newest failure and

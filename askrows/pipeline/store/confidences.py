@@ -81,7 +81,7 @@ def make_probability_expression(tx: Connection, name: str) -> ColumnElement[Any]
     return func.json_extract(answers.c.confidences, path, type_=NUMBER_COLUMN_TYPE)
 
 
-def has_decisions(tx: Connection, task: str, version: str) -> bool:
+def has_rows_asked_by_decisions(tx: Connection, task: str, version: str) -> bool:
     """Return whether rows were asked under a version of a task by decisions.
 
     Args:

@@ -48,11 +48,11 @@ from askrows.pipeline.core.work_timer import WorkTimer
 from askrows.pipeline.store.postgresql import (
     PostgresqlServer,
     Session,
-    first_line,
-    raise_interrupt_behind,
+    raise_hidden_interrupt,
+    read_first_line,
     read_main_message,
 )
-from askrows.pipeline.store.sqlite import BUSY_S, SqliteFile, read_idle_state
+from askrows.pipeline.store.sqlite import BUSY_S, SqliteFile, read_state_if_idle
 
 __all__ = ["Connection", "Select", "Store"]
 
@@ -109,7 +109,7 @@ def split_into_pages(values: Iterable[T], size: int = PAGE_ROWS) -> Iterator[lis
         yield page
 
 
-def select_matching(
+def read_matching_rows(
     tx: Connection,
     query: Select[Any],
     column: ColumnElement[Any],
@@ -142,7 +142,7 @@ def has_row(tx: Connection, query: Select[Any]) -> bool:
     return tx.execute(query.limit(1)).first() is not None
 
 
-def change_matching(
+def change_matching_rows(
     tx: Connection,
     change: Update | Delete,
     column: ColumnElement[Any],
@@ -158,7 +158,7 @@ def change_matching(
     )
 
 
-def next_value(tx: Connection, column: Column[int]) -> int:
+def compute_next_value(tx: Connection, column: Column[int]) -> int:
     """Return the highest number in a column plus 1; 1 for an empty table.
 
     It is not reserved: the caller writes it in the same transaction.
@@ -183,7 +183,7 @@ def stream_rows(tx: Connection, query: Select[Any], *, page: int) -> CursorResul
 
 def describe_error(error: exc.DBAPIError) -> str:
     """Return a database's message about a refused statement, without the rows that it quotes."""
-    return first_line(error.orig or error)
+    return read_first_line(error.orig or error)
 
 
 class SelectedRows(NamedTuple):
@@ -213,7 +213,7 @@ class Store:
             url: An SQLAlchemy URL, or the path of an SQLite file. The file of a path is opened for
                 each transaction, so the store needs no `close`.
             is_own_database: False for another program's database, which is only used by
-                `select_rows`.
+                `open_user_query`.
             writes: False for a command that only reads.
 
         Raises:
@@ -297,7 +297,7 @@ class Store:
                 yield None
                 return
 
-            engine = self._backend.open_unchanged(read_idle_state(self._backend.path))
+            engine = self._backend.make_read_only_engine(read_state_if_idle(self._backend.path))
             try:
                 with engine.connect().execution_options(askrows_reads=True) as tx, tx.begin():
                     yield tx
@@ -305,7 +305,7 @@ class Store:
                 engine.dispose()
 
     @contextlib.contextmanager
-    def select_rows(self, query: str, *, timeout_s: float) -> Iterator[SelectedRows]:
+    def open_user_query(self, query: str, *, timeout_s: float) -> Iterator[SelectedRows]:
         """Run a user's own query on a connection that cannot write.
 
         The text is not checked; the database decides what it may do. No file is created next to
@@ -325,8 +325,8 @@ class Store:
         backend = self._backend
         idle_state = None
         if isinstance(backend, SqliteFile):
-            idle_state = None if self._is_own_database else read_idle_state(backend.path)
-            engine = backend.open_unchanged(idle_state)
+            idle_state = None if self._is_own_database else read_state_if_idle(backend.path)
+            engine = backend.make_read_only_engine(idle_state)
         else:
             engine = self._open_engine()
             # A server would ignore the text after a null character.
@@ -339,7 +339,7 @@ class Store:
             # Settings of the query's session must not reach other users of the connection.
             tx.detach()
             options = {"no_parameters": True, "stream_results": True}
-            run_step = partial(self._run_limited, tx, timeout_s)
+            run_step = partial(self._run_query_step, tx, timeout_s)
             result = run_step(partial(tx.exec_driver_sql, query, execution_options=options))
             fetch_rows = SERVER_FETCH_ROWS if self.path is None else FILE_FETCH_ROWS
 
@@ -356,13 +356,13 @@ class Store:
 
         if idle_state is None or self.path is None:
             return
-        if read_idle_state(self.path) != idle_state:
+        if read_state_if_idle(self.path) != idle_state:
             raise InputError(
                 f"another program changed {self.path} while it was read; nothing was written",
                 hint="run the same command again",
             )
 
-    def _run_limited(self, tx: Connection, timeout_s: float, step: Callable[[], T]) -> T:
+    def _run_query_step(self, tx: Connection, timeout_s: float, step: Callable[[], T]) -> T:
         """Run a step of a user's query within its time and return the step's result.
 
         Raises:
@@ -495,7 +495,7 @@ class Store:
         try:
             yield
         except Exception as error:
-            raise_interrupt_behind(error, handled_before)
+            raise_hidden_interrupt(error, handled_before)
             driver_error: BaseException | None = None
             if isinstance(error, exc.DBAPIError):
                 # SQLAlchemy's own error about a wrong use of it has no driver error.
@@ -601,7 +601,7 @@ def _close_results(tx: Connection) -> Iterator[None]:
         open_results.clear()
 
 
-def run_many(
+def run_for_each_row(
     tx: Connection,
     statement: Insert | Update | Delete,
     rows: Sequence[Mapping[str, Any]],
@@ -631,12 +631,12 @@ def insert_through_driver(tx: Connection, table: Table, rows: Sequence[dict[str,
     tx.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) VALUES ({values})", rows)  # noqa: S608
 
 
-def insert_new(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+def insert_missing_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
     """Insert the rows whose key does not exist yet; return their number."""
-    return run_many(tx, insert_into(table, tx.dialect.name).on_conflict_do_nothing(), rows)
+    return run_for_each_row(tx, make_insert(table, tx.dialect.name).on_conflict_do_nothing(), rows)
 
 
-def insert_into(table: Table, dialect: str) -> Any:
+def make_insert(table: Table, dialect: str) -> Any:
     """Return an INSERT of a dialect, which has the methods `on_conflict_do_…`."""
     if dialect == "sqlite":
         return sqlite.insert(table)
@@ -647,7 +647,7 @@ def insert_into(table: Table, dialect: str) -> Any:
     return postgresql.insert(table)
 
 
-def update_rows(
+def update_rows_by_id(
     tx: Connection,
     table: Table,
     names: Sequence[str],
@@ -666,4 +666,4 @@ def update_rows(
     parameters = [*(f"new_{name}" for name in names), "row"]
     values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
     change = update(table).where(table.c.id == bindparam("row"), *conditions).values(values)
-    return run_many(tx, change, [dict(zip(parameters, row, strict=True)) for row in rows])
+    return run_for_each_row(tx, change, [dict(zip(parameters, row, strict=True)) for row in rows])

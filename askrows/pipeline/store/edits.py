@@ -30,9 +30,9 @@ from askrows.pipeline.store.answers import (
 from askrows.pipeline.store.confidences import FieldConfidence, make_confidence_columns
 from askrows.pipeline.store.database import (
     cached_in_snapshot,
-    change_matching,
-    run_many,
-    select_matching,
+    change_matching_rows,
+    read_matching_rows,
+    run_for_each_row,
 )
 from askrows.pipeline.store.schema import answers
 from askrows.pipeline.store.version_names import has_version
@@ -94,7 +94,7 @@ def list_edits(
         .order_by(answers.c.id)
     )
     edits_by_id: dict[str, list[AnswerEdit]] = {row_id: [] for row_id in row_ids or ()}
-    for row in select_matching(tx, query, answers.c.row_id, row_ids):
+    for row in read_matching_rows(tx, query, answers.c.row_id, row_ids):
         row_edits = edits_by_id.setdefault(row.row_id, [])
         row_edits.append(_to_edit(row, number=len(row_edits) + 1))
     return edits_by_id
@@ -131,12 +131,12 @@ def list_active_edits(row_edits: Sequence[AnswerEdit]) -> list[AnswerEdit]:
     return [edit for edit in row_edits if is_active_by_number.get(edit.number)]
 
 
-def list_set_fields(row_edits: Sequence[AnswerEdit]) -> set[str]:
+def list_fields_set_by_people(row_edits: Sequence[AnswerEdit]) -> set[str]:
     """Return the fields that of a row that a person set and did not undo."""
     return set().union(*(edit.fields for edit in list_active_edits(row_edits)))
 
 
-def add_edits(tx: Connection, task: str, new_edits: Mapping[str, NewEdit]) -> None:
+def insert_edits(tx: Connection, task: str, new_edits: Mapping[str, NewEdit]) -> None:
     """Insert edits, given by row id, as answers of the version `person`.
 
     An undo is stored without fields. Merges of tags are applied to the stored answers. If an edit
@@ -166,11 +166,11 @@ def add_edits(tx: Connection, task: str, new_edits: Mapping[str, NewEdit]) -> No
         }
         for row_id, new_edit in new_edits.items()
     ]
-    run_many(tx, insert(answers), tag_merges.merge_records(tx, task, rows))
+    run_for_each_row(tx, insert(answers), tag_merges.merge_tags_in_records(tx, task, rows))
 
     undone_ids = [row_id for row_id, new_edit in new_edits.items() if not new_edit.is_applied]
     unapply = update(answers).where(*_is_correction(task)).values(applied=False)
-    change_matching(tx, unapply, answers.c.row_id, undone_ids)
+    change_matching_rows(tx, unapply, answers.c.row_id, undone_ids)
 
 
 def _to_json(answer: Mapping[str, Any]) -> str:
@@ -229,7 +229,7 @@ def read_right_values(tx: Connection, task: str) -> dict[str, RightValues]:
     rows_by_id: dict[str, list[Any]] = {}
     for row in tx.execute(query):
         rows_by_id.setdefault(row.row_id, []).append(row)
-    rules_by_field = tag_merges.read_rules(tx, task)
+    rules_by_field = tag_merges.read_rules_by_field(tx, task)
     values_by_id = {
         row_id: _make_right_values(rows, rules_by_field) for row_id, rows in rows_by_id.items()
     }
@@ -258,8 +258,8 @@ def _make_right_values(rows: Sequence[Any], rules_by_field: tag_merges.RulesByFi
     row_edits = [_to_edit(row, number=number) for number, row in enumerate(corrections, 1)]
     applied_edits = [edit for edit, row in zip(row_edits, corrections, strict=True) if row.applied]
     if applied_edits:
-        first_answer = tag_merges.merge_answer(applied_edits[0].before, rules_by_field)
-        set_fields = list_set_fields(row_edits)
+        first_answer = tag_merges.merge_tags_in_answer(applied_edits[0].before, rules_by_field)
+        set_fields = list_fields_set_by_people(row_edits)
         corrected_values = {
             name: value for name, value in applied_edits[-1].after.items() if name in set_fields
         }
@@ -274,17 +274,17 @@ def _make_right_values(rows: Sequence[Any], rules_by_field: tag_merges.RulesByFi
 
 def is_right_value(value: Any, right_value: Any) -> bool:
     """Return whether a value is right; the order of a list of plain values does not count."""
-    return bool(_to_comparable(value) == _to_comparable(right_value))
+    return bool(_sort_plain_list(value) == _sort_plain_list(right_value))
 
 
-def _to_comparable(value: Any) -> Any:
+def _sort_plain_list(value: Any) -> Any:
     """Return a list of plain values sorted, and any other value unchanged."""
     if isinstance(value, list) and not any(isinstance(member, list | dict) for member in value):
         return sorted(value, key=json.dumps)
     return value
 
 
-def read_cost_per_1000(tx: Connection, task: str, version: str) -> float:
+def compute_cost_per_1000_rows(tx: Connection, task: str, version: str) -> float:
     """Return the cost of a version in USD for 1,000 answered rows; 0 without an answered row.
 
     The cost of failed attempts is included.
@@ -302,7 +302,7 @@ def read_cost_per_1000(tx: Connection, task: str, version: str) -> float:
     return count_replies(tx, task, version).cost / row_count * COST_ROWS
 
 
-def read_version_answers(
+def read_newest_answers_of_version(
     tx: Connection, task: str, version: str, row_ids: list[str]
 ) -> dict[str, tuple[str, dict[str, Any]]]:
     """Return (input hash, values by field) of a version's newest answer to some rows, by row id.
@@ -324,11 +324,11 @@ def read_version_answers(
     )
     return {
         row.row_id: (row.input_hash, json.loads(row.answer))
-        for row in select_matching(tx, query, answers.c.row_id, row_ids)
+        for row in read_matching_rows(tx, query, answers.c.row_id, row_ids)
     }
 
 
-def find_versions_of_rows(tx: Connection, task: str, row_ids: list[str]) -> set[str]:
+def find_versions_that_answered(tx: Connection, task: str, row_ids: list[str]) -> set[str]:
     """Return the versions that answered at least one of some rows; forgotten answers do not count.
 
     Corrections and values of other programs are no answers of a version.
@@ -342,4 +342,4 @@ def find_versions_of_rows(tx: Connection, task: str, row_ids: list[str]) -> set[
         )
         .distinct()
     )
-    return {row.version for row in select_matching(tx, query, answers.c.row_id, row_ids)}
+    return {row.version for row in read_matching_rows(tx, query, answers.c.row_id, row_ids)}

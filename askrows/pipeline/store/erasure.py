@@ -1,7 +1,7 @@
 """Erase one row from the engine's tables, and journal it so that an interrupted run can continue.
 
-A row is being forgotten from `begin_erasure` until all its content is erased. To reseal a file is
-to write it again without the row.
+A row is being forgotten from `park_row_and_record_erasure` until all its content is erased. To
+reseal a file is to write it again without the row.
 
 Records that a batch's counts and costs come from stay. They lose everything about the row (answer,
 excerpt, reason, hash) and get a meaningless row id.
@@ -17,7 +17,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, delete, select,
 
 from askrows.pipeline.core.states import BatchState
 from askrows.pipeline.store import claims, journal, tag_merges
-from askrows.pipeline.store.answers import FORGOTTEN_ANSWER, delete_version, is_of_model
+from askrows.pipeline.store.answers import FORGOTTEN_ANSWER, delete_records_of_version, is_of_model
 from askrows.pipeline.store.database import has_row
 from askrows.pipeline.store.journal import ERASED_TEXT
 from askrows.pipeline.store.schema import (
@@ -48,17 +48,19 @@ TEXT_COLUMNS: dict[Table, tuple[str, ...]] = {
 REQUEST_TABLES = (row_claims, answers, attempts)
 
 
-def begin_erasure(tx: Connection, task: str, row_id: str, *, name: str, now: datetime) -> None:
+def park_row_and_record_erasure(
+    tx: Connection, task: str, row_id: str, *, name: str, now: datetime
+) -> None:
     """Park a row, and journal that it is being forgotten.
 
     Args:
         name: The name that the user typed; the journal gets its digest.
     """
-    claims.park_forgotten_row(tx, task, row_id, now=now)
-    journal.record_erasure(tx, task, row_id, name=name, now=now)
+    claims.park_row_being_forgotten(tx, task, row_id, now=now)
+    journal.record_erasure_begun(tx, task, row_id, name=name, now=now)
 
 
-def has_records(tx: Connection, task: str, row_id: str) -> bool:
+def has_records_of_row(tx: Connection, task: str, row_id: str) -> bool:
     """Return whether any table of the engine has a record about a row."""
     queries = (
         select(table.c.task).where(table.c.task == task, table.c.row_id == row_id)
@@ -85,7 +87,7 @@ def list_batches_that_may_have_row(tx: Connection, task: str, row_id: str) -> li
         ),
     )
 
-    numbers = journal.rolled_back_batches(tx)
+    numbers = journal.read_rolled_back_batches(tx)
     for query in queries:
         numbers.update(number for number in tx.execute(query).scalars() if number is not None)
     return sorted(numbers)
@@ -173,7 +175,7 @@ def erase_row(
         whole_word = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
         for table, names in TEXT_COLUMNS.items():
             for name in names:
-                _erase_in_column(tx, table, table.c[name], word, whole_word)
+                _replace_word_in_column(tx, table, table.c[name], word, whole_word)
 
 
 def erase_task(tx: Connection, task: str, *, now: datetime) -> None:
@@ -189,16 +191,16 @@ def erase_task(tx: Connection, task: str, *, now: datetime) -> None:
 
     versions = select(batches.c.version).where(batches.c.task == task).distinct()
     for version in tx.execute(versions).scalars().all():
-        delete_version(tx, task, version, now=now)
+        delete_records_of_version(tx, task, version, now=now)
     for table in (answers, attempts, row_claims, again, rows, extra_cells):
         tx.execute(delete(table).where(table.c.task == task))
     # Rows of a later task of this name are other rows.
-    journal.delete_erased_rows(tx, task)
+    journal.delete_digests_of_erased_rows(tx, task)
     tag_merges.delete_merges(tx, task)
     tx.execute(delete(tasks).where(tasks.c.name == task))
 
 
-def _erase_in_column(
+def _replace_word_in_column(
     tx: Connection,
     table: Table,
     column: Column[Any],

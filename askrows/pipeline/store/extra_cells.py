@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
-from askrows.pipeline.store.database import insert_into, run_many, select_matching
+from askrows.pipeline.store.database import make_insert, read_matching_rows, run_for_each_row
 from askrows.pipeline.store.schema import extra_cells
 
 
@@ -26,7 +26,7 @@ def read_extra_cells(
     query = select(columns.row_id, columns.name, columns.cells).where(columns.task == task)
     return {
         row_id: json.loads(cells)
-        for row_id, name, cells in select_matching(tx, query, columns.row_id, list(names_by_id))
+        for row_id, name, cells in read_matching_rows(tx, query, columns.row_id, list(names_by_id))
         if name == names_by_id[row_id]
     }
 
@@ -39,7 +39,7 @@ def replace_extra_cells(
     Args:
         rows: Id, name and cells of each row.
     """
-    statement = insert_into(extra_cells, tx.dialect.name)
+    statement = make_insert(extra_cells, tx.dialect.name)
     statement = statement.on_conflict_do_update(
         index_elements=["task", "row_id"],
         set_={name: statement.excluded[name] for name in ("name", "cells")},
@@ -53,7 +53,7 @@ def replace_extra_cells(
         }
         for row_id, name, cells in rows
     ]
-    run_many(tx, statement, records)
+    run_for_each_row(tx, statement, records)
 
 
 def delete_extra_cells(tx: Connection, task: str, row_id: str) -> None:

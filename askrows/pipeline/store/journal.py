@@ -40,13 +40,15 @@ _SELECT_OPENING_FACTS = (
 LIST_DELAY_FACTOR = 2
 
 
-def record_erasure(tx: Connection, task: str, row_id: str, *, name: str, now: datetime) -> None:
+def record_erasure_begun(
+    tx: Connection, task: str, row_id: str, *, name: str, now: datetime
+) -> None:
     """Journal that a row is being forgotten; nothing is written if it is journaled already.
 
     Args:
         name: The name that the user typed; the journal gets its digest.
     """
-    if row_id not in open_erasures(tx, task, name):
+    if row_id not in list_ids_of_unfinished_erasures(tx, task, name):
         workspace.record_event(
             tx,
             FORGET_EVENT,
@@ -58,26 +60,28 @@ def record_erasure(tx: Connection, task: str, row_id: str, *, name: str, now: da
         )
 
 
-def open_erasures(tx: Connection, task: str = "", name: str | None = None) -> list[str]:
+def list_ids_of_unfinished_erasures(
+    tx: Connection, task: str = "", name: str | None = None
+) -> list[str]:
     """Return the ids of rows that are being forgotten and not erased yet, oldest first.
 
     Args:
-        name: Only rows of the task that were named so in `record_erasure`; None means all rows of
-            all tasks.
+        name: Only rows of the task that were named so in `record_erasure_begun`; None means all
+            rows of all tasks.
     """
     digest = None if name is None else _digest(tx, f"{task} {name}")
-    lines = workspace.events_of(tx, FORGET_EVENT, digest)
+    lines = workspace.list_events(tx, FORGET_EVENT, digest)
     return [line["why"] for line in lines if line["new"] == ERASURE_STARTED]
 
 
-def finish_erasure(tx: Connection, task: str, name: str) -> None:
+def record_erasure_finished(tx: Connection, task: str, name: str) -> None:
     """Change the journal's lines about a name: something was forgotten, without saying what."""
     is_of_name = events.c.name == _digest(tx, f"{task} {name}")
     end = update(events).where(events.c.kind == FORGET_EVENT, is_of_name)
     tx.execute(end.values(name=ERASED_TEXT, old=ERASURE_STARTED, new=ERASURE_COMPLETED, why=None))
 
 
-def record_erased_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
+def record_digest_of_erased_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
     """Journal the digest of a forgotten row, so that its source does not import it again."""
     reason = f"{task}: {_BURIED_REASON}"
     digest = _digest(tx, f"{task} {row_id}")
@@ -92,7 +96,7 @@ def record_erased_row(tx: Connection, task: str, row_id: str, *, now: datetime) 
     )
 
 
-def delete_erased_rows(tx: Connection, task: str) -> None:
+def delete_digests_of_erased_rows(tx: Connection, task: str) -> None:
     """Delete the digests of all forgotten rows of a task."""
     is_of_task = events.c.why == f"{task}: {_BURIED_REASON}"
     tx.execute(delete(events).where(events.c.kind == BURIED_EVENT, is_of_task))
@@ -106,7 +110,7 @@ def make_forgotten_check(tx: Connection, task: str) -> Callable[[str], bool]:
     """
     query = select(events.c.name).where(events.c.kind == BURIED_EVENT)
     digests = set(tx.execute(query).scalars())
-    salt = workspace.get_workspace(tx).workspace_id
+    salt = workspace.read_workspace(tx).workspace_id
 
     def is_forgotten(row_id: str) -> bool:
         return bool(digests) and _salted_digest(salt, f"{task} {row_id}") in digests
@@ -114,28 +118,28 @@ def make_forgotten_check(tx: Connection, task: str) -> Callable[[str], bool]:
     return is_forgotten
 
 
-def record_cleaned(tx: Connection, batch: int, *, reason: str, now: datetime) -> None:
+def record_files_cleaned(tx: Connection, batch: int, *, reason: str, now: datetime) -> None:
     """Journal that a user removed the files of a batch."""
     workspace.record_event(
         tx, CLEANED_EVENT, batch, old=None, new="files removed", reason=reason, now=now
     )
 
 
-def cleaned_batches(tx: Connection) -> set[int]:
+def read_cleaned_batches(tx: Connection) -> set[int]:
     """Return the numbers of the batches whose files a user removed."""
-    return {int(line["name"]) for line in workspace.events_of(tx, CLEANED_EVENT)}
+    return {int(line["name"]) for line in workspace.list_events(tx, CLEANED_EVENT)}
 
 
-def record_rollback(tx: Connection, batch: int, *, reason: str, now: datetime) -> None:
+def record_batch_rolled_back(tx: Connection, batch: int, *, reason: str, now: datetime) -> None:
     """Journal that the answers of a batch were removed with their version."""
     workspace.record_event(
         tx, ROLLBACK_EVENT, batch, old=None, new="answers removed", reason=reason, now=now
     )
 
 
-def rolled_back_batches(tx: Connection) -> set[int]:
+def read_rolled_back_batches(tx: Connection) -> set[int]:
     """Return the numbers of the batches whose version was rolled back."""
-    lines = workspace.events_of(tx, ROLLBACK_EVENT)
+    lines = workspace.list_events(tx, ROLLBACK_EVENT)
     return {int(line["name"]) for line in lines if line["name"].isdecimal()}
 
 
@@ -156,31 +160,35 @@ def record_list_delay(tx: Connection, source: str, *, delay_s: float, now: datet
     )
 
 
-def read_list_delay_s(tx: Connection) -> float:
+def compute_list_delay_s(tx: Connection) -> float:
     """Return the seconds after which the API must list a new batch; 0.0 if none was ever late.
 
     It is LIST_DELAY_FACTOR times the longest delay in the journal.
     """
     delays_s = (
-        float(fact) for kind, _, fact in _read_opening_facts(tx) if kind == LIST_DELAY_EVENT
+        float(fact) for kind, _, fact in _read_lines_needed_on_open(tx) if kind == LIST_DELAY_EVENT
     )
     return LIST_DELAY_FACTOR * max(delays_s, default=0.0)
 
 
 def read_created_tables(tx: Connection) -> set[str]:
     """Return the names of tables of tasks that askrows made here; some may be dropped since."""
-    return {name for kind, name, _ in _read_opening_facts(tx) if kind == schema.TABLE_CREATED_EVENT}
+    return {
+        name
+        for kind, name, _ in _read_lines_needed_on_open(tx)
+        if kind == schema.TABLE_CREATED_EVENT
+    }
 
 
 @cached_in_snapshot
-def _read_opening_facts(tx: Connection) -> list[tuple[str, str, str]]:
+def _read_lines_needed_on_open(tx: Connection) -> list[tuple[str, str, str]]:
     """Return kind, name and new value of the journal's lines that each opening needs, in order."""
     return [tuple(line) for line in tx.exec_driver_sql(_SELECT_OPENING_FACTS)]
 
 
 def _digest(tx: Connection, name: str) -> str:
     """Return the SHA-256 of a name, salted with the workspace's id."""
-    return _salted_digest(workspace.get_workspace(tx).workspace_id, name)
+    return _salted_digest(workspace.read_workspace(tx).workspace_id, name)
 
 
 def _salted_digest(salt: str, name: str) -> str:

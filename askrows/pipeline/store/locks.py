@@ -178,7 +178,7 @@ class Locks:
                 return True
         return False
 
-    def names_with_file(self) -> set[str]:
+    def list_names_with_file(self) -> set[str]:
         """Return the names that have a lock file, locked or free."""
         # On a server a lock has no file.
         if self._store.path is None:
@@ -218,7 +218,7 @@ class Locks:
         if self._store.path is not None:
             return _acquire_file_lock(self._lock_path(name), name, should_sign=should_sign)
 
-        key = self._lock_key(name)
+        key = self._make_lock_key(name)
         for _ in range(MAX_DEAD_HOLDER_TRIES):
             session = self._open_session()
             if session.lock(key):
@@ -234,7 +234,7 @@ class Locks:
         Reads the file of the lock, or on PostgreSQL the name of the server session that has it.
         """
         if self._store.path is None:
-            session_name = self._open_session().lock_holder(self._lock_key(name))
+            session_name = self._open_session().find_lock_holder(self._make_lock_key(name))
             return session_name.removeprefix("askrows ")
         with contextlib.suppress(OSError):
             return self._lock_path(name).read_text(encoding="utf-8", errors="replace")
@@ -243,7 +243,7 @@ class Locks:
     def _lock_path(self, name: str) -> Path:
         return self._folder / f"{name}.lock"
 
-    def _lock_key(self, name: str) -> int:
+    def _make_lock_key(self, name: str) -> int:
         """Return the key of a name's advisory lock: 64 bits of a hash."""
         digest = hashlib.sha256(f"{self._workspace_id}/{name}".encode()).digest()
         return int.from_bytes(digest[:8], signed=True)

@@ -15,7 +15,12 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from askrows.pipeline.core.states import BatchState, Mode, RemoteState, remote_state
-from askrows.pipeline.store.batches import BatchRow, batches_in_states, get_batch, list_duplicates
+from askrows.pipeline.store.batches import (
+    BatchRow,
+    get_batch,
+    list_batches_in_states,
+    list_duplicates,
+)
 from askrows.pipeline.store.schema import attempts, batches
 
 # Our own choice: the newest batches whose measured use is compared with their estimates.
@@ -57,7 +62,7 @@ def sum_spending(
         for duplicate in list_duplicates(tx)
         if sent_since is None or duplicate["found_at"] >= sent_since
     ]
-    for batch in batches_in_states(tx, sent_since=sent_since):
+    for batch in list_batches_in_states(tx, sent_since=sent_since):
         has_higher_number = next_batch is not None and batch.number > next_batch
         is_queued_after = has_higher_number and batch.state is BatchState.PREPARED
         if batch.number != next_batch and not is_queued_after:
@@ -117,7 +122,7 @@ def _count_possibly_paid_requests(batch: BatchRow) -> int:
     return min(missing, batch.unmatched_lines)
 
 
-def list_measured_batches(
+def list_fully_counted_batches(
     tx: Connection, version: str, fingerprint: str | None
 ) -> list[tuple[BatchRow, int]]:
     """Return the newest ingested batches of a question that have a reply for each request.

@@ -348,7 +348,7 @@ class Session:
             with self._mutex:
                 return self.connection.execute(query, parameters).fetchone()[0]
         except Exception as error:
-            raise_interrupt_behind(error, handled_before)
+            raise_hidden_interrupt(error, handled_before)
             if not self._server.is_driver_error(error):
                 raise
             raise self._server.translate_error(error, 0) from error
@@ -385,7 +385,7 @@ class Session:
         with contextlib.suppress(AskrowsError):
             self.query_value("SELECT pg_advisory_unlock(%s)", key)
 
-    def lock_holder(self, key: int) -> str:
+    def find_lock_holder(self, key: int) -> str:
         """Return the name of the session that has locked a key; "" if none has, or it is hidden."""
         return str(self.query_value(_SELECT_LOCK_HOLDER, key) or "")
 
@@ -434,7 +434,7 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
-def raise_interrupt_behind(error: Exception, handled_before: BaseException | None) -> None:
+def raise_hidden_interrupt(error: Exception, handled_before: BaseException | None) -> None:
     """Raise KeyboardInterrupt if a library turned it into this error; otherwise do nothing.
 
     Args:
@@ -456,10 +456,10 @@ def _to_milliseconds(seconds: float) -> int:
 def read_main_message(driver_error: BaseException) -> str:
     """Return the main message of a server's error, or the first line of any other error."""
     diagnosis = getattr(driver_error, "diag", None)
-    return getattr(diagnosis, "message_primary", None) or first_line(driver_error)
+    return getattr(diagnosis, "message_primary", None) or read_first_line(driver_error)
 
 
-def first_line(error: BaseException) -> str:
+def read_first_line(error: BaseException) -> str:
     """Return the first line of an error's message, else the error's type.
 
     Further lines quote rows or name other hosts.

@@ -46,9 +46,9 @@ from askrows.pipeline.store.database import (
     Store,
     count_rows,
     has_row,
-    insert_into,
-    run_many,
-    select_matching,
+    make_insert,
+    read_matching_rows,
+    run_for_each_row,
     stream_rows,
 )
 from askrows.pipeline.store.schema import row_claims, rows
@@ -131,10 +131,10 @@ class StagedRows(NamedTuple):
     def add(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows, given by column name, into the temporary table, and commit."""
         with self.connection.begin():
-            run_many(self.connection, insert(_staged), records)
+            run_for_each_row(self.connection, insert(_staged), records)
 
     @contextlib.contextmanager
-    def sync_task_rows(
+    def sync_rows_in_transaction(
         self,
         task: str,
         *,
@@ -167,12 +167,12 @@ class StagedRows(NamedTuple):
                 last_n = _read_last_n(tx, task)
             if counts.changed:
                 tx.execute(_make_asked_rows_update(task))
-            written_count = tx.execute(self._build_upsert(task, now, last_n=last_n)).rowcount
+            written_count = tx.execute(self._make_upsert(task, now, last_n=last_n)).rowcount
             if not is_part:
                 # Rows that are gone are searched for only if there are any.
                 if counts.gone:
                     # They leave their numbers to rows of the source, and keep their order.
-                    gone_n = rows.c.n - _read_number_range(tx, task)
+                    gone_n = rows.c.n - _measure_number_range(tx, task)
                     vanished = update(rows).where(_is_present(task), ~_is_staged())
                     tx.execute(vanished.values(gone_at=now, n=gone_n))
                 # The refused rows of imported files stay until their file is imported again.
@@ -204,7 +204,7 @@ class StagedRows(NamedTuple):
         with self.connection.begin():
             return self._count_changes(self.connection, task, is_part=False)
 
-    def read_changed(self, task: str) -> list[tuple[str, str, str]]:
+    def read_rows_that_would_change(self, task: str) -> list[tuple[str, str, str]]:
         """Return the rows that a sync would insert or change and that can be asked about.
 
         Returns:
@@ -221,7 +221,7 @@ class StagedRows(NamedTuple):
         with self.connection.begin():
             return [tuple(row) for row in self.connection.execute(query)]
 
-    def read_gone(self, task: str, *, limit: int) -> list[str]:
+    def read_rows_that_would_be_gone(self, task: str, *, limit: int) -> list[str]:
         """Return the values as JSON of rows that a sync would record as gone."""
         has_vanished = _is_present(task) & ~_is_staged()
         query = select(rows.c.row).where(has_vanished).order_by(rows.c.n)
@@ -262,7 +262,7 @@ class StagedRows(NamedTuple):
             gone=gone_count,
         )
 
-    def _build_upsert(self, task: str, now: datetime, *, last_n: int) -> Any:
+    def _make_upsert(self, task: str, now: datetime, *, last_n: int) -> Any:
         """Return the statement that writes the staged rows that are new, differ or were gone.
 
         Equal rows are left out. An updated row is no longer gone, and has no derived values. Its
@@ -288,7 +288,7 @@ class StagedRows(NamedTuple):
             .where(differs)
         )
         columns = ["task", "row_id", "n", *STAGED_COLUMNS]
-        statement = insert_into(rows, self.connection.dialect.name).from_select(
+        statement = make_insert(rows, self.connection.dialect.name).from_select(
             columns,
             changed_rows,
         )
@@ -322,8 +322,8 @@ def _is_stored_row(task: str) -> ColumnElement[bool]:
 def stage_rows(store: Store) -> Iterator[StagedRows]:
     """Create a temporary table for the rows of a source, and drop it at the end of the block.
 
-    Rows in this table are staged: `sync_task_rows` writes them to `askrows_rows`. Staged rows that
-    are not synced in the block are discarded.
+    Rows in this table are staged: `sync_rows_in_transaction` writes them to `askrows_rows`. Staged
+    rows that are not synced in the block are discarded.
 
     Yields:
         The staged rows, on a connection of their own.
@@ -361,20 +361,22 @@ def _read_last_n(tx: Connection, task: str) -> int:
     return tx.execute(select(func.max(rows.c.n)).where(rows.c.task == task)).scalar() or 0
 
 
-def _read_number_range(tx: Connection, task: str) -> int:
+def _measure_number_range(tx: Connection, task: str) -> int:
     """Return how far the numbers of a task's rows reach from the lowest, or 1, to the highest."""
     query = select(func.min(rows.c.n), func.max(rows.c.n)).where(rows.c.task == task)
     lowest, highest = tx.execute(query).one()
     return int(highest - min(lowest, 1) + 1)
 
 
-def stored_inspections(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, str | None]:
+def read_image_inspections(
+    tx: Connection, task: str, row_ids: Sequence[str]
+) -> dict[str, str | None]:
     """Return the stored inspection (JSON) of the images of rows, by row id."""
     query = select(rows.c.row_id, rows.c.seen).where(rows.c.task == task)
-    return {row[0]: row[1] for row in select_matching(tx, query, rows.c.row_id, row_ids)}
+    return {row[0]: row[1] for row in read_matching_rows(tx, query, rows.c.row_id, row_ids)}
 
 
-def select_changed_ids(task: str, *, changed_at: datetime) -> Select[Any]:
+def select_ids_changed_at(task: str, *, changed_at: datetime) -> Select[Any]:
     """Return a SELECT of the ids of the rows whose input changed last at a time."""
     return select(rows.c.row_id).where(rows.c.task == task, rows.c.changed_at == changed_at)
 
@@ -384,7 +386,7 @@ def has_rows(tx: Connection, task: str) -> bool:
     return has_row(tx, select(rows.c.row_id).where(rows.c.task == task))
 
 
-def store_row(tx: Connection, task: str, row: Mapping[str, Any]) -> None:
+def insert_or_replace_row(tx: Connection, task: str, row: Mapping[str, Any]) -> None:
     """Insert a row of a source after all others, without derived values.
 
     A stored row with its id is replaced, and is no longer gone.
@@ -394,17 +396,17 @@ def store_row(tx: Connection, task: str, row: Mapping[str, Any]) -> None:
     """
     record = {**row, "task": task, "n": _read_last_n(tx, task) + 1}
     values = {**record, "gone_at": None, "derived": None}
-    statement = insert_into(rows, tx.dialect.name).values(values)
+    statement = make_insert(rows, tx.dialect.name).values(values)
     tx.execute(statement.on_conflict_do_update(index_elements=["task", "row_id"], set_=values))
 
 
-def list_underived_ids(tx: Connection, task: str) -> list[str]:
+def list_ids_without_derived_values(tx: Connection, task: str) -> list[str]:
     """Return the ids of the rows of a task whose derived values are not computed yet."""
     is_due = (rows.c.task == task) & rows.c.derived.is_(None) & ~IS_REFUSED
     return list(tx.execute(select(rows.c.row_id).where(is_due)).scalars())
 
 
-def derived_pages(tx: Connection, task: str) -> Iterator[dict[str, tuple[str, str | None]]]:
+def iterate_derived_pages(tx: Connection, task: str) -> Iterator[dict[str, tuple[str, str | None]]]:
     """Yield pages of rows with derived values: (values as JSON, indexed text) by row id."""
     query = (
         select(rows.c.row_id, rows.c.derived, rows.c.index_text)
@@ -415,16 +417,16 @@ def derived_pages(tx: Connection, task: str) -> Iterator[dict[str, tuple[str, st
         yield {row.row_id: (row.derived, row.index_text) for row in page}
 
 
-def clear_derived(tx: Connection, task: str) -> None:
+def delete_derived_values(tx: Connection, task: str) -> None:
     """Delete the derived values and the indexed texts of all rows of a task."""
     has_derived = (rows.c.task == task) & rows.c.derived.is_not(None)
     tx.execute(update(rows).where(has_derived).values(derived=None, index_text=None))
 
 
-def save_derived(tx: Connection, task: str, records: Sequence[Mapping[str, Any]]) -> None:
+def store_derived_values(tx: Connection, task: str, records: Sequence[Mapping[str, Any]]) -> None:
     """Store derived values of rows: `id`, `derived` (JSON) and `index_text`."""
     is_row = (rows.c.task == task) & (rows.c.row_id == bindparam("id"))
-    run_many(tx, update(rows).where(is_row), records)
+    run_for_each_row(tx, update(rows).where(is_row), records)
 
 
 def delete_row(tx: Connection, task: str, row_id: str) -> None:
@@ -435,18 +437,7 @@ def delete_row(tx: Connection, task: str, row_id: str) -> None:
 # Refused rows
 
 
-def refused_rows(tx: Connection, task: str) -> Iterator[RefusedRow]:
-    """Yield the refused rows of a task, in the order of their source."""
-    query = (
-        select(rows.c.seen, rows.c.unusable, rows.c.row)
-        .where(rows.c.task == task, IS_REFUSED)
-        .order_by(rows.c.n)
-    )
-    for row in stream_rows(tx, query, page=PAGE_ROWS):
-        yield RefusedRow(int(row.seen), row.unusable, json.loads(row.row))
-
-
-def count_refused(tx: Connection, task: str) -> int:
+def count_refused_rows(tx: Connection, task: str) -> int:
     """Count the refused rows of a task."""
     return count_rows(tx, rows, rows.c.task == task, IS_REFUSED)
 
@@ -484,10 +475,10 @@ class FileRefusals:
             self._count += 1
             columns = row.to_columns(f"{self._id_prefix}{self._count}")
             records.append({"task": self._task, "n": n, **columns})
-        run_many(self._tx, insert(rows), records)
+        run_for_each_row(self._tx, insert(rows), records)
 
 
-def delete_refused_rows(tx: Connection, task: str, words: Collection[str]) -> int:
+def delete_refused_rows_with_words(tx: Connection, task: str, words: Collection[str]) -> int:
     """Delete the refused rows of a task that have a cell equal to any of the words; count them.
 
     Case and blanks at the ends of a cell or word do not matter. Runs in the caller's transaction.

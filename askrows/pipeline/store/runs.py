@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from askrows.pipeline.store.database import next_value
+from askrows.pipeline.store.database import compute_next_value
 from askrows.pipeline.store.schema import (
     PilotRow,
     PilotVerdict,
@@ -23,13 +23,13 @@ from askrows.pipeline.store.schema import (
 __all__ = ["PilotRow", "PilotVerdict", "TagRunRow"]
 
 
-def begin_run(tx: Connection, *, started_at: datetime, **values: Any) -> int:
+def insert_run(tx: Connection, *, started_at: datetime, **values: Any) -> int:
     """Insert a run, and return its number.
 
     Args:
         values: Other columns of `askrows_runs`.
     """
-    number = next_value(tx, runs.c.number)
+    number = compute_next_value(tx, runs.c.number)
     tx.execute(insert(runs).values(number=number, started_at=started_at, **values))
     return number
 
@@ -39,7 +39,7 @@ def update_run(tx: Connection, number: int, **columns: Any) -> None:
     tx.execute(update(runs).where(runs.c.number == number).values(**columns))
 
 
-def end_run(tx: Connection, number: int, *, reason: str, now: datetime) -> None:
+def record_run_end(tx: Connection, number: int, *, reason: str, now: datetime) -> None:
     """Record the end of a run and its reason; do nothing if the run has ended already."""
     is_unfinished = (runs.c.number == number) & runs.c.ended_at.is_(None)
     tx.execute(update(runs).where(is_unfinished).values(ended_at=now, why=reason))
@@ -53,7 +53,7 @@ def find_unfinished_run(tx: Connection, task: str) -> TagRunRow | None:
     return None if row is None else TagRunRow(**row)
 
 
-def begin_pilot(
+def find_or_insert_pilot(
     tx: Connection,
     task: str,
     version: str,
@@ -78,7 +78,7 @@ def begin_pilot(
     return _insert_pilot(tx, task, version, size, seed, now)
 
 
-def end_pilot(
+def record_pilot_verdict(
     tx: Connection,
     number: int,
     verdict: PilotVerdict,
@@ -99,7 +99,7 @@ def end_pilot(
     )
 
 
-def waive_pilot(tx: Connection, task: str, version: str, *, now: datetime) -> None:
+def record_waived_pilot(tx: Connection, task: str, version: str, *, now: datetime) -> None:
     """Record that a user skipped the pilot of a version, so that all rows may be asked.
 
     Args:
@@ -108,7 +108,9 @@ def waive_pilot(tx: Connection, task: str, version: str, *, now: datetime) -> No
     _insert_pilot(tx, task, version, 0, 0, now, now, PilotVerdict.WAIVED)
 
 
-def fail_pilot(tx: Connection, task: str, version: str, *, report: str, now: datetime) -> None:
+def record_failed_pilot(
+    tx: Connection, task: str, version: str, *, report: str, now: datetime
+) -> None:
     """Record a failed pilot of a version because a later report on its answers failed its gates.
 
     Does nothing while a pilot of the version is unfinished, because that pilot gets a verdict of
@@ -125,7 +127,7 @@ def fail_pilot(tx: Connection, task: str, version: str, *, report: str, now: dat
 
 def _insert_pilot(tx: Connection, *columns: Any) -> PilotRow:
     """Insert a pilot with the next number and these columns, in their order."""
-    pilot = PilotRow(next_value(tx, pilots.c.number), *columns)
+    pilot = PilotRow(compute_next_value(tx, pilots.c.number), *columns)
     tx.execute(insert(pilots).values(**vars(pilot)))
     return pilot
 

@@ -602,7 +602,7 @@ _SERVER_INDEXES = (
 WORKER_SCHEMA = "askrows_worker"
 
 
-def ensure_schema(
+def create_schema_and_adopt_tables(
     store: Store,
     adoptions: Sequence[Callable[[Connection], Sequence[str]]],
 ) -> list[str]:
@@ -621,7 +621,7 @@ def ensure_schema(
         InconsistentError: The schema of the workspace is not SCHEMA_NUMBER.
     """
     with store.write() as tx:
-        if not is_workspace(tx):
+        if not has_workspace(tx):
             metadata.create_all(tx, checkfirst=False)
             tx.execute(
                 insert(workspace).values(
@@ -629,9 +629,9 @@ def ensure_schema(
                 ),
             )
 
-        tables_before = other_tables(tx)
+        tables_before = list_tables_of_others(tx)
         lines = list(chain.from_iterable(adopt(tx) for adopt in adoptions))
-        for name in set(other_tables(tx)).difference(tables_before):
+        for name in set(list_tables_of_others(tx)).difference(tables_before):
             tx.execute(
                 insert(events).values(
                     at=datetime.now(UTC),
@@ -644,7 +644,7 @@ def ensure_schema(
 
 
 @cached_in_snapshot
-def is_workspace(tx: Connection) -> bool:
+def has_workspace(tx: Connection) -> bool:
     """Return whether a database has a workspace.
 
     Raises:
@@ -670,12 +670,12 @@ def read_workspace_row(tx: Connection) -> RowMapping:
     return tx.exec_driver_sql("SELECT * FROM askrows_workspace").mappings().one()
 
 
-def other_tables(tx: Connection) -> list[str]:
+def list_tables_of_others(tx: Connection) -> list[str]:
     """Return the names of all tables except the engine's, sorted."""
     return sorted(name for name in inspect(tx).get_table_names() if not name.startswith("askrows_"))
 
 
-def our_tables(tx: Connection, extra_tables: Collection[str]) -> list[str]:
+def list_own_tables(tx: Connection, extra_tables: Collection[str]) -> list[str]:
     """Return the names of existing tables that are the engine's or in `extra_tables`."""
     return [
         name

@@ -115,13 +115,13 @@ class SqliteFile:
         event.listen(engine, "invalidate", _roll_back_interrupted)
         return engine
 
-    def open_unchanged(self, idle_state: object) -> Engine:
+    def make_read_only_engine(self, idle_state: object) -> Engine:
         """Return an engine that only reads, and opens a new connection for each use.
 
         Nothing is opened yet. Queries cannot write or attach other files.
 
         Args:
-            idle_state: The result of `read_idle_state`. If it is not None, SQLite assumes that
+            idle_state: The result of `read_state_if_idle`. If it is not None, SQLite assumes that
                 nobody changes the file, and creates no files next to it.
         """
         mode = "mode=ro" if idle_state is None else "immutable=1"
@@ -246,7 +246,7 @@ def _find_cause(error: BaseException) -> BaseException | None:
     return cause
 
 
-def read_idle_state(path: Path) -> tuple[int, int] | None:
+def read_state_if_idle(path: Path) -> tuple[int, int] | None:
     """Return (modification time in ns, size) of a WAL-mode file that no program has open.
 
     Any change of the file changes the pair.
@@ -367,7 +367,7 @@ def _find_driver_connection(connection: Connection) -> sqlite3.Connection:
     return cast("sqlite3.Connection", connection.connection.driver_connection)
 
 
-def find_damage(tx: Connection) -> list[str]:
+def list_damage_messages(tx: Connection) -> list[str]:
     """Check a whole SQLite file and return a message for each damage; [] if nothing is damaged.
 
     Up to 20 faults of the file come first, then a count for each table, by name, with rows of a

@@ -1,7 +1,7 @@
 """Merges of tags: each is a line of the journal, and so is each undo.
 
 A tag is a text in a list of an answer. A merge replaces a tag by another one in all answers, also
-in later ones, until it is undone. Each list has merges of its own, see `name_list`.
+in later ones, until it is undone. Each list has merges of its own, see `make_list_name`.
 """
 
 import json
@@ -32,12 +32,14 @@ class TagMerge(NamedTuple):
     undone_at: datetime | None
 
 
-def name_list(task: str, field: str) -> str:
+def make_list_name(task: str, field: str) -> str:
     """Return the name by which the journal knows a list: the task and the field."""
     return f"{task} {field}"
 
 
-def add_merge(tx: Connection, task: str, old: str, new: str, *, editor: str, now: datetime) -> int:
+def record_merge(
+    tx: Connection, task: str, old: str, new: str, *, editor: str, now: datetime
+) -> int:
     """Record a merge of `old` into `new`, and return its number."""
     workspace.record_event(
         tx, f"{MERGE_EVENT}{task}", old, old=None, new=new, reason=editor, now=now
@@ -45,7 +47,9 @@ def add_merge(tx: Connection, task: str, old: str, new: str, *, editor: str, now
     return len(list_merges(tx, task))
 
 
-def undo_merge(tx: Connection, task: str, number: int, *, editor: str, now: datetime) -> bool:
+def record_merge_undone(
+    tx: Connection, task: str, number: int, *, editor: str, now: datetime
+) -> bool:
     """Record that a merge is undone; return False if it does not exist or is undone already."""
     numbers_in_force = {merge.number for merge in list_merges(tx, task) if merge.undone_at is None}
     if number not in numbers_in_force:
@@ -70,10 +74,10 @@ def list_merges(tx: Connection, task: str) -> list[TagMerge]:
     """
     undo_events = {
         int(event["name"]): event
-        for event in workspace.events_of(tx, f"{MERGE_UNDONE_EVENT}{task}")
+        for event in workspace.list_events(tx, f"{MERGE_UNDONE_EVENT}{task}")
     }
     merges = []
-    for number, event in enumerate(workspace.events_of(tx, f"{MERGE_EVENT}{task}"), start=1):
+    for number, event in enumerate(workspace.list_events(tx, f"{MERGE_EVENT}{task}"), start=1):
         undo_event = undo_events.get(number)
         merges.append(
             TagMerge(
@@ -89,7 +93,7 @@ def list_merges(tx: Connection, task: str) -> list[TagMerge]:
     return merges
 
 
-def active_merge_rules(tx: Connection, task: str) -> dict[str, str]:
+def read_merge_rules(tx: Connection, task: str) -> dict[str, str]:
     """Return each merged value with the value that finally replaces it.
 
     In a writing transaction no other process changes the merges until it ends.
@@ -133,12 +137,12 @@ def apply_rules(values: Sequence[str], rules: Mapping[str, str]) -> list[str]:
 RulesByField = Mapping[str, Mapping[str, str]]
 
 
-def read_rules(tx: Connection, task: str) -> RulesByField:
+def read_rules_by_field(tx: Connection, task: str) -> RulesByField:
     """Return the rules in force for the lists of a task, by field; fields without are left out."""
-    prefix = MERGE_EVENT + name_list(task, "")
+    prefix = MERGE_EVENT + make_list_name(task, "")
     kinds = select(events.c.kind).where(events.c.kind.startswith(prefix, autoescape=True))
     names = [kind.removeprefix(MERGE_EVENT) for kind in tx.execute(kinds.distinct()).scalars()]
-    rules_by_field = {name.rpartition(" ")[2]: active_merge_rules(tx, name) for name in names}
+    rules_by_field = {name.rpartition(" ")[2]: read_merge_rules(tx, name) for name in names}
     return {field: rules for field, rules in rules_by_field.items() if rules}
 
 
@@ -150,7 +154,7 @@ def get_tags(answer: Mapping[str, Any], field: str) -> list[str]:
     return []
 
 
-def merge_answer(answer: Mapping[str, Any], rules_by_field: RulesByField) -> dict[str, Any]:
+def merge_tags_in_answer(answer: Mapping[str, Any], rules_by_field: RulesByField) -> dict[str, Any]:
     """Return an answer with merged lists; a list without a merged tag stays as it is."""
     merged_answer = dict(answer)
     for field, rules in rules_by_field.items():
@@ -160,7 +164,7 @@ def merge_answer(answer: Mapping[str, Any], rules_by_field: RulesByField) -> dic
     return merged_answer
 
 
-def merge_json(answer_json: str, rules_by_field: RulesByField) -> tuple[str, str | None]:
+def merge_tags_in_json(answer_json: str, rules_by_field: RulesByField) -> tuple[str, str | None]:
     """Return an answer with merged lists, and the given answer as it was before.
 
     If no merge changes the answer, the second member is None.
@@ -168,24 +172,26 @@ def merge_json(answer_json: str, rules_by_field: RulesByField) -> tuple[str, str
     if not rules_by_field:
         return answer_json, None
     answer = json.loads(answer_json)
-    merged_answer = merge_answer(answer, rules_by_field)
+    merged_answer = merge_tags_in_answer(answer, rules_by_field)
     if merged_answer == answer:
         return answer_json, None
     return json.dumps(merged_answer, ensure_ascii=False, separators=(",", ":")), answer_json
 
 
-def merge_records(tx: Connection, task: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def merge_tags_in_records(
+    tx: Connection, task: str, records: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Return records of answers of a task, with the merges in force applied.
 
     In copies of the records, `unmerged` becomes the answer before the merges, or None if they do
     not change it. If the task has no merge in force, the given list is returned.
     """
-    rules_by_field = read_rules(tx, task)
+    rules_by_field = read_rules_by_field(tx, task)
     if not rules_by_field:
         return records
     merged_records = []
     for record in records:
-        answer_json, unmerged_json = merge_json(record["answer"], rules_by_field)
+        answer_json, unmerged_json = merge_tags_in_json(record["answer"], rules_by_field)
         merged_records.append({**record, "answer": answer_json, "unmerged": unmerged_json})
     return merged_records
 
@@ -193,6 +199,6 @@ def merge_records(tx: Connection, task: str, records: list[dict[str, Any]]) -> l
 def delete_merges(tx: Connection, task: str) -> None:
     """Delete the merges of all lists of a task, and their undos."""
     for event_kind in (MERGE_EVENT, MERGE_UNDONE_EVENT):
-        prefix = event_kind + name_list(task, "")
+        prefix = event_kind + make_list_name(task, "")
         is_of_task = events.c.kind.startswith(prefix, autoescape=True)
         tx.execute(delete(events).where(is_of_task))

@@ -71,7 +71,7 @@ def record_event(
     )
 
 
-def events_of(tx: Connection, kind: str, name: object = None) -> list[dict[str, Any]]:
+def list_events(tx: Connection, kind: str, name: object = None) -> list[dict[str, Any]]:
     """Return the journal's lines of a kind, oldest first: `at`, `name`, `old`, `new`, `why`.
 
     Args:
@@ -81,7 +81,7 @@ def events_of(tx: Connection, kind: str, name: object = None) -> list[dict[str, 
     return [dict(row) for row in tx.execute(_SELECT_EVENTS, parameters).mappings()]
 
 
-def is_unchanged_since(
+def is_newest_event(
     tx: Connection,
     kind: str,
     name: object,
@@ -109,7 +109,7 @@ class WorkspaceRow:
     position: int
 
 
-def get_workspace(tx: Connection) -> WorkspaceRow:
+def read_workspace(tx: Connection) -> WorkspaceRow:
     """Return the workspace's row."""
     row = read_workspace_row(tx)
     return WorkspaceRow(row["workspace_id"], row["backend"], row["address"], row["position"])
@@ -129,7 +129,7 @@ def read_change_id(tx: Connection) -> str:
     return str(tx.execute(_SERVER_SNAPSHOT).scalar_one())
 
 
-def bind_workspace(tx: Connection, backend: str, address: str, *, now: datetime) -> None:
+def bind_workspace_if_unbound(tx: Connection, backend: str, address: str, *, now: datetime) -> None:
     """Bind the workspace to a provider or to the local engine, if it is not bound yet.
 
     So real answers and vectors are never mixed with placeholders. The binding is journaled. Nothing
@@ -147,7 +147,7 @@ def bind_workspace(tx: Connection, backend: str, address: str, *, now: datetime)
     if tx.execute(bind).rowcount == 1:
         record_event(tx, "workspace", "backend", old=None, new=backend, reason="first use", now=now)
 
-    bound_backend = get_workspace(tx).backend
+    bound_backend = read_workspace(tx).backend
     if bound_backend != backend:
         raise ConfigurationError(
             f"this workspace is bound to the {bound_backend} backend, not to {backend};"
@@ -161,7 +161,7 @@ def unbind_workspace(tx: Connection, *, now: datetime) -> None:
 
     The caller has checked that the workspace has no requests.
     """
-    old = get_workspace(tx).backend
+    old = read_workspace(tx).backend
     reason = "no request of the local engine is left"
     tx.execute(update(workspace).values(backend=None, address=None))
     record_event(tx, "workspace", "backend", old=old, new=None, reason=reason, now=now)
@@ -177,18 +177,18 @@ def record_row_change(tx: Connection, task: str) -> None:
     tx.execute(update(workspace).values(position=position + 1, changes=new_changes))
 
 
-def last_row_change(tx: Connection, task: str) -> int:
+def read_last_row_change(tx: Connection, task: str) -> int:
     """Return the position of the last recorded change of a task's rows; 0 if there was none."""
     changes = json.loads(tx.execute(select(workspace.c.changes)).scalar_one())
     return int(changes.get(task, 0))
 
 
-def has_changed(tx: Connection, task: str, *, build_number: int, position: int) -> bool:
+def has_changed_since_build(tx: Connection, task: str, *, build_number: int, position: int) -> bool:
     """Return whether rows of a task may have changed since a build was read at a position.
 
     The result is True if the database does not know the build with this position.
     """
-    if last_row_change(tx, task) > position:
+    if read_last_row_change(tx, task) > position:
         return True
     query = select(builds.c.number).where(
         builds.c.number == build_number,
@@ -197,7 +197,7 @@ def has_changed(tx: Connection, task: str, *, build_number: int, position: int) 
     return tx.execute(query).first() is None
 
 
-def add_build(tx: Connection, number: int, *, position: int, reason: str, now: datetime) -> None:
+def insert_build(tx: Connection, number: int, *, position: int, reason: str, now: datetime) -> None:
     """Insert a build that is in service from now on, and journal that.
 
     A build of the same number is replaced. Its time is later than that of all other builds, even if
@@ -223,7 +223,7 @@ class FolderMarker:
     database: str
 
 
-def read_marker(data: Path) -> FolderMarker | None:
+def read_folder_marker(data: Path) -> FolderMarker | None:
     """Read the marker of a folder; None if the folder has no marker file.
 
     Raises:
@@ -243,7 +243,7 @@ def read_marker(data: Path) -> FolderMarker | None:
         ) from error
 
 
-def check_sealed_folder(
+def check_folder_belongs_to_database(
     data: Path,
     workspace_id: str | None,
     *,
@@ -264,7 +264,7 @@ def check_sealed_folder(
         InconsistentError: The marker cannot be read.
     """
     has_sealed_files = any(any((data / name).glob("*")) for name in SEALED_FOLDERS)
-    marker = read_marker(data) if has_sealed_files else None
+    marker = read_folder_marker(data) if has_sealed_files else None
     if marker is None or workspace_id == marker.workspace_id:
         return
 
@@ -278,7 +278,7 @@ def check_sealed_folder(
     )
 
 
-def write_marker(data: Path, marker: FolderMarker) -> None:
+def write_folder_marker(data: Path, marker: FolderMarker) -> None:
     """Write the marker of a folder; it is on disk at the return.
 
     A folder in which the user may not write gets none.
@@ -289,7 +289,7 @@ def write_marker(data: Path, marker: FolderMarker) -> None:
 
 
 @cached_in_snapshot
-def list_tasks(tx: Connection) -> list[TaskRecord]:
+def list_task_records(tx: Connection) -> list[TaskRecord]:
     """Return every registered task, sorted by name.
 
     Raises:
@@ -310,26 +310,26 @@ def list_tasks(tx: Connection) -> list[TaskRecord]:
     return records
 
 
-def get_task(tx: Connection, name: str) -> TaskRecord | None:
+def find_task_record(tx: Connection, name: str) -> TaskRecord | None:
     """Return the registered task of a name; None if there is none."""
-    return next((record for record in list_tasks(tx) if record.name == name), None)
+    return next((record for record in list_task_records(tx) if record.name == name), None)
 
 
-def save_task(tx: Connection, record: TaskRecord) -> None:
+def store_task_record(tx: Connection, record: TaskRecord) -> None:
     """Insert or replace the record of a task; the documents of its versions stay."""
     row = {"name": record.name, "path": record.path, "words": record.to_json()}
     if not tx.execute(update(tasks).where(tasks.c.name == record.name).values(row)).rowcount:
         tx.execute(insert(tasks).values(row))
 
 
-def update_task(tx: Connection, name: str, **members: Any) -> None:
+def update_task_record(tx: Connection, name: str, **members: Any) -> None:
     """Set members of a task's record; the others stay. Does nothing if the task is unknown."""
-    record = get_task(tx, name)
+    record = find_task_record(tx, name)
     if record is not None:
-        save_task(tx, replace(record, **members))
+        store_task_record(tx, replace(record, **members))
 
 
-def save_fingerprint(
+def store_newest_fingerprint(
     tx: Connection,
     fingerprint: str,
     *,
@@ -360,7 +360,7 @@ def save_fingerprint(
     tx.execute(update(tasks).where(tasks.c.name == task).values(asked=asked))
 
 
-def newest_fingerprint(
+def read_newest_fingerprint(
     tx: Connection,
     task: str,
     version: int,

@@ -23,7 +23,7 @@ from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.stored_rows import HASH_COLUMN, KEY_COLUMN, ROW_NUMBER_COLUMN
 from askrows.pipeline.store import again, answers, claims
 from askrows.pipeline.store.claims import RowClaim
-from askrows.pipeline.store.database import select_matching, stream_rows
+from askrows.pipeline.store.database import read_matching_rows, stream_rows
 from askrows.pipeline.tasks.task import Task
 
 # Rows with their content that are in memory at once.
@@ -109,7 +109,7 @@ def find_askable_ids_by_hash(
         .where(make_asked_rows_condition(tx, task))
         .order_by(columns[ROW_NUMBER_COLUMN])
     )
-    for input_hash, row_id in select_matching(tx, query, columns[HASH_COLUMN], hashes):
+    for input_hash, row_id in read_matching_rows(tx, query, columns[HASH_COLUMN], hashes):
         ids_by_hash.setdefault(input_hash, []).append(row_id)
     return ids_by_hash
 
@@ -138,7 +138,7 @@ def find_due_ids(tx: Connection, task: Task) -> list[str]:
     return filter_claimable_ids(
         tx,
         task,
-        [retry.row_id for retry in claims.list_rows_with_failed_calls(tx, task.name)],
+        [retry.row_id for retry in claims.iterate_rows_with_failed_single_calls(tx, task.name)],
     )
 
 
@@ -171,7 +171,7 @@ def claim_rows(
     has_running_input = False
     if not asks_each:
         hashes = [row.input_hash for row in rows]
-        earlier_rows = claims.find_equal_rows(tx, task.name, version, hashes).values()
+        earlier_rows = claims.find_claimed_or_answered_rows(tx, task.name, version, hashes).values()
         has_running_input = any(state == claims.CLAIMED for state, _ in earlier_rows)
     row_ids = [row.row_id for row in rows]
     if has_running_input or len(filter_claimable_ids(tx, task, row_ids)) != len(row_ids):
@@ -286,7 +286,7 @@ def mark_to_ask_again(
     table = task.select_task_rows(tx)
     is_markable = make_markable_condition(tx, task, row_filter)
     row_ids = select(table.row_id).select_from(table.table).where(is_markable)
-    return again.mark_to_ask_again(tx, task.name, row_ids, who=who, now=now)
+    return again.mark_to_ask_again_and_forgive(tx, task.name, row_ids, who=who, now=now)
 
 
 def unmark_rows(tx: Connection, task: Task, row_filter: RowFilter) -> int:
@@ -298,7 +298,7 @@ def unmark_rows(tx: Connection, task: Task, row_filter: RowFilter) -> int:
     table = task.select_task_rows(tx)
     conditions = task.make_grid(tx).make_row_conditions(tx, row_filter)
     row_ids = select(table.row_id).select_from(table.table).where(true(), *conditions)
-    return again.remove_marks(tx, task.name, row_ids)
+    return again.delete_unfinished_marks(tx, task.name, row_ids)
 
 
 def make_markable_condition(
@@ -326,9 +326,9 @@ def read_answer_ids_at_mark(tx: Connection, task: Task, row_ids: Sequence[str]) 
     mark are left out. In an estimate, rows that will be marked are included, with the newest id of
     now.
     """
-    marks = again.read_marks(tx, task.name, row_ids)
+    marks = again.read_answer_ids_of_unfinished_marks(tx, task.name, row_ids)
     if task.asked_rows.will_mark:
         is_markable = make_markable_condition(tx, task, task.asked_rows.row_filter)
         markable_ids = task.select_task_rows(tx).filter_ids(tx, row_ids, is_markable)
-        marks |= dict.fromkeys(markable_ids, answers.newest_model_answer_id(tx))
+        marks |= dict.fromkeys(markable_ids, answers.read_newest_model_answer_id(tx))
     return marks

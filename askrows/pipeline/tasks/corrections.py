@@ -27,7 +27,11 @@ from askrows.pipeline.core.errors import (
 from askrows.pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_similar
 from askrows.pipeline.rows.refusals import write_rows_and_list_refused
 from askrows.pipeline.store import claims, edits
-from askrows.pipeline.store.answers import PreferredAnswer, preferred_answers, set_reviews
+from askrows.pipeline.store.answers import (
+    PreferredAnswer,
+    read_preferred_answers,
+    store_or_remove_reviews,
+)
 from askrows.pipeline.store.confidences import FieldConfidence, decode_confidences
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.edits import AnswerEdit, NewEdit
@@ -285,9 +289,9 @@ def _read_rows_to_correct(tx: Connection, task: Task, row_ids: Sequence[str]) ->
         task.read_rows(tx, row_ids),
         task.read_current_answers(tx, row_ids),
         edits.list_edits(tx, task.name, row_ids),
-        claims.list_forgotten_ids(tx, task.name, row_ids),
-        preferred_answers(tx, task.name, row_ids, preference=preference),
-        preferred_answers(tx, task.name, row_ids, preference=preference, models_only=True),
+        claims.filter_ids_being_forgotten(tx, task.name, row_ids),
+        read_preferred_answers(tx, task.name, row_ids, preference=preference),
+        read_preferred_answers(tx, task.name, row_ids, preference=preference, models_only=True),
     )
 
 
@@ -366,7 +370,7 @@ def _make_validated_edit(
     if is_corrected:
         confidences = _choose_kept_confidences(
             edit.after,
-            edits.list_set_fields([*row_edits, edit]),
+            edits.list_fields_set_by_people([*row_edits, edit]),
             filter(None, [preferred_answer, model_answer]),
         )
     return NewEdit(edit, task.hash_input(row), is_corrected, confidences)
@@ -420,7 +424,9 @@ def _choose_kept_confidences(
 
 def _changes_right_values(row_edits: Sequence[AnswerEdit], edit: AnswerEdit) -> bool:
     """Return whether the right values of a row become others by a new edit of a row."""
-    return edits.list_set_fields(row_edits) != edits.list_set_fields([*row_edits, edit])
+    return edits.list_fields_set_by_people(row_edits) != edits.list_fields_set_by_people(
+        [*row_edits, edit]
+    )
 
 
 def store_acceptable_edits(
@@ -456,9 +462,9 @@ def _insert_edits(tx: Connection, task: Task, new_edits: Mapping[str, NewEdit]) 
         ConfigurationError: Another program prevented a change.
     """
     prompt_version = task.parked_version
-    edits.add_edits(tx, task.name, new_edits)
+    edits.insert_edits(tx, task.name, new_edits)
     task.sync_corrected_rows(tx, new_edits)
-    claims.unpark(tx, task.name, prompt_version=prompt_version, row_ids=list(new_edits))
+    claims.unpark_and_forgive(tx, task.name, prompt_version=prompt_version, row_ids=list(new_edits))
     record_row_change(tx, task.name)
 
 
@@ -489,7 +495,7 @@ def mark_answer_reviewed(
     """
     with workspace.store.write() as tx:
         row_id = task.find_row_id(tx, row_name)
-        if claims.list_forgotten_ids(tx, task.name, [row_id]):
+        if claims.filter_ids_being_forgotten(tx, task.name, [row_id]):
             raise _forgotten_error(row_id)
 
         _check_answer_unchanged(_read_answer_history(tx, task, row_id), expected_state)
@@ -499,9 +505,9 @@ def mark_answer_reviewed(
 
         reviewer = normalize_editor_name(editor_name)
         if is_reviewed:
-            set_reviews(tx, [answer.id], who=reviewer, at=workspace.now())
+            store_or_remove_reviews(tx, [answer.id], who=reviewer, at=workspace.now())
         else:
-            set_reviews(tx, [answer.id], who=None, at=None)
+            store_or_remove_reviews(tx, [answer.id], who=None, at=None)
 
 
 def _forgotten_error(row_id: str) -> InputError:

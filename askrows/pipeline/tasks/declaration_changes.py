@@ -84,7 +84,7 @@ def _to_json_value(member: Any) -> Any:
 
 def check_table_prefix(tx: Connection, record: TaskRecord) -> None:
     """Raise ConfigurationError if another task has the same table prefix."""
-    for other_record in workspace.list_tasks(tx):
+    for other_record in workspace.list_task_records(tx):
         if other_record.prefix == record.prefix and other_record.name != record.name:
             raise ConfigurationError(
                 f"the tables {other_record.prefix}_… belong to the task {other_record.name} "
@@ -172,7 +172,7 @@ def refuse_or_record_declaration_change(
 
     version = declared_record.version
     prompt_version = f"{declared_record.name}@{version}"
-    newest_fingerprint = workspace.newest_fingerprint(tx, declared_record.name, version)
+    newest_fingerprint = workspace.read_newest_fingerprint(tx, declared_record.name, version)
     if newest_fingerprint is None or newest_fingerprint[0] == declared_record.fingerprint:
         return []
     if not claims.is_version_used(tx, declared_record.name, prompt_version):

@@ -46,7 +46,7 @@ def update_derived_values(
     if not task.record.functions_id:
         return
     if row_ids is None:
-        row_ids = row_store.list_underived_ids(tx, task.name)
+        row_ids = row_store.list_ids_without_derived_values(tx, task.name)
     targets = make_derived_targets(task.record)
     for page_ids in split_into_pages(row_ids):
         derived_rows = _derive_rows(tx, task, page_ids)
@@ -54,7 +54,7 @@ def update_derived_values(
             {"id": row_id, "derived": to_compact_json(values), "index_text": index_text}
             for row_id, (values, index_text) in derived_rows.items()
         ]
-        row_store.save_derived(tx, task.name, records)
+        row_store.store_derived_values(tx, task.name, records)
         for name, target in targets.items():
             target_values = {row_id: values[name] for row_id, (values, _) in derived_rows.items()}
             target.overwrite_values(tx, target_values)
@@ -110,7 +110,7 @@ def _find_wrong_rows(tx: Connection, task: RecordedTask) -> Iterator[str]:
     derived values yet are left out.
     """
     targets = make_derived_targets(task.record)
-    for page in row_store.derived_pages(tx, task.name):
+    for page in row_store.iterate_derived_pages(tx, task.name):
         derived_rows = _derive_rows(tx, task, list(page))
         wrong_ids = {
             row_id

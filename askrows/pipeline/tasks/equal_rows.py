@@ -63,7 +63,7 @@ def find_earlier_requests(
         asked is in neither.
     """
     rows = [request.row for request in planned_requests]
-    states_by_hash = claims.find_equal_rows(
+    states_by_hash = claims.find_claimed_or_answered_rows(
         tx,
         task.name,
         version,
@@ -79,7 +79,7 @@ def find_earlier_requests(
         row.id: (earlier_claims[row.id][1], row.id) for row in rows if row.id not in waiting
     }
     unique_ids = dict.fromkeys(chain.from_iterable(equal_ids.values()))
-    stored_answers = answers.stored_answers(
+    stored_answers = answers.read_newest_answers_by_input(
         tx, task.name, version, task.fingerprint, list(unique_ids)
     )
 
@@ -102,7 +102,7 @@ def count_waiting_rows(tx: Connection, task: Task, version: str) -> int:
 
     They get its answer. 0 if the task stores no input hashes.
     """
-    hashes = claims.list_claimed_inputs(tx, task.name, version)
+    hashes = claims.list_claimed_input_hashes(tx, task.name, version)
     ids_by_hash = claiming.find_askable_ids_by_hash(tx, task, hashes)
     row_ids = list(chain.from_iterable(ids_by_hash.values()))
     return len(claiming.filter_claimable_ids(tx, task, row_ids))
@@ -218,7 +218,7 @@ def answer_or_park_equal_rows(
 
     equal_result = write_outcomes(tx, task, equal_outcomes, provenance=provenance, now=now)
     outcomes = claims.ClaimOutcomes((), parked, ())
-    claims.record_ended(tx, task.name, provenance.version, outcomes, now=now)
+    claims.record_answered_or_parked(tx, task.name, provenance.version, outcomes, now=now)
     return equal_result.applied
 
 

@@ -24,7 +24,7 @@ from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.stored_rows import KEY_COLUMN, VALUES_COLUMN
 from askrows.pipeline.rows.write_to import OtherValue
 from askrows.pipeline.store import answers
-from askrows.pipeline.store.database import split_into_pages, update_rows
+from askrows.pipeline.store.database import split_into_pages, update_rows_by_id
 from askrows.pipeline.store.schema import answers as answers_table
 from askrows.pipeline.store.workspace import record_row_change
 from askrows.pipeline.tasks.declaration_changes import hash_document
@@ -118,12 +118,12 @@ def sync_other_values(
         RefusedRowError: Another program's table refuses a derived value.
     """
     for changes in _find_changes(tx, task, row_ids):
-        update_rows(tx, answers_table, ("fingerprint",), changes.new_fingerprints)
+        update_rows_by_id(tx, answers_table, ("fingerprint",), changes.new_fingerprints)
         if not changes.row_ids:
             continue
         if task.answer_target is not None and task.answer_target.is_in_own_table:
-            answers.disapply_model_answers(tx, task.name, changes.row_ids)
-        answers.replace_other_values(
+            answers.mark_model_answers_unapplied(tx, task.name, changes.row_ids)
+        answers.replace_values_of_other_programs(
             tx, task.name, changes.removed_ids, changes.new_values, now=now
         )
         record_row_change(tx, task.name)

@@ -153,7 +153,7 @@ class RequestBuilder:
         """
         task = self.task
         max_file_bytes = find_provider(self.model.provider).max_file_bytes
-        cut_counts = answer_counts.count_cut_short(tx, task.name, list(rows))
+        cut_counts = answer_counts.count_cut_short_attempts(tx, task.name, list(rows))
 
         for row in task.make_task_rows(rows):
             prompt = row.prompt

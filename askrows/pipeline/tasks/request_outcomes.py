@@ -284,7 +284,7 @@ def write_outcomes(
         shared_columns | _make_attempt_columns(request_outcome, provenance, now)
         for request_outcome in failed
     ]
-    answers.insert_answers_and_attempts(tx, answer_rows, attempt_rows)
+    answers.insert_merged_answers_and_attempts(tx, answer_rows, attempt_rows)
     update_derived_values(tx, task, sorted(write_result.applied))
 
     parked_reasons = _find_reasons_to_park(tx, task, failed, provenance=provenance)
@@ -311,7 +311,7 @@ def write_outcomes(
             now=now,
         )
     outcomes = _sort_claims_by_outcome(equal_outcomes, write_result.parked)
-    claims.record_ended(tx, task.name, provenance.version, outcomes, now=now)
+    claims.record_answered_or_parked(tx, task.name, provenance.version, outcomes, now=now)
     return write_result
 
 
@@ -385,13 +385,15 @@ def _find_reasons_to_park(
     """
     row_ids = [request_outcome.claim.row_id for request_outcome in failed_outcomes]
     is_live = provenance.mode is not Mode.BATCH
-    charged_counts = answer_counts.count_charged(tx, task.name, provenance.version, row_ids)
+    charged_counts = answer_counts.count_charged_attempts(
+        tx, task.name, provenance.version, row_ids
+    )
     uncharged_ids = [
         request_outcome.claim.row_id
         for request_outcome in failed_outcomes
         if not request_outcome.is_charged
     ]
-    service_failure_counts = answer_counts.count_service_failures(
+    service_failure_counts = answer_counts.count_service_failures_since_charge(
         tx,
         task.name,
         provenance.version,

@@ -215,7 +215,7 @@ def correct_by_file(
             refusals = corrections.store_acceptable_edits(tx, task, planned.new_edits)
             reviewed_answers = task.read_preferred_answers(tx, newly_reviewed_ids).values()
             answer_ids = [answer.id for answer in reviewed_answers]
-            answers.set_reviews(tx, answer_ids, who=editor_name, at=edited_at)
+            answers.store_or_remove_reviews(tx, answer_ids, who=editor_name, at=edited_at)
         for row_id, error in refusals.items():
             faults += _list_refusal_faults(error, lines_by_id[row_id].number, columns)
         # The error rolls the transaction back.
@@ -431,7 +431,7 @@ def _plan_reviews(
         if line.is_reviewed and row_id not in planned.refusals
     ]
     stored_answers = task.read_preferred_answers(tx, reviewed_ids)
-    forgotten_ids = claims.list_forgotten_ids(tx, task.name, reviewed_ids)
+    forgotten_ids = claims.filter_ids_being_forgotten(tx, task.name, reviewed_ids)
     newly_reviewed_ids: list[str] = []
     faults: list[LineFault] = []
     for row_id in reviewed_ids:

@@ -20,7 +20,7 @@ from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.version_names import belongs_to_version
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import ExportOptions, ExportRows, TaskNouns
-from askrows.pipeline.workspace.data_folder import check_target
+from askrows.pipeline.workspace.data_folder import check_and_resolve_target
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 T = TypeVar("T")
@@ -301,7 +301,7 @@ def check_export_target(
             workspace depends on the file; or the path is in a folder whose files are a task's
             source, so that the new file would be read as rows.
     """
-    target = check_target(path, store, data)
+    target = check_and_resolve_target(path, store, data)
     if not target.parent.is_dir():
         raise InputError(
             f"{path}: the folder {path.parent} does not exist; nothing was written",

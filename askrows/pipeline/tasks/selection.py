@@ -42,7 +42,7 @@ def list_used_shipped_tasks(tx: Connection) -> list[ShippedTask]:
 def list_used_task_names(tx: Connection) -> list[str]:
     """Return the names of the tasks that this workspace uses; shipped tasks are first."""
     names = [task.name for task in list_used_shipped_tasks(tx)]
-    names += [task.name for task in workspace.list_tasks(tx)]
+    names += [task.name for task in workspace.list_task_records(tx)]
     return list(dict.fromkeys(names))
 
 
@@ -69,7 +69,7 @@ def select_default_task(settings: Settings, *, allow_several: bool) -> Settings:
         contextlib.closing(Store(settings.confirm_database_url().reveal())) as store,
         store.open_foreign_snapshot() as tx,
     ):
-        if tx is None or not schema.is_workspace(tx):
+        if tx is None or not schema.has_workspace(tx):
             return settings
 
         names = list_used_task_names(tx)

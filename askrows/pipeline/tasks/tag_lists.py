@@ -20,7 +20,7 @@ from askrows.pipeline.core.text import plural
 from askrows.pipeline.rows.refusals import write_rows_and_list_refused
 from askrows.pipeline.rows.write_to import TargetValue
 from askrows.pipeline.store import answers, tag_merges
-from askrows.pipeline.store.database import Connection, Store, split_into_pages, update_rows
+from askrows.pipeline.store.database import Connection, Store, split_into_pages, update_rows_by_id
 from askrows.pipeline.store.schema import answers as answers_table
 from askrows.pipeline.store.workspace import record_row_change
 from askrows.pipeline.tasks.corrections import UNCHANGED_MESSAGE, normalize_editor_name
@@ -104,7 +104,7 @@ class TagList:
     @property
     def journal_name(self) -> str:
         """Return the name of the list in the journal."""
-        return tag_merges.name_list(self.task.name, self.field.name)
+        return tag_merges.make_list_name(self.task.name, self.field.name)
 
     @property
     def rows_member(self) -> str:
@@ -207,7 +207,9 @@ class TagList:
             add_rules(rules, new_pairs, used_tags=used_tags, noun=self.task.nouns.singular)
             editor = normalize_editor_name(editor)
             merge_numbers = {
-                tag_merges.add_merge(tx, self.journal_name, old, new, editor=editor, now=merged_at)
+                tag_merges.record_merge(
+                    tx, self.journal_name, old, new, editor=editor, now=merged_at
+                )
                 for old, new in new_pairs
             }
             return self._rewrite_answers(tx, merge_numbers)
@@ -227,7 +229,7 @@ class TagList:
         """
         with store.write() as tx:
             editor = normalize_editor_name(editor)
-            if not tag_merges.undo_merge(
+            if not tag_merges.record_merge_undone(
                 tx, self.journal_name, number, editor=editor, now=undone_at
             ):
                 raise InputError(
@@ -239,7 +241,7 @@ class TagList:
     def _read_answers(self, tx: Connection) -> Iterator[tuple[str, Document]]:
         """Yield the id of each row in the source, and its preferred answer."""
         preference = self.task.make_version_preference(tx)
-        for row_id, answer_json in answers.answers_of_version(
+        for row_id, answer_json in answers.iterate_newest_answers(
             tx, self.task.name, None, preference=preference
         ):
             yield row_id, json.loads(answer_json)
@@ -297,11 +299,13 @@ class TagList:
         changed_count = 0
         refused_count = 0
         row_ids = answers.list_row_ids(tx, self.task.name) if merge_numbers else []
-        rules_by_field = tag_merges.read_rules(tx, self.task.name)
+        rules_by_field = tag_merges.read_rules_by_field(tx, self.task.name)
         for page_ids in split_into_pages(row_ids):
             records = dict[str, list[tuple[str, str | None, int]]]()
-            for stored in answers.read_original_answers(tx, self.task.name, page_ids):
-                answer_json, unmerged_json = tag_merges.merge_json(stored.original, rules_by_field)
+            for stored in answers.read_answers_before_merges(tx, self.task.name, page_ids):
+                answer_json, unmerged_json = tag_merges.merge_tags_in_json(
+                    stored.original, rules_by_field
+                )
                 if answer_json != stored.answer:
                     record = (answer_json, unmerged_json, stored.id)
                     records.setdefault(stored.row_id, []).append(record)
@@ -347,7 +351,7 @@ class TagList:
         if target is not None:
             former_answers = target.read_answers(tx, row_ids)
         columns = ("answer", "unmerged")
-        update_rows(tx, answers_table, columns, list(chain.from_iterable(records.values())))
+        update_rows_by_id(tx, answers_table, columns, list(chain.from_iterable(records.values())))
         if target is not None:
             preference = self.task.make_version_preference(tx)
             target.sync_answers(tx, row_ids, preference, former_answers=former_answers)

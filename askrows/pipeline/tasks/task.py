@@ -283,7 +283,7 @@ class Task:
 
     def make_version_preference(self, tx: Connection) -> VersionPreference:
         """Return the order of preference of the answers to a row."""
-        return VersionPreference.of_task(
+        return VersionPreference.read_for_task(
             tx,
             self.name,
             prompt_version=self.prompt_version,
@@ -295,7 +295,7 @@ class Task:
     ) -> dict[str, PreferredAnswer]:
         """Return the preferred answers of rows, by row id; rows without an answer are left out."""
         preference = self.make_version_preference(tx)
-        return answers.preferred_answers(tx, self.name, row_ids, preference=preference)
+        return answers.read_preferred_answers(tx, self.name, row_ids, preference=preference)
 
     def read_rows(self, tx: Connection, row_ids: Sequence[str]) -> RowsById:
         """Return the rows as they are now, in the order of `row_ids`, without unknown rows.
@@ -728,12 +728,14 @@ class Task:
                 row_id: stored_rows[row_id][VALUES_COLUMN] for row_id in applied - outdated
             }
             outdated |= self._find_rows_changed_in_source(current_values)
-            merge_rules = tag_merges.read_rules(tx, self.name)
+            merge_rules = tag_merges.read_rules_by_field(tx, self.name)
             current = list[TargetValue]()
             for row_id, outcome in outcomes_by_id.items():
                 if row_id in applied and row_id not in outdated:
                     answer = cast("BaseModel", outcome.answer)
-                    merged_json, _ = tag_merges.merge_json(answer.model_dump_json(), merge_rules)
+                    merged_json, _ = tag_merges.merge_tags_in_json(
+                        answer.model_dump_json(), merge_rules
+                    )
                     current.append(TargetValue(row_id, version, merged_json, now))
             current_ids = [value.row_id for value in current]
             preference = self.make_version_preference(tx)
@@ -772,7 +774,7 @@ class Task:
 
     def list_versions(self, tx: Connection) -> Sequence[VersionCounts]:
         """Return the versions that have answers, by prompt version and model."""
-        return answers.count_by_version(tx, self.name)
+        return answers.count_applied_answers_by_version(tx, self.name)
 
     def remove_answers(self, tx: Connection, row_ids: Sequence[str], version: VersionCounts) -> int:
         """Remove a version's answers from another program's table; return the length of `row_ids`.

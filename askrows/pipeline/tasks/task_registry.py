@@ -76,10 +76,10 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...
     `tasks/NAME.py` that came with it replaces the recorded path. The tasks use the backend to which
     the workspace is bound; before its first upload, that of the settings.
     """
-    records = workspace.list_tasks(tx)
+    records = workspace.list_task_records(tx)
     backend = choose_backend(settings)
     if records:
-        backend = workspace.get_workspace(tx).backend or backend
+        backend = workspace.read_workspace(tx).backend or backend
     return tuple(
         Task(_replace_path_by_copied_file(record, settings), settings, backend)
         for record in records
@@ -141,7 +141,7 @@ def resolve_registered_task_name(tx: Connection, settings: Settings) -> str | No
     setting = settings.task
     path_by_name = {
         record.name: _replace_path_by_copied_file(record, settings).path
-        for record in workspace.list_tasks(tx)
+        for record in workspace.list_task_records(tx)
     }
     if setting in path_by_name:
         return setting
@@ -318,7 +318,7 @@ def find_task_tables(
         InputError, ConfigurationError: The file is invalid, or there is no such task.
     """
     name = resolve_registered_task_name(tx, settings) if has_workspace else None
-    record = None if name is None else workspace.get_task(tx, name)
+    record = None if name is None else workspace.find_task_record(tx, name)
     if record is None:
         declaration, path = load_named_declaration(settings)
         if not isinstance(declaration.items, DatabaseTable | Folder):
@@ -484,7 +484,7 @@ def register_declaration(
         QuestionChangedError: The declaration of a used version changed, and no change is accepted.
     """
     with store.read() as tx:
-        stored_record = workspace.get_task(tx, declared_record.name)
+        stored_record = workspace.find_task_record(tx, declared_record.name)
         merged_record = merge_stored_record(declared_record, stored_record)
         # Its own program may have changed the table of `write_to=` since the last command.
         _check_write_target(tx, merged_record)
@@ -494,7 +494,7 @@ def register_declaration(
     lines: list[str] = []
     with store.write() as tx:
         # Another process may have registered the task since.
-        stored_record = workspace.get_task(tx, declared_record.name)
+        stored_record = workspace.find_task_record(tx, declared_record.name)
         if stored_record is not None:
             lines += refuse_or_record_declaration_change(
                 tx,
@@ -509,8 +509,8 @@ def register_declaration(
         create_or_replace_views(tx, merged_record)
         if stored_record is not None and _has_index_change(stored_record, merged_record):
             workspace.record_row_change(tx, merged_record.name)
-        workspace.save_task(tx, merged_record)
-        workspace.save_fingerprint(
+        workspace.store_task_record(tx, merged_record)
+        workspace.store_newest_fingerprint(
             tx,
             merged_record.fingerprint,
             task=merged_record.name,
@@ -518,7 +518,7 @@ def register_declaration(
             document=make_fingerprint_document(declaration),
             now=merged_record.at,
         )
-        saved_record = workspace.get_task(tx, merged_record.name) or merged_record
+        saved_record = workspace.find_task_record(tx, merged_record.name) or merged_record
         if stored_record is not None and stored_record.functions_id != merged_record.functions_id:
             _derive_again(tx, Task(saved_record, settings, declaration=declaration))
 
@@ -529,7 +529,7 @@ def register_declaration(
 
 def _derive_again(tx: Connection, task: Task) -> None:
     """Compute the derived values of all rows of a task anew."""
-    rows.clear_derived(tx, task.name)
+    rows.delete_derived_values(tx, task.name)
     update_derived_values(tx, task)
 
 
@@ -570,7 +570,7 @@ def open_registered_task(store: Store, settings: Settings, *, display: Progress)
 
 def _shows_preferred_versions(tx: Connection, name: str, settings: Settings) -> bool:
     """Return whether PREFER_VERSIONS is stored with a task, and its views show it."""
-    record = workspace.get_task(tx, name)
+    record = workspace.find_task_record(tx, name)
     if record is None:
         return False
     is_stored = settings.prefer_versions in {None, record.preferred_versions}
@@ -595,11 +595,11 @@ def _apply_preferred_versions(store: Store, name: str, settings: Settings) -> No
 
     versions = settings.prefer_versions
     with store.write() as tx:
-        record = workspace.get_task(tx, name)
+        record = workspace.find_task_record(tx, name)
         if record is not None and versions not in {None, record.preferred_versions}:
-            workspace.update_task(tx, name, preferred_versions=versions)
+            workspace.update_task_record(tx, name, preferred_versions=versions)
             workspace.record_row_change(tx, name)
-            record = workspace.get_task(tx, name) or record
+            record = workspace.find_task_record(tx, name) or record
             _derive_again(tx, Task(record, settings))
         if record is not None:
             create_or_replace_views(tx, record)

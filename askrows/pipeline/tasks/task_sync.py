@@ -36,7 +36,7 @@ from askrows.pipeline.rows.source import (
 )
 from askrows.pipeline.rows.stored_rows import HASH_COLUMN, KEY_COLUMN, VALUES_COLUMN
 from askrows.pipeline.store.rows import NO_HASH
-from askrows.pipeline.store.workspace import TaskRecord, get_task, update_task
+from askrows.pipeline.store.workspace import TaskRecord, find_task_record, update_task_record
 from askrows.pipeline.tasks.declaration_changes import (
     hash_document,
     make_fingerprint_document,
@@ -131,10 +131,10 @@ def sync_task(
     elif isinstance(source, FileSource) and source.stamp != saved_record.items_stamp:
         # The file was written again with the same bytes.
         with workspace.store.write() as tx:
-            update_task(tx, saved_record.name, items_stamp=source.stamp)
+            update_task_record(tx, saved_record.name, items_stamp=source.stamp)
 
     with workspace.store.read() as tx:
-        current_record = get_task(tx, saved_record.name) or saved_record
+        current_record = find_task_record(tx, saved_record.name) or saved_record
         current_task = Task(current_record, workspace.settings, task.provider)
         if current_task.fingerprint != saved_record.fingerprint:
             raise ConfigurationError(

@@ -338,7 +338,10 @@ def read_export(tx: Connection, task: RecordedTask, options: ExportOptions) -> E
     version_counts = Counter[str]()
     left_out_corrections = 0
     if options.answer_version is not None:
-        counts = {count.version: count.rows for count in answers.count_by_version(tx, task.name)}
+        counts = {
+            count.version: count.rows
+            for count in answers.count_applied_answers_by_version(tx, task.name)
+        }
         task.check_version_has_answers(options.answer_version, counts)
         if options.answer_version != answers.PERSON:
             left_out_corrections = counts.get(answers.PERSON, 0)

@@ -50,7 +50,7 @@ from askrows.pipeline.tasks.task_template import (
     render_task_file,
 )
 from askrows.pipeline.workflows.column_guesses import guess_key_and_content
-from askrows.pipeline.workspace.data_folder import check_is_not_needed
+from askrows.pipeline.workspace.data_folder import check_is_not_needed_by_workspace
 
 # Name of a task that is not stored.
 UNNAMED = "ask"
@@ -134,7 +134,7 @@ def save_task_with_file(run: Run, draft: TaskDraft) -> TaskDraft:
     )
     text = render_task_file(draft)
 
-    check_is_not_needed(copy_path, run.workspace.store)
+    check_is_not_needed_by_workspace(copy_path, run.workspace.store)
     # The copy is first: if the process dies here, no task file names rows that do not exist.
     files.seal_copy(source_file, copy_path)
     try:
@@ -366,7 +366,7 @@ def check_name_is_unused(store: Store, name: str, *, path: Path | None = None) -
     Raises:
         InputError: A task of this name was used here.
     """
-    task_row = store.query(workspace.get_task, name)
+    task_row = store.query(workspace.find_task_record, name)
     if task_row is not None and task_row.path != str(path):
         raise _file_exists_error(task_row.path)
 

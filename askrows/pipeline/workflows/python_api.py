@@ -866,7 +866,7 @@ class Answers(RowCollection, Generic[A_co]):
             last_key = ""
             while True:
                 with run.workspace.store.read() as tx:
-                    page = answers.preferred_answers_page(
+                    page = answers.read_preferred_answers_page(
                         tx,
                         preference,
                         version=version,
@@ -894,7 +894,7 @@ class Answers(RowCollection, Generic[A_co]):
             InputError: The requested version never had an answer.
         """
         if self._version is not None:
-            counts = answers.count_by_version(tx, task.name)
+            counts = answers.count_applied_answers_by_version(tx, task.name)
             task.check_version_has_answers(self._version, [version.version for version in counts])
             return self._version
         if "answer_version" not in task.export_options:

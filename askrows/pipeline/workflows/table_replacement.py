@@ -17,7 +17,7 @@ from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.rows.row_import import ImportOptions, ImportReport
 from askrows.pipeline.rows.stored_rows import parse_stored_values
 from askrows.pipeline.run import preflight
-from askrows.pipeline.store.answers import PERSON, find_answered
+from askrows.pipeline.store.answers import PERSON, filter_answered_ids
 from askrows.pipeline.tasks import claiming, task_sync
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_file import ROW_FILES_FOLDER
@@ -115,7 +115,7 @@ def replace_table(run: Run, path: Path, options: ImportOptions) -> TableReport:
     if options.dry:
         changed_ids = [row_id for row_id, _, _ in preview.changed_rows]
         with run.workspace.store.read() as tx:
-            corrected_ids = find_answered(tx, task.name, changed_ids, PERSON)
+            corrected_ids = filter_answered_ids(tx, task.name, changed_ids, PERSON)
             known_ids = set(task.select_task_rows(tx).read_names(tx, changed_ids))
         # Corrected rows come first, because a person must check their corrections.
         first_rows = sorted(preview.changed_rows, key=lambda row: row[0] not in corrected_ids)

@@ -318,7 +318,7 @@ def _tag_open_rows(
     if _is_run_over(report, options):
         reason = report.budget_message or "nobody is left"
         with store.write() as tx:
-            runs.end_run(
+            runs.record_run_end(
                 tx,
                 run_number,
                 reason=reason,
@@ -369,7 +369,7 @@ def _print_tag_estimate(
         has_version = answers.is_answered(run.task.name, table.row_id, run.version)
         answered_count = table.count_rows_by_state(tx, has_version).answered
         if answered_count:
-            paid_usd = answers.cost_of_version(tx, run.task.name, run.version)
+            paid_usd = answers.sum_cost_of_version(tx, run.task.name, run.version)
             display.say(
                 f"{answered_count:,} answered before, not asked again ({format_usd(paid_usd)})",
             )
@@ -464,7 +464,7 @@ def _begin_or_continue_run(
         if unfinished_run is not None:
             runs.update_run(tx, unfinished_run.number, **columns)
             return unfinished_run.number
-        return runs.begin_run(tx, started_at=started_at, task=run.task.name, **columns)
+        return runs.insert_run(tx, started_at=started_at, task=run.task.name, **columns)
 
 
 def _ask_in_chosen_mode(state: RunState, options: TagOptions, report: TagReport) -> None:

@@ -180,7 +180,7 @@ def _ask_and_measure(run: Run, check_run: Run) -> dict[str, Any]:
     with check_run.workspace.store.read() as tx:
         counts = check_run.task.select_task_rows(tx).count_all_rows_by_state(tx)
         spent_usd = money.sum_spending(tx).known_usd
-        sent_batches = batches.batches_in_states(tx)
+        sent_batches = batches.list_batches_in_states(tx)
     remote_names = [batch.remote_name for batch in sent_batches]
     if counts.answered < counts.total:
         raise RemoteError(

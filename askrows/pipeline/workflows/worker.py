@@ -133,7 +133,7 @@ class Worker:
         with store.read() as tx:
             if _has_job_tables(tx):
                 return
-            foreign_tables = set(schema.other_tables(tx))
+            foreign_tables = set(schema.list_tables_of_others(tx))
             for task in run.tasks:
                 foreign_tables -= {table.name for table in task.list_tables(tx)}
             rights = tx.exec_driver_sql(_READ_RIGHTS).mappings().one()

@@ -50,14 +50,14 @@ def check_folder_exists(settings: Settings, store: Store) -> None:
         )
 
 
-def write_missing_marker(settings: Settings, store: Store, workspace_id: str) -> None:
+def write_marker_if_wrong(settings: Settings, store: Store, workspace_id: str) -> None:
     """Write the folder's marker if it is missing or names another workspace."""
-    marker = workspace.read_marker(settings.data)
+    marker = workspace.read_folder_marker(settings.data)
     if marker is None or marker.workspace_id != workspace_id:
         location = store.address
         if store.path is not None and not settings.database_url:
             location = store.path.name
-        workspace.write_marker(settings.data, workspace.FolderMarker(workspace_id, location))
+        workspace.write_folder_marker(settings.data, workspace.FolderMarker(workspace_id, location))
 
 
 def is_free(data: Path) -> bool:
@@ -122,7 +122,7 @@ def _find_outside_link(root: Path) -> Path | None:
     return None
 
 
-def check_target(
+def check_and_resolve_target(
     path: Path,
     store: Store,
     data: Path,
@@ -149,11 +149,11 @@ def check_target(
         if is_workspace_file and name != _REPORTS_FOLDER:
             raise _make_needed_error(path, f"belongs to the workspace {data}")
 
-    check_is_not_needed(path, store)
+    check_is_not_needed_by_workspace(path, store)
     return target
 
 
-def check_is_not_needed(path: Path, store: Store) -> None:
+def check_is_not_needed_by_workspace(path: Path, store: Store) -> None:
     """Check that a path is not a file that the workspace needs, and not in a folder that it needs.
 
     Needed are `.env`, `tasks/*.py`, the database, SQLite's files next to it, and the task file, the
@@ -166,7 +166,7 @@ def check_is_not_needed(path: Path, store: Store) -> None:
     needed_paths += [(task_file, "is a task file") for task_file in Path("tasks").glob("*.py")]
     if store.path is not None:
         needed_paths.append((store.path, "is the database of the workspace"))
-    for record in store.query(workspace.list_tasks):
+    for record in store.query(workspace.list_task_records):
         # A query in place of the file with the rows is no path of any file.
         needed_files = (record.path, record.items, *record.needed_files)
         needed_paths += [(Path(file), f"is needed by task {record.name}") for file in needed_files]

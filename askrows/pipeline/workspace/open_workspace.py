@@ -74,11 +74,11 @@ class OpenWorkspace:
 
     def is_bound(self) -> bool:
         """Return whether rows were uploaded before, so that the backend is settled."""
-        return self.store.query(workspace.get_workspace).backend is not None
+        return self.store.query(workspace.read_workspace).backend is not None
 
     def bind_backend(self, tx: Connection) -> None:
         """Bind the workspace to its backend and address, in the caller's transaction."""
-        workspace.bind_workspace(tx, self.backend, self.address, now=self.now())
+        workspace.bind_workspace_if_unbound(tx, self.backend, self.address, now=self.now())
 
     def confirm(
         self,
@@ -124,13 +124,13 @@ def make_open_workspace(
         ConfigurationError: The workspace is bound to another backend than the settings name, or the
             user set MODEL to a model of another provider.
     """
-    workspace_row = workspace.get_workspace(tx)
+    workspace_row = workspace.read_workspace(tx)
     _check_bound_backend(settings, workspace_row.backend)
     backend = workspace_row.backend or choose_backend(settings)
     if "model" in settings.sources:
         _check_named_model(settings, backend)
     return OpenWorkspace(
-        settings=settings.for_backend(backend, lag_s=journal.read_list_delay_s(tx)),
+        settings=settings.for_backend(backend, lag_s=journal.compute_list_delay_s(tx)),
         store=store,
         locks=Locks(store, settings.data / "locks", workspace_row.workspace_id),
         backend=backend,

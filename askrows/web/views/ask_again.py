@@ -68,7 +68,7 @@ def unpark_selected_rows(app_state: PageState, task: str, body: RowSelection) ->
     `freed` is their number.
     """
     with app_state.open_to_write(task) as run, run.workspace.store.write() as tx:
-        unparked = claims.unpark(
+        unparked = claims.unpark_and_forgive(
             tx,
             run.task.name,
             prompt_version=run.task.parked_version,

@@ -190,7 +190,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
         with read_snapshot(run.workspace, run.task, run.tasks) as snapshot:
             next_command = choose_next_command(snapshot)
             # It differs after rows were asked, answered, corrected or imported.
-            position = workspace.last_row_change(snapshot.tx, run.task.name)
+            position = workspace.read_last_row_change(snapshot.tx, run.task.name)
             rows_version = f"{position}.{short_hash(str(snapshot.counts))}"
             runs = snapshot.task_runs
             values = {

@@ -161,7 +161,7 @@ def render_rows_page(
         if not (query.task or find_used_tasks(run)):
             return render_start(app_state, run, task=NEW_TASK)
         # It is read before the rows: a later change loads them again.
-        position = run.workspace.store.query(workspace.last_row_change, run.task.name)
+        position = run.workspace.store.query(workspace.read_last_row_change, run.task.name)
         values = _rows_values(
             run.workspace.store, run.task, settings=run.workspace.settings, query=query
         )
@@ -403,7 +403,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
             "state": row.state,
             "values": dict(row.values),
             "confidences": {name: row.values.get(bar) for name, bar in bar_names.items()},
-            "corrected": edits.list_set_fields(edits_by_id[row.id]),
+            "corrected": edits.list_fields_set_by_people(edits_by_id[row.id]),
             "changes": {
                 name: mark_change(*change) for name, change in changes_by_id.get(row.id, {}).items()
             },

@@ -60,9 +60,9 @@ def test_a_merge_during_the_ingest_is_applied(
 
     def merge(write: Write) -> None:
         with write() as tx:
-            tag_merges.add_merge(
+            tag_merges.record_merge(
                 tx,
-                tag_merges.name_list("experts", "tags"),
+                tag_merges.make_list_name("experts", "tags"),
                 json.loads(INGESTED_TAGS)[0],
                 "merged",
                 editor="a person",

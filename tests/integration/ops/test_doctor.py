@@ -189,7 +189,9 @@ def spoil_index_of_database(bench: Bench) -> None:
 def interrupt_forget(bench: Bench) -> None:
     """Leave the mark of a `forget` command that was killed."""
     with bench.workspace.open() as ws, ws.workspace.store.write() as tx:
-        erasure.begin_erasure(tx, "experts", "1", name="person-0", now=ws.workspace.now())
+        erasure.park_row_and_record_erasure(
+            tx, "experts", "1", name="person-0", now=ws.workspace.now()
+        )
 
 
 # A statement of SQL, or a function that changes the workspace.

@@ -70,7 +70,7 @@ def test_a_new_text_replaces_a_text_without_concepts(tmp_path: Path) -> None:
             parked_claims = dict.fromkeys(
                 (claims.RowClaim("a", ""), claims.RowClaim("b", "")), "failed twice"
             )
-            claims.record_ended(
+            claims.record_answered_or_parked(
                 tx,
                 table.TASK,
                 "another@1/model",
@@ -91,7 +91,7 @@ def test_a_new_text_replaces_a_text_without_concepts(tmp_path: Path) -> None:
         assert rows(ws) == {key: ("new", key, {"k": key}) for key in "abc"}
 
         with ws.workspace.store.write() as tx:
-            assert [row[0] for row in claims.parked_rows(tx, table.TASK)] == ["a"]
+            assert [row[0] for row in claims.list_parked_rows(tx, table.TASK)] == ["a"]
             assert claims.release_claims(tx, preparation.number) == 1
 
 

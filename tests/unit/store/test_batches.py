@@ -58,7 +58,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store = Store(f"sqlite:///{tmp_path / 'askrows.db'}")
     with store.write() as tx:
         schema.metadata.create_all(tx)
-        batches.add_batch(tx, now=NOW, number=1, **BATCH)
+        batches.insert_batch(tx, now=NOW, number=1, **BATCH)
     yield store
     store.close()
 
@@ -143,6 +143,6 @@ def test_late_end_of_a_try_does_not_change_the_next_try(store: Store) -> None:
     move_batch(store, first_try, BatchState.SUBMITTING)
     second_try = read_batch(store)
     with store.write() as tx:
-        batches.record_unclear_create(tx, first_try, reason="no answer", now=NOW)
+        batches.record_lost_create_reply(tx, first_try, reason="no answer", now=NOW)
     assert read_batch(store) == second_try
     assert second_try.create_ended_at is None

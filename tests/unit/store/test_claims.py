@@ -19,7 +19,7 @@ def test_ended_claim_cannot_end_again(tmp_path: Path) -> None:
     prepare(workspace)
     with workspace.open() as ws:
         with ws.workspace.store.write() as tx:
-            first, second, third = claims.claimed_rows(tx, 1)
+            first, second, third = claims.read_claims_of_batch(tx, 1)
             claims.end_claims(
                 tx, ws.task.name, ws.version, 1, ClaimOutcomes([second], {}, []), now=NOW
             )
