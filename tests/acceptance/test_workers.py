@@ -128,6 +128,22 @@ def test_drain_ends_when_no_unit_is_due(workspace: Workspace, api: Engine) -> No
 
 
 @on_a_server
+def test_worker_does_not_delay_units_of_other_workers(workspace: Workspace, api: Engine) -> None:
+    """A worker that only polls makes no job for `submit`, which others would wait for."""
+    api.script_fault("never_ends")
+    workspace.import_people(2)
+    workspace.run_command("submit", limit=1)
+    # Without room in the budget, the other row is due in a day.
+    limits: dict[str, Any] = {"BUDGET_PER_DAY": 0, "POLL_MOST": 86_400}
+    with workspace.start_command("work", concurrency=1, only="poll", yes=True, **limits) as worker:
+        wait_until(lambda: api.count_calls("GET", "/batches/"), worker.read_output)
+        worker.stop(signal.SIGTERM)
+    with workspace.start_command("work", concurrency=1, only="submit", yes=True) as worker:
+        wait_until(lambda: len(api.creates()) == 2, worker.read_output)
+        worker.stop(signal.SIGTERM)
+
+
+@on_a_server
 def test_tables_of_jobs_need_consent_and_a_right(workspace: Workspace) -> None:
     """A person is asked in another program's database; an administrator gets the SQL to run."""
     workspace.import_people(1)

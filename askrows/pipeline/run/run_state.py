@@ -64,8 +64,9 @@ class RunState:
         # Monotonic time before which no further report is written.
         self._next_report_at_s = 0.0
         self.started_at = run.workspace.now()
-        # Whether rows were submitted, whether that submission sent a batch, and whether a batch was
-        # ingested after it.
+        # Whether the run may submit, whether it did, whether that submission sent a batch, and
+        # whether a batch was ingested after it.
+        self.may_submit = True
         self.has_submitted = False
         self.has_sent = False
         self.has_ingested = False

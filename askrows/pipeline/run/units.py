@@ -1,14 +1,14 @@
 """Units, the steps of a task that any process can take: list those that are due, and do one.
 
-- A unit is the next step of a batch ("submit", "poll", "ingest"), or "ask", "submit", "fill" or
-  "index" for the task.
+- A unit is the next step of a batch ("submit", "poll", "ingest"), or "ask", "submit", "wait",
+  "fill" or "index" for the task. `list_units` alone decides what is next.
 - It takes its lock and makes guarded state changes, and does nothing if another process was first.
   So any number of processes on any number of hosts may do units of one workspace at the same time,
   and die at any moment.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -63,94 +63,178 @@ class Unit(NamedTuple):
         return {**members, "in_s": round(self.in_s, 1)}
 
 
-def list_due_units(run: Run, *, should_index: bool = True) -> Iterator[Unit]:
-    """Yield the steps of the task in use that are due now or later, as the database shows them.
+def list_units(
+    run: Run,
+    state: RunState | None = None,
+    *,
+    should_index: bool = True,
+) -> Iterator[Unit]:
+    """Yield the steps of the task in use that are due now or later, in the order of their turn.
 
-    The order is:
+    Only this function decides what is next. The order is:
 
-    - the next step of each open batch; a held batch waits until a person decides
-    - "ask" (live calls only): a live call about a row failed and is due again, or an unfinished
-      `tag` asks a decision model
-    - "submit" (prepare and send batches): other rows are open and no pilot blocks them
-    - "fill" (sync the rows of a user task), always due after `poll_most`
-    - "index" (embed new texts and build), unless a batch is downloaded and not ingested
+    1. "ingest", for each downloaded batch; a held batch waits until a person decides
+    2. "ask" (live calls only): a live call about a row failed and is due again, or an unfinished
+       `tag` asks a decision model
+    3. "submit" (prepare and send batches): batches are not sent, or other rows are open and no
+       pilot blocks them
+    4. "poll", for each batch at the API
+    5. "wait": another process claimed rows of the run and has not sent them
+    6. "fill" (sync the rows of a user task), always due after `poll_most`
+    7. "index" (embed new texts and build), unless a batch is downloaded and not ingested
 
-    Each unit has the seconds until it is due. If the quota or a budget has no room, or in the
-    pause of an outage, "submit" is due only after `poll_most`, and so is the "ask" of a decision
-    model without room in a budget.
+    Without a state, the database alone decides. Each unit has the seconds until it is due. If the
+    quota or a budget has no room, or in the pause of an outage, "submit" is due only after
+    `poll_most`, and so is the "ask" of a decision model without room in a budget.
+
+    With a state, the run waits for its batches. Then all units are due, because a poll lasts until
+    a batch ends. The units are only those of its rows and batches, without "ask", "fill" and
+    "index". If the newest poll could not go on, or if a batch needs a person (the API does not know
+    it, or it is unclear whether it was created), only "ingest" is left.
 
     Args:
         run: The run.
+        state: The state of a run that waits for its batches; None for `work`.
         should_index: Include the index, of which all entries may be read.
+    """
+    task_name = run.task.subject
+    open_states = (*budget.QUEUED_STATES, BatchState.DOWNLOADED)
+    if state is None:
+        open_batches = run.workspace.store.query(
+            batches.list_batches_in_states, *open_states, task=run.task.name
+        )
+    else:
+        open_batches = state.list_awaited_batches(*open_states)
+
+    downloaded_batches = [
+        batch
+        for batch in open_batches
+        if batch.state is BatchState.DOWNLOADED and not batch.is_held
+    ]
+    for batch in downloaded_batches:
+        yield Unit("ingest", task_name, number=batch.number)
+
+    if state is not None:
+        yield from _list_units_of_waiting_run(state, open_batches)
+        return
+
+    yield from _list_asking_units(run, open_batches)
+    for batch in open_batches:
+        if batch.state is BatchState.SUBMITTED:
+            yield Unit("poll", task_name, _find_poll_delay_s(run, batch), batch.number)
+    if is_user_task_set(run.workspace.settings):
+        yield Unit("fill", task_name, run.workspace.settings.poll_most)
+    # The answers of a downloaded batch are embedded together with the others.
+    if should_index and not downloaded_batches and is_index_due(run, exact=False):
+        yield Unit("index", task_name)
+
+
+def _list_units_of_waiting_run(
+    state: RunState, open_batches: Iterable[batches.BatchRow]
+) -> Iterator[Unit]:
+    """Yield the steps after "ingest" of a run that waits for its batches; all are due.
+
+    Args:
+        state: The state of the run.
+        open_batches: The open batches for which it waits.
+    """
+    result = state.result
+    if result.is_poll_stopped:
+        return
+
+    task_name = state.run.task.subject
+    batches_at_api = [batch for batch in open_batches if batch.state in budget.API_STATES]
+    if _is_submission_due(state, is_api_busy=bool(batches_at_api)):
+        yield Unit("submit", task_name)
+    for batch in batches_at_api:
+        yield Unit("poll", task_name, number=batch.number)
+
+    may_wait = result.stop.reason is None and not result.held_errors
+    if may_wait and state.list_claiming_batches():
+        yield Unit("wait", task_name)
+
+
+def _list_asking_units(run: Run, open_batches: Iterable[batches.BatchRow]) -> Iterator[Unit]:
+    """Yield the steps of `work` that ask rows or send batches: "ask" and "submit".
+
+    Batches that are not sent have a unit each, and all open rows together have one.
+
+    Args:
+        run: The run.
+        open_batches: The open batches of the task.
     """
     task = run.task
     settings = run.workspace.settings
     max_pause_s = settings.poll_most
     with run.workspace.store.read() as tx:
-        states = (*budget.QUEUED_STATES, BatchState.DOWNLOADED)
-        open_batches = [
-            batch
-            for batch in batches.list_batches_in_states(tx, *states, task=task.name)
-            if not batch.is_held
-        ]
-        for batch in open_batches:
-            yield _choose_batch_unit(tx, run, batch)
-
         new_count = claiming.count_claimable(tx, task)
         is_deciding = bool(new_count) and is_decide_run_open(tx, task)
+        # Without new rows no budget is read.
+        has_budget = (
+            not new_count or budget.read_current_budgets(run).compute_remaining_usd(tx) != 0
+        )
+        is_outage = bool(find_outage_reason(tx, run))
+
         if claiming.find_due_ids(tx, task):
             yield Unit("ask", task.subject)
         elif is_deciding:
-            has_room = budget.read_current_budgets(run).compute_remaining_usd(tx) != 0
-            yield Unit("ask", task.subject, 0.0 if has_room else max_pause_s)
+            yield Unit("ask", task.subject, 0.0 if has_budget else max_pause_s)
+
+        for batch in open_batches:
+            # An unclear create is resolved at any time.
+            if batch.state is BatchState.SUBMITTING:
+                yield Unit("submit", task.subject, number=batch.number)
+            elif batch.state is BatchState.PREPARED:
+                must_wait = is_outage or budget.find_quota_refusal_reason(tx, batch, settings)
+                yield Unit("submit", task.subject, max_pause_s if must_wait else 0.0, batch.number)
+
         if new_count and not is_deciding and is_pilot_clear(tx, run):
-            must_wait = (
-                budget.compute_remaining_queue_tokens(tx, run.model, settings) == 0
-                or budget.read_current_budgets(run).compute_remaining_usd(tx) == 0
-                or find_outage_reason(tx, run)
-            )
-            yield Unit("submit", task.subject, max_pause_s if must_wait else 0.0)
-
-    if is_user_task_set(settings):
-        yield Unit("fill", task.subject, max_pause_s)
-
-    # The answers of a downloaded batch are embedded together with the others.
-    has_downloaded = any(batch.state is BatchState.DOWNLOADED for batch in open_batches)
-    if should_index and not has_downloaded and is_index_due(run, exact=False):
-        yield Unit("index", task.subject)
+            has_quota = budget.compute_remaining_queue_tokens(tx, run.model, settings) != 0
+            can_send = has_quota and has_budget and not is_outage
+            yield Unit("submit", task.subject, 0.0 if can_send else max_pause_s)
 
 
-def _choose_batch_unit(tx: Connection, run: Run, batch: batches.BatchRow) -> Unit:
-    """Return the next step of an open batch: ingest, submit or poll.
+def _is_submission_due(state: RunState, *, is_api_busy: bool) -> bool:
+    """Return whether a run that waits for its batches submits rows now.
 
-    - downloaded: ingest now.
-    - prepared or submitting: submit now, but a prepared batch after `poll_most` if the quota is
-      full, or in the pause of an outage.
-    - submitted, and the database has a final state of the API: poll now. If it also has the time of
-      that state (`over_at`), an earlier poll found no result yet: then poll after `poll_most`.
-    - submitted, otherwise: poll after POLL_SHARE_OF_AGE of its age, between `poll_first` and
-      `poll_most`.
+    It does if it may send and did not submit yet. Later it does if rows are unsent, the run sent or
+    stored something before, and no batch is at the API. If the API was full, a stored result is
+    enough. If the last submission and the batches after it brought nothing, if all batches failed
+    at the API, or if the answers miss a quality gate by far, no more rows are sent, so that a short
+    outage does not use up the attempts of all rows.
+
+    Args:
+        state: The state of the run.
+        is_api_busy: A batch for which the run waits is at the API.
     """
-    task_name = run.task.subject
+    if not state.may_submit or not state.check_may_send():
+        return False
+    if not state.has_submitted:
+        return True
+
+    has_room = not is_api_busy
+    if state.result.stop.reason is StopReason.API_FULL:
+        has_room = has_room or state.has_ingested
+    has_progress = state.has_sent or state.has_ingested
+    has_unsent_rows = state.count_claimable() or state.list_batches(BatchState.PREPARED)
+    return has_room and has_progress and bool(has_unsent_rows)
+
+
+def _find_poll_delay_s(run: Run, batch: batches.BatchRow) -> float:
+    """Return in how many seconds `work` polls a submitted batch.
+
+    - If the database has a final state of the API: now. If it also has the time of that state
+      (`over_at`), an earlier poll found no result yet: then after `poll_most`.
+    - Otherwise after POLL_SHARE_OF_AGE of its age, between `poll_first` and `poll_most`.
+    """
     settings = run.workspace.settings
-    max_pause_s = settings.poll_most
-    if batch.state is BatchState.DOWNLOADED:
-        return Unit("ingest", task_name, number=batch.number)
-
-    if batch.state is not BatchState.SUBMITTED:
-        must_wait = batch.state is BatchState.PREPARED and (
-            budget.find_quota_refusal_reason(tx, batch, settings) or find_outage_reason(tx, run)
-        )
-        return Unit("submit", task_name, max_pause_s if must_wait else 0.0, batch.number)
-
     if remote_state(batch.remote_word).is_final:
-        # A batch that was over at an earlier poll has no result file yet.
-        return Unit("poll", task_name, max_pause_s if batch.over_at else 0.0, batch.number)
+        return settings.poll_most if batch.over_at else 0.0
 
     now = run.workspace.now()
     age_s = (now - (batch.submitted_at or now)).total_seconds()
     poll_pause_s = max(settings.poll_first, POLL_SHARE_OF_AGE * age_s)
-    return Unit("poll", task_name, min(max_pause_s, poll_pause_s), batch.number)
+    return min(settings.poll_most, poll_pause_s)
 
 
 def is_decide_run_open(tx: Connection, task: Task) -> bool:

@@ -350,7 +350,7 @@ def do_pass(
         try:
             with open_workspace(name) as run:
                 state = do_due_units(run, unit_names)
-                next_units = list(units.list_due_units(state.run))
+                next_units = list(units.list_units(state.run))
                 slow_notes = _list_slow_batches(state)
         except AskrowsError as error:
             add_report(total, Report({"did": []}, errors=[error]))

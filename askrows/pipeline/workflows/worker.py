@@ -35,7 +35,7 @@ from askrows.pipeline.ops import health
 from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.ops.status import read_status
 from askrows.pipeline.run import work
-from askrows.pipeline.run.units import Unit, list_due_units
+from askrows.pipeline.run.units import Unit, list_units
 from askrows.pipeline.store import schema
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.workspace.opening import Access
@@ -288,11 +288,11 @@ class Worker:
             await asyncio.sleep(ONCE_SURVEY_PAUSE_S if runs_once else SURVEY_PAUSE_S)
 
     async def _defer_due_units(self, *, is_first: bool) -> int:
-        """Create a job for each due unit of all tasks that has none yet.
+        """Create a job for each unit of this worker, of all tasks, that has none yet.
 
-        A unit that is due later gets a job for that time, even if this worker does not run units of
-        its kind. A worker that runs once creates jobs only for its own kinds of units. It begins
-        with all of them, and then leaves out those that are due later or ended. A task that cannot
+        Units of kinds that this worker does not run get no job. A unit that is due later gets a job
+        for that time. A worker that runs once begins with all of its units, and then leaves out
+        those that are due later or ended. A task that cannot
         be opened is reported and skipped. The index of a task that has a job for it is not read.
         The workspace is read in threads.
 
@@ -336,9 +336,11 @@ class Worker:
 
     def _choose_delay_s(self, unit: Unit, *, is_first: bool) -> float | None:
         """Return in how many seconds a unit gets a job; None for no job."""
+        if unit.name not in self._queues:
+            return None
         if self._on_report is not None:
             return unit.in_s
-        if unit.name not in self._queues or _make_lock(unit) in self._ended_names:
+        if _make_lock(unit) in self._ended_names:
             return None
         return 0.0 if is_first or not unit.in_s else None
 
@@ -480,7 +482,7 @@ class Worker:
     ) -> tuple[list[Unit], datetime]:
         """Return the due units of a task, and the time by the clock of the database server."""
         with self._open_run(task, Access.WRITE) as run:
-            return list(list_due_units(run, should_index=should_index)), run.workspace.now()
+            return list(list_units(run, should_index=should_index)), run.workspace.now()
 
     def can_accept_jobs(self) -> bool:
         """Return whether the tables of jobs exist and the worker is not stopping.
