@@ -129,6 +129,7 @@ def _report_submit(run: Run, result: RunResult, *, dry: bool = False) -> Report:
     else:
         title = f"nothing to submit: {nouns.none_open_message}"
     figures = {
+        **result.document(),
         "dry": dry,
         "model": run.model.name,
         "priced_on": run.model.priced_on.isoformat(),
@@ -140,10 +141,6 @@ def _report_submit(run: Run, result: RunResult, *, dry: bool = False) -> Report:
         "estimated_cost": plan.cost,
         "control_requests": plan.control_requests,
         "control_cost": plan.control_cost,
-        "equal_rows": result.equal_rows,
-        "held_back": result.stop.rows if result.budget_message else 0,
-        "no_room": result.no_room,
-        "sent": {str(number): outcome.value for number, outcome in result.sent.items()},
     }
     return Report(figures, title)
 
@@ -381,7 +378,7 @@ def move_batch(
         "requests": batch.requests,
         "kept": batch.answered or 0,
         "answered": result.answered_by_calls,
-        "submitted": result.created_batches,
+        "submitted": result.document()["submitted"],
         "left": open_count,
         "spent": result.spent,
     }
