@@ -17,7 +17,7 @@ from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.ranking import RankMode
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.index import build
-from askrows.pipeline.index.search import make_search_options, report_search
+from askrows.pipeline.index.search import make_search_options, search_and_report
 
 
 def index(
@@ -87,4 +87,4 @@ def search(
         )
 
     options = make_search_options(k, rank=rank, tag=tag, where=where)
-    return report_search(run.workspace, run.service, run.task, q, options, similar_name=like)
+    return search_and_report(run.workspace, run.service, run.task, q, options, similar_name=like)

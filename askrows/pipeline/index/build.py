@@ -30,14 +30,14 @@ from askrows.pipeline.core.report import Report, format_counts
 from askrows.pipeline.core.text import format_object, join_first, plural
 from askrows.pipeline.index.builds import INDEX_LOCK, Builds
 from askrows.pipeline.index.indexed_tasks import require_indexed_task
-from askrows.pipeline.index.manifest import Manifest, RefusedText, content_hash
+from askrows.pipeline.index.manifest import Manifest, RefusedText, hash_entry_content
 from askrows.pipeline.index.vector_cache import Vectors
 from askrows.pipeline.index.vectors import Embedder
 from askrows.pipeline.index.write import (
     BuildInput,
     EntryPage,
     load_meaningless_queries,
-    verify_build,
+    verify_and_mark_build,
     write_build,
 )
 from askrows.pipeline.provider.service import Service
@@ -264,29 +264,29 @@ class _IndexBuilder:
         """
         # Check the position before anything is paid for.
         with self._workspace.store.read() as tx:
-            self._read_checked_position(tx)
+            self._read_position_if_not_older(tx)
             self._indexed_task.check_columns(tx, self._workspace.settings.index_columns or ())
             has_entries = self._indexed_task.count_entries(tx) > 0
         if not has_entries:
-            return self._delete_index()
+            return self._delete_all_builds_if_allowed()
 
-        self._embed_missing()
+        self._embed_missing_texts()
         meaningless_vectors: Vectors | None = None
         # If the service does not embed them, the build gets no floor.
         with suppress(RemoteError, ConfigurationError):
             meaningless_vectors = self._embedder.embed_queries(load_meaningless_queries())
 
         with self._workspace.lock(INDEX_LOCK) as lock:
-            number = self._builds.next_number()
-            with self._builds.staging(number) as staging_dir:
-                return self._build_and_promote(
+            number = self._builds.choose_next_number()
+            with self._builds.create_staging_directory(number) as staging_dir:
+                return self._write_verify_and_promote_build(
                     lock,
                     meaningless_vectors,
                     number,
                     staging_dir,
                 )
 
-    def _delete_index(self) -> IndexReport:
+    def _delete_all_builds_if_allowed(self) -> IndexReport:
         """Delete all builds if the user allowed it, because the task has no entries.
 
         Waits for the index lock before it deletes. Cached vectors are kept. The report has the
@@ -296,10 +296,10 @@ class _IndexBuilder:
             InputError: `worse_ok` is not set, or no build is in service; nothing is deleted.
         """
         nouns = self._task.nouns
-        current = self._builds.read_usable_manifest()
+        current = self._builds.read_current_manifest_if_intact()
         if current is not None and self._worse_ok:
             with self._workspace.lock(INDEX_LOCK):
-                self._builds.delete_all()
+                self._builds.delete_all_builds_and_links()
             return IndexReport(
                 current.number,
                 0,
@@ -316,7 +316,7 @@ class _IndexBuilder:
             hint += f"; `{nouns.command('index', worse_ok=True)}` removes the index in service"
         raise InputError(message, hint=hint)
 
-    def _embed_missing(self) -> None:
+    def _embed_missing_texts(self) -> None:
         """Embed all texts that are not cached, and count them in `_embedded_count`.
 
         Shows the progress, and waits for the lock of the task's texts. If the backend is paid, a
@@ -332,22 +332,23 @@ class _IndexBuilder:
         with workspace.store.read() as tx:
             count = indexed_task.count_entries(tx)
             has_missing_texts = True
-            if embedder.is_paid():
+            if embedder.is_embedding_paid():
                 with workspace.display.bar("reading", count) as bar:
-                    text_count, tokens, cost = embedder.estimate_cost(entries(tx), bar=bar)
-                has_missing_texts = text_count > 0
+                    estimate = embedder.estimate_cost(entries(tx), bar=bar)
+                has_missing_texts = estimate.text_count > 0
                 # No budget limits this cost, so it is announced.
-                if round(cost, 2) > 0:
+                if round(estimate.usd, 2) > 0:
                     workspace.display.say(
-                        f"embedding {text_count:,} texts, about {tokens:,} tokens, ${cost:,.2f}",
+                        f"embedding {estimate.text_count:,} texts, "
+                        f"about {estimate.tokens:,} tokens, ${estimate.usd:,.2f}",
                     )
             if has_missing_texts:
                 # A text that two processes need at the same time is embedded once.
                 lock_name = f"{EMBED_LOCK}-{indexed_task.folder or self._task.name}"
                 with workspace.lock(lock_name), workspace.display.bar("embedding", count) as bar:
-                    self._embedded_count += embedder.embed_missing(entries(tx), bar=bar)
+                    self._embedded_count += embedder.embed_missing_texts(entries(tx), bar=bar)
 
-    def _build_and_promote(
+    def _write_verify_and_promote_build(
         self,
         lock: Lock,
         meaningless_vectors: Vectors | None,
@@ -380,7 +381,7 @@ class _IndexBuilder:
         if not self._service.embedding_model.local:
             ranking = replace(ranking, share=GEMINI_WORD_SHARE)
         with workspace.store.read() as tx:
-            position = self._read_checked_position(tx)
+            position = self._read_position_if_not_older(tx)
             refused_texts = self._find_refused_entries(tx)
             count = indexed_task.count_entries(tx) - len(refused_texts)
             table = self._task.select_task_rows(tx)
@@ -389,7 +390,7 @@ class _IndexBuilder:
                 staged = write_build(
                     staging_dir,
                     BuildInput(
-                        self._iterate_entry_pages(indexed_task.read_entries(tx), bar),
+                        self._iterate_embedded_pages(indexed_task.read_entries(tx), bar),
                         count=count,
                         ranking=ranking,
                         position=position,
@@ -402,7 +403,7 @@ class _IndexBuilder:
                     meaningless_vectors=meaningless_vectors,
                 )
 
-        verify_build(staged, count=count)
+        verify_and_mark_build(staged, count=count)
 
         reason = f"promoted with {count} entries"
         record_promotion = partial(
@@ -412,7 +413,9 @@ class _IndexBuilder:
             lock,
             reason,
         )
-        moved_files = self._builds.promote(staged, record_promotion=record_promotion)
+        moved_files = self._builds.promote_and_list_moved_files(
+            staged, record_promotion=record_promotion
+        )
         return IndexReport(
             number=number,
             count=count,
@@ -430,16 +433,16 @@ class _IndexBuilder:
             refused={entry_id: refused.reason for entry_id, refused in refused_texts.items()},
         )
 
-    def _iterate_entry_pages(
+    def _iterate_embedded_pages(
         self,
         entries: Iterable[Entry],
         bar: ProgressBar,
     ) -> Iterator[EntryPage]:
         """Yield (entries, their keys, their vectors) page by page, without refused entries.
 
-        Entries that arrived since `_embed_missing`, and entries with damaged vectors, are embedded
-        now. A page with only refused entries is skipped. The progress bar advances by all entries,
-        also the refused ones.
+        Entries that arrived since `_embed_missing_texts`, and entries with damaged vectors, are
+        embedded now. A page with only refused entries is skipped. The progress bar advances by all
+        entries, also the refused ones.
 
         Raises:
             RemoteError: An embedding call failed, or the model refused the text of such an entry.
@@ -456,7 +459,7 @@ class _IndexBuilder:
             ]
             if page:
                 add_vectors = partial(self._embed_late_entries, page)
-                yield page, keys, self._embedder.cache.fetch_or_add(keys, add_vectors)
+                yield page, keys, self._embedder.cache.fetch_or_add_missing(keys, add_vectors)
             entry_count += len(all_entries)
             bar.show(entry_count)
 
@@ -468,7 +471,7 @@ class _IndexBuilder:
                 text cannot be left out any more.
         """
         refused_before = len(self._embedder.refusal_reasons)
-        self._embedded_count += self._embedder.embed_missing(page, bar=NoProgress())
+        self._embedded_count += self._embedder.embed_missing_texts(page, bar=NoProgress())
         if len(self._embedder.refusal_reasons) > refused_before:
             raise RemoteError(
                 "the embedding model refused a text that was added during the build; "
@@ -490,12 +493,12 @@ class _IndexBuilder:
             for entry, key in zip(page, self._embedder.make_keys(page), strict=True):
                 if key in reasons_by_key:
                     refused_texts[entry.id] = RefusedText(
-                        content=content_hash(entry),
+                        content=hash_entry_content(entry),
                         reason=reasons_by_key[key],
                     )
         return refused_texts
 
-    def _read_checked_position(self, tx: Connection) -> int:
+    def _read_position_if_not_older(self, tx: Connection) -> int:
         """Return the position of the database, which grows with each change of a task's rows.
 
         Raises:
@@ -504,7 +507,7 @@ class _IndexBuilder:
         """
         # The build is read before the snapshot begins. Positions then only decrease if the whole
         # database was replaced.
-        current = self._builds.read_usable_manifest()
+        current = self._builds.read_current_manifest_if_intact()
         position = read_workspace(tx).position
         if current is not None and current.position > position and not self._worse_ok:
             raise InconsistentError(

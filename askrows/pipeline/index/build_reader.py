@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from askrows.pipeline.index import vector_file
+
     # Whether each row of a build passes the filters.
     Mask = NDArray[np.bool_]
 
@@ -90,7 +92,7 @@ class Index(AbstractContextManager["Index"]):
             os.close,
             self._vectors_descriptor,
         )
-        self.entries = _open_entries(
+        self.entries = _open_entries_database(
             directory / manifest.ENTRIES_FILE,
             build_manifest.number,
         )
@@ -119,7 +121,7 @@ class Index(AbstractContextManager["Index"]):
         self.close()
         if not isinstance(error, Exception) or isinstance(error, AskrowsError):
             return
-        for message in manifest.find_changed_files(self._directory, self.manifest):
+        for message in manifest.iterate_changed_file_messages(self._directory, self.manifest):
             raise InconsistentError(
                 message,
                 hint=f"run `{CommandHint('index')}`",
@@ -133,12 +135,12 @@ class Index(AbstractContextManager["Index"]):
         path = self._directory / manifest.INDEX_FILE
         return vector_file.open_faiss_index(path, self._vectors_descriptor)
 
-    def nearest(
+    def find_nearest_entries(
         self,
         vector: "NDArray[np.float32]",
         k: int,
         mask: "Mask | None" = None,
-    ) -> "tuple[NDArray[np.float32], NDArray[np.int64]]":
+    ) -> "vector_file.NearestRows":
         """Return similarities and row numbers of the `k` entries most similar to a vector.
 
         The most similar entry is first; equal entries are in row order. Untagged rows have no
@@ -157,15 +159,15 @@ class Index(AbstractContextManager["Index"]):
         entry_mask = None if mask is None else mask[: len(self)]
         return vector_file.find_nearest(self.faiss, query, k, entry_mask)
 
-    def discriminating_terms(self, query_terms: Iterable[str]) -> list[str]:
+    def drop_common_terms(self, query_terms: Iterable[str]) -> list[str]:
         """Return the terms that at most half of the entries contain, or else all terms.
 
         Repetitions are kept.
         """
         terms = list(query_terms)
-        return [term for term in terms if self.idf(term) > MIN_IDF] or terms
+        return [term for term in terms if self.compute_idf(term) > MIN_IDF] or terms
 
-    def score_words(
+    def score_rows_by_words(
         self,
         query_terms: Iterable[str],
         *,
@@ -182,17 +184,21 @@ class Index(AbstractContextManager["Index"]):
             terms_by_count[count].append(term)
         if len(terms_by_count) == 1:
             ((count, terms),) = terms_by_count.items()
-            return {row: count * score for row, score in self._match_any(terms, limit)}
+            return {
+                row: count * score for row, score in self._iterate_rows_with_any_term(terms, limit)
+            }
 
         # A single FTS5 query with repetitions is slow: its time grows with their square.
         total_scores = defaultdict[int, float](float)
         for count, terms in terms_by_count.items():
-            for row, score in self._match_any(terms):
+            for row, score in self._iterate_rows_with_any_term(terms):
                 total_scores[row] += count * score
         best_scores = sorted(total_scores.items(), key=lambda item: (-item[1], item[0]))
         return dict(best_scores if limit < 0 else best_scores[:limit])
 
-    def _match_any(self, terms: Iterable[str], limit: int = -1) -> Iterator[tuple[int, float]]:
+    def _iterate_rows_with_any_term(
+        self, terms: Iterable[str], limit: int = -1
+    ) -> Iterator[tuple[int, float]]:
         """Yield (row, BM25 score) of the rows that contain any of the terms, best first."""
         fts_query = " OR ".join(map(_quote, terms))
         return self.entries.execute(_SCORE_WORDS, (fts_query, self._bm25_function, limit))
@@ -225,7 +231,7 @@ class Index(AbstractContextManager["Index"]):
         """
         return math.log1p((self.row_count - 0.5) / 1.5)
 
-    def idf(self, term: str) -> float:
+    def compute_idf(self, term: str) -> float:
         """Return the inverse document frequency of a term as FTS5 computes it.
 
         It is 0 if no entry has the term, else at least MIN_IDF. The term must have the form in
@@ -241,10 +247,10 @@ class Index(AbstractContextManager["Index"]):
         odds = (self.row_count - entry_count + 0.5) / (entry_count + 0.5)
         return max(math.log(odds), MIN_IDF)
 
-    def total_idf(self, query_terms: Iterable[str]) -> float:
+    def sum_idf(self, query_terms: Iterable[str]) -> float:
         """Return the sum of the IDF of the distinct terms; an unused term counts as a rarest."""
         distinct_terms = dict.fromkeys(query_terms)
-        return sum(self.idf(term) or self.rarest_idf for term in distinct_terms)
+        return sum(self.compute_idf(term) or self.rarest_idf for term in distinct_terms)
 
     @cached_property
     def _vocabulary(self) -> sqlite3.Connection:
@@ -252,7 +258,7 @@ class Index(AbstractContextManager["Index"]):
         self.entries.execute(_CREATE_VOCABULARY)
         return self.entries
 
-    def find_entry(self, entry_id: str) -> tuple[int, str] | None:
+    def find_row_and_content_hash(self, entry_id: str) -> tuple[int, str] | None:
         """Return the row number (from 0) and content hash of an entry or an untagged row, or None.
 
         Row numbers of untagged rows are not below `len(self)`.
@@ -293,13 +299,13 @@ class Index(AbstractContextManager["Index"]):
         cells: dict[str, Any] = orjson.loads(record[0])
         return cells
 
-    def extra_column_names(self) -> list[str]:
+    def read_extra_column_names(self) -> list[str]:
         """Return the names of the other columns of the source, sorted; reads all their cells."""
         statement = "SELECT DISTINCT key FROM extra_cells, json_each(cells) ORDER BY key"
         return [name for (name,) in self.entries.execute(statement)]
 
-    def content_hashes(self) -> dict[str, str]:
-        """Return the `content_hash` of each entry when the build was made, by id, in row order."""
+    def read_content_hashes(self) -> dict[str, str]:
+        """Return the content hash of each entry when the build was made, by id, in row order."""
         statement = "SELECT id, content FROM entries WHERE row < ? ORDER BY row"
         return dict(self.entries.execute(statement, (len(self),)))
 
@@ -308,7 +314,7 @@ def _quote(term: str) -> str:
     return '"' + term.replace('"', '""') + '"'
 
 
-def _open_entries(path: Path, build_number: int) -> sqlite3.Connection:
+def _open_entries_database(path: Path, build_number: int) -> sqlite3.Connection:
     """Open the entries of a build read-only; the file stays open if it is deleted.
 
     Args:

@@ -18,8 +18,8 @@ in DATA.
 - `current` always points at a whole, verified build, even after a kill: it is replaced by a rename,
   after all files of the new build are on disk.
 - Callers that stage, promote, roll back or delete builds have taken the lock named INDEX_LOCK. The
-  callback of `promote` and `roll_back` checks that the lock was not lost, and commits the database
-  record.
+  callback of a promotion and of `roll_back` checks that the lock was not lost, and commits the
+  database record.
 - Each staging directory has a unique name, so a process that lost the lock cannot write into the
   directory of another process.
 """
@@ -40,7 +40,7 @@ from askrows.pipeline.core.ranking import Entry
 from askrows.pipeline.index import manifest
 from askrows.pipeline.index.build_reader import Index
 from askrows.pipeline.index.indexed_tasks import require_indexed_task
-from askrows.pipeline.index.manifest import Manifest, StagedBuild, content_hash
+from askrows.pipeline.index.manifest import Manifest, StagedBuild, hash_entry_content
 from askrows.pipeline.store import schema, workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks.task import Task
@@ -62,7 +62,7 @@ COLLECTIONS_FOLDER = "tasks"
 MAX_OPEN_TRIES = 10
 
 
-def find_orphaned_folders(data_dir: Path, folders: Container[str]) -> list[Path]:
+def find_folders_of_unindexed_tasks(data_dir: Path, folders: Container[str]) -> list[Path]:
     """Return the build folders of tasks that are not indexed any more, sorted by name.
 
     Args:
@@ -73,7 +73,7 @@ def find_orphaned_folders(data_dir: Path, folders: Container[str]) -> list[Path]
     return [path for path in existing_paths if f"{COLLECTIONS_FOLDER}/{path.name}" not in folders]
 
 
-def open_synced_builds(workspace: OpenWorkspace, task: Task) -> "Builds":
+def correct_link_and_open_builds(workspace: OpenWorkspace, task: Task) -> "Builds":
     """Return the builds of the indexed task in use, after its link was set to the database's build.
 
     Waits for the index lock only if the link must change.
@@ -82,7 +82,7 @@ def open_synced_builds(workspace: OpenWorkspace, task: Task) -> "Builds":
         InputError: The task is not indexed.
     """
     builds = Builds(workspace.data, require_indexed_task(workspace, task).folder)
-    if builds.find_link_correction(workspace.store) is not None:
+    if builds.find_build_to_link(workspace.store) is not None:
         with workspace.lock(INDEX_LOCK):
             builds.correct_link(workspace.store)
     return builds
@@ -119,7 +119,7 @@ class Builds:
         Raises:
             InconsistentError: The build in service is damaged.
         """
-        return self._read_current(self._read_manifest)
+        return self._call_with_current_build(self._read_manifest)
 
     def open_current(self) -> Index:
         """Open the build in service; later promotions do not affect the opened build.
@@ -128,7 +128,7 @@ class Builds:
             InputError: There is no build yet.
             InconsistentError: The build in service is damaged.
         """
-        index = self._read_current(self._open_build)
+        index = self._call_with_current_build(self._open_build)
         if index is None:
             raise InputError(
                 f"there is no index in {self._index_dir} yet",
@@ -150,20 +150,20 @@ class Builds:
                 manifests[number] = self._read_manifest(self._builds_dir / str(number))
         return manifests
 
-    def next_number(self) -> int:
+    def choose_next_number(self) -> int:
         """Return a build number that is larger than all in this workspace, in any indexed task."""
         build_paths = (self._data_dir / "index").glob("**/builds/*")
         number_texts = (path.name.partition(".")[0] for path in build_paths)
         numbers = [int(text) for text in number_texts if text.isdecimal()]
         return max(numbers, default=0) + 1
 
-    def unused_numbers(self) -> list[int]:
+    def list_unused_build_numbers(self) -> list[int]:
         """Return the ascending numbers of all builds that are not in service, damaged or not.
 
         Raises:
             InconsistentError: The link `current` is not a link to a build.
         """
-        current_directory = self._resolve_current()
+        current_directory = self._resolve_current_link()
         numbers = sorted(self._build_numbers())
         if current_directory is None:
             return numbers
@@ -174,7 +174,7 @@ class Builds:
         directory = self._builds_dir / str(number)
         try:
             build_manifest = manifest.read_manifest(directory)
-            return list(manifest.find_changed_files(directory, build_manifest))
+            return list(manifest.iterate_changed_file_messages(directory, build_manifest))
         except InconsistentError as error:
             return [error.message]
 
@@ -189,16 +189,16 @@ class Builds:
             paths += folder.glob(f"*{files.NEW_LINK_SUFFIX}")
         return paths
 
-    def find_stray_links(self) -> list[str]:
+    def find_wrong_links(self) -> list[str]:
         """Return the file names in DATA that do not link to the build in service.
 
         Returns an empty list if no build is in service.
         """
-        if self._resolve_current() is None:
+        if self._resolve_current_link() is None:
             return []
         return [name for name in self._linked_files if not self._is_linked(name)]
 
-    def _relink(self, name: str) -> str | None:
+    def _link_and_move_foreign_file_aside(self, name: str) -> str | None:
         """Make DATA/<name> a link through `current`, and move a foreign file out of the way.
 
         A link that is correct already stays as it is. Returns the new name of the foreign file, or
@@ -219,11 +219,11 @@ class Builds:
             files.remove_path(path)
 
     @contextlib.contextmanager
-    def staging(self, number: int) -> Iterator[Path]:
+    def create_staging_directory(self, number: int) -> Iterator[Path]:
         """Create a staging directory for a build, and delete it after the block.
 
         Deletes the leftovers of killed processes first. If the block puts its build into service
-        (`promote`), the directory was moved away, and nothing is deleted after the block.
+        the directory was moved away, and nothing is deleted after the block.
 
         Yields:
             The path of the new, empty directory.
@@ -237,7 +237,7 @@ class Builds:
         finally:
             files.remove_path(directory)
 
-    def promote(
+    def promote_and_list_moved_files(
         self,
         staged: StagedBuild,
         *,
@@ -265,14 +265,14 @@ class Builds:
             raise InconsistentError(
                 f"build {staged.manifest.number} was not verified, so it was not promoted",
             )
-        previous = self.read_usable_manifest()
+        previous = self.read_current_manifest_if_intact()
         number = staged.manifest.number
         staged.directory.rename(self._builds_dir / str(number))
         files.sync_directory(self._builds_dir)
-        moved_files = [self._relink(name) for name in self._linked_files]
+        moved_files = [self._link_and_move_foreign_file_aside(name) for name in self._linked_files]
 
         record_promotion(staged.manifest)
-        self._set_current(number)
+        self._link_current_build(number)
 
         previous_number = previous.number if previous else None
         older_numbers = [
@@ -305,7 +305,7 @@ class Builds:
             InputError: There is no previous build.
             InconsistentError: All previous builds are damaged.
         """
-        current_directory = self._resolve_current()
+        current_directory = self._resolve_current_link()
         older_numbers = list(self.read_manifests())
         if current_directory is not None:
             current_number = int(current_directory.name)
@@ -328,10 +328,10 @@ class Builds:
 
         build_manifest = self._read_manifest(self._builds_dir / str(number))
         record_promotion(build_manifest)
-        self._set_current(number)
+        self._link_current_build(number)
         return build_manifest
 
-    def find_link_correction(self, store: Store) -> int | None:
+    def find_build_to_link(self, store: Store) -> int | None:
         """Return the number of the build that `current` should point at; None to change nothing.
 
         The link should point at the build that was put in service last by the records of the
@@ -353,7 +353,7 @@ class Builds:
         linked_number = None
         # `current` is not a link in a copy of the workspace that followed links.
         with contextlib.suppress(InconsistentError):
-            directory = self._resolve_current()
+            directory = self._resolve_current_link()
             linked_number = None if directory is None else int(directory.name)
         if linked_number is not None and linked_number not in promotion_times:
             return None
@@ -367,13 +367,13 @@ class Builds:
         return None if last_number == linked_number else last_number
 
     def correct_link(self, store: Store) -> None:
-        """Set the link `current` to the build that `find_link_correction` returns.
+        """Set the link `current` to the build that `find_build_to_link` returns.
 
         If it returns None, nothing is done. Otherwise links in DATA to the index files that are
         missing are made first. If a file of another program is in the place of such a link, it
         stays there until the next promotion moves it aside.
         """
-        number = self.find_link_correction(store)
+        number = self.find_build_to_link(store)
         if number is None:
             return
 
@@ -381,14 +381,14 @@ class Builds:
             path = self._data_dir / name
             if not os.path.lexists(path):
                 files.replace_link(path, self._link_target(name))
-        self._set_current(number)
+        self._link_current_build(number)
 
-    def delete(self, numbers: Iterable[int]) -> None:
+    def delete_unused_builds(self, numbers: Iterable[int]) -> None:
         """Delete builds by number; the build in service is not deleted."""
-        for number in set(numbers).intersection(self.unused_numbers()):
+        for number in set(numbers).intersection(self.list_unused_build_numbers()):
             files.remove_path(self._builds_dir / str(number))
 
-    def delete_all(self) -> None:
+    def delete_all_builds_and_links(self) -> None:
         """Delete every build and all links; there is no index afterwards.
 
         Files of other programs in the places of the links stay.
@@ -401,7 +401,7 @@ class Builds:
                 files.remove_path(self._data_dir / name)
         files.remove_path(self._current_link)
 
-    def _set_current(self, number: int) -> None:
+    def _link_current_build(self, number: int) -> None:
         """Point `current` at a build by a rename."""
         if self._current_link.is_dir() and not self._current_link.is_symlink():
             # A copy that followed links has a directory here, which a rename cannot replace.
@@ -411,7 +411,7 @@ class Builds:
             Path(self._builds_dir.name) / str(number),
         )
 
-    def _resolve_current(self) -> Path | None:
+    def _resolve_current_link(self) -> Path | None:
         """Return the directory that `current` points at, even if it is missing.
 
         Returns None if there is no `current`.
@@ -435,7 +435,7 @@ class Builds:
             )
         return self._builds_dir / target.name
 
-    def _read_current(self, read: Callable[[Path], BuildContent]) -> BuildContent | None:
+    def _call_with_current_build(self, read: Callable[[Path], BuildContent]) -> BuildContent | None:
         """Call `read` with the directory of the build in service, and return its result.
 
         Returns None if no build is in service. If `read` fails because another build was promoted
@@ -447,14 +447,14 @@ class Builds:
             FileNotFoundError: `read` did not find a file of the build.
         """
         for _ in range(MAX_OPEN_TRIES):
-            directory = self._resolve_current()
+            directory = self._resolve_current_link()
             if directory is None:
                 return None
             try:
                 return read(directory)
             except (InconsistentError, FileNotFoundError):
                 # The link is unchanged, so the build was not replaced: it is really damaged.
-                if self._resolve_current() == directory:
+                if self._resolve_current_link() == directory:
                     raise
         raise InconsistentError(
             "the index was replaced each time it was opened; nothing was read",
@@ -482,7 +482,7 @@ class Builds:
             )
         return build_manifest
 
-    def read_usable_manifest(self) -> Manifest | None:
+    def read_current_manifest_if_intact(self) -> Manifest | None:
         """Return the manifest of the build in service, or None if it is missing or damaged."""
         try:
             return self.read_current_manifest()
@@ -501,7 +501,7 @@ class Builds:
         return path.is_symlink() and path.readlink() == self._link_target(name)
 
 
-def count_stale(
+def count_stale_entries(
     indexed_task: IndexedTask,
     tx: Connection,
     index: Index | None,
@@ -542,10 +542,10 @@ def count_stale(
         return 0
 
     refused_hashes = {entry_id: text.content for entry_id, text in index.manifest.refused.items()}
-    built_hashes = index.content_hashes() | refused_hashes
+    built_hashes = index.read_content_hashes() | refused_hashes
     outdated_count = 0
     for entry in indexed_task.read_entries(tx):
-        if built_hashes.pop(entry.id, None) != content_hash(entry):
+        if built_hashes.pop(entry.id, None) != hash_entry_content(entry):
             outdated_count += 1
 
     # The remaining entries are not in the database any more. Refused texts are not in the index.
@@ -553,7 +553,7 @@ def count_stale(
     return outdated_count + len(deleted_ids)
 
 
-def describe_index_state(
+def make_index_state_document(
     data: Path,
     indexed_task: IndexedTask,
     row_id: str,
@@ -578,7 +578,7 @@ def describe_index_state(
     not_indexed = {"indexed": False, "up_to_date": False, "build": None}
     try:
         with Builds(data, indexed_task.folder).open_current() as index:
-            indexed_entry = index.find_entry(row_id)
+            indexed_entry = index.find_row_and_content_hash(row_id)
             if indexed_entry is not None and indexed_entry[0] >= len(index):
                 # Untagged rows are found by words, but they are no entries.
                 indexed_entry = None
@@ -592,7 +592,7 @@ def describe_index_state(
     is_up_to_date = False
     if entry is not None and indexed_entry is not None:
         _, indexed_hash = indexed_entry
-        is_up_to_date = indexed_hash == content_hash(entry)
+        is_up_to_date = indexed_hash == hash_entry_content(entry)
     return {
         "indexed": indexed_entry is not None,
         "up_to_date": is_up_to_date,

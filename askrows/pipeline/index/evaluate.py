@@ -94,7 +94,7 @@ def read_queries(path: Path) -> list[JudgedQuery]:
             same id.
     """
     queries: dict[str, JudgedQuery] = {}
-    for location, line in _read_numbered_lines(path):
+    for location, line in _read_located_lines(path):
         query = _parse_judged_query(location, line)
         if queries.setdefault(query.qid, query) != query:
             raise InputError(
@@ -142,7 +142,7 @@ def read_grades(path: Path) -> dict[str, dict[str, int]]:
             for a query.
     """
     grades: dict[str, dict[str, int]] = {}
-    for location, line in _read_numbered_lines(path):
+    for location, line in _read_located_lines(path):
         if line.lstrip().startswith("#"):
             continue
         match = JUDGEMENT_LINE.match(line)
@@ -161,7 +161,7 @@ def read_grades(path: Path) -> dict[str, dict[str, int]]:
     return grades
 
 
-def _read_numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
+def _read_located_lines(path: Path) -> Iterator[tuple[str, str]]:
     """Yield ("FILE, line N", line) for each line that is not blank.
 
     Raises:
@@ -268,7 +268,9 @@ def measure_search(
                 {
                     "system": str(rank),
                     "queries": len(texts),
-                    "figures": {name: mean_with_interval(values[name]) for name in MEASURES},
+                    "figures": {
+                        name: compute_mean_with_interval(values[name]) for name in MEASURES
+                    },
                     "weak": weak_share,
                 },
             )
@@ -349,7 +351,7 @@ def compute_measures(
     return values
 
 
-def mean_with_interval(values: NDArray[Any]) -> tuple[float, float, float]:
+def compute_mean_with_interval(values: NDArray[Any]) -> tuple[float, float, float]:
     """Return the mean of a figure and the ends of its 95 % interval.
 
     The interval is a seeded bootstrap over the queries, so it is the same each time.

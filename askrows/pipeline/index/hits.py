@@ -120,7 +120,7 @@ class _HitDescriber:
     # Rows of the ranked entries that contain the term.
     rows_by_term: Mapping[str, set[int]]
 
-    def describe_entry(
+    def make_hit(
         self,
         rank: int,
         row: int,
@@ -250,7 +250,7 @@ def make_hits(
     distinct_terms = [term for term in dict.fromkeys(query.terms or ()) if len(term) > 1]
     has_repeated_terms = len(distinct_terms) < len(query.terms or ())
     if ranked.word_scores is None or has_repeated_terms:
-        word_scores = index.score_words(distinct_terms)
+        word_scores = index.score_rows_by_words(distinct_terms)
     else:
         word_scores = dict(zip(rows, ranked.word_scores.tolist(), strict=True))
     similarities: list[float | None] = [None] * len(rows)
@@ -267,9 +267,9 @@ def make_hits(
         indexed_task,
         query,
         index.manifest.floors.get(find_script(query.text)),
-        query_idf=index.total_idf(distinct_terms),
+        query_idf=index.sum_idf(distinct_terms),
         word_scores=word_scores,
-        idf_by_term={term: index.idf(term) for term in spelled_terms},
+        idf_by_term={term: index.compute_idf(term) for term in spelled_terms},
         rows_by_term={term: index.find_rows_with_all_terms([term], rows) for term in spelled_terms},
     )
     scored_rows = zip(
@@ -280,7 +280,7 @@ def make_hits(
     )
     hits = list[Hit]()
     for rank, (row, score, similarity) in reversed([*enumerate(scored_rows, start=1)]):
-        hit = describer.describe_entry(
+        hit = describer.make_hit(
             rank,
             row,
             score=score,
@@ -305,14 +305,14 @@ def find_best_snippet(
         weights: Weight of each term of the query.
     """
 
-    def weigh_terms(passage: str) -> float:
+    def sum_term_weights(passage: str) -> float:
         """Return the sum of the weights of a passage's distinct terms."""
         spans = find_term_spans(passage, weights.keys())
         terms = {term for _, _, term in spans}
         return sum(weights[term] for term in terms)
 
     passages = chain.from_iterable(map(_split_passages, texts))
-    best_passage = max(passages, key=weigh_terms, default="")
+    best_passage = max(passages, key=sum_term_weights, default="")
     spans = list(find_term_spans(best_passage, weights.keys()))
     return _make_snippet(best_passage, spans, weights)
 
@@ -361,7 +361,7 @@ def _make_snippet(
         spans: Start, end and term of each term in the passage.
         weights: Weight of each term; the heaviest term stays visible.
     """
-    cut_start, cut_end = _cut_range(passage, spans, weights)
+    cut_start, cut_end = _choose_visible_range(passage, spans, weights)
     prefix = ELLIPSIS if cut_start else ""
     suffix = ELLIPSIS if cut_end < len(passage) else ""
 
@@ -378,7 +378,7 @@ def _make_snippet(
     )
 
 
-def _cut_range(
+def _choose_visible_range(
     passage: str,
     spans: Sequence[TermSpan],
     weights: Mapping[str, float],
@@ -429,7 +429,7 @@ def _merge_marks(marks: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged_marks
 
 
-def hit_to_document(indexed_task: IndexedTask, hit: Hit) -> dict[str, Any]:
+def make_scored_hit_document(indexed_task: IndexedTask, hit: Hit) -> dict[str, Any]:
     """Return a hit as JSON for programs: the task's members, score, weakness, reason and snippet.
 
     The score is rounded to four decimals. A similarity or a snippet that was not computed is null.
@@ -449,7 +449,7 @@ def hit_to_document(indexed_task: IndexedTask, hit: Hit) -> dict[str, Any]:
     }
 
 
-def format_hit_heading(
+def choose_hit_name_and_details(
     indexed_task: IndexedTask,
     hit: Hit,
 ) -> tuple[str, list[str]]:
@@ -469,7 +469,7 @@ def format_hit_heading(
     return display_name, [detail for detail in details if detail != display_name]
 
 
-def list_hits(
+def make_hits_part(
     indexed_task: IndexedTask,
     hits: Sequence[Hit],
     documents: Sequence[Mapping[str, Any]],
@@ -488,18 +488,18 @@ def list_hits(
         marked_snippet = MATCH_MARK.join(hit.snippet.pieces) if hit.snippet else ""
         rows.append([*cells, hit.why, marked_snippet])
     table = Table((*indexed_task.columns, "why", "matched"), rows)
-    paragraphs = chain.from_iterable(_describe_hit(indexed_task, hit) for hit in hits)
+    paragraphs = chain.from_iterable(_iterate_hit_paragraphs(indexed_task, hit) for hit in hits)
     return Listing(list(paragraphs), table)
 
 
-def _describe_hit(indexed_task: IndexedTask, hit: Hit) -> Iterator[Paragraph]:
+def _iterate_hit_paragraphs(indexed_task: IndexedTask, hit: Hit) -> Iterator[Paragraph]:
     """Yield the paragraphs of a hit.
 
     The heading has its rank, name and details. Indented paragraphs below it have the best passage
     with matching words in bold, the matching tags, and why the search returned the entry. A
     paragraph without content is left out.
     """
-    name, details = format_hit_heading(indexed_task, hit)
+    name, details = choose_hit_name_and_details(indexed_task, hit)
     details_text = f"  {_format_cell(details)}" if details else ""
     yield Paragraph([f"{hit.rank:>3}  ", _format_cell(name), details_text])
 

@@ -56,7 +56,8 @@ class Floor:
     cosine: float
     # BM25 score that is enough at cosine 0.
     words: float
-    # Score by `score_words_alone` that is enough if entries are ranked by words only.
+    # Score that is enough if entries are ranked by words only, see
+    # `scale_word_score_by_matched_share`.
     alone: float
 
     def is_weak(self, cosine: float | None, word_score: float, query_idf: float) -> bool:
@@ -69,13 +70,13 @@ class Floor:
                 floor of words, a share of the sum is enough.
         """
         if cosine is None:
-            return score_words_alone(word_score, query_idf) < self.alone
+            return scale_word_score_by_matched_share(word_score, query_idf) < self.alone
 
         required_word_score = min(self.words, MAX_WORD_FLOOR_SHARE * query_idf) or self.words
         return cosine / self.cosine + word_score / required_word_score < 1
 
 
-def score_words_alone(word_score: float, query_idf: float) -> float:
+def scale_word_score_by_matched_share(word_score: float, query_idf: float) -> float:
     """Return a word score times its share of the query's total IDF; 0 for a query without IDF.
 
     This is the measure of weakness for a hit that was found by words only. The factor is near 1 if
@@ -90,7 +91,7 @@ def score_words_alone(word_score: float, query_idf: float) -> float:
 class RefusedText:
     """An entry that is in no build because the embedding model refused its text."""
 
-    # The entry's `content_hash`.
+    # The result of `hash_entry_content`.
     content: str
     # Message of the API.
     reason: str
@@ -178,16 +179,16 @@ class StagedBuild:
     manifest: Manifest
     # Cache that contains the vectors of the build.
     cache: "VectorCache"
-    # Only `verify_build` sets this.
+    # Only `verify_and_mark_build` sets this.
     is_verified: bool = field(default=False, init=False)
 
-    def seal(self, **updates: Any) -> None:
+    def seal_manifest(self, **updates: Any) -> None:
         """Write the manifest, with some fields replaced; it is on disk when this returns."""
         self.manifest = replace(self.manifest, **updates)
         files.seal_bytes(self.directory / MANIFEST_FILE, self.manifest.to_json())
 
 
-def content_hash(entry: Entry) -> str:
+def hash_entry_content(entry: Entry) -> str:
     """Return the SHA-256 (hex) of the text, facts and fields of an entry.
 
     An indexed entry is up to date if this hash is unchanged. Other metadata do not count.
@@ -225,7 +226,7 @@ def read_manifest(directory: Path) -> Manifest:
     return build_manifest
 
 
-def find_changed_files(directory: Path, build_manifest: Manifest) -> Iterator[str]:
+def iterate_changed_file_messages(directory: Path, build_manifest: Manifest) -> Iterator[str]:
     """Yield an error message for each file of a build whose bytes changed since it was written.
 
     Reads each file in full. Missing files are skipped.

@@ -3,9 +3,9 @@
 A typed query has words, phrases and exclusions. The filters are WHERE= and TAG=. The syntax of
 WHERE= is described in `askrows.pipeline.rows.where_sql`. There are three builders:
 
-- `build_typed_query` for a typed query,
-- `build_measured_queries` for many queries whose hits are only measured,
-- `build_similar_query` for an entry whose similar entries are wanted.
+- `parse_and_embed_query` for a typed query,
+- `parse_and_embed_queries` for many queries whose hits are only measured,
+- `make_similar_query` for an entry whose similar entries are wanted.
 
 A term is the stem by which a word is compared. Filler words, such as "who knows", are left out of
 the terms. A mask says for each row of the build whether it may be a hit.
@@ -126,7 +126,7 @@ def parse_query(typed_query: str) -> SearchQuery:
     Raises:
         InputError: The query is empty, too long, not valid text or only exclusions.
     """
-    text = _collapse_query(typed_query)
+    text = _check_and_collapse_query(typed_query)
     text_parts = []
     phrases = list[str]()
     exclusions = list[str]()
@@ -163,7 +163,7 @@ def _nothing_to_search_error(reason: str = "") -> InputError:
     )
 
 
-def _collapse_query(typed_query: str) -> str:
+def _check_and_collapse_query(typed_query: str) -> str:
     """Return a query with its white space collapsed.
 
     Raises:
@@ -198,7 +198,7 @@ class SearchOptions:
     where: str = ""
 
 
-def build_typed_query(
+def parse_and_embed_query(
     workspace: OpenWorkspace,
     service: Service,
     task: Task,
@@ -225,7 +225,7 @@ def build_typed_query(
             query has no terms.
         ConfigurationError: The build has vectors of another embedding model.
     """
-    (query,) = build_measured_queries(
+    (query,) = parse_and_embed_queries(
         workspace,
         service,
         task,
@@ -249,7 +249,7 @@ def build_typed_query(
     return replace(query, words_by_term=words_by_term)
 
 
-def build_measured_queries(
+def parse_and_embed_queries(
     workspace: OpenWorkspace,
     service: Service,
     task: Task,
@@ -261,7 +261,7 @@ def build_measured_queries(
     """Yield a query for each typed query; each page of MAX_QUERIES is embedded together.
 
     Embedding may cost money. If entries are ranked by words only, nothing is embedded, and the
-    queries have no vectors. Hits of these queries get no reasons. Unlike in `build_typed_query`, a
+    queries have no vectors. Hits of these queries get no reasons. Unlike for a single query, a
     query without terms is no error, and has no hits by words.
 
     Args:
@@ -290,14 +290,14 @@ def build_measured_queries(
             vectors = embed_queries(workspace, service, task, [query.text for query in queries])
         for query, vector in zip(queries, vectors, strict=True):
             yield replace(
-                _select_entries(index, indexed_task, options, query),
+                _add_mask_to_query(index, indexed_task, options, query),
                 rank=options.rank,
                 terms=tokenizer.extract_query_terms(query.text, filler_words=filler_words),
                 vector=vector,
             )
 
 
-def _select_entries(
+def _add_mask_to_query(
     index: "Index",
     indexed_task: "IndexedTask",
     options: SearchOptions,
@@ -313,7 +313,7 @@ def _select_entries(
         InputError: A filter is invalid.
     """
     phrases = query.phrases
-    mask = build_mask(index, indexed_task, options, query)
+    mask = make_filter_mask(index, indexed_task, options, query)
     if not phrases:
         return replace(query, mask=mask)
 
@@ -327,7 +327,7 @@ def _select_entries(
     return replace(query, mask=has_phrases)
 
 
-def build_similar_query(
+def make_similar_query(
     index: "Index",
     indexed_task: "IndexedTask",
     entry_index: int,
@@ -346,7 +346,7 @@ def build_similar_query(
     Raises:
         InputError: A filter is invalid.
     """
-    mask = build_mask(index, indexed_task, options)
+    mask = make_filter_mask(index, indexed_task, options)
     if mask is None:
         mask = np.ones(index.row_count, dtype=bool)
     mask[entry_index] = False
@@ -359,7 +359,7 @@ def build_similar_query(
     )
 
 
-def build_mask(
+def make_filter_mask(
     index: "Index",
     indexed_task: "IndexedTask",
     options: SearchOptions,
@@ -375,7 +375,7 @@ def build_mask(
     masks = []
     column_paths = find_column_paths(index.read_metadata(0))
     extra_paths = find_column_paths(index.read_extra_cells(0))
-    conditions = _make_conditions(options, extra_paths | column_paths)
+    conditions = _parse_filter_conditions(options, extra_paths | column_paths)
     if conditions:
         filter_mask = np.zeros(index.row_count, dtype=bool)
         all_conditions = Junction(requires_all=True, parts=tuple(conditions))
@@ -388,7 +388,7 @@ def build_mask(
     return np.logical_and.reduce(masks) if masks else None
 
 
-def _make_conditions(
+def _parse_filter_conditions(
     options: SearchOptions,
     columns: Mapping[str, Sequence[str]],
 ) -> list[Expression]:
@@ -487,7 +487,7 @@ def find_matching_rows(
     other_cells = {name: cell for name, cell in cells.items() if cell.path[:-1] != source_path}
     is_same_row = extra_table.c.row == entry_table.c.row
     searched_table = entry_table.outerjoin(extra_table, is_same_row)
-    for name in index.extra_column_names():
+    for name in index.read_extra_column_names():
         other_cells.setdefault(name, JsonCell(extra_table.c.cells, (name,)))
     short_names = {cell.path[-1]: cell for cell in reversed(other_cells.values())}
     scopes = (source_cells, other_cells, cells | short_names)

@@ -55,7 +55,7 @@ def rank_entries(index: "Index", query: "SearchQuery", k: int) -> RankedEntries:
     terms = query.terms or ()
     mask = query.mask
     if query.vector is None:
-        scores_by_row = _score_best_rows(index, terms, k, mask)
+        scores_by_row = _score_best_passing_rows(index, terms, k, mask)
         rows = np.fromiter(
             scores_by_row,
             np.int64,
@@ -68,9 +68,9 @@ def rank_entries(index: "Index", query: "SearchQuery", k: int) -> RankedEntries:
         )
         return RankedEntries(rows, scores, word_scores=scores)
     if query.rank is RankMode.VECTORS:
-        similarities, rows = index.nearest(query.vector, k, mask)
+        similarities, rows = index.find_nearest_entries(query.vector, k, mask)
         return RankedEntries(rows, similarities, similarities=similarities)
-    return _rank_by_both(
+    return _rank_by_words_and_vectors(
         index,
         terms,
         query.vector,
@@ -79,7 +79,7 @@ def rank_entries(index: "Index", query: "SearchQuery", k: int) -> RankedEntries:
     )
 
 
-def _score_best_rows(
+def _score_best_passing_rows(
     index: "Index",
     terms: Sequence[str],
     limit: int,
@@ -87,13 +87,13 @@ def _score_best_rows(
 ) -> dict[int, float]:
     """Return the BM25 scores by row of the `limit` best entries that pass, best first."""
     if mask is None:
-        return index.score_words(terms, limit=limit)
-    scores_by_row = index.score_words(terms)
+        return index.score_rows_by_words(terms, limit=limit)
+    scores_by_row = index.score_rows_by_words(terms)
     passing_scores = [(row, score) for row, score in scores_by_row.items() if mask[row]]
     return dict(passing_scores[:limit])
 
 
-def _rank_by_both(
+def _rank_by_words_and_vectors(
     index: "Index",
     terms: Sequence[str],
     vector: Scores,
@@ -114,9 +114,9 @@ def _rank_by_both(
         mask: The entries that may be returned; None for all.
     """
     depth = max(k, MIN_FUSED_ENTRIES)
-    scores_by_row = _score_best_rows(
+    scores_by_row = _score_best_passing_rows(
         index,
-        index.discriminating_terms(terms),
+        index.drop_common_terms(terms),
         depth,
         mask,
     )
@@ -155,13 +155,13 @@ def _fuse_scores(
         depth: Number of the best entries by vectors.
         mask: The entries that may be returned; None for all.
     """
-    near_similarities, near_rows = index.nearest(vector, depth, mask)
+    near_similarities, near_rows = index.find_nearest_entries(vector, depth, mask)
 
     # Entries that were found by words only need their similarities, too.
     is_found_by_words_only = np.zeros(index.row_count, bool)
     other_rows = scores_by_row.keys() - set(near_rows.tolist())
     is_found_by_words_only[list(other_rows)] = True
-    word_only_similarities, word_only_rows = index.nearest(
+    word_only_similarities, word_only_rows = index.find_nearest_entries(
         vector,
         len(scores_by_row),
         is_found_by_words_only,
@@ -184,8 +184,8 @@ def _fuse_scores(
     )
 
     word_share = index.ranking.share
-    weighted_words = word_share * _normalise(word_scores)
-    weighted_similarities = (1 - word_share) * _normalise(similarities)
+    weighted_words = word_share * _compute_z_scores(word_scores)
+    weighted_similarities = (1 - word_share) * _compute_z_scores(similarities)
     fused_scores = weighted_words + weighted_similarities
     best = np.argsort(-fused_scores, kind="stable")
     return RankedEntries(
@@ -196,7 +196,7 @@ def _fuse_scores(
     )
 
 
-def _normalise(scores: Scores) -> Scores:
+def _compute_z_scores(scores: Scores) -> Scores:
     """Return z-scores: scores minus their mean, divided by their deviation; zeros if all equal.
 
     A score that is NaN gets the z-score of the mean, 0.

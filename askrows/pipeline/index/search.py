@@ -12,15 +12,15 @@ from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.ranking import RankMode
 from askrows.pipeline.core.report import Part, Report
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.index.builds import count_stale, open_synced_builds
-from askrows.pipeline.index.hits import Hit, hit_to_document, list_hits, make_hits
+from askrows.pipeline.index.builds import correct_link_and_open_builds, count_stale_entries
+from askrows.pipeline.index.hits import Hit, make_hits, make_hits_part, make_scored_hit_document
 from askrows.pipeline.index.indexed_tasks import require_indexed_task
 from askrows.pipeline.index.query import (
     SearchOptions,
     SearchQuery,
-    build_measured_queries,
-    build_similar_query,
-    build_typed_query,
+    make_similar_query,
+    parse_and_embed_queries,
+    parse_and_embed_query,
 )
 from askrows.pipeline.index.scoring import rank_entries
 from askrows.pipeline.provider.service import Service
@@ -83,7 +83,7 @@ class SearchReport:
         return bool(self.hits) and all(hit.is_weak for hit in self.hits)
 
 
-def report_search(
+def search_and_report(
     workspace: OpenWorkspace,
     service: Service,
     task: Task,
@@ -122,10 +122,10 @@ def report_search(
             workspace.display.warn("no good match; closest results:")
 
         indexed_task = session.indexed_task
-        figures = [hit_to_document(indexed_task, hit) for hit in search_report.hits]
+        figures = [make_scored_hit_document(indexed_task, hit) for hit in search_report.hits]
         part: Part = f"no {nouns.singular} found"
         if search_report.hits:
-            part = list_hits(indexed_task, search_report.hits, figures)
+            part = make_hits_part(indexed_task, search_report.hits, figures)
     return Report(figures, parts=[part])
 
 
@@ -147,7 +147,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         self._task = task
         self.indexed_task = require_indexed_task(workspace, task)
         self.nouns = task.nouns
-        self.index = open_synced_builds(workspace, task).open_current()
+        self.index = correct_link_and_open_builds(workspace, task).open_current()
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self.index.__exit__(kind, error, traceback)
@@ -167,7 +167,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
                 query has no terms.
             ConfigurationError: The build has vectors of another embedding model.
         """
-        query = build_typed_query(
+        query = parse_and_embed_query(
             self._workspace,
             self._service,
             self._task,
@@ -177,7 +177,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         )
         hits = self._find_hits(query, options.k)
         with self._workspace.store.read() as tx:
-            stale_count = count_stale(self.indexed_task, tx, self.index)
+            stale_count = count_stale_entries(self.indexed_task, tx, self.index)
         return SearchReport(hits, stale_count, query.missing_phrases)
 
     def search_similar(self, row_name: str, options: SearchOptions) -> SearchReport:
@@ -202,8 +202,8 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             )
 
         with self._workspace.store.read() as tx:
-            entry = self.index.find_entry(self._task.find_row_id(tx, row_name))
-            stale_count = count_stale(self.indexed_task, tx, self.index)
+            entry = self.index.find_row_and_content_hash(self._task.find_row_id(tx, row_name))
+            stale_count = count_stale_entries(self.indexed_task, tx, self.index)
         if entry is None or entry[0] >= len(self.index):
             raise InputError(
                 f"{row_name!r} is not in the index in service",
@@ -211,7 +211,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             )
 
         entry_index, _ = entry
-        query = build_similar_query(
+        query = make_similar_query(
             self.index,
             self.indexed_task,
             entry_index,
@@ -235,7 +235,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             InputError: A query or a filter is invalid.
             ConfigurationError: The build has vectors of another embedding model.
         """
-        for query in build_measured_queries(
+        for query in parse_and_embed_queries(
             self._workspace,
             self._service,
             self._task,

@@ -55,7 +55,7 @@ ENTRY_TASK_TYPE = "RETRIEVAL_DOCUMENT"
 FILL_TRIES = 2
 
 
-def check_unit_rows(
+def check_unit_length_rows(
     vectors: Vectors,
     *,
     subject: str,
@@ -114,7 +114,7 @@ class VectorCache:
         identities = (json.dumps([self.model, self.dim, task_type, text]) for text in texts)
         return [hashlib.sha256(identity.encode("ascii")).digest() for identity in identities]
 
-    def find_missing(self, keys: Sequence[bytes]) -> list[int]:
+    def find_missing_positions(self, keys: Sequence[bytes]) -> list[int]:
         """Return the ascending positions in `keys` of texts that must still be embedded.
 
         Only the first position of equal keys is returned. A damaged vector counts as stored.
@@ -122,7 +122,7 @@ class VectorCache:
         with self.open_snapshot() as tx:
             stored_keys = {
                 record.key
-                for record in self._select_keys(
+                for record in self._read_records_by_key(
                     tx,
                     select(self.key),
                     keys,
@@ -134,7 +134,7 @@ class VectorCache:
                 first_positions.setdefault(key, position)
         return list(first_positions.values())
 
-    def add(self, keys: Sequence[bytes], vectors: Vectors) -> None:
+    def store_vectors(self, keys: Sequence[bytes], vectors: Vectors) -> None:
         """Save vectors whose keys are not stored yet; they are on disk when this returns.
 
         Creates the table on first use.
@@ -152,7 +152,7 @@ class VectorCache:
                 f"vectors of {self.model!r} have shape {rows.shape}, "
                 f"expected ({len(keys)}, {self.dim})",
             )
-        check_unit_rows(
+        check_unit_length_rows(
             rows,
             subject=f"what {self.model!r} returned",
         )
@@ -166,7 +166,7 @@ class VectorCache:
             self.table.create(tx, checkfirst=True)
             insert_missing_rows(tx, self.table, records)
 
-    def fetch(self, keys: Sequence[bytes]) -> Vectors:
+    def fetch_or_delete_damaged(self, keys: Sequence[bytes]) -> Vectors:
         """Return the vectors of keys in their order, float32 (len(keys), dim).
 
         A vector with a wrong checksum is deleted, so that the text can be embedded again, and then
@@ -176,7 +176,7 @@ class VectorCache:
             InconsistentError: A vector is missing or was damaged.
         """
         with self.open_snapshot() as tx:
-            records = self._select_keys(tx, self.select_records, keys)
+            records = self._read_records_by_key(tx, self.select_records, keys)
             stored = {key: (raw, checksum) for key, raw, checksum in records}
 
         intact = {
@@ -184,7 +184,7 @@ class VectorCache:
         }
         damaged_keys = list(stored.keys() - intact.keys())
         if damaged_keys:
-            self.delete(damaged_keys)
+            self.delete_vectors(damaged_keys)
 
         for position, key in enumerate(keys):
             if key not in intact:
@@ -196,7 +196,7 @@ class VectorCache:
         raw_rows = b"".join(intact[key] for key in keys)
         return np.frombuffer(raw_rows, "<f4").reshape(len(keys), self.dim)
 
-    def fetch_or_add(
+    def fetch_or_add_missing(
         self,
         keys: Sequence[bytes],
         add_vectors: Callable[[list[int]], object],
@@ -213,14 +213,14 @@ class VectorCache:
             InconsistentError: A vector is still missing or damaged after FILL_TRIES tries.
         """
         for _ in range(FILL_TRIES):
-            missing_positions = self.find_missing(keys)
+            missing_positions = self.find_missing_positions(keys)
             if missing_positions:
                 add_vectors(missing_positions)
             with contextlib.suppress(InconsistentError):
-                return self.fetch(keys)
-        return self.fetch(keys)
+                return self.fetch_or_delete_damaged(keys)
+        return self.fetch_or_delete_damaged(keys)
 
-    def find_other_keys(
+    def list_other_keys(
         self,
         keys: Collection[bytes],
         *,
@@ -242,7 +242,7 @@ class VectorCache:
             stored_keys = [] if tx is None else tx.execute(query).scalars().all()
         return [key for key in stored_keys if key not in keys]
 
-    def delete(self, keys: Sequence[bytes]) -> int:
+    def delete_vectors(self, keys: Sequence[bytes]) -> int:
         """Delete vectors by key, and return how many were deleted.
 
         On SQLite the bytes of deleted rows are overwritten, because vectors can reveal forgotten
@@ -281,7 +281,7 @@ class VectorCache:
                 )
             raise InconsistentError(error.message, hint=hint) from error
 
-    def _select_keys(
+    def _read_records_by_key(
         self,
         tx: Connection | None,
         query: Select[Any],
@@ -307,7 +307,7 @@ def open_vector_store(store: Store, data: Path) -> Store:
     return store if store.path is None else Store(data / "index" / "vectors.sqlite")
 
 
-def open_vector_cache(workspace: OpenWorkspace, service: Service) -> VectorCache:
+def make_vector_cache(workspace: OpenWorkspace, service: Service) -> VectorCache:
     """Return the vector cache of the embedding model and width in use; nothing is read yet."""
     store = open_vector_store(workspace.store, workspace.data)
     return VectorCache(
@@ -317,7 +317,7 @@ def open_vector_cache(workspace: OpenWorkspace, service: Service) -> VectorCache
     )
 
 
-def read_stored_widths(store: Store) -> dict[str, set[int]]:
+def read_stored_widths_by_model(store: Store) -> dict[str, set[int]]:
     """Return the widths of the stored vectors, in numbers per vector, by model name.
 
     Models are in alphabetical order. Returns {} if nothing is stored; creates nothing.

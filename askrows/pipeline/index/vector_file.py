@@ -13,7 +13,7 @@ the header of an empty index with two counts replaced, followed by the rows.
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import faiss
 import numpy as np
@@ -174,12 +174,20 @@ def open_faiss_index(path: Path, descriptor: int) -> Any:
         ) from None
 
 
+class NearestRows(NamedTuple):
+    """Rows of an index by their similarity to a query, best first."""
+
+    similarities: Vectors
+    # Row numbers.
+    rows: NDArray[np.int64]
+
+
 def find_nearest(
     index: Any,
     query: Vectors,
     k: int,
     mask: NDArray[np.bool_] | None,
-) -> tuple[Vectors, NDArray[np.int64]]:
+) -> NearestRows:
     """Return similarities and row numbers of the `k` rows nearest to a query, best first.
 
     Equal similarities are in row order. Fewer than `k` are returned if fewer rows pass. From then
@@ -194,7 +202,7 @@ def find_nearest(
     passing_count = index.ntotal if mask is None else int(np.count_nonzero(mask))
     k = min(k, passing_count)
     if not k:
-        return np.empty(0, np.float32), np.empty(0, np.int64)
+        return NearestRows(np.empty(0, np.float32), np.empty(0, np.int64))
 
     parameters = None
     if mask is not None:
@@ -229,4 +237,4 @@ def find_nearest(
         )
 
     order = np.lexsort((rows, -similarities))[:k]
-    return similarities[order], rows[order]
+    return NearestRows(similarities[order], rows[order])

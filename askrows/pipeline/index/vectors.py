@@ -18,7 +18,7 @@ from askrows.pipeline.core.progress import NoProgress, ProgressBar
 from askrows.pipeline.core.ranking import Entry
 from askrows.pipeline.core.states import STANDARD
 from askrows.pipeline.index.manifest import Manifest
-from askrows.pipeline.index.vector_cache import VectorCache, Vectors, open_vector_cache
+from askrows.pipeline.index.vector_cache import VectorCache, Vectors, make_vector_cache
 from askrows.pipeline.provider.call_errors import RUN_LATER_HINT
 from askrows.pipeline.provider.embed import add_task_prefix, embed_locally, max_embedding_bytes
 from askrows.pipeline.provider.models import UNLIMITED_RATES
@@ -97,12 +97,12 @@ def embed_queries(
     def add_vectors(missing_positions: list[int]) -> None:
         for page in split_into_pages(missing_positions, MAX_QUERIES):
             vectors = embed_texts(texts=[texts[position] for position in page])
-            cache.add(
+            cache.store_vectors(
                 [keys[position] for position in page],
                 vectors,
             )
 
-    return cache.fetch_or_add(keys, add_vectors)
+    return cache.fetch_or_add_missing(keys, add_vectors)
 
 
 def check_embedding_model(
@@ -127,6 +127,14 @@ def check_embedding_model(
         )
 
 
+class EmbeddingEstimate(NamedTuple):
+    """Texts without a cached vector, and what it costs to embed them."""
+
+    text_count: int
+    tokens: int
+    usd: float
+
+
 class Embedder:
     """Cache keys and vectors of a workspace's entries, for the embedding model in use."""
 
@@ -135,7 +143,7 @@ class Embedder:
 
         The local engine has no limits. The limit of the day is left to the server.
         """
-        self.cache = open_vector_cache(workspace, service)
+        self.cache = make_vector_cache(workspace, service)
         # Why the API refused a text, by the key of its vector.
         self.refusal_reasons: dict[bytes, str] = {}
         self._workspace = workspace
@@ -167,10 +175,10 @@ class Embedder:
         """
         vectors = embed_queries(self._workspace, self._service, self._task, texts, self.cache)
         if not self._model.local:
-            self._bind_backend()
+            self._bind_workspace_to_backend()
         return vectors
 
-    def is_paid(self) -> bool:
+    def is_embedding_paid(self) -> bool:
         """Return whether embedding costs anything today."""
         if self._model.local:
             return False
@@ -183,7 +191,7 @@ class Embedder:
         entries: Iterable[Entry],
         *,
         bar: ProgressBar,
-    ) -> tuple[int, int, float]:
+    ) -> EmbeddingEstimate:
         """Return how many texts are not cached, their estimated tokens, and their price in USD.
 
         Reads all entries and advances the progress bar. Embeds nothing. An equal text on another
@@ -193,9 +201,11 @@ class Embedder:
         tokens = 0
         entry_count = 0
         for page in split_into_pages(entries, self._page_entries):
-            missing_positions = self.cache.find_missing(self.make_keys(page))
+            missing_positions = self.cache.find_missing_positions(self.make_keys(page))
             text_count += len(missing_positions)
-            prepared_texts = [self._prepare_text(page[position]) for position in missing_positions]
+            prepared_texts = [
+                self._fit_text_and_estimate_tokens(page[position]) for position in missing_positions
+            ]
             tokens += sum(text_tokens for _, text_tokens in prepared_texts)
             entry_count += len(page)
             bar.show(entry_count)
@@ -207,9 +217,9 @@ class Embedder:
             STANDARD,
             day=today,
         )
-        return text_count, tokens, price
+        return EmbeddingEstimate(text_count, tokens, price)
 
-    def embed_missing(self, entries: Iterable[Entry], *, bar: ProgressBar) -> int:
+    def embed_missing_texts(self, entries: Iterable[Entry], *, bar: ProgressBar) -> int:
         """Embed the entries whose vectors are not cached, several calls at once.
 
         The vectors of a call are on disk when the call ends, so a killed run loses only running
@@ -229,17 +239,17 @@ class Embedder:
             keys = self.make_keys(page)
             missing_positions = [
                 position
-                for position in self.cache.find_missing(keys)
+                for position in self.cache.find_missing_positions(keys)
                 if keys[position] not in self.refusal_reasons
             ]
             calls = list(self._group_into_calls(page, missing_positions))
             for positions, vectors_or_reason in self._run_calls(calls):
-                self._bind_backend()
+                self._bind_workspace_to_backend()
                 call_keys = [keys[position] for position in positions]
                 if isinstance(vectors_or_reason, str):
                     self.refusal_reasons |= dict.fromkeys(call_keys, vectors_or_reason)
                     continue
-                self.cache.add(call_keys, vectors_or_reason)
+                self.cache.store_vectors(call_keys, vectors_or_reason)
                 embedded_count += len(positions)
                 bar.show(entry_count, note=f"{embedded_count} embedded")
 
@@ -273,7 +283,7 @@ class Embedder:
         else:
             # Create the client here, once: from Python 3.12 on, each thread would create its own.
             embed = partial(open_client(workspace, self._service, self._task).embed, is_paced=True)
-        embed_texts = partial(self._embed_texts, embed)
+        embed_texts = partial(self._embed_within_rate_limits, embed)
         failures = list[BaseException]()
 
         def run_call(call: EmbeddingCall) -> list[CallResult]:
@@ -284,7 +294,7 @@ class Embedder:
             if failures:
                 return []
             try:
-                return list(_embed_around_refused(call, embed_texts))
+                return list(_embed_call_without_refused_texts(call, embed_texts))
             except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 failures.append(error)
                 return []
@@ -296,7 +306,7 @@ class Embedder:
         if failures:
             raise failures[0]
 
-    def _embed_texts(
+    def _embed_within_rate_limits(
         self,
         embed: EmbedFunction,
         texts: Sequence[str],
@@ -357,7 +367,7 @@ class Embedder:
         tokens = 0
         size_bytes = 0
         for position in missing_positions:
-            text, text_tokens = self._prepare_text(page[position])
+            text, text_tokens = self._fit_text_and_estimate_tokens(page[position])
             text_bytes = max_embedding_bytes(text, self._model, dim=self._workspace.settings.dim)
 
             has_all_texts = len(texts) == provider.max_embed_texts
@@ -377,12 +387,12 @@ class Embedder:
         if texts:
             yield EmbeddingCall(positions, texts, tokens)
 
-    def _prepare_text(self, entry: Entry) -> tuple[str, int]:
+    def _fit_text_and_estimate_tokens(self, entry: Entry) -> tuple[str, int]:
         """Return an entry's text as it is sent, cut if too long, and its estimated tokens."""
-        text = fit_text(entry.text, limit=self._model.input_limit)
+        text = cut_middle_to_fit(entry.text, limit=self._model.input_limit)
         return text, estimate_tokens(add_task_prefix(text, self._model, is_query=False))
 
-    def _bind_backend(self) -> None:
+    def _bind_workspace_to_backend(self) -> None:
         """Bind the workspace to its backend, so that local and real vectors never mix."""
         if self._workspace.is_bound():
             return
@@ -390,7 +400,7 @@ class Embedder:
             self._workspace.bind_backend(tx)
 
 
-def _embed_around_refused(
+def _embed_call_without_refused_texts(
     call: EmbeddingCall,
     embed_texts: Callable[[Sequence[str], int], Vectors | RefusedError],
 ) -> Iterator[CallResult]:
@@ -435,7 +445,9 @@ def _embed_around_refused(
 
     tokens = call.tokens // len(call.texts)
     for position, text in zip(call.positions, call.texts, strict=True):
-        yield from _embed_around_refused(EmbeddingCall([position], [text], tokens), embed_texts)
+        yield from _embed_call_without_refused_texts(
+            EmbeddingCall([position], [text], tokens), embed_texts
+        )
 
 
 def _has_no_vector(reply: Vectors | RefusedError) -> bool:
@@ -443,7 +455,7 @@ def _has_no_vector(reply: Vectors | RefusedError) -> bool:
     return isinstance(reply, RefusedError) or bool(np.isnan(reply).all())
 
 
-def fit_text(text: str, *, limit: int | None) -> str:
+def cut_middle_to_fit(text: str, *, limit: int | None) -> str:
     """Return a text without its middle, if it is too long for an embedding model.
 
     A model cuts off or refuses longer texts, and the tags are at the end of a text. So the
@@ -467,15 +479,15 @@ def fit_text(text: str, *, limit: int | None) -> str:
     return fitted_text
 
 
-def estimate_index_cost(workspace: OpenWorkspace, service: Service, task: Task) -> float:
+def estimate_index_cost_usd(workspace: OpenWorkspace, service: Service, task: Task) -> float:
     """Return the cost in USD of a new build of the index; 0 if it is free or not possible.
 
     Reads the texts of all rows that the index would have, and calls no service.
     """
     embedder = Embedder(workspace, service, task)
     index = task.index
-    if index is None or not embedder.is_paid():
+    if index is None or not embedder.is_embedding_paid():
         return 0.0
     with workspace.store.read() as tx:
-        _, _, cost = embedder.estimate_cost(index.read_entries(tx), bar=NoProgress())
-    return round(cost, 6)
+        estimate = embedder.estimate_cost(index.read_entries(tx), bar=NoProgress())
+    return round(estimate.usd, 6)

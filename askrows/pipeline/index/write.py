@@ -37,15 +37,15 @@ from askrows.pipeline.index.manifest import (
     Manifest,
     RefusedText,
     StagedBuild,
-    content_hash,
-    score_words_alone,
+    hash_entry_content,
+    scale_word_score_by_matched_share,
 )
 from askrows.pipeline.index.vector_cache import (
     ENTRY_TASK_TYPE,
     UNIT_TOLERANCE,
     VectorCache,
     Vectors,
-    check_unit_rows,
+    check_unit_length_rows,
 )
 from askrows.pipeline.index.vector_file import BLOCK_ROWS, is_exact, write_faiss_index
 from askrows.pipeline.store.database import split_into_pages
@@ -94,7 +94,7 @@ class BuildInput:
     untagged_rows: Iterable[Entry]
 
 
-# One row per entry in vector order: `content_hash`, cache key of the vector, metadata as JSON.
+# One row per entry in vector order: content hash, cache key of the vector, metadata as JSON.
 _CREATE_ENTRIES = (
     "\nCREATE TABLE entries (\n"
     "  row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, content TEXT NOT NULL, "
@@ -157,7 +157,7 @@ class _EntryWriter:
         db.execute(_CREATE_WORDS.format(", ".join(columns)))
         db.execute("BEGIN")
 
-    def write_entries(self, pages: Iterable[EntryPage]) -> Iterator[Vectors]:
+    def write_entries_and_yield_vectors(self, pages: Iterable[EntryPage]) -> Iterator[Vectors]:
         """Write the entries and keys of each page, then yield its vectors, which are not written.
 
         The caller writes the vectors. After the last page, `metadata.json` is completed and synced
@@ -182,7 +182,7 @@ class _EntryWriter:
         self._metadata.write(METADATA_END)
         self.sealed[manifest.METADATA_FILE] = self._metadata.seal()
 
-    def write_untagged(self, rows: Iterable[Entry]) -> None:
+    def write_untagged_rows(self, rows: Iterable[Entry]) -> None:
         """Append untagged rows to the tables of entries and words, after all entries.
 
         Raises:
@@ -223,7 +223,7 @@ class _EntryWriter:
             zip(entries, keys, documents, strict=True),
             start=first_row,
         ):
-            records.append((row, entry.id, content_hash(entry), key, document.decode()))
+            records.append((row, entry.id, hash_entry_content(entry), key, document.decode()))
             group_texts = self._ranking.texts(entry.fields or {"text": entry.text})
             group_terms = [" ".join(tokenizer.extract_entry_terms(text)) for text in group_texts]
             word_records.append((row, *group_terms))
@@ -233,7 +233,7 @@ class _EntryWriter:
         self._db.executemany(self._insert_words, word_records)
         self._db.executemany("INSERT INTO extra_cells VALUES (?, ?)", cell_records)
 
-    def commit(self) -> None:
+    def optimize_and_commit(self) -> None:
         """Optimize the word index and commit the transaction."""
         self._db.execute("INSERT INTO words (words) VALUES ('optimize')")
         self._db.execute("COMMIT")
@@ -273,12 +273,12 @@ def write_build(
         writer = _EntryWriter(db, metadata, build_input.ranking, build_number=number)
         sealed_index = write_faiss_index(
             directory / manifest.INDEX_FILE,
-            writer.write_entries(build_input.pages),
+            writer.write_entries_and_yield_vectors(build_input.pages),
             row_count=build_input.count,
             dim=cache.dim,
         )
-        writer.write_untagged(build_input.untagged_rows)
-        writer.commit()
+        writer.write_untagged_rows(build_input.untagged_rows)
+        writer.optimize_and_commit()
     sealed = {
         **writer.sealed,
         manifest.INDEX_FILE: sealed_index,
@@ -301,13 +301,13 @@ def write_build(
     )
     staged = StagedBuild(directory, build_manifest, cache)
     if meaningless_vectors is None:
-        staged.seal()
+        staged.seal_manifest()
         return staged
 
     with Index(directory, build_manifest) as index:
-        staged.seal(
+        staged.seal_manifest(
             floors={
-                script: learn_floor(index, meaningless_vectors, script=script)
+                script: compute_floor(index, meaningless_vectors, script=script)
                 for script in tokenizer.SCRIPTS
             },
         )
@@ -330,7 +330,7 @@ def load_meaningless_queries() -> tuple[str, ...]:
     return tuple(line for line in lines if not line.startswith("#"))
 
 
-def learn_floor(index: Index, query_vectors: Vectors, *, script: str) -> Floor:
+def compute_floor(index: Index, query_vectors: Vectors, *, script: str) -> Floor:
     """Return a floor of a build: the scores below which a hit is weak.
 
     Each script has a floor of its own, because the vectors of a script that few entries have are
@@ -347,7 +347,7 @@ def learn_floor(index: Index, query_vectors: Vectors, *, script: str) -> Floor:
       `cosine` / `words` is the standard deviation of the best cosines divided by that of the best
       word scores.
     - `alone` is for searches by words only, which have no cosine. The word score is multiplied by
-      the share of the query that was matched (`score_words_alone`), because a single rare word gets
+      the share of the query that was matched, because a single rare word gets
       the same score whether it is the whole query or one of ten words. `alone` is the
       FLOOR_QUANTILE of these products.
 
@@ -369,13 +369,13 @@ def learn_floor(index: Index, query_vectors: Vectors, *, script: str) -> Floor:
     for query in itertools.compress(all_queries, is_learned):
         # Weakness ignores repetitions, see `askrows.pipeline.index.hits.make_hits`.
         query_terms = list(dict.fromkeys(tokenizer.extract_query_terms(query)))
-        scores_by_row = index.score_words(query_terms, limit=1)
+        scores_by_row = index.score_rows_by_words(query_terms, limit=1)
         best_word_score = max(scores_by_row.values(), default=0.0)
         best_word_scores.append(best_word_score)
         alone_scores.append(
-            score_words_alone(
+            scale_word_score_by_matched_share(
                 best_word_score,
-                index.total_idf(query_terms),
+                index.sum_idf(query_terms),
             ),
         )
 
@@ -395,7 +395,7 @@ def learn_floor(index: Index, query_vectors: Vectors, *, script: str) -> Floor:
     )
 
 
-def verify_build(staged: StagedBuild, *, count: int) -> None:
+def verify_and_mark_build(staged: StagedBuild, *, count: int) -> None:
     """Verify a staged build from disk, and mark it as verified.
 
     Checks the manifest, hashes, entry count, metadata, word index and vectors.
@@ -514,7 +514,7 @@ def _verify_vectors(index: Index, cache: VectorCache) -> None:
             first_row,
             row_count,
         )
-        check_unit_rows(
+        check_unit_length_rows(
             block,
             subject=f"the build, rows from {first_row}",
             tolerance=unit_tolerance,
@@ -523,7 +523,7 @@ def _verify_vectors(index: Index, cache: VectorCache) -> None:
     sample_size = min(MAX_SELF_SEARCH_ROWS, count)
     sampled_rows = random.Random(count).sample(range(count), sample_size)  # noqa: S311 - no secret
     rows = np.array(sorted(sampled_rows))
-    queries = cache.fetch(read_vector_keys(index, rows.tolist()))
+    queries = cache.fetch_or_delete_damaged(read_vector_keys(index, rows.tolist()))
     own_similarities = np.einsum(
         "ij,ij->i",
         queries,

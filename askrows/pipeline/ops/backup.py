@@ -39,7 +39,7 @@ from askrows.pipeline.core.errors import InconsistentError, InputError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.index.vector_cache import open_vector_cache
+from askrows.pipeline.index.vector_cache import make_vector_cache
 from askrows.pipeline.ops import clean
 from askrows.pipeline.provider.service import Service
 from askrows.pipeline.quality.report import REPORTS_FOLDER
@@ -161,7 +161,7 @@ def _copy_workspace(ws: OpenWorkspace, service: Service, staging: Path) -> dict[
             has another name for it than its batch number gives.
     """
     hashes = dict[str, str]()
-    with open_vector_cache(ws, service).open_snapshot() as vectors_tx:
+    with make_vector_cache(ws, service).open_snapshot() as vectors_tx:
         if vectors_tx is not None:
             hashes[VECTORS_FILE] = _copy_database(vectors_tx, staging / VECTORS_FILE)
 

@@ -27,9 +27,13 @@ from askrows.pipeline.batch.batch_files import (
 from askrows.pipeline.core import files
 from askrows.pipeline.core.report import Report, format_figures
 from askrows.pipeline.core.states import BatchState
-from askrows.pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
+from askrows.pipeline.index.builds import INDEX_LOCK, Builds, find_folders_of_unindexed_tasks
 from askrows.pipeline.index.indexed_tasks import list_indexed_tasks
-from askrows.pipeline.index.vector_cache import VectorCache, open_vector_store, read_stored_widths
+from askrows.pipeline.index.vector_cache import (
+    VectorCache,
+    open_vector_store,
+    read_stored_widths_by_model,
+)
 from askrows.pipeline.index.vectors import QUERY_TASK_TYPE
 from askrows.pipeline.index.write import load_meaningless_queries
 from askrows.pipeline.quality import report as reports
@@ -232,7 +236,7 @@ def find_index_leftovers(ws: OpenWorkspace, tasks: Sequence[Task]) -> list[Path]
     While another process has INDEX_LOCK, the staging folder of its build is among them.
     """
     folders = [indexed_task.folder for indexed_task in list_indexed_tasks(ws, tasks)]
-    leftovers = find_orphaned_folders(ws.data, folders)
+    leftovers = find_folders_of_unindexed_tasks(ws.data, folders)
     for folder in folders:
         leftovers += Builds(ws.data, folder).find_leftovers()
     return leftovers
@@ -254,12 +258,12 @@ def _clean_builds(
         manifests = builds.read_manifests()
         old_numbers = [
             number
-            for number in builds.unused_numbers()
+            for number in builds.list_unused_build_numbers()
             if number not in manifests or manifests[number].built_at < cutoff
         ]
         report.builds += old_numbers
         if not report.dry:
-            builds.delete(old_numbers)
+            builds.delete_unused_builds(old_numbers)
 
 
 def delete_unneeded_vectors(
@@ -285,7 +289,7 @@ def delete_unneeded_vectors(
     count = 0
     queries = load_meaningless_queries()
     store = open_vector_store(ws.store, ws.data)
-    for model, widths in read_stored_widths(store).items():
+    for model, widths in read_stored_widths_by_model(store).items():
         needed_keys = set[bytes]()
         for width in widths:
             cache = VectorCache(store, model=model, dim=width)
@@ -296,8 +300,8 @@ def delete_unneeded_vectors(
             needed_keys.update(cache.make_keys(queries, task_type=QUERY_TASK_TYPE))
 
         cache = VectorCache(store, model=model, dim=ws.settings.dim)
-        unneeded_keys = cache.find_other_keys(needed_keys, before=before)
-        count += len(unneeded_keys) if dry else cache.delete(unneeded_keys)
+        unneeded_keys = cache.list_other_keys(needed_keys, before=before)
+        count += len(unneeded_keys) if dry else cache.delete_vectors(unneeded_keys)
     return count
 
 

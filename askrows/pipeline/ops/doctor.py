@@ -336,13 +336,13 @@ def _check_index(report: DoctorReport, indexed_task: IndexedTask) -> Iterator[Ro
         return
 
     link_consequence = "other programs read another index"
-    if builds.find_link_correction(ws.store):
+    if builds.find_build_to_link(ws.store):
         yield _create_notice(
             f"index/current leads to build {build.number}, which is not in service",
             link_consequence,
             rebuild_hint,
         )
-    for file_name in builds.find_stray_links():
+    for file_name in builds.find_wrong_links():
         yield RowFault(
             f"{file_name} does not lead to the index in service", link_consequence, rebuild_hint
         )

@@ -31,7 +31,7 @@ from askrows.pipeline.core.settings import BUILT_IN_TASKS
 from askrows.pipeline.core.states import OPEN_STATES
 from askrows.pipeline.core.text import join_first, restore_formula
 from askrows.pipeline.index import build
-from askrows.pipeline.index.builds import INDEX_LOCK, Builds, open_synced_builds
+from askrows.pipeline.index.builds import INDEX_LOCK, Builds, correct_link_and_open_builds
 from askrows.pipeline.index.indexed_tasks import is_task_indexed, require_indexed_task
 from askrows.pipeline.ops import clean
 from askrows.pipeline.provider.requests import make_request_key
@@ -592,7 +592,7 @@ def _rebuild_index_without_rows(
     Raises:
         RemoteError: The API is needed for the build and cannot be reached; no build was deleted.
     """
-    builds = open_synced_builds(ws, task)
+    builds = correct_link_and_open_builds(ws, task)
     entry_count = ws.store.query(require_indexed_task(ws, task).count_entries)
     may_contain_rows = _may_contain_entries(builds, row_ids)
     build_number: int | None = None
@@ -611,8 +611,8 @@ def _rebuild_index_without_rows(
 
     with ws.lock(INDEX_LOCK):
         if may_contain_rows and not entry_count:
-            builds.delete_all()
-        builds.delete(builds.unused_numbers())
+            builds.delete_all_builds_and_links()
+        builds.delete_unused_builds(builds.list_unused_build_numbers())
     return build_number
 
 
@@ -625,5 +625,5 @@ def _may_contain_entries(builds: Builds, row_ids: Collection[str]) -> bool:
         if builds.read_current_manifest() is None:
             return False
         with builds.open_current() as index:
-            return any(index.find_entry(row_id) is not None for row_id in row_ids)
+            return any(index.find_row_and_content_hash(row_id) is not None for row_id in row_ids)
     return True

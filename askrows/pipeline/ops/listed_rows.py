@@ -33,7 +33,7 @@ from askrows.pipeline.core.row_listing import (
     RowsPage,
 )
 from askrows.pipeline.core.text import format_object, plural
-from askrows.pipeline.index.builds import describe_index_state
+from askrows.pipeline.index.builds import make_index_state_document
 from askrows.pipeline.index.indexed_tasks import find_indexed_task
 from askrows.pipeline.provider.requests import make_request_key, redact_line
 from askrows.pipeline.provider.result_file import ResultFile
@@ -215,7 +215,7 @@ def describe_row(
         index = find_indexed_task(ws, task)
         if index is not None:
             entry = next(iter(index.read_entries(tx, [row_id])), None)
-            index_state = describe_index_state(ws.data, index, row_id, entry)
+            index_state = make_index_state_document(ws.data, index, row_id, entry)
 
         requests = request_history.list_requests_of_row(tx, task.name, row_id)
         if raw:

@@ -26,7 +26,7 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import BatchState, Mode, describe_remote_state, remote_state
 from askrows.pipeline.core.text import describe_requests, duration_in_words, shorten
-from askrows.pipeline.index.builds import Builds, count_stale
+from askrows.pipeline.index.builds import Builds, count_stale_entries
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.provider.providers import Provider
 from askrows.pipeline.rows.kept_counts import reuse_or_count_states
@@ -476,7 +476,7 @@ class Snapshot:
             manifest = builds.read_current_manifest()
             if manifest is not None:
                 with builds.open_current() as index:
-                    behind = count_stale(indexed_task, self.tx, index, exact=self.is_exact)
+                    behind = count_stale_entries(indexed_task, self.tx, index, exact=self.is_exact)
                 names = self.rows.read_names(self.tx, list(manifest.refused))
                 model_name = settings.embedding_model.removeprefix("models/")
                 return {
@@ -495,7 +495,7 @@ class Snapshot:
         except AskrowsError as error:
             document["problem"] = error.message
 
-        document["behind"] = count_stale(indexed_task, self.tx, None)
+        document["behind"] = count_stale_entries(indexed_task, self.tx, None)
         return document
 
 

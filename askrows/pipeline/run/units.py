@@ -21,7 +21,7 @@ from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.states import OPEN_STATES, BatchState, Mode, remote_state
 from askrows.pipeline.core.text import describe_requests
-from askrows.pipeline.index.builds import count_stale, open_synced_builds
+from askrows.pipeline.index.builds import correct_link_and_open_builds, count_stale_entries
 from askrows.pipeline.index.indexed_tasks import find_indexed_task
 from askrows.pipeline.quality import evaluate, pilot
 from askrows.pipeline.run import live
@@ -295,13 +295,13 @@ def is_index_due(run: Run, *, exact: bool) -> bool:
     indexed_task = find_indexed_task(run.workspace, run.task)
     if indexed_task is None:
         return False
-    builds = open_synced_builds(run.workspace, run.task)
+    builds = correct_link_and_open_builds(run.workspace, run.task)
     with run.workspace.store.read() as tx:
         entry_count = indexed_task.count_entries(tx)
         if not entry_count or builds.read_current_manifest() is None:
             return entry_count > 0
         with builds.open_current() as current_build:
-            return bool(count_stale(indexed_task, tx, current_build, exact=exact))
+            return bool(count_stale_entries(indexed_task, tx, current_build, exact=exact))
 
 
 def sync_and_recover_task(run: Run) -> Run:

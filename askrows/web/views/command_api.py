@@ -22,7 +22,7 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.states import BatchState
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
-from askrows.pipeline.index.vectors import estimate_index_cost
+from askrows.pipeline.index.vectors import estimate_index_cost_usd
 from askrows.pipeline.ops.next_command import choose_next_command, read_next_command
 from askrows.pipeline.quality.pilot import plan_next_pilot
 from askrows.pipeline.rows.row_state import RowState
@@ -158,7 +158,7 @@ def start_or_join_command(
             with app_state.open_to_read(task) as run:
                 priced_run = replace(run, agreed_usd=cost)
                 priced_run.confirm_cost(
-                    estimate_index_cost(run.workspace, run.service, run.task),
+                    estimate_index_cost_usd(run.workspace, run.service, run.task),
                     unchanged_text="nothing was embedded",
                 )
         document = app_state.run_command(page_command, form, task, display, cost=cost)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from askrows.pipeline.core.errors import AskrowsError, RemoteError
 from askrows.pipeline.core.ranking import RankMode
-from askrows.pipeline.index.hits import Hit, format_hit_heading
+from askrows.pipeline.index.hits import Hit, choose_hit_name_and_details
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.index.search import SearchReport, SearchSession, make_search_options
 from askrows.pipeline.tasks.task_values import IndexedTask
@@ -156,7 +156,7 @@ def _run_search(open_index: SearchSession, query: SearchParameters) -> dict[str,
 
 def _hit_values(indexed_task: IndexedTask, hit: Hit) -> dict[str, Any]:
     """Return the values that the template displays of a hit."""
-    title, subtitle_parts = format_hit_heading(indexed_task, hit)
+    title, subtitle_parts = choose_hit_name_and_details(indexed_task, hit)
     tags = dict.fromkeys(indexed_task.tags_of(hit.content))
     return {
         "key": indexed_task.get_entry_name(hit.metadata),

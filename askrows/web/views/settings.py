@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from askrows.pipeline.index.vectors import estimate_index_cost
+from askrows.pipeline.index.vectors import estimate_index_cost_usd
 from askrows.pipeline.provider.service import choose_backend
 from askrows.pipeline.run.snapshot import read_snapshot
 from askrows.web.render import PageState, has_running, render_page
@@ -49,7 +49,7 @@ def render_search_index(app_state: PageState, task: str) -> HTMLResponse:
             "search",
             index=index_document,
             can_build=can_build,
-            cost=estimate_index_cost(run.workspace, run.service, run.task),
+            cost=estimate_index_cost_usd(run.workspace, run.service, run.task),
             work_documents=work_documents,
         )
     if work_documents and not has_running(work_documents.values()):

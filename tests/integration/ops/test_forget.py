@@ -12,7 +12,7 @@ import pytest
 from askrows.pipeline.core import tokenizer
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.settings import load_settings
-from askrows.pipeline.index.vector_cache import open_vector_cache
+from askrows.pipeline.index.vector_cache import make_vector_cache
 from askrows.pipeline.ops import forget
 from askrows.pipeline.ops.open_task import open_workspace
 from tests import ledger
@@ -175,7 +175,7 @@ def test_earlier_texts_of_a_person_are_gone_too(
     # The cache keeps the vectors of nonsense texts.
     with (
         indexed_workspace.open() as ws,
-        open_vector_cache(ws.workspace, ws.service).open_snapshot() as tx,
+        make_vector_cache(ws.workspace, ws.service).open_snapshot() as tx,
     ):
         assert tx is not None
         assert tx.exec_driver_sql("SELECT count(*) FROM askrows_vectors").scalar() == 5 + 276

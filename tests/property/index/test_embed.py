@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askrows.pipeline.index.vectors import KEPT_END_CHARS, fit_text
+from askrows.pipeline.index.vectors import KEPT_END_CHARS, cut_middle_to_fit
 from askrows.pipeline.provider.usage import estimate_tokens
 
 LONG_TEXTS = st.builds(
@@ -14,9 +14,9 @@ LONG_TEXTS = st.builds(
 @given(LONG_TEXTS, st.integers(100, 9000))
 def test_a_shortened_text_fits_and_keeps_both_ends(text: str, limit: int) -> None:
     """A long text is cut to the limit with its start and end; a short text is unchanged."""
-    fitted = fit_text(text, limit=limit)
+    fitted = cut_middle_to_fit(text, limit=limit)
     assert estimate_tokens(fitted) <= limit
-    assert fitted == fit_text(text, limit=limit)
+    assert fitted == cut_middle_to_fit(text, limit=limit)
     # A text above three quarters of the limit is cut, because the count is an estimate.
     if estimate_tokens(text) <= limit * 3 // 4:
         assert fitted == text
@@ -31,4 +31,4 @@ def test_a_shortened_text_fits_and_keeps_both_ends(text: str, limit: int) -> Non
 @given(LONG_TEXTS)
 def test_a_model_without_a_limit_gets_the_whole_text(text: str) -> None:
     """The local engine reads texts of any length."""
-    assert fit_text(text, limit=None) == text
+    assert cut_middle_to_fit(text, limit=None) == text

@@ -12,7 +12,7 @@ from askrows.pipeline.core.ranking import Entry, RankMode
 from askrows.pipeline.index.builds import Builds
 from askrows.pipeline.index.query import SearchQuery
 from askrows.pipeline.index.scoring import rank_entries
-from askrows.pipeline.index.write import verify_build
+from askrows.pipeline.index.write import verify_and_mark_build
 from tests.unit.index.toy import cache_in, vectors_of, written
 
 JSON = st.recursive(
@@ -41,8 +41,8 @@ def test_search_is_exact_and_metadata_survives(
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         builds = Builds(Path(folder))
         staged = written(builds, cache_in(Path(folder)), entries, stack)
-        verify_build(staged, count=len(entries))
-        builds.promote(staged, record_promotion=str)
+        verify_and_mark_build(staged, count=len(entries))
+        builds.promote_and_list_moved_files(staged, record_promotion=str)
         with builds.open_current() as index:
             query_vector = vectors_of([query])[0]
             by_vectors = SearchQuery(query, rank=RankMode.VECTORS, vector=query_vector)

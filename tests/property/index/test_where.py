@@ -183,7 +183,7 @@ def test_an_expression_selects_the_rows_that_python_selects(
         documents = [orjson.dumps(row).decode() for row in stored]
         entries.executemany("INSERT INTO entries VALUES (?, ?)", enumerate(documents))
         entries.execute("CREATE TABLE extra_cells (row, cells)")
-        index = cast(Index, SimpleNamespace(entries=entries, extra_column_names=list))
+        index = cast(Index, SimpleNamespace(entries=entries, read_extra_column_names=list))
         matching_rows = [*find_matching_rows(index, parsed, columns, {})]
     assert matching_rows == [
         index for index, (row, _) in enumerate(rows) if evaluate(expression, row) is True

@@ -19,7 +19,7 @@ from askrows.pipeline.core.ranking import BM25_B, BM25_K1, Entry, FieldGroup, Ra
 from askrows.pipeline.index.builds import Builds
 from askrows.pipeline.index.query import SearchQuery
 from askrows.pipeline.index.scoring import rank_entries
-from askrows.pipeline.index.write import verify_build
+from askrows.pipeline.index.write import verify_and_mark_build
 from tests.unit.index.toy import cache_in, vectors_of, written
 
 # The best entries whose mean vector is added to that of the question.
@@ -84,8 +84,8 @@ def test_entries_are_ranked_as_defined(fields: list[dict[str, str]], question: s
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         builds = Builds(Path(folder))
         staged = written(builds, cache_in(Path(folder)), entries, stack, ranking=RANKING)
-        verify_build(staged, count=len(entries))
-        builds.promote(staged, record_promotion=str)
+        verify_and_mark_build(staged, count=len(entries))
+        builds.promote_and_list_moved_files(staged, record_promotion=str)
         with builds.open_current() as index:
             query = SearchQuery(question, terms=terms)
             by_words = rank_entries(index, query, k)

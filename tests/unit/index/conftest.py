@@ -10,7 +10,7 @@ from askrows.pipeline.core.ranking import Entry
 from askrows.pipeline.index.builds import Builds
 from askrows.pipeline.index.manifest import Manifest, StagedBuild
 from askrows.pipeline.index.vector_cache import VectorCache
-from askrows.pipeline.index.write import verify_build
+from askrows.pipeline.index.write import verify_and_mark_build
 from tests.unit.index.toy import cache_in, written
 
 
@@ -49,8 +49,8 @@ def make(builds: Builds, stage: Stage) -> Make:
     def run(entries: Sequence[Entry], *, position: int = 1) -> Manifest:
         """Put the entries in service."""
         staged = stage(entries, position=position)
-        verify_build(staged, count=len(entries))
-        builds.promote(staged, record_promotion=str)
+        verify_and_mark_build(staged, count=len(entries))
+        builds.promote_and_list_moved_files(staged, record_promotion=str)
         return staged.manifest
 
     return run

@@ -6,7 +6,7 @@ import pytest
 
 from askrows.pipeline.core.errors import InconsistentError
 from askrows.pipeline.index.builds import Builds
-from askrows.pipeline.index.write import verify_build
+from askrows.pipeline.index.write import verify_and_mark_build
 from tests.unit.index.conftest import Make, Stage
 from tests.unit.index.toy import entry
 
@@ -25,13 +25,13 @@ def test_lost_lock_puts_no_build_in_service(
     """A failed promotion or rollback changes nothing, and the next promotion works."""
     make(PEOPLE)
     staged = stage(PEOPLE[:3])
-    verify_build(staged, count=3)
+    verify_and_mark_build(staged, count=3)
 
     def raise_lost_lock(_: object) -> None:
         raise InconsistentError("the lock is lost")
 
     with pytest.raises(InconsistentError, match="lock is lost"):
-        builds.promote(staged, record_promotion=raise_lost_lock)
+        builds.promote_and_list_moved_files(staged, record_promotion=raise_lost_lock)
     assert (in_service(builds), builds.find_leftovers()) == (1, [])
     assert make(PEOPLE).number == 3
     paths = sorted(tmp_path.rglob("*"))

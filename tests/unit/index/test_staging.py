@@ -14,9 +14,9 @@ from askrows.pipeline.core.errors import InconsistentError, InputError
 from askrows.pipeline.core.ranking import Entry
 from askrows.pipeline.index import manifest, vector_file
 from askrows.pipeline.index.builds import Builds
-from askrows.pipeline.index.manifest import StagedBuild, content_hash
+from askrows.pipeline.index.manifest import StagedBuild, hash_entry_content
 from askrows.pipeline.index.vector_cache import Vectors
-from askrows.pipeline.index.write import verify_build
+from askrows.pipeline.index.write import verify_and_mark_build
 from tests.unit.index.conftest import Make, Stage
 from tests.unit.index.toy import DIM, entry, vectors_of
 
@@ -128,7 +128,7 @@ def test_spoiled_build_is_detected(
     staged = stage(PEOPLE)
     spoil(staged)
     with pytest.raises(InconsistentError, match=message):
-        verify_build(staged, count=10)
+        verify_and_mark_build(staged, count=10)
     assert current_manifest is not None
     assert builds.read_current_manifest() == current_manifest
 
@@ -137,7 +137,7 @@ def test_count_that_differs_from_the_database_is_detected(stage: Stage) -> None:
     """The number of tagged people decides, not the number of rows that were written."""
     staged = stage(PEOPLE)
     with pytest.raises(InconsistentError, match="the build has 10 entries, expected 11"):
-        verify_build(staged, count=11)
+        verify_and_mark_build(staged, count=11)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,9 @@ def test_manifest_with_a_wrong_member_is_refused(
 def test_hash_depends_only_on_text_facts_and_fields() -> None:
     """A changed rate keeps the hash; changed texts, facts or fields do not."""
     base_entry = Entry("1", "text", {"Hourly Rate": 1.0}, ["a"])
-    assert content_hash(base_entry) == content_hash(Entry("1", "text", {"Hourly Rate": 2.0}, ["a"]))
+    assert hash_entry_content(base_entry) == hash_entry_content(
+        Entry("1", "text", {"Hourly Rate": 2.0}, ["a"])
+    )
     other_entries = [
         Entry("1", "text.", {}, ["a"]),
         Entry("1", "text", {}, ["b"]),
@@ -189,6 +191,11 @@ def test_hash_depends_only_on_text_facts_and_fields() -> None:
         for texts in ({"a": "bc"}, {"a": "b", "c": ""}, {"ab": "c"})
     ]
     assert (
-        len({content_hash(hashed_entry) for hashed_entry in [base_entry, *other_entries, *fields]})
+        len(
+            {
+                hash_entry_content(hashed_entry)
+                for hashed_entry in [base_entry, *other_entries, *fields]
+            }
+        )
         == 7
     )

@@ -51,7 +51,7 @@ def written(
     """Cache the vectors of entries, and write them under the next number in a staging folder."""
     keys = [key_of(indexed.text) for indexed in entries]
     rows = vectors_of([indexed.text for indexed in entries])
-    cache.add(keys, rows)
+    cache.store_vectors(keys, rows)
     offsets = range(0, len(entries), PAGE_ROWS)
     pages = [
         (
@@ -61,7 +61,7 @@ def written(
         )
         for offset in offsets
     ]
-    number = builds.next_number()
+    number = builds.choose_next_number()
     default_members: dict[str, Any] = {
         "position": 1,
         "count": len(entries),
@@ -70,7 +70,7 @@ def written(
         "untagged_rows": (),
     }
     return write_build(
-        staging.enter_context(builds.staging(number)),
+        staging.enter_context(builds.create_staging_directory(number)),
         BuildInput(pages, **(default_members | members)),
         cache,
         number=number,
