@@ -636,3 +636,14 @@ def test_killed_page_saves_a_person_once_or_not_at_all(
     # Only the call that was running at the kill may be repeated.
     late_calls = sum("says late" in str(call["json"]) for call in read_answered_calls(api))
     assert 1 <= late_calls <= 2
+
+
+def test_page_lists_the_rows_of_a_run_in_order(workspace: Workspace) -> None:
+    """The order is not that in which the database, or a set of this process, has them."""
+    names = workspace.import_people(14)
+    run_sql(workspace, "UPDATE experts SET bio = bio WHERE username = :name", name=names[0])
+    workspace.run_commands("submit", "poll", "ingest")
+    with workspace.serve_page() as client:
+        html = client.get("/batch?number=1").text
+    listed_names = re.findall(r"person-\d{4}", html.partition("<h2>Rows</h2>")[2])
+    assert list(dict.fromkeys(listed_names)) == names

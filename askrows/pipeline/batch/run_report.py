@@ -106,19 +106,24 @@ class RunReport:
         }
 
     def list_row_ids(self, tx: Connection) -> list[str]:
-        """Return the id of each row that the run asked, once, in no order."""
+        """Return the id of each row that the run asked, once; shorter ids come first."""
         ended_ids = answers.list_ended_row_ids(tx, self.numbers)
-        return list({*ended_ids, *claims.list_claimed_row_ids(tx, self.numbers)})
+        row_ids = {*ended_ids, *claims.list_claimed_row_ids(tx, self.numbers)}
+        return sorted(row_ids, key=lambda row_id: (len(row_id), row_id))
 
     def list_failed_row_ids_to_ask(self, tx: Connection, task: Task) -> list[str]:
-        """Return the id of each row that failed and is open, stale or parked now, in no order."""
+        """Return the id of each row that failed and is open, stale or parked now.
+
+        Shorter ids come first.
+        """
         attempts = answers.iterate_failed_attempts(tx, self.numbers)
         failed_ids = dict.fromkeys(row_id for _, _, _, row_id, _ in attempts)
         table = task.select_task_rows(tx)
         states_to_ask = (RowState.OPEN, RowState.STALE, RowState.PARKED)
         words_to_ask = {table.name_state(state) for state in states_to_ask}
         rows = table.read_by_ids(tx, list(failed_ids), [table.row_id, table.state_expression])
-        return [row_id for row_id, word in rows if word in words_to_ask]
+        ids_to_ask = {row_id for row_id, word in rows if word in words_to_ask}
+        return [row_id for row_id in failed_ids if row_id in ids_to_ask]
 
 
 def make_run_report(tx: Connection, parts: Sequence[BatchRow]) -> RunReport:

@@ -528,7 +528,7 @@ def iterate_concepts(
     versions: Iterable[tuple[str, str]] | None = None,
     passage_ids: Sequence[str] | None = None,
 ) -> Iterator[ConceptRow]:
-    """Yield concepts with their evidence, by passage, then by name, in constant memory.
+    """Yield concepts with their evidence, by passage, name, version and time, in constant memory.
 
     Concepts without a passage id are left out.
 
@@ -539,12 +539,15 @@ def iterate_concepts(
         versions: Prompt versions and models of the concepts; None means all versions.
         passage_ids: Yield only the concepts of these passages.
     """
-    id_column = shape.concepts.c.passage_id
-    query = select(*(shape.concepts.c[name] for name in COLUMNS))
+    concepts = shape.concepts.c
+    id_column = concepts.passage_id
+    query = select(*(concepts[name] for name in COLUMNS))
     query = query.where(id_column.is_not(None), *conditions)
     if versions is not None:
         query = query.where(is_of_version(shape, versions))
-    query = query.order_by(id_column, shape.concepts.c.concept_name)
+    query = query.order_by(
+        id_column, concepts.concept_name, *shape.version_columns, concepts.created_at
+    )
     native_ids = None if passage_ids is None else shape.ids.to_native_ids(passage_ids)
     for row in read_matching_rows(tx, query, id_column, native_ids):
         yield ConceptRow(

@@ -659,7 +659,7 @@ class Grid:
 
         Args:
             names: The name of the state, _VERSION, and names of columns with a cell.
-            max_rows: Count only so many rows, whichever the database finds first.
+            max_rows: Count only so many rows, in the order in which rows are asked.
         """
         expressions: dict[str, ColumnElement[Any]] = {
             **{
@@ -687,7 +687,9 @@ class Grid:
             has_gone_rows=True,
         )
 
-        columns = [*query.limit(max_rows).cte("listed_rows").c]
+        if max_rows is not None:
+            query = query.order_by(self.table.table.c[self.table.order_column]).limit(max_rows)
+        columns = [*query.cte("listed_rows").c]
         fits = dict(zip(own_conditions, columns[len(names) :], strict=True))
         queries = []
         for name, column in zip(names, columns, strict=False):

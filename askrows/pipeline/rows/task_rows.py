@@ -323,20 +323,17 @@ class TaskRows:
 
         Args:
             tx: The caller's transaction.
-            ids: Any number of row ids, which are looked up page by page. None means all rows, in
-                their order and in constant memory.
+            ids: Any number of row ids, which are looked up page by page; the rows of a page are in
+                their order. None means all rows, in their order and in constant memory.
             columns: The expressions to select.
             *conditions: Further conditions of the rows.
             locked: No other transaction can change the rows until this transaction ends.
         """
-        query = select(*columns).where(*conditions)
+        query = select(*columns).where(*conditions).order_by(self.table.c[self.order_column])
         if locked:
             query = query.with_for_update()
-        id_column = self.table.c[self.id_column]
-        if ids is None:
-            order_column = self.table.c[self.order_column]
-            return read_matching_rows(tx, query.order_by(order_column), id_column, None)
-        return read_matching_rows(tx, query, id_column, self.ids.to_native_ids(ids))
+        native_ids = None if ids is None else self.ids.to_native_ids(ids)
+        return read_matching_rows(tx, query, self.table.c[self.id_column], native_ids)
 
     def read_rows(
         self,

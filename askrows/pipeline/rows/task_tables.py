@@ -251,7 +251,7 @@ class TableSpec:
             with translate_refusals(self.name):
                 change_matching_rows(tx, update(self.definition).values(same_values), row_id, ids)
 
-        row_ids = tx.execute(select(row_id)).scalars().all()
+        row_ids = tx.execute(select(row_id).order_by(row_id)).scalars().all()
         with tx.begin_nested() as savepoint:
             refused_rows = write_rows_and_list_refused(
                 tx, row_ids, change, refusals=RefusedRowError

@@ -189,9 +189,11 @@ def find_last_batch_of_outage(tx: Connection, task: str) -> BatchRow | None:
 
 
 def list_unknown_state_messages(tx: Connection) -> list[str]:
-    """Return a message for each batch whose state is unknown."""
-    query = select(batches.c.number, batches.c.state).where(
-        batches.c.state.not_in(list(BatchState)),
+    """Return a message for each batch whose state is unknown, by number."""
+    query = (
+        select(batches.c.number, batches.c.state)
+        .where(batches.c.state.not_in(list(BatchState)))
+        .order_by(batches.c.number)
     )
     return [_unknown_state_message(number, state) for number, state in tx.execute(query)]
 
@@ -807,7 +809,7 @@ def list_duplicates(tx: Connection) -> list[dict[str, Any]]:
     query = (
         select(*(creates.c[name] for name in names))
         .where(_IS_DUPLICATE)
-        .order_by(creates.c.found_at)
+        .order_by(creates.c.found_at, creates.c.id)
     )
     return [dict(row) for row in tx.execute(query).mappings()]
 

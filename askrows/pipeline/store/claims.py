@@ -174,7 +174,7 @@ def find_claimed_or_answered_rows(
         (state, row id) by input hash; a claimed row is preferred to an answered row.
     """
     # "answered" sorts before "claimed", so a claimed row replaces an answered row, and a newer
-    # answer an older one.
+    # answer an older one. Of rows that were answered at the same time, the last id is returned.
     query = (
         select(row_claims.c.input_hash, row_claims.c.state, row_claims.c.row_id)
         .where(
@@ -182,7 +182,7 @@ def find_claimed_or_answered_rows(
             row_claims.c.version == version,
             row_claims.c.state.in_([CLAIMED, ANSWERED]),
         )
-        .order_by(row_claims.c.state, row_claims.c.at)
+        .order_by(row_claims.c.state, row_claims.c.at, row_claims.c.row_id)
     )
     return {
         row[0]: (row[1], row[2])
@@ -501,7 +501,7 @@ def list_parked_rows(
         is_parked(prompt_version), is_of_task_without_index(task)
     )
     rows = [(row[0], row[1], row[2]) for row in tx.execute(query)]
-    rows.sort(key=lambda row: (row[2], row[0]))
+    rows.sort(key=lambda row: (row[2], row[0], row[1]))
 
     # From the newest to the oldest, so that the oldest record of a row replaces the others.
     rows_by_id = {row[0]: row for row in reversed(rows)}

@@ -90,11 +90,10 @@ def list_newest_requests(
     """
     newest = list[Select[Any]]()
     for table, query in _make_request_queries():
-        position = table.c.line if table is row_claims else table.c.id
         if task is not None:
             # After a plain comparison the database would sort all rows of the task.
             query = query.where(func.coalesce(table.c.task, "") == task)  # noqa: PLW2901
-        newest.append(query.order_by(table.c.batch.desc(), position.desc()).limit(limit))
+        newest.append(query.limit(limit))
     return _read_requests(tx, newest)[:limit]
 
 
@@ -102,7 +101,8 @@ def _make_request_queries() -> Iterator[tuple[Table, Select[Any]]]:
     """Yield the tables of answers, attempts and claims, each with a SELECT of its requests.
 
     Each SELECT has the columns of a request document; a column that the table lacks is NULL. Only
-    rows with a batch are selected, and only claims of batches that are not finished.
+    rows with a batch are selected, and only claims of batches that are not finished. The highest
+    batch comes first, and in it the highest line of a claim, or the newest answer or attempt.
     """
     for table in (answers, attempts, row_claims):
         cells: dict[str, ColumnElement[Any]] = {
@@ -118,10 +118,12 @@ def _make_request_queries() -> Iterator[tuple[Table, Select[Any]]]:
         for name in ("state", "version", "model"):
             cells[name] = batches.c[name]
 
+        position = table.c.line if table is row_claims else table.c.id
         query = (
             select(*(cell.label(name) for name, cell in cells.items()))
             .select_from(table)
             .join(batches, batches.c.number == table.c.batch)
+            .order_by(table.c.batch.desc(), position.desc())
         )
         if table is row_claims:
             query = query.where(IS_CLAIMED, batches.c.state.in_(OPEN_STATES))

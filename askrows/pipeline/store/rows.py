@@ -401,9 +401,9 @@ def insert_or_replace_row(tx: Connection, task: str, row: Mapping[str, Any]) -> 
 
 
 def list_ids_without_derived_values(tx: Connection, task: str) -> list[str]:
-    """Return the ids of the rows of a task whose derived values are not computed yet."""
+    """Return the ids of the rows of a task whose derived values are not computed yet, in order."""
     is_due = (rows.c.task == task) & rows.c.derived.is_(None) & ~IS_REFUSED
-    return list(tx.execute(select(rows.c.row_id).where(is_due)).scalars())
+    return list(tx.execute(select(rows.c.row_id).where(is_due).order_by(rows.c.n)).scalars())
 
 
 def iterate_derived_pages(tx: Connection, task: str) -> Iterator[dict[str, tuple[str, str | None]]]:
