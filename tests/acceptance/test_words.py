@@ -344,6 +344,8 @@ def test_wrong_mapping_of_columns_is_refused(workspace: Workspace) -> None:
         ("height=About", "which is not a column"),
         ("bio=Abuot", "Found: User, About you"),
         ("bio=About you,username=About you", "twice"),
+        ("bio=About you,Bio=User", "names both 'About you' and 'User' for Bio"),
+        ("bio=,bio=About you", "names both '' and 'About you' for bio"),
     ):
         assert message in workspace.run_command("import", "odd.csv", map=mapping, code=2).stderr
     workspace.run_command("import", "odd.csv", map="bio=About you")

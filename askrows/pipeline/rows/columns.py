@@ -122,7 +122,7 @@ class ColumnMapping:
     def __init__(
         self,
         names: Sequence[str],
-        map_names: Mapping[str, str],
+        mapped_names: Sequence[tuple[str, str]],
         *,
         layout: ColumnLayout,
         path: Path,
@@ -134,13 +134,13 @@ class ColumnMapping:
 
         Args:
             names: The names in the file, in their order.
-            map_names: Names in the file by column, from MAP=. A column with an empty name is not
-                read.
+            mapped_names: Columns, each with a name in the file, from MAP=. A column with an empty
+                name is not read.
             layout: The columns of the task.
             path: The file, for messages.
 
         Raises:
-            InputError: MAP= names an unknown column or name, or a name twice.
+            InputError: MAP= names an unknown column or name, or a column or name twice.
         """
         self.layout = layout
         self.notes = list[str]()
@@ -150,7 +150,7 @@ class ColumnMapping:
 
         chosen_names = _resolve_chosen_names(
             self._file_names,
-            map_names,
+            mapped_names,
             layout=layout,
             path=path,
         )
@@ -290,23 +290,23 @@ class ColumnMapping:
         return not is_own_name and folded_name not in self._made_names
 
 
-def parse_column_map(text: str) -> dict[str, str]:
-    """Parse the value of MAP=, which assigns names in a file to columns, to a dict.
+def parse_column_map(text: str) -> list[tuple[str, str]]:
+    """Parse the value of MAP=, which assigns names in a file to columns.
 
-    For example, `bio=Kurzbiografie,username=` gives {"bio": "Kurzbiografie", "username": ""}. Pairs
-    are separated by commas, and column and name by the first equals sign. As in CSV, a pair may be
-    in quotation marks and then contain commas. Blanks around columns and names are removed. Blank
-    pairs are skipped. The last of two pairs of a column counts.
+    For example, `bio=Kurzbiografie,username=` gives ("bio", "Kurzbiografie") and ("username", "").
+    Pairs are separated by commas, and column and name by the first equals sign. As in CSV, a pair
+    may be in quotation marks and then contain commas. Blanks around columns and names are removed.
+    Blank pairs are skipped.
 
     Returns:
-        The name in the file by column, both unchecked. The name is empty for a pair like
+        Columns, each with the name in the file, both unchecked. The name is empty for a pair like
         `username=`, which means that the column is not read.
 
     Raises:
         InputError: A pair has no equals sign or no column.
     """
     pairs = next(csv.reader(io.StringIO(text), skipinitialspace=True), [])
-    names: dict[str, str] = {}
+    mapped_names = list[tuple[str, str]]()
     for pair in filter(str.strip, pairs):
         column, equals_sign, name = pair.partition("=")
         if not equals_sign or not column.strip():
@@ -316,13 +316,13 @@ def parse_column_map(text: str) -> dict[str, str]:
                 "nothing was imported",
                 hint=f"write {example}, with the names of the file after each =",
             )
-        names[column.strip()] = name.strip()
-    return names
+        mapped_names.append((column.strip(), name.strip()))
+    return mapped_names
 
 
 def _resolve_chosen_names(
     file_names: Sequence[str],
-    map_names: Mapping[str, str],
+    mapped_names: Sequence[tuple[str, str]],
     *,
     layout: ColumnLayout,
     path: Path,
@@ -334,19 +334,18 @@ def _resolve_chosen_names(
 
     Args:
         file_names: The names in the file.
-        map_names: The pairs of MAP=, by column.
+        mapped_names: The pairs of MAP=; see `parse_column_map`.
         layout: The columns of the task.
         path: The file, for messages.
 
     Returns:
-        Names in the file by column; empty for a column that is not read. The last of two names of a
-        column counts.
+        Names in the file by column; empty for a column that is not read.
 
     Raises:
-        InputError: A column or name is unknown, or a name is given twice.
+        InputError: A column or name is unknown, or is given twice.
     """
     names_by_column: dict[str, str] = {}
-    for chosen_column, name in map_names.items():
+    for chosen_column, name in mapped_names:
         column = layout.columns_by_known_name.get(fold_name(chosen_column))
         if column is None:
             raise InputError(
@@ -364,6 +363,13 @@ def _resolve_chosen_names(
         if name and name in names_by_column.values():
             raise InputError(
                 f"{OptionHint('map')} names {make_excerpt(name)!r} twice; nothing was imported",
+                hint="leave out one of the two",
+            )
+        if column in names_by_column:
+            other_name = names_by_column[column]
+            raise InputError(
+                f"{OptionHint('map')} names both {make_excerpt(other_name)!r} and "
+                f"{make_excerpt(name)!r} for {chosen_column}; nothing was imported",
                 hint="leave out one of the two",
             )
         names_by_column[column] = name

@@ -415,7 +415,7 @@ def _convert_cell(cell: Any, kind: str) -> Any:
 def parse_document_row(
     data: bytes,
     record: TaskRecord,
-    column_map: Mapping[str, str],
+    mapped_names: Sequence[tuple[str, str]],
     *,
     document_name: str,
     read_cells: ReadCells,
@@ -424,14 +424,14 @@ def parse_document_row(
     """Return the row of a JSON document, and notes on how its names were read; store nothing.
 
     Args:
-        column_map: Names in the document by column, from MAP=.
+        mapped_names: Columns, each with a name in the document, from MAP=.
         document_name: File name of the document, or "-" for standard input.
         read_cells: Returns the cells to store of the document, with notes.
         accepts_changes: Accept cells that `read_cells` changed; they are findings of the row.
 
     Raises:
-        InputError: The document is not a JSON object, `column_map` is invalid, or the row would be
-            rejected, or changed in another way.
+        InputError: The document is not a JSON object, `mapped_names` is invalid, or the row would
+            be rejected, or changed in another way.
     """
     source_name = "standard input" if document_name == "-" else document_name
     layout = make_column_layout(record)
@@ -444,7 +444,7 @@ def parse_document_row(
     if not isinstance(document, dict):
         raise InputError(f"{source_name}: not a JSON object; nothing was stored", hint=hint)
 
-    mapping = ColumnMapping(list(document), column_map, layout=layout, path=Path(source_name))
+    mapping = ColumnMapping(list(document), mapped_names, layout=layout, path=Path(source_name))
     mapped_row = mapping.map_row(SourceRow(1, document))
     if isinstance(mapped_row, Finding):
         raise _make_document_error(source_name, layout, mapped_row, hint)

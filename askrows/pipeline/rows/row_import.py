@@ -326,7 +326,7 @@ class MappedFile(TableFile):
                 imported.
         """
         layout = self.layout
-        map_names = parse_column_map(options.mapping)
+        mapped_names = parse_column_map(options.mapping)
         super().__init__(
             path,
             layout.file_hint,
@@ -334,7 +334,7 @@ class MappedFile(TableFile):
             is_known_column=layout.is_known_name,
         )
         self.import_options = options
-        self.mapping = ColumnMapping(self.names, map_names, layout=layout, path=path)
+        self.mapping = ColumnMapping(self.names, mapped_names, layout=layout, path=path)
         self.notes += self.mapping.notes
         self.key_columns = [self.mapping.find_file_name(layout.key)]
         # Objects of JSON can each have other names.

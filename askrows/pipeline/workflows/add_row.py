@@ -160,7 +160,7 @@ def store_row(
     row, notes = parse_document_row(
         data,
         record,
-        {},
+        (),
         document_name=document_name,
         read_cells=run.task.user_file.read_cells,
         accepts_changes=False,
