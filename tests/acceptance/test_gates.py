@@ -10,6 +10,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tests.acceptance.checker import Inspection, check_invariants
+from tests.acceptance.engine import Engine
 from tests.acceptance.product import HEADER, PASSAGES, PEOPLE, Workspace
 from tests.outside.answers import Answerer, Json, fill, user_text
 from tests.outside.server import serving
@@ -186,3 +187,23 @@ def test_failed_gate_is_an_error_on_demand(
         assert workspace.state_counts() == {"tagged": len(names)}
         workspace.import_people(MIN_PASSAGES, first=MIN_PASSAGES)
         workspace.run_command("tag", pilot=MIN_PASSAGES, mode="live", code=GATE_FAILED)
+
+
+def test_forgiven_failures_count_neither_as_failed_nor_in_coverage(
+    workspace: Workspace, api: Engine
+) -> None:
+    """A parked passage is a failed passage, until `unpark` forgives its failures."""
+    workspace.task = PASSAGES
+    passages = [{"id": f"p{number}", "text": f"Bees make honey {number}."} for number in range(3)]
+    lines = "".join(f"{json.dumps(passage)}\n" for passage in passages)
+    workspace.write_file("passages.jsonl", lines)
+    workspace.run_command("import_passages", "passages.jsonl")
+    api.script_fault("error_line", times=2, key="/p1$")
+    workspace.run_command("tag", mode="batch", wait=True, yes=True, code="any")
+    assert "2 with_concepts, 1 parked" in workspace.run_command("status").stdout
+    coverage = workspace.read_json("qc", code="any")["gates"][0]
+    assert (coverage["name"], coverage["value"], coverage["cases"]) == ("coverage", 2 / 3, 3)
+
+    workspace.run_command("unpark", all=True, yes=True)
+    coverage = workspace.read_json("qc", code="any")["gates"][0]
+    assert (coverage["value"], coverage["cases"]) == (1, 2)

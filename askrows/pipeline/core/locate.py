@@ -100,11 +100,11 @@ def _shorten_to_word(text: str, start: int, end: int, *, min_end: int) -> str:
     return text[start:end]
 
 
-def cut_to_whole_words(text: str, start: int, end: int) -> tuple[str, int]:
+def cut_with_ellipses(text: str, start: int, end: int) -> tuple[str, int]:
     """Return text[start:end] with ellipses, and the number to add to offsets in `text`.
 
-    The caller chooses offsets between words: they are not moved. An ellipsis is added only on a
-    side with more text. Offsets outside the text are moved to its ends.
+    The text may be cut within a word. An ellipsis is added only on a side with more text. Offsets
+    outside the text are moved to its ends.
     """
     start = max(0, start)
     end = min(len(text), end)

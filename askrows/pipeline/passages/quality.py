@@ -18,7 +18,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Text, cast, func, select
 
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
-from askrows.pipeline.core.locate import cut_to_whole_words
+from askrows.pipeline.core.locate import cut_with_ellipses
 from askrows.pipeline.core.quotes import format_likeness
 from askrows.pipeline.passages import table
 from askrows.pipeline.passages.declaration import CONCEPT_TYPES
@@ -163,8 +163,8 @@ def measure(tx: Connection, shape: PassagesShape, version: str | None) -> Qualit
     concept_count = tally.types.total()
     full_count = sum(times for length, times in lengths.items() if length >= MAX_CONCEPTS)
     replies = answer_counts.count_replies(tx, table.TASK, version)
-    # Passages with an attempt or an answer, but without concepts.
-    empty_count = answer_counts.count_failed_unanswered_rows(tx, table.TASK, version)
+    # Passages that failed, or with an answer, but without concepts.
+    empty_count = len(answer_counts.read_newest_failure_reasons(tx, table.TASK, version))
     stored_count = answer_counts.count_answered_rows(tx, table.TASK, version)
     empty_count += max(0, stored_count - answer_count)
     asked_count = answer_count + empty_count
@@ -235,11 +235,11 @@ def _make_sample(answer: _Answer, text: str | None) -> Sample:
     is_misquoted = concept.count_misquotations(text) > 0
     if not quotations or is_misquoted:
         fault = "WRONG OFFSETS" if is_misquoted else "without a quotation"
-        beginning, _ = cut_to_whole_words(text, 0, 2 * SAMPLE_CONTEXT_CHARS)
+        beginning, _ = cut_with_ellipses(text, 0, 2 * SAMPLE_CONTEXT_CHARS)
         return sample._replace(text=beginning, answer_text=f"{facts}; {fault}")
 
     start, end = min((quotation["start"], quotation["end"]) for quotation in quotations)
-    part, shift = cut_to_whole_words(text, start - SAMPLE_CONTEXT_CHARS, end + SAMPLE_CONTEXT_CHARS)
+    part, shift = cut_with_ellipses(text, start - SAMPLE_CONTEXT_CHARS, end + SAMPLE_CONTEXT_CHARS)
     likeness_notes = dict.fromkeys(map(format_likeness, quotations))
     span = (start + shift, end + shift)
     return sample._replace(text=part, spans=[span], answer_text=facts + "".join(likeness_notes))

@@ -224,20 +224,6 @@ def count_answered_rows(tx: Connection, task: str, version: str | None) -> int:
     return count_rows(tx, select_answered_ids(task, version).subquery())
 
 
-def count_failed_unanswered_rows(tx: Connection, task: str, version: str | None) -> int:
-    """Count the rows with a charged attempt under a version and no applied answer of it.
-
-    Forgiven attempts count, too.
-    """
-    is_charged = and_(
-        attempts.c.task == task,
-        attempts.c.charged,
-        has_version(attempts.c.version, version),
-    )
-    failed_rows = select(attempts.c.row_id).where(is_charged).distinct().subquery()
-    return count_rows(tx, failed_rows, ~is_answered(task, failed_rows.c.row_id, version))
-
-
 def read_newest_failure_reasons(tx: Connection, task: str, version: str | None) -> dict[str, str]:
     """Return the reason of the newest charged, unforgiven attempt under a version, by row id.
 
