@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx2
+import pytest
 
 from tests.lab import ROOT, Workspace
 
 CHROMIUM = shutil.which("chromium") or ""
 # A busy machine may be slow; no test waits for the end of this time.
 LONG_MS = 180_000
+MAX_TAB_PRESSES = 80
 # Polls never end, and images below the window are loaded later.
 IS_LOADED = """!document.querySelector("#facets:empty")
   && !document.querySelector("#state:empty")
@@ -64,6 +66,19 @@ class Reader:
         """Wait for the parts of the page that are loaded after it, such as counts and charts."""
         self.tab.wait_for_load_state()
         self.until(IS_LOADED)
+
+    def press_tab_until(self, selector: str) -> None:
+        """Press Tab until an element has the focus."""
+        for _ in range(MAX_TAB_PRESSES):
+            if self.tab.evaluate("selector => document.activeElement.matches(selector)", selector):
+                return
+            self.tab.keyboard.press("Tab")
+        pytest.fail(f"{selector} is not reached by Tab; the focus is on {self.focus}")
+
+    def press(self, selector: str) -> None:
+        """Move the focus to an element by Tab, and press Enter on it."""
+        self.press_tab_until(selector)
+        self.tab.keyboard.press("Enter")
 
     @property
     def focus(self) -> str:

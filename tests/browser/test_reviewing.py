@@ -57,16 +57,55 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         assert sorted(row["id"] for row in reviewed_rows) == sorted(reviewed_keys)
 
 
-def _slow_down(tab: Any, seconds: float = 0.4) -> None:
-    """Delay each reply to a saved change."""
+def _slow_down(tab: Any, seconds: float = 0.4) -> list[str]:
+    """Delay each reply to a saved change; the returned list grows by the act of each change."""
+    acts = []
 
     def delay(route: Any) -> None:
         """Send the request on, and wait before its reply."""
+        form = parse_qs(route.request.post_data)
+        acts.extend(form["act"])
         response = route.fetch()
         tab.wait_for_timeout(1000 * seconds)
         route.fulfill(response=response)
 
     tab.route("**/parts/row?*", delay)
+    return acts
+
+
+def test_twenty_rows_are_reviewed_with_one_or_two_keys_each(workspace: Workspace, api: Api) -> None:
+    """A right answer takes `r`, a wrong one its choice and `r`, also while replies are slow."""
+    answer_many_rows(workspace, api, 25)
+    with reading(workspace) as (reader, tab, client):
+        tab.context.add_cookies([{"name": "askrows_who", "value": "Bea", "url": reader.base}])
+        saved_acts = _slow_down(tab)
+        reader.go("/quality?task=reviews")
+        reader.press("#accuracy a.b")
+        tab.wait_for_url("**/row?**")
+        pressed_keys = ""
+        wrong_ids = []
+        for count in range(20):
+            assert f"{count} of 20 checked" in tab.inner_text("#one nav")
+            row_id = parse_qs(tab.url)["key"][0]
+            row_keys = "r"
+            if count % 4 == 0:
+                row_keys = "2r"
+                wrong_ids.append(row_id)
+            # The second key is pressed before the first one is saved.
+            for pressed_key in row_keys:
+                tab.keyboard.press(pressed_key)
+            pressed_keys += row_keys
+            if count < 19:
+                tab.wait_for_url(f"**reviewed={row_id}")
+
+        tab.wait_for_url("**/quality?task=reviews#accuracy")
+        reader.wait_for("#accuracy", "75 % of 20 right")
+        assert len(pressed_keys) == len(saved_acts) == 25
+        params = {"task": "reviews", "where": "reviewed = true"}
+        assert len(client.get("/api/items", params=params).json()["rows"]) == 20
+        params["where"] = "tone = 'blame'"
+        corrected_rows = client.get("/api/items", params=params).json()["rows"]
+        assert sorted(row["id"] for row in corrected_rows) == sorted(wrong_ids)
 
 
 def test_a_key_belongs_to_the_row_that_is_shown(workspace: Workspace, api: Api) -> None:
