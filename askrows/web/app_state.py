@@ -27,7 +27,7 @@ from askrows.pipeline.store import schema
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.tasks.selection import list_used_task_names, select_default_task
 from askrows.pipeline.workflows import add_row
-from askrows.pipeline.workspace.data_folder import is_free
+from askrows.pipeline.workspace.data_folder import is_missing_or_empty
 from askrows.pipeline.workspace.opening import Access as WorkspaceAccess
 from askrows.web.background_work import BackgroundJob, BackgroundWork
 from askrows.web.errors import RequestRefusedError
@@ -188,7 +188,7 @@ class AppState:
         """
         settings = self.settings
         may_create = not self.access.readonly and settings.database_url is None
-        if may_create and is_free(settings.data):
+        if may_create and is_missing_or_empty(settings.data):
             with open_workspace(replace(settings, task=DEFAULT_TASK), display):
                 pass
 

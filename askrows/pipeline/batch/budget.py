@@ -192,7 +192,7 @@ def reset_future_tag_start(store: Store, task: Task, *, now: Callable[[], dateti
     current_time = now()
     if tag_run is not None and tag_run.started_at > current_time:
         with store.write() as tx:
-            runs.update_run(tx, tag_run.number, started_at=current_time)
+            runs.update_run_columns(tx, tag_run.number, started_at=current_time)
 
 
 def check_budget_amount(usd: float) -> None:

@@ -162,7 +162,11 @@ def _ingest_with_lock(run: Run, number: int, *, should_wait: bool) -> IngestSumm
         AskrowsError: The batch could not be ingested; see `_BatchIngest.ingest`.
     """
     name = make_batch_lock_name(number)
-    with run.workspace.lock(name) if should_wait else run.workspace.locks.try_lock(name) as lock:
+    with (
+        run.workspace.wait_for_lock(name)
+        if should_wait
+        else run.workspace.locks.try_lock(name) as lock
+    ):
         if lock is None:
             return None
         batch = run.workspace.store.query(batches.get_batch, number)
@@ -389,7 +393,7 @@ class _BatchIngest:
         if not reason:
             return
         with self.run.workspace.store.write() as tx:
-            batches.hold(tx, self.batch, reason=reason, now=self.run.workspace.now())
+            batches.record_held(tx, self.batch, reason=reason, now=self.run.workspace.now())
         raise HeldBatchError(replace(self.batch, held=reason), self.task.nouns)
 
     def _iterate_claim_pages_with_rows(

@@ -270,8 +270,8 @@ def _add_failures(
     counts = Counter[tuple[str, str]]()
     # Row id and excerpt of the first attempts of each group.
     examples = defaultdict[tuple[str, str], list[tuple[str, str]]](list)
-    attempts = answers.iterate_failed_attempts(tx, numbers)
-    for outcome, reason, code, row_id, excerpt in attempts:
+    for attempt in answers.iterate_failed_attempts(tx, numbers):
+        outcome, reason, code, row_id, excerpt = attempt
         if code is not None:
             reply = ParsedReply(Outcome.REFUSED, reason, rpc_code=code, excerpt_source=excerpt)
             is_of_form = reason == WRONG_FORM_REASON

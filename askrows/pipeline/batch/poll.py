@@ -40,7 +40,7 @@ from askrows.pipeline.core.text import describe_requests, duration_in_words
 from askrows.pipeline.provider.remote_batch import RemoteBatch
 from askrows.pipeline.provider.retry import RetryPolicy
 from askrows.pipeline.store import batches
-from askrows.pipeline.store.batches import BatchRow, is_given_up
+from askrows.pipeline.store.batches import BatchRow, is_cancelled_without_move
 
 # How long a single look lets the local engine work.
 LOCAL_LOOK_S = 5.0
@@ -356,7 +356,7 @@ class _Poll:
             person cancelled it, or after the wait.
         """
         is_succeeded = remote.state is RemoteState.SUCCEEDED
-        if not is_succeeded or remote.has_result or is_given_up(batch):
+        if not is_succeeded or remote.has_result or is_cancelled_without_move(batch):
             return False
 
         now = self.run.workspace.now()

@@ -105,7 +105,7 @@ def prepare_batches(
 
         Adds the numbers of the batches to `numbers`.
         """
-        with run.workspace.lock(PREPARE_LOCK):
+        with run.workspace.wait_for_lock(PREPARE_LOCK):
             _delete_unknown_request_files(run.workspace.data, run.workspace.store)
         while max_batches is None or len(numbers) < max_batches:
             prepared = preparation.prepare_next()
@@ -195,7 +195,7 @@ class Preparation:
         with (
             contextlib.nullcontext()
             if self.run.is_single_batch
-            else self.run.workspace.lock(PREPARE_LOCK)
+            else self.run.workspace.wait_for_lock(PREPARE_LOCK)
         ):
             prepared = self._write_and_claim_batch(after_row_id=self._last_id)
             # The rows of a trial are not claimed, so they would be asked again.
@@ -379,7 +379,7 @@ class Preparation:
         self.run.workspace.bind_backend(tx)
         lock = None
         if self.mode is not Mode.BATCH:
-            lock = self.run.workspace.locks.acquire(make_batch_lock_name(number))
+            lock = self.run.workspace.locks.try_acquire(make_batch_lock_name(number))
             if lock is None:
                 raise StateConflictError(
                     "the lock of batch", number, expected_state="free", target_state="held"

@@ -39,7 +39,7 @@ from askrows.pipeline.provider.result_lines import (
 )
 from askrows.pipeline.provider.retry import RetryPolicy
 from askrows.pipeline.store import batches, claims
-from askrows.pipeline.store.batches import CANCELLED_BY_USER, BatchRow, is_given_up
+from askrows.pipeline.store.batches import CANCELLED_BY_USER, BatchRow, is_cancelled_without_move
 from askrows.pipeline.store.database import PAGE_ROWS, Store
 from askrows.pipeline.store.locks import LockLostError, Locks
 from askrows.pipeline.tasks.request_outcomes import make_provenance
@@ -250,7 +250,7 @@ def _download_best_result(
     if not remote.has_result:
         return None
 
-    is_abandoned = is_given_up(batch)
+    is_abandoned = is_cancelled_without_move(batch)
     is_succeeded = remote.state is RemoteState.SUCCEEDED
     expected_count = remote.ended_request_count
     if not expected_count and is_succeeded:

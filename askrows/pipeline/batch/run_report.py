@@ -117,7 +117,7 @@ class RunReport:
         Shorter ids come first.
         """
         attempts = answers.iterate_failed_attempts(tx, self.numbers)
-        failed_ids = dict.fromkeys(row_id for _, _, _, row_id, _ in attempts)
+        failed_ids = dict.fromkeys(attempt.row_id for attempt in attempts)
         table = task.select_task_rows(tx)
         states_to_ask = (RowState.OPEN, RowState.STALE, RowState.PARKED)
         words_to_ask = {table.name_state(state) for state in states_to_ask}

@@ -176,7 +176,7 @@ def roll_back_index(workspace: OpenWorkspace, task: Task) -> IndexReport:
         InconsistentError: All older builds are damaged.
     """
     builds = Builds(workspace.data, require_indexed_task(workspace, task).folder)
-    with workspace.lock(INDEX_LOCK) as lock:
+    with workspace.wait_for_lock(INDEX_LOCK) as lock:
         builds.correct_link(workspace.store)
         record_promotion = partial(
             _record_promotion,
@@ -276,7 +276,7 @@ class _IndexBuilder:
         with suppress(RemoteError, ConfigurationError):
             meaningless_vectors = self._embedder.embed_queries(load_meaningless_queries())
 
-        with self._workspace.lock(INDEX_LOCK) as lock:
+        with self._workspace.wait_for_lock(INDEX_LOCK) as lock:
             number = self._builds.choose_next_number()
             with self._builds.create_staging_directory(number) as staging_dir:
                 return self._write_verify_and_promote_build(
@@ -298,7 +298,7 @@ class _IndexBuilder:
         nouns = self._task.nouns
         current = self._builds.read_current_manifest_if_intact()
         if current is not None and self._worse_ok:
-            with self._workspace.lock(INDEX_LOCK):
+            with self._workspace.wait_for_lock(INDEX_LOCK):
                 self._builds.delete_all_builds_and_links()
             return IndexReport(
                 current.number,
@@ -345,7 +345,10 @@ class _IndexBuilder:
             if has_missing_texts:
                 # A text that two processes need at the same time is embedded once.
                 lock_name = f"{EMBED_LOCK}-{indexed_task.folder or self._task.name}"
-                with workspace.lock(lock_name), workspace.display.bar("embedding", count) as bar:
+                with (
+                    workspace.wait_for_lock(lock_name),
+                    workspace.display.bar("embedding", count) as bar,
+                ):
                     self._embedded_count += embedder.embed_missing_texts(entries(tx), bar=bar)
 
     def _write_verify_and_promote_build(

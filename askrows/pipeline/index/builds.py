@@ -83,7 +83,7 @@ def correct_link_and_open_builds(workspace: OpenWorkspace, task: Task) -> "Build
     """
     builds = Builds(workspace.data, require_indexed_task(workspace, task).folder)
     if builds.find_build_to_link(workspace.store) is not None:
-        with workspace.lock(INDEX_LOCK):
+        with workspace.wait_for_lock(INDEX_LOCK):
             builds.correct_link(workspace.store)
     return builds
 

@@ -103,8 +103,8 @@ def clean_workspace(ws: OpenWorkspace, tasks: Sequence[Task], *, dry: bool) -> R
     with contextlib.ExitStack() as locks:
         if not dry:
             # Files of a batch or a build that is being written are not in the database yet.
-            locks.enter_context(ws.lock(prepare.PREPARE_LOCK))
-            locks.enter_context(ws.lock(INDEX_LOCK))
+            locks.enter_context(ws.wait_for_lock(prepare.PREPARE_LOCK))
+            locks.enter_context(ws.wait_for_lock(INDEX_LOCK))
         _clean_batches(ws, cutoff, report)
         _, leftovers = find_unknown_and_leftover_files(ws.data, ws.store)
         leftovers += find_index_leftovers(ws, tasks)
@@ -160,7 +160,7 @@ def _clean_batches(
     # A dry run also counts the files of used locks.
     batch_locks = set(map(make_batch_lock_name, files_by_number))
     for name in batch_locks & ws.locks.list_names_with_file():
-        report.locks += report.dry or ws.locks.discard(name)
+        report.locks += report.dry or ws.locks.delete_lock_file_if_free(name)
     for number, sealed_files in files_by_number.items():
         existing_files = [file for file in sealed_files if file.path.is_file()]
         changed_names = [file.path.name for file in existing_files if not file.is_sealed]

@@ -158,7 +158,7 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
     # A killed trial claimed no row, so only its files show which rows it asked about.
     end_live_batches_of_dead_processes(run)
 
-    with run.workspace.lock(prepare.PREPARE_LOCK):
+    with run.workspace.wait_for_lock(prepare.PREPARE_LOCK):
         with run.workspace.store.read() as tx:
             all_batches = batches.list_batches_in_states(tx)
             row_batches = _read_row_batches(tx, task, row_ids)
@@ -173,7 +173,7 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
             files.remove_path(path)
         for batch in row_batches:
             dropped_lines |= _drop_lines(run.workspace.data, run.workspace.store, batch, row_ids)
-        with run.workspace.lock(INDEX_LOCK), run.workspace.store.write() as tx:
+        with run.workspace.wait_for_lock(INDEX_LOCK), run.workspace.store.write() as tx:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
             _erase_rows(tx, task, row_ids, names=erased_names, now=run.workspace.now())
             kept_values = other_values.count_kept_values(tx, task, row_ids)
@@ -250,7 +250,7 @@ def forget_task(run: Run) -> Report:
         f"Forget the task {task.subject} for good: rows, answers, corrections and files?"
     )
 
-    with run.workspace.lock(prepare.PREPARE_LOCK):
+    with run.workspace.wait_for_lock(prepare.PREPARE_LOCK):
         with run.workspace.store.write() as tx:
             # Another process may have prepared a batch while the person was asked.
             _check_no_open_batch(tx, task)
@@ -268,7 +268,7 @@ def forget_task(run: Run) -> Report:
             delete_local_engine_files(run.workspace.data)
     reports.delete_reports(run.workspace.data, task.name)
 
-    with run.workspace.lock(INDEX_LOCK), run.workspace.store.write() as tx:
+    with run.workspace.wait_for_lock(INDEX_LOCK), run.workspace.store.write() as tx:
         drop_views(tx, record)
         erasure.erase_task(tx, task.name, now=run.workspace.now())
     other_tasks = tuple(other_task for other_task in run.tasks if other_task is not task)
@@ -311,7 +311,7 @@ def _delete_index_leftovers_and_compact(ws: OpenWorkspace, tasks: Sequence[Task]
     Returns:
         The number of deleted vectors.
     """
-    with ws.lock(INDEX_LOCK):
+    with ws.wait_for_lock(INDEX_LOCK):
         # A build that was never completed may have entries of the forgotten rows.
         for path in clean.find_index_leftovers(ws, tasks):
             files.remove_path(path)
@@ -609,7 +609,7 @@ def _rebuild_index_without_rows(
             code=error.code,
         ) from error
 
-    with ws.lock(INDEX_LOCK):
+    with ws.wait_for_lock(INDEX_LOCK):
         if may_contain_rows and not entry_count:
             builds.delete_all_builds_and_links()
         builds.delete_unused_builds(builds.list_unused_build_numbers())

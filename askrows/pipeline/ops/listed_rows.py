@@ -411,10 +411,11 @@ def list_parked_rows(store: Store, task: Task) -> list[ParkedRow]:
     """Return every parked row of the task, those parked longest first."""
     with store.read() as tx:
         parked_rows = claims.list_parked_rows(tx, task.name, prompt_version=task.parked_version)
-        row_ids = [row_id for row_id, _, _ in parked_rows]
+        row_ids = [record.row_id for record in parked_rows]
         names = task.select_task_rows(tx).read_titles(tx, row_ids)
     return [
-        ParkedRow(names.get(row_id, row_id), reason, since) for row_id, reason, since in parked_rows
+        ParkedRow(names.get(record.row_id, record.row_id), record.reason, record.parked_at)
+        for record in parked_rows
     ]
 
 

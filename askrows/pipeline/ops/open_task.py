@@ -46,7 +46,7 @@ from askrows.pipeline.workspace.open_workspace import agree_to_nothing, make_ope
 from askrows.pipeline.workspace.opening import (
     Access,
     confirm_additions,
-    list_other_tables,
+    list_tables_not_made_here,
     make_no_workspace_error,
 )
 
@@ -432,7 +432,7 @@ def check_access_and_detect_workspace(
             task_settings = None if has_workspace and is_whole_workspace else settings
             additions = _list_database_additions(tx, task_settings, has_workspace=has_workspace)
         if tx is not None and (additions or not has_workspace):
-            other_tables = list_other_tables(tx, has_workspace=has_workspace)
+            other_tables = list_tables_not_made_here(tx, has_workspace=has_workspace)
 
     if not has_workspace:
         has_own_rows = is_user_task_set(settings) and _check_first_use(settings, store)

@@ -32,7 +32,7 @@ from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.rows.reflection import read_columns
 from askrows.pipeline.store import batches, claims, schema, sqlite, workspace
 from askrows.pipeline.store.database import Connection, Store
-from askrows.pipeline.workspace.data_folder import is_free
+from askrows.pipeline.workspace.data_folder import is_missing_or_empty
 from askrows.pipeline.workspace.opening import Access
 
 # Kind of the journal line that ends the copying of tables: the folder's name, when the backup was
@@ -67,7 +67,7 @@ def restore_workspace(settings: Settings, source: Path) -> Report:
     source = Path(os.path.realpath(source))
     data = Path(os.path.realpath(settings.data))
     made_at, hashes = _read_manifest(source)
-    if not is_free(data) or data.is_relative_to(source):
+    if not is_missing_or_empty(data) or data.is_relative_to(source):
         free_folder = source.with_name(f"{data.name}-restored")
         raise InputError(
             f"{data} is not empty or is inside the backup, but a restore needs a new folder; "

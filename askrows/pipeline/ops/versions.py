@@ -123,7 +123,7 @@ def delete_version_answers(run: Run, name: str) -> Report:
         )
 
     deleted = Counter[str]()
-    with run.workspace.lock(ROLLBACK_LOCK):
+    with run.workspace.wait_for_lock(ROLLBACK_LOCK):
         with run.workspace.store.write() as tx:
             # Another process may have sent a batch of the version while the person was asked.
             _check_can_roll_back(tx, task, summaries)
@@ -283,7 +283,7 @@ def _delete_version(
     row_count = 0
     for page in pages:
         row_count += task.remove_answers(tx, page, counts)
-    answer_count, attempt_count, unparked_count = answers.delete_records_of_version(
+    deleted = answers.delete_records_of_version(
         tx,
         task.name,
         counts.version,
@@ -294,9 +294,9 @@ def _delete_version(
         workspace.record_row_change(tx, task.name)
     return {
         "rows": row_count,
-        "answers": answer_count,
-        "attempts": attempt_count,
-        "let_go": unparked_count,
+        "answers": deleted.answers,
+        "attempts": deleted.attempts,
+        "let_go": deleted.parked_rows,
     }
 
 

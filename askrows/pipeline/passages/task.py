@@ -448,7 +448,7 @@ class PassagesTask(Task):
         preference = stored_answers.VersionPreference.read_for_task(
             tx, self.name, prompt_version="", versions=self.preferred_versions
         )
-        return min(candidates, key=preference.sort_key, default=None)
+        return min(candidates, key=preference.make_sort_key, default=None)
 
     def _make_passage_conditions(
         self,

@@ -179,7 +179,7 @@ def import_folder(workspace: OpenWorkspace, record: TaskRecord, folder: Path) ->
         size_of=lambda file: len(file.data),
         max_block_size=MAX_BLOCK_BYTES,
     )
-    with workspace.lock(LOCK), workspace.display.bar("importing", None) as bar:
+    with workspace.wait_for_lock(LOCK), workspace.display.bar("importing", None) as bar:
         with workspace.store.write() as tx:
             _store_image_folder(tx, record.name, real_folder)
         for image_files in blocks:

@@ -40,7 +40,7 @@ from askrows.pipeline.rows.source import check_column_names
 from askrows.pipeline.rows.table_file import TableFile
 from askrows.pipeline.store import claims
 from askrows.pipeline.store.database import Connection
-from askrows.pipeline.store.rows import FileRefusals
+from askrows.pipeline.store.rows import FileRefusalReplacement
 from askrows.pipeline.store.workspace import record_event, record_row_change
 from askrows.pipeline.workspace.data_folder import check_and_resolve_target
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
@@ -471,7 +471,7 @@ def import_rows(
         _open_report_file(report) as report_file,
         workspace.store.read() if report.dry else workspace.store.write() as tx,
     ):
-        refusals = None if report.dry else FileRefusals(tx, task, file.path.name)
+        refusals = None if report.dry else FileRefusalReplacement(tx, task, file.path.name)
         title = "reading" if report.dry else "importing"
         with translate_interrupt(), workspace.display.bar(title, None) as bar:
             for page in split_into_blocks(
@@ -495,7 +495,7 @@ def import_rows(
 
                 report.add_findings(findings, report_file)
                 if refusals is not None:
-                    refusals.add(
+                    refusals.insert(
                         [
                             make_refused_row(finding)
                             for finding in findings

@@ -252,7 +252,7 @@ class RowSync:
                 sound_rows = [row for row in page if row["input_hash"] != stored_rows.NO_HASH]
                 self.report.empty += sum(row["is_empty"] for row in sound_rows)
                 self._inspect_images_and_update_rows(sound_rows)
-                staged_rows.add(page)
+                staged_rows.insert_and_commit(page)
                 bar.show(page[-1]["n"])
 
     def convert_rows(

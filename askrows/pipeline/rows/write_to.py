@@ -792,5 +792,5 @@ def _select_preferred(
 ) -> TargetValue | None:
     """Return the preferred answer, the newest of a version; None without answers."""
     return min(
-        reversed(answers), key=lambda answer: preference.sort_key(answer.version), default=None
+        reversed(answers), key=lambda answer: preference.make_sort_key(answer.version), default=None
     )

@@ -232,7 +232,7 @@ class Snapshot:
         parked_rows = claims.list_parked_rows(
             self.tx, self.task.name, prompt_version=self.task.parked_version
         )
-        return {row_id: reason for row_id, reason, _ in parked_rows}
+        return {record.row_id: record.reason for record in parked_rows}
 
     @cached_property
     def parked_counts(self) -> dict[str, int]:

@@ -190,22 +190,22 @@ def sum_tokens_and_costs(usages: Iterable[Sequence[Any]]) -> tuple[int, int, flo
     return int(tokens_in), int(tokens_out), round(float(cost), COST_DIGITS)
 
 
-def list_ended_row_ids(tx: Connection, numbers: Collection[int]) -> list[str]:
+def list_ended_row_ids(tx: Connection, batch_numbers: Collection[int]) -> list[str]:
     """Return the ids of the rows that have an answer or an attempt in batches, in any order.
 
     A row with several answers or attempts in the batches is returned several times.
     """
-    answered = select(answers.c.row_id).where(answers.c.batch.in_(numbers))
-    attempted = select(attempts.c.row_id).where(attempts.c.batch.in_(numbers))
+    answered = select(answers.c.row_id).where(answers.c.batch.in_(batch_numbers))
+    attempted = select(attempts.c.row_id).where(attempts.c.batch.in_(batch_numbers))
     return list(tx.execute(union_all(answered, attempted)).scalars())
 
 
 def list_row_ids_with_attempts(
-    tx: Connection, numbers: Collection[int], outcome: Outcome
+    tx: Connection, batch_numbers: Collection[int], outcome: Outcome
 ) -> list[str]:
     """Return the ids of the rows that have an attempt of an outcome in batches, in any order."""
     query = select(attempts.c.row_id).where(
-        attempts.c.batch.in_(numbers), attempts.c.outcome == outcome
+        attempts.c.batch.in_(batch_numbers), attempts.c.outcome == outcome
     )
     return list(tx.execute(query).scalars())
 
@@ -228,13 +228,25 @@ def list_answers_and_attempts(
     return read_rows(answers), read_rows(attempts)
 
 
+class FailedAttempt(NamedTuple):
+    """A request that ended without an answer."""
+
+    outcome: str
+    reason: str
+    # The error code of the provider; None if the request has none.
+    code: int | None
+    row_id: str
+    # The beginning of the reply; "" without one.
+    excerpt: str
+
+
 def iterate_failed_attempts(
     tx: Connection,
-    numbers: Collection[int],
-) -> Iterator[tuple[str, str, int | None, str, str]]:
-    """Yield (outcome, reason, code, row id, excerpt) of the failed attempts of batches.
+    batch_numbers: Collection[int],
+) -> Iterator[FailedAttempt]:
+    """Yield the failed attempts of batches.
 
-    Shorter row ids come first, equally long ids in their order. A missing excerpt is "".
+    Shorter row ids come first, equally long ids in their order.
     """
     query = (
         select(
@@ -244,10 +256,10 @@ def iterate_failed_attempts(
             attempts.c.row_id,
             func.coalesce(attempts.c.excerpt, ""),
         )
-        .where(attempts.c.batch.in_(numbers))
+        .where(attempts.c.batch.in_(batch_numbers))
         .order_by(func.length(attempts.c.row_id), attempts.c.row_id, attempts.c.id)
     )
-    yield from map(tuple, stream_rows(tx, query, page=PAGE_ROWS))
+    yield from map(FailedAttempt._make, stream_rows(tx, query, page=PAGE_ROWS))
 
 
 class AnswerAnomalies(NamedTuple):
@@ -263,7 +275,7 @@ class AnswerAnomalies(NamedTuple):
 
 def find_anomalies(
     tx: Connection,
-    numbers: Collection[int],
+    batch_numbers: Collection[int],
     *,
     model: str,
 ) -> AnswerAnomalies:
@@ -273,7 +285,7 @@ def find_anomalies(
         model: The model that was asked. `gemini-x-002` is a version of `gemini-x`; `gemini-x-lite`
             is another model.
     """
-    is_in_batch = answers.c.batch.in_(numbers)
+    is_in_batch = answers.c.batch.in_(batch_numbers)
     query = (
         select(answers.c.row_id, answers.c.applied, answers.c.outdated)
         .where(is_in_batch, or_(~answers.c.applied, answers.c.outdated))
@@ -379,7 +391,7 @@ class VersionPreference:
             order.append(case(self.start_ranks, value=version, else_=_NEVER_BEGUN_RANK))
         return [*order, answer_table.c.id.desc()]
 
-    def sort_key(self, version: str) -> tuple[bool, int, int]:
+    def make_sort_key(self, version: str) -> tuple[bool, int, int]:
         """Return a sort key that sorts versions as `make_sort_columns` sorts their answers."""
         prompt_versions = self._preferred_prompt_versions
         version_index = next(
@@ -928,22 +940,27 @@ def sum_cost_of_version(tx: Connection, task: str, version: str) -> float:
     return float(tx.execute(query).scalar() or 0.0)
 
 
+class DeletedRecords(NamedTuple):
+    """The numbers of records of a version that were deleted."""
+
+    answers: int
+    attempts: int
+    parked_rows: int
+
+
 def delete_records_of_version(
     tx: Connection,
     task: str,
     version: str,
     *,
     now: datetime,
-) -> tuple[int, int, int]:
+) -> DeletedRecords:
     """Delete all answers, attempts, claims and pilots of a version, and end its unfinished runs.
 
     A pilot is a small sample that was asked first. Claimed and parked rows become open. The batches
     stay, and the journal says of each that it is rolled back, unless it was before. Marks to ask
     again stay valid, although ids of answers are used again. Tables that show the answers, such as
     a task's own table, are not changed. Runs in the caller's transaction.
-
-    Returns:
-        The numbers of deleted answers, of deleted attempts, and of rows that were parked.
     """
     reason = "its version was rolled back"
     batch_numbers = (
@@ -978,4 +995,4 @@ def delete_records_of_version(
     # SQLite gives the ids of the last answers again, and a mark is done by a higher id.
     newest_id = read_newest_model_answer_id(tx)
     tx.execute(update(again).where(again.c.answer_id > newest_id).values(answer_id=newest_id))
-    return deleted_counts[answers], deleted_counts[attempts], parked_count
+    return DeletedRecords(deleted_counts[answers], deleted_counts[attempts], parked_count)

@@ -105,7 +105,7 @@ MOVED_REASON = "cancelled to ask its rows by "
 CANCEL_REASONS = (CANCELLED_BY_USER, CANCELLED_BEFORE_SENT, MOVED_REASON)
 
 
-def is_given_up(batch: BatchRow) -> bool:
+def is_cancelled_without_move(batch: BatchRow) -> bool:
     """Return whether a person asked to cancel a batch and does not wait for its result.
 
     False if the batch is cancelled to move its rows: then a result must not be lost.
@@ -623,7 +623,7 @@ def record_downloaded(
     )
 
 
-def hold(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
+def record_held(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
     """Record why a *downloaded* batch must wait for a person's decision; the state stays.
 
     Raises:

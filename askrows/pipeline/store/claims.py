@@ -162,16 +162,22 @@ def _insert_claim_records(
         ) from error
 
 
+class EarlierClaim(NamedTuple):
+    """The claimed or answered record of a row."""
+
+    state: str
+    row_id: str
+
+
 def find_claimed_or_answered_rows(
     tx: Connection,
     task: str,
     version: str,
-    hashes: Sequence[str],
-) -> dict[str, tuple[str, str]]:
-    """Find claimed and answered rows of a version with the given input hashes.
+    input_hashes: Sequence[str],
+) -> dict[str, EarlierClaim]:
+    """Return a claimed or answered record of a version by input hash, for each hash that has one.
 
-    Returns:
-        (state, row id) by input hash; a claimed row is preferred to an answered row.
+    A claimed row is preferred to an answered row.
     """
     # "answered" sorts before "claimed", so a claimed row replaces an answered row, and a newer
     # answer an older one. Of rows that were answered at the same time, the last id is returned.
@@ -185,8 +191,10 @@ def find_claimed_or_answered_rows(
         .order_by(row_claims.c.state, row_claims.c.at, row_claims.c.row_id)
     )
     return {
-        row[0]: (row[1], row[2])
-        for row in read_matching_rows(tx, query, row_claims.c.input_hash, hashes)
+        input_hash: EarlierClaim(state, row_id)
+        for input_hash, state, row_id in read_matching_rows(
+            tx, query, row_claims.c.input_hash, input_hashes
+        )
     }
 
 
@@ -483,13 +491,21 @@ def is_of_task_without_index(task: str) -> ColumnElement[bool]:
     return row_claims.c.task + "" == task
 
 
+class ParkedRecord(NamedTuple):
+    """The record of a parked row."""
+
+    row_id: str
+    reason: str
+    parked_at: datetime
+
+
 def list_parked_rows(
     tx: Connection,
     task: str,
     *,
     prompt_version: str = "",
-) -> list[tuple[str, str, datetime]]:
-    """Return (row id, reason, time) of every parked row, oldest first.
+) -> list[ParkedRecord]:
+    """Return a record of every parked row, oldest first.
 
     A row that is parked under several versions is returned once: with its first reason, at the
     place of its last record.
@@ -500,12 +516,12 @@ def list_parked_rows(
     query = select(row_claims.c.row_id, row_claims.c.reason, row_claims.c.at).where(
         is_parked(prompt_version), is_of_task_without_index(task)
     )
-    rows = [(row[0], row[1], row[2]) for row in tx.execute(query)]
-    rows.sort(key=lambda row: (row[2], row[0], row[1]))
+    records = [ParkedRecord(*row) for row in tx.execute(query)]
+    records.sort(key=lambda record: (record.parked_at, record.row_id, record.reason))
 
     # From the newest to the oldest, so that the oldest record of a row replaces the others.
-    rows_by_id = {row[0]: row for row in reversed(rows)}
-    return list(reversed(rows_by_id.values()))
+    records_by_id = {record.row_id: record for record in reversed(records)}
+    return list(reversed(records_by_id.values()))
 
 
 def find_parked_reason(

@@ -478,7 +478,7 @@ class Store:
             # refused statements.
             for name in ("sqlalchemy", "psycopg"):
                 logging.getLogger(name).addHandler(_NULL_HANDLER)
-            self._engine = self._backend.open()
+            self._engine = self._backend.make_engine()
         return self._engine
 
     @contextlib.contextmanager

@@ -98,7 +98,7 @@ class Locks:
             LockLostError: The lock was lost, and the block raised one of the two errors.
             ConfigurationError: The file of the lock cannot be locked.
         """
-        lock = self.acquire(name)
+        lock = self.try_acquire(name)
         try:
             yield lock
         except (InconsistentError, OSError):
@@ -172,7 +172,7 @@ class Locks:
             return True
 
         with contextlib.suppress(ConfigurationError):
-            lock = self.acquire(name, should_sign=False)
+            lock = self.try_acquire(name, should_sign=False)
             if lock is not None:
                 lock.release()
                 return True
@@ -185,7 +185,7 @@ class Locks:
             return set()
         return {path.stem for path in self._folder.glob("*.lock")}
 
-    def discard(self, name: str) -> bool:
+    def delete_lock_file_if_free(self, name: str) -> bool:
         """Delete the lock file of a name; return False if another process holds the lock."""
         with self.try_lock(name) as lock:
             # A process that opened the file before sees that it was removed, and makes a new one.
@@ -199,7 +199,7 @@ class Locks:
             self._session.close()
         self._session = None
 
-    def acquire(self, name: str, *, should_sign: bool = True) -> Lock | None:
+    def try_acquire(self, name: str, *, should_sign: bool = True) -> Lock | None:
         """Get a lock without waiting for a live holder; the caller releases it.
 
         On a server the session of a dead process may last a little longer. If the holder's
@@ -221,7 +221,7 @@ class Locks:
         key = self._make_lock_key(name)
         for _ in range(MAX_DEAD_HOLDER_TRIES):
             session = self._open_session()
-            if session.lock(key):
+            if session.try_lock(key):
                 return Lock(name, partial(session.owns_lock, key), partial(session.unlock, key))
             if _read_process_state(self._read_signature(name).split()) != "gone":
                 break

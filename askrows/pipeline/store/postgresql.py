@@ -127,11 +127,11 @@ class PostgresqlServer:
         host_names = host if isinstance(host, str) else ", ".join(host)
         self.display_name = f"the PostgreSQL database {url.database!r} at {host_names}"
 
-    def open(self) -> Engine:
+    def make_engine(self) -> Engine:
         """Return a new engine for the server; nothing is connected yet.
 
         Each connection gets the password, is checked and set up when it is made, and begins its
-        transactions by `_begin`. Options in the URL have priority over ours.
+        transactions by `_begin_transaction`. Options in the URL have priority over ours.
 
         Raises:
             ConfigurationError: The driver is not installed.
@@ -162,7 +162,7 @@ class PostgresqlServer:
             ) from error
         event.listen(engine, "do_connect", self._add_passwords)
         event.listen(engine, "connect", self._prepare_connection)
-        event.listen(engine, "begin", _begin)
+        event.listen(engine, "begin", _begin_transaction)
         return engine
 
     def compact(self, engine: Engine, *, extra_tables: Collection[str]) -> bool:
@@ -359,7 +359,7 @@ class Session:
             return bool(self.query_value(_SELECT_PID) == self._pid)
         return False
 
-    def lock(self, key: int) -> bool:
+    def try_lock(self, key: int) -> bool:
         """Try to take the advisory lock of a key without waiting, and remember it.
 
         Returns:
@@ -419,7 +419,7 @@ def _check_address(url: URL) -> None:
         ) from error
 
 
-def _begin(connection: Connection) -> None:
+def _begin_transaction(connection: Connection) -> None:
     """Set up a transaction: take the lock of writers, or make it a read-only snapshot.
 
     A transaction with the option `askrows_patience` (seconds) waits so long for the lock of

@@ -128,7 +128,7 @@ class StagedRows(NamedTuple):
     # The connection with the temporary table.
     connection: Connection
 
-    def add(self, records: Sequence[Mapping[str, Any]]) -> None:
+    def insert_and_commit(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows, given by column name, into the temporary table, and commit."""
         with self.connection.begin():
             run_for_each_row(self.connection, insert(_staged), records)
@@ -442,10 +442,10 @@ def count_refused_rows(tx: Connection, task: str) -> int:
     return count_rows(tx, rows, rows.c.task == task, IS_REFUSED)
 
 
-class FileRefusals:
-    """The refused rows of one file of a task whose other rows are in a table of their own.
+class FileRefusalReplacement:
+    """Replaces the refused rows of one file of a task whose rows are in a table of their own.
 
-    A new import of the file replaces its refused rows; those of other files stay.
+    The refused rows of other files stay.
     """
 
     def __init__(self, tx: Connection, task: str, path: str) -> None:
@@ -463,7 +463,7 @@ class FileRefusals:
         is_of_file = rows.c.row_id.startswith(self._id_prefix, autoescape=True)
         tx.execute(delete(rows).where(rows.c.task == task, IS_REFUSED, is_of_file))
 
-    def add(self, refused: Collection[RefusedRow]) -> None:
+    def insert(self, refused: Collection[RefusedRow]) -> None:
         """Insert refused rows of the file into `askrows_rows`, after all rows of the task.
 
         They keep their order. Their ids contain a hash of the file's path and a number, which

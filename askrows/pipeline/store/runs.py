@@ -34,7 +34,7 @@ def insert_run(tx: Connection, *, started_at: datetime, **values: Any) -> int:
     return number
 
 
-def update_run(tx: Connection, number: int, **columns: Any) -> None:
+def update_run_columns(tx: Connection, number: int, **columns: Any) -> None:
     """Set columns of a run, such as its budget in USD. A run that has ended is changed, too."""
     tx.execute(update(runs).where(runs.c.number == number).values(**columns))
 

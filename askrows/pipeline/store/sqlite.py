@@ -85,7 +85,7 @@ class SqliteFile:
         self.path = Path(url.database.removeprefix("file:"))
         self.display_name = str(self.path)
 
-    def open(self) -> Engine:
+    def make_engine(self) -> Engine:
         """Create the file's private folder, and return a new engine; the file is not opened yet.
 
         Its connections wait up to BUSY_S seconds for other programs that write.
@@ -110,7 +110,7 @@ class SqliteFile:
         event.listen(engine, "connect", _prepare_connection)
         if self._writes:
             event.listen(engine, "connect", _switch_to_wal)
-        event.listen(engine, "begin", _begin)
+        event.listen(engine, "begin", _begin_transaction)
         event.listen(engine, "commit", _replace_change_id)
         event.listen(engine, "invalidate", _roll_back_interrupted)
         return engine
@@ -196,7 +196,7 @@ class SqliteFile:
             patience_s: The longest wait for another writer, for the message.
         """
         if NO_SAVEPOINT_MESSAGE in str(driver_error):
-            cause = _find_cause(driver_error)
+            cause = _find_error_that_ended_transaction(driver_error)
             if isinstance(cause, AskrowsError):
                 return cause
             driver_error = getattr(cause, "orig", None) or driver_error
@@ -237,7 +237,7 @@ class SqliteFile:
         )
 
 
-def _find_cause(error: BaseException) -> BaseException | None:
+def _find_error_that_ended_transaction(error: BaseException) -> BaseException | None:
     """Return the error that ended a transaction before its savepoints were missed."""
     cause = error.__context__
     # A nested savepoint is missed, too.
@@ -317,7 +317,7 @@ def _decode_text(cell: bytes) -> str:
         return cell.decode("utf-8", "replace")
 
 
-def _begin(connection: Connection) -> None:
+def _begin_transaction(connection: Connection) -> None:
     """Begin a transaction; a writing transaction waits for other writers.
 
     A transaction with the option `askrows_patience` (seconds) writes. It tries BEGIN IMMEDIATE

@@ -172,7 +172,7 @@ def claim_rows(
     if not asks_each:
         hashes = [row.input_hash for row in rows]
         earlier_rows = claims.find_claimed_or_answered_rows(tx, task.name, version, hashes).values()
-        has_running_input = any(state == claims.CLAIMED for state, _ in earlier_rows)
+        has_running_input = any(claim.state == claims.CLAIMED for claim in earlier_rows)
     row_ids = [row.row_id for row in rows]
     if has_running_input or len(filter_claimable_ids(tx, task, row_ids)) != len(row_ids):
         raise StateConflictError(

@@ -63,20 +63,22 @@ def find_earlier_requests(
         asked is in neither.
     """
     rows = [request.row for request in planned_requests]
-    states_by_hash = claims.find_claimed_or_answered_rows(
+    claims_by_hash = claims.find_claimed_or_answered_rows(
         tx,
         task.name,
         version,
         [row.input_hash for row in rows],
     )
-    earlier_claims = {row.id: states_by_hash.get(row.input_hash, ("", row.id)) for row in rows}
+    earlier_claims = {
+        row.id: claims_by_hash.get(row.input_hash, claims.EarlierClaim("", row.id)) for row in rows
+    }
     waiting = frozenset(
-        row_id for row_id, (state, _) in earlier_claims.items() if state == claims.CLAIMED
+        row_id for row_id, claim in earlier_claims.items() if claim.state == claims.CLAIMED
     )
 
     # A row's own answer can be stored without being applied, so look for it as well.
     equal_ids = {
-        row.id: (earlier_claims[row.id][1], row.id) for row in rows if row.id not in waiting
+        row.id: (earlier_claims[row.id].row_id, row.id) for row in rows if row.id not in waiting
     }
     unique_ids = dict.fromkeys(chain.from_iterable(equal_ids.values()))
     stored_answers = answers.read_newest_answers_by_input(

@@ -462,7 +462,7 @@ def _begin_or_continue_run(
             )
         unfinished_run = runs.find_unfinished_run(tx, run.task.name)
         if unfinished_run is not None:
-            runs.update_run(tx, unfinished_run.number, **columns)
+            runs.update_run_columns(tx, unfinished_run.number, **columns)
             return unfinished_run.number
         return runs.insert_run(tx, started_at=started_at, task=run.task.name, **columns)
 

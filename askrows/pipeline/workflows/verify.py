@@ -105,7 +105,7 @@ def verify_provider(run: Run) -> Report:
         trust=trusted,
     )
 
-    with run.workspace.lock(CHECK_TASK_NAME):
+    with run.workspace.wait_for_lock(CHECK_TASK_NAME):
         with open_workspace(
             settings,
             run.workspace.display,

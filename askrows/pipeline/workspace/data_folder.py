@@ -60,7 +60,7 @@ def write_marker_if_wrong(settings: Settings, store: Store, workspace_id: str) -
         workspace.write_folder_marker(settings.data, workspace.FolderMarker(workspace_id, location))
 
 
-def is_free(data: Path) -> bool:
+def is_missing_or_empty(data: Path) -> bool:
     """Return whether a new workspace can begin in a folder: it is missing or empty."""
     return not data.exists() or (data.is_dir() and not any(data.iterdir()))
 

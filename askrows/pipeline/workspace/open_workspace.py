@@ -102,7 +102,7 @@ class OpenWorkspace:
                 hint=f"{OptionHint(yes=True)} confirms{hint_suffix}",
             )
 
-    def lock(self, name: str) -> contextlib.AbstractContextManager[Lock]:
+    def wait_for_lock(self, name: str) -> contextlib.AbstractContextManager[Lock]:
         """Lock a name for a block; wait for another process that locked it, and print who it is."""
         return self.locks.wait_for_lock(name, announce=self.display.say, sleep=self.sleep)
 

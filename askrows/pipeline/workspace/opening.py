@@ -25,7 +25,7 @@ class Access(Enum):
     CREATE = "create"
 
 
-def list_other_tables(tx: Connection, *, has_workspace: bool) -> list[str]:
+def list_tables_not_made_here(tx: Connection, *, has_workspace: bool) -> list[str]:
     """Return the names of the tables in the database that askrows did not make."""
     made_tables = journal.read_created_tables(tx) if has_workspace else set[str]()
     return [name for name in schema.list_tables_of_others(tx) if name not in made_tables]

@@ -346,7 +346,7 @@ def test_a_sound_workspace_is_healthy(bench: Bench) -> None:
     result = bench.workspace.run("doctor")
     assert result.stdout.endswith("checks passed, no contradiction found; notices: 0\n")
 
-    with bench.workspace.open() as ws, ws.workspace.lock("index"):
+    with bench.workspace.open() as ws, ws.workspace.wait_for_lock("index"):
         (bench.workspace.data / "index" / "builds" / "9.staging").mkdir()
         assert bench.doctor() == (0, [])
 
