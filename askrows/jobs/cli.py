@@ -16,7 +16,7 @@ from askrows.jobs.variables import (
     set_hint_form,
 )
 from askrows.pipeline.core import __version__
-from askrows.pipeline.core.text import find_similar
+from askrows.pipeline.core.text import find_most_similar
 from askrows.pipeline.tasks.shipped_task import register_shipped_tasks
 from askrows.pipeline.workflows.shipped_tasks import SHIPPED_TASKS
 
@@ -120,7 +120,7 @@ def _find_suggestion(word: str) -> str:
     for name, entry in COMMANDS.items():
         if word.casefold() in re.findall(r"\w+", entry.summary.casefold()):
             return name
-    return find_similar(word, COMMANDS)
+    return find_most_similar(word, COMMANDS)
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})

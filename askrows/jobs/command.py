@@ -25,7 +25,7 @@ from askrows.jobs.variables import (
 from askrows.pipeline.core import trust
 from askrows.pipeline.core.command_hint import PREFIX, OptionHint
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.core.report import Report, raise_first_error
+from askrows.pipeline.core.report import Report, raise_first_and_warn_of_others
 from askrows.pipeline.core.settings import BUILT_IN_TASKS, FLAGS, Settings, read_dotenv
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class ClickCommand(click.Command):
             print_report(report)
         for warning in report.warnings:
             terminal.warn(warning)
-        raise_first_error(report.errors, terminal)
+        raise_first_and_warn_of_others(report.errors, terminal)
         if report.next_step and not should_print_json():
             terminal.hint(str(report.next_step))
 
@@ -504,7 +504,7 @@ def _make_page_command(entry: Command) -> "PageCommand":
         report: Report = entry.function(run, **parse_form(entry, form))
         for warning in report.warnings:
             run.workspace.display.warn(warning)
-        raise_first_error(report.errors, run.workspace.display)
+        raise_first_and_warn_of_others(report.errors, run.workspace.display)
         return report.figures
 
     return PageCommand(

@@ -24,7 +24,7 @@ from askrows.jobs.commands import ALL_COMMANDS, Command
 from askrows.pipeline.core.command_hint import PREFIX, CommandForm, set_command_form
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.settings import VARIABLES, Settings, load_settings, read_dotenv
-from askrows.pipeline.core.text import find_similar
+from askrows.pipeline.core.text import find_most_similar
 
 # The program as people type it. Hints never have a path, which differs between machines.
 PROGRAM = "askrows"
@@ -128,11 +128,11 @@ def set_hint_form(command_name: str) -> None:
     Args:
         command_name: The running command, or an empty text if Python runs no command.
     """
-    from askrows.pipeline.core.redact import mask_password
+    from askrows.pipeline.core.redact import mask_url_secrets
 
     own_options = ALL_COMMANDS[command_name].variables if command_name in ALL_COMMANDS else ()
     typed_places = read_typed_settings(WORKSPACE_SETTINGS)
-    workspace_settings = {name: mask_password(text) for name, text in typed_places.items()}
+    workspace_settings = {name: mask_url_secrets(text) for name, text in typed_places.items()}
     form = CommandForm(
         program="" if MAKE_COMMAND_LINE_VARIABLE in os.environ else PROGRAM,
         places=workspace_settings,
@@ -229,7 +229,7 @@ def refuse_unknown_variables(
     for name in sorted(unaccepted_names):
         prefix = "" if name in typed_names else PREFIX
         if name not in known_names:
-            suggestion = find_similar(name, sorted(known_names))
+            suggestion = find_most_similar(name, sorted(known_names))
             question = format_suggestion(suggestion and f"{prefix}{suggestion}")
             raise InputError(
                 f"unknown variable {prefix}{name}{question}; nothing was done",

@@ -8,7 +8,7 @@ from urllib.parse import quote_plus
 
 from markupsafe import Markup, escape
 
-from askrows.pipeline.core.column_placeholders import find_column
+from askrows.pipeline.core.column_placeholders import find_exact_or_similar_column
 from askrows.pipeline.core.command_hint import current_form
 from askrows.pipeline.core.text import CENT_USD, format_usd
 from askrows.pipeline.workflows.try_out import list_prompt_texts
@@ -154,7 +154,9 @@ def list_sent_columns(request: Mapping[str, Any], columns: Iterable[str]) -> lis
     """Return the columns of a table that a request has, each with its value."""
     prompt = "\n".join(list_prompt_texts(request))
     named_values = _SENT_VALUE.findall(prompt)
-    return [(find_column(name, columns) or name, value) for name, value in named_values]
+    return [
+        (find_exact_or_similar_column(name, columns) or name, value) for name, value in named_values
+    ]
 
 
 def capitalize_first(text: str) -> str:

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.quotes import MAX_EXACT_FLOAT, format_likeness, is_quotation
 from askrows.pipeline.core.states import Mode, describe_reason
-from askrows.pipeline.core.text import duration_in_words, format_probability, join_first
+from askrows.pipeline.core.text import format_duration, format_probability, join_first
 from askrows.pipeline.store.answers import PERSON
 from askrows.pipeline.store.version_names import belongs_to_version
 from askrows.pipeline.tasks.task import Task
@@ -371,7 +371,7 @@ _FILTERS: Mapping[str, Any] = {
     "capitalize_first": capitalize_first,
     "describe_price": describe_price,
     "describe_setting": describe_setting,
-    "duration_in_words": duration_in_words,
+    "format_duration": format_duration,
     "first_few": partial(join_first, max_names=MAX_NAMED_ROWS),
     "format_probability": format_probability,
     "format_usd": format_cost,

@@ -58,5 +58,5 @@ def test_members_have_the_same_unit_in_every_table(
 def test_figures_are_a_phrase_without_zeros() -> None:
     """A list is its length, one thing has a singular, and a cost of 0 stays."""
     document = {"files": ["a"], "lines": 2, "vectors": 0, "cost": 0.0, "lost": 0.0}
-    phrase = report.format_figures(document, "files lines vectors spent=cost lost")
+    phrase = report.format_members_as_phrase(document, "files lines vectors spent=cost lost")
     assert phrase == "1 file, 2 lines, $0.00 spent"

@@ -36,7 +36,7 @@ from askrows.pipeline.core.states import (
     is_known_state,
     remote_state,
 )
-from askrows.pipeline.core.text import describe_requests, duration_in_words
+from askrows.pipeline.core.text import describe_requests, format_duration
 from askrows.pipeline.provider.remote_batch import RemoteBatch
 from askrows.pipeline.provider.retry import RetryPolicy
 from askrows.pipeline.store import batches
@@ -338,9 +338,7 @@ class _Poll:
             download_result_or_fail_batch(run, number, remote)
         state = describe_remote_state(remote.state_name or "no state")
         if batch.cancel_asked_at is not None:
-            waited = duration_in_words(
-                (run.workspace.now() - batch.cancel_asked_at).total_seconds()
-            )
+            waited = format_duration((run.workspace.now() - batch.cancel_asked_at).total_seconds())
             state += f", asked to cancel {waited} ago"
         return f"batch {number}: {state}"
 

@@ -18,7 +18,7 @@ from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.report import EstimatedCost, Report, make_table
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import BatchState, Mode
-from askrows.pipeline.core.text import duration_in_words, format_usd
+from askrows.pipeline.core.text import format_duration, format_usd
 from askrows.pipeline.provider.models import Model, load_models
 from askrows.pipeline.provider.providers import find_provider
 from askrows.pipeline.provider.service import choose_backend
@@ -110,7 +110,7 @@ class BatchSummary(NamedTuple):
     def age_words(self) -> str:
         """Return the age in words; "-" if it is negative, because a clock was set back."""
         seconds = self.age.total_seconds()
-        return "-" if seconds < 0 else duration_in_words(seconds)
+        return "-" if seconds < 0 else format_duration(seconds)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -310,7 +310,7 @@ def report_prices(settings: Settings, *, day: date) -> Report:
     Rate limits are those of the catalogue. For the model that answers, limits that the settings
     have replace them.
     """
-    settings = settings.for_backend(choose_backend(settings))
+    settings = settings.copy_with_backend_defaults(choose_backend(settings))
     uses = {
         settings.model.removeprefix("models/"): "answers",
         settings.embedding_model.removeprefix("models/"): "embeds",

@@ -22,7 +22,7 @@ from askrows.pipeline.core.report import (
     Report,
     Table,
     format_counts,
-    format_figures,
+    format_members_as_phrase,
     make_table,
 )
 from askrows.pipeline.core.states import describe_reason
@@ -486,7 +486,7 @@ class TagReport(RunResult):
             "waiting until the API accepts more tokens": self.no_room,
             "still open": self.left,
         }
-        cost = format_figures(figures, "calls spent=cost perhaps_lost=lost")
+        cost = format_members_as_phrase(figures, "calls spent=cost perhaps_lost=lost")
         return f"{format_counts(counts) or 'no row answered'}; {cost}"
 
     def document(self) -> dict[str, Any]:

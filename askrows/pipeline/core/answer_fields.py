@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
 
-from askrows.pipeline.core.declaration import json_schema
+from askrows.pipeline.core.declaration import make_inlined_json_schema
 from askrows.pipeline.core.quotes import OPTIONAL_QUOTE_FORMAT, QUOTE_FORMAT, QUOTE_FORMATS
 from askrows.pipeline.core.vocabulary import MAX_OPTIONS, VOCABULARY, describe_meaning
 
@@ -122,7 +122,7 @@ class AnswerField:
         """Return whether the field is a whole number."""
         return self.json_type == "integer"
 
-    def parse(self, text: str) -> Any:
+    def parse_typed_text(self, text: str) -> Any:
         """Return the value that a person typed; a text that is no value is returned unchanged.
 
         Nothing is validated. A blank text or `null` is None if the field is optional. A text or a
@@ -139,7 +139,7 @@ class AnswerField:
         if self.kind == "list" and not text.startswith("["):
             separator = ";" if ";" in text else ","
             parts = (part.strip() for part in text.split(separator))
-            return [self.parts[0].parse(part) for part in parts if part]
+            return [self.parts[0].parse_typed_text(part) for part in parts if part]
 
         json_text = text
         if self.kind == "boolean":
@@ -162,7 +162,7 @@ class AnswerField:
         Values with the same text, such as 1 and "1", are one option with the first of them, because
         a model chooses an option by its text. A missing value is an option, too.
         """
-        options = self._list_values()
+        options = self._list_values_without_null()
         if options is None:
             return None
         options_by_text: dict[str, Option] = {}
@@ -173,7 +173,7 @@ class AnswerField:
             listed_options.append(Option(None, NO_VALUE_MEANING))
         return listed_options
 
-    def _list_values(self) -> list[Option] | None:
+    def _list_values_without_null(self) -> list[Option] | None:
         """Return the values that are not null; None if they cannot be listed.
 
         Only these can be listed: a choice, null (an empty list), a boolean, a whole number from a
@@ -226,9 +226,9 @@ def map_choices(choices: Sequence[Any]) -> dict[str, Any]:
 @lru_cache(maxsize=256)
 def list_answer_fields(answer_model: "type[BaseModel]") -> tuple[AnswerField, ...]:
     """Return the fields of an answer's class, in its order."""
-    nodes = json_schema(answer_model, by_alias=False).get("properties", {})
-    members = json_schema(answer_model).get("properties", {})
-    stored_nodes = json_schema(answer_model, by_alias=False, mode="serialization").get(
+    nodes = make_inlined_json_schema(answer_model, by_alias=False).get("properties", {})
+    members = make_inlined_json_schema(answer_model).get("properties", {})
+    stored_nodes = make_inlined_json_schema(answer_model, by_alias=False, mode="serialization").get(
         "properties", {}
     )
     answer_fields = []
@@ -267,7 +267,7 @@ def _make_field(
     node: Mapping[str, Any], *, name: str = "", member: str = "", column_kind: str = JSON
 ) -> AnswerField:
     """Return the field that a node of a JSON schema describes."""
-    branches = list(_iterate_branches(node))
+    branches = list(_iterate_alternatives(node))
     values = [branch for branch in branches if branch.get("type") != "null"]
     value_node = node
     if len(values) == 1:
@@ -276,7 +276,7 @@ def _make_field(
     text_format = str(value_node.get("format", ""))
     kind = _find_kind(value_node, json_type, text_format)
     choices = _read_choices(value_node, kind)
-    minimum, maximum = _read_bounds(value_node)
+    minimum, maximum = _read_inclusive_bounds(value_node)
     return AnswerField(
         name=name,
         member=member,
@@ -287,7 +287,7 @@ def _make_field(
         description=str(node.get("description") or value_node.get("description", "")),
         is_optional=len(values) < len(branches) or text_format == OPTIONAL_QUOTE_FORMAT,
         choices=choices,
-        meanings=_read_meanings(value_node, choices),
+        meanings=_read_choice_meanings(value_node, choices),
         minimum=minimum,
         maximum=maximum,
         min_members=value_node.get("minItems", 0),
@@ -320,13 +320,13 @@ def _read_choices(node: Mapping[str, Any], kind: Kind) -> list[Any]:
     return list(node.get("enum", []))
 
 
-def _iterate_branches(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _iterate_alternatives(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield the alternatives of a node, also those of unions in it; else the node itself."""
     alternatives = node.get("anyOf") or node.get("oneOf")
     if not alternatives:
         yield node
         return
-    yield from chain.from_iterable(map(_iterate_branches, alternatives))
+    yield from chain.from_iterable(map(_iterate_alternatives, alternatives))
 
 
 def _find_kind(node: Mapping[str, Any], json_type: str, text_format: str) -> Kind:
@@ -350,7 +350,7 @@ def _find_kind(node: Mapping[str, Any], json_type: str, text_format: str) -> Kin
     return _KINDS_BY_TYPE.get(json_type, "json")
 
 
-def _read_bounds(node: Mapping[str, Any]) -> tuple[float | None, float | None]:
+def _read_inclusive_bounds(node: Mapping[str, Any]) -> tuple[float | None, float | None]:
     """Return the inclusive minimum and maximum of a number, each None if there is none.
 
     An exclusive bound of a whole number is converted. That of any other number is ignored.
@@ -362,7 +362,7 @@ def _read_bounds(node: Mapping[str, Any]) -> tuple[float | None, float | None]:
     return max(lower_bounds, default=None), min(upper_bounds, default=None)
 
 
-def _read_meanings(node: Mapping[str, Any], choices: Sequence[Any]) -> dict[str, str]:
+def _read_choice_meanings(node: Mapping[str, Any], choices: Sequence[Any]) -> dict[str, str]:
     """Return the meanings of choices by their texts, from the schema or its vocabulary.
 
     The description of a node with a single choice is the meaning of the choice.

@@ -22,7 +22,7 @@ _LOSSLESS_PACKAGES = frozenset({"askrows", "pydantic", "pydantic_core"})
 
 
 @lru_cache(maxsize=1024)
-def make_answer_validator(answer_model: "type[BaseModel]") -> "SchemaValidator":
+def make_strict_answer_validator(answer_model: "type[BaseModel]") -> "SchemaValidator":
     """Return a validator of answers that reads times only from ISO 8601, and only finite numbers.
 
     Pydantic reads the text "86400" as 1970-01-02. Here, a date refuses this text, and `date | str`
@@ -37,14 +37,14 @@ def make_answer_validator(answer_model: "type[BaseModel]") -> "SchemaValidator":
 
     faults = dict[str, None]()
     core_schema = TypeAdapter(answer_model).core_schema
-    strict_schema: Any = _check_node(core_schema, answer_model.__name__, faults)
+    strict_schema: Any = _make_strict_node(core_schema, answer_model.__name__, faults)
     if faults:
         raise TypeError("\n".join(faults))
     # A prebuilt validator of a model would be used instead of the changed schema.
     return SchemaValidator(strict_schema, _use_prebuilt=False)
 
 
-def _check_node(node: Any, field_path: str, faults: dict[str, None]) -> Any:
+def _make_strict_node(node: Any, field_path: str, faults: dict[str, None]) -> Any:
     """Return a copy of a core schema that reads times only from ISO 8601, and only finite numbers.
 
     Args:
@@ -53,27 +53,27 @@ def _check_node(node: Any, field_path: str, faults: dict[str, None]) -> Any:
         faults: Gets a message for each part whose stored values do not read back equal.
     """
     if isinstance(node, list | tuple):
-        return type(node)(_check_node(element, field_path, faults) for element in node)
+        return type(node)(_make_strict_node(element, field_path, faults) for element in node)
     if not isinstance(node, dict):
         return node
 
-    fault = _find_lossy_part(node)
+    fault = _find_lossy_reason(node)
     if fault:
         faults[f"{field_path}: {fault}"] = None
     strict_node = dict(node)
     for key, child in node.items():
         is_field = isinstance(child, dict) and str(child.get("type")).endswith("-field")
         child_path = f"{field_path}.{key}" if is_field else field_path
-        strict_node[key] = _check_node(child, child_path, faults)
+        strict_node[key] = _make_strict_node(child, child_path, faults)
     # JSON has no NaN and no infinity.
     if node.get("type") == "float":
         strict_node["allow_inf_nan"] = False
     # The fields of a model are an object, too, and one may be called `type`.
     is_time = str(node.get("type")) in _ISO_PATTERNS
-    return _make_time_node(strict_node) if is_time else strict_node
+    return _make_iso_time_node(strict_node) if is_time else strict_node
 
 
-def _find_lossy_part(node: dict[str, Any]) -> str:
+def _find_lossy_reason(node: dict[str, Any]) -> str:
     """Return why the stored values of a core schema do not read back equal; "" if they do."""
     serializer = node.get("serialization", {}).get("function")
     package = getattr(serializer, "__module__", "pydantic").partition(".")[0]
@@ -84,7 +84,7 @@ def _find_lossy_part(node: dict[str, Any]) -> str:
     return "" if package in _LOSSLESS_PACKAGES else "a serializer may change the stored value"
 
 
-def _make_time_node(node: Any) -> Any:
+def _make_iso_time_node(node: Any) -> Any:
     """Return a core schema that reads a time type only from ISO 8601, in JSON's strict form.
 
     It refuses other texts and all numbers. Other values get to the given node unchanged.

@@ -25,7 +25,7 @@ def list_template_columns(template: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_PLACEHOLDER.findall(template or "")))
 
 
-def invalid_placeholders(template: str | None, columns: Iterable[str]) -> dict[str, str]:
+def find_invalid_placeholders(template: str | None, columns: Iterable[str]) -> dict[str, str]:
     """Return the columns that a template has in braces with an invalid name, and a valid name.
 
     For example, `{Job Title}` in the template gives {"Job Title": "job_title"}.
@@ -40,7 +40,7 @@ def invalid_placeholders(template: str | None, columns: Iterable[str]) -> dict[s
     return valid_names
 
 
-def find_column(name: str, columns: Iterable[str]) -> str | None:
+def find_exact_or_similar_column(name: str, columns: Iterable[str]) -> str | None:
     """Return the column that a placeholder means, or None if there is none or several.
 
     It is the column of the same name. If there is none, it is the only column whose name is the

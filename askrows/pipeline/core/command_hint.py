@@ -106,7 +106,7 @@ class CommandForm:
         letter = f"-{name}" if len(name) == 1 else f"--{dashed}"
         return f"{letter} {text}".rstrip()
 
-    def format_argument(self, name: str, value: Any) -> str:
+    def format_python_argument(self, name: str, value: Any) -> str:
         """Return an option as an argument of a call in Python; None leaves out the value."""
         text = "" if value is None else str(value)
         if text and not _PYTHON_NUMBER.fullmatch(text):
@@ -151,7 +151,7 @@ class OptionHint:
     def __str__(self) -> str:
         form = current_form()
         if form.is_python:
-            return form.format_argument(self.name, self.value)
+            return form.format_python_argument(self.name, self.value)
         return form.format_option(self.name, self.value)
 
 
@@ -171,7 +171,7 @@ class HintTemplate:
         return next(step for step in self.steps if isinstance(step, CommandHint))
 
 
-def format_installation(extra: str) -> str:
+def format_install_command(extra: str) -> str:
     """Return the command that installs an extra, in the way in which askrows was installed.
 
     Args:

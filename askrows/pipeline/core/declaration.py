@@ -314,9 +314,9 @@ class Declaration(Generic[A_co]):
             DeclarationError: There is a fault.
         """
         declaration = super().__new__(cls)
-        faults = [_unknown_member_error(name) for name in member_values.keys() - MEMBERS]
+        faults = [_make_unknown_member_error(name) for name in member_values.keys() - MEMBERS]
         for member in fields(cls) if member_values else ():
-            value, fault = _check_member(member, member_values.get(member.name, member.default))
+            value, fault = _validate_member(member, member_values.get(member.name, member.default))
             vars(declaration)[member.name] = value
             if fault is not None:
                 faults.append(fault)
@@ -611,7 +611,7 @@ def _is_list_of_texts(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(text, str) and text for text in value)
 
 
-def _unknown_member_error(name: str) -> InputError:
+def _make_unknown_member_error(name: str) -> InputError:
     """Return the error for an unknown member, with a similar name if there is any."""
     suggestion = suggest_similar(name, MEMBERS)
     message = f"Task has no member {name!r}"
@@ -620,7 +620,7 @@ def _unknown_member_error(name: str) -> InputError:
     return InputError(message)
 
 
-def _check_member(member: Field[Any], value: Any) -> tuple[Any, InputError | None]:
+def _validate_member(member: Field[Any], value: Any) -> tuple[Any, InputError | None]:
     """Check that a member has a value of its type; return the value, and an error or None.
 
     With an error, the value is the member's default instead, or "-" for a required member, so that
@@ -675,7 +675,7 @@ class BuiltInDeclaration(Declaration[A_co]):
 
 
 @lru_cache(maxsize=1024)
-def json_schema(
+def make_inlined_json_schema(
     kind: type,
     *,
     by_alias: bool = True,
@@ -721,7 +721,7 @@ def json_schema(
     return schema
 
 
-def validate_answer(
+def validate_answer_or_find_fault(
     read: "Callable[[Any], BaseModel]",
     answer: Any,
 ) -> "tuple[BaseModel | None, str]":

@@ -13,9 +13,9 @@ from rapidfuzz.distance import Indel, Levenshtein, MatchingBlock
 
 from askrows.pipeline.core.folding import (
     MAX_BOUNDARY_DISTANCE,
-    hide_markup,
     is_unspaced,
     normalize_visible_text,
+    replace_markup_by_invisible,
 )
 
 NUMBER = "number"
@@ -72,7 +72,7 @@ def find_meaning_difference(quote: str, text: str, start: int, end: int) -> str:
     before = normalize_visible_text(text[max(0, start - MAX_BOUNDARY_DISTANCE) : start])
     slice_ = normalize_visible_text(text[start:end])
     surroundings = before + slice_ + normalize_visible_text(text[end : end + MAX_BOUNDARY_DISTANCE])
-    visible_quote = normalize_visible_text(hide_markup(quote))
+    visible_quote = normalize_visible_text(replace_markup_by_invisible(quote))
     # Capitals mean nothing in a quotation in capitals, unless the text is in capitals, too.
     if quote.isupper() and not slice_.isupper():
         visible_quote = visible_quote.lower()
@@ -82,7 +82,7 @@ def find_meaning_difference(quote: str, text: str, start: int, end: int) -> str:
     slice_start = len(before)
     slice_end = len(before) + len(slice_)
     slice_words = _words_within(nearby_words, slice_start, slice_end)
-    blocks = _matching_blocks(quote_words, slice_words)[:-1]
+    blocks = _find_matching_blocks(quote_words, slice_words)[:-1]
     if blocks:
         # The slice can begin or end inside a word. If it lacks words at the ends of the quotation,
         # compare them with the words next to the slice.
@@ -147,7 +147,7 @@ def _classify_character(char: str) -> str:
     return _CHARACTER_KINDS.get(char, " ") or char
 
 
-def _matching_blocks(
+def _find_matching_blocks(
     quote_words: Sequence[_Word],
     text_words: Sequence[_Word],
 ) -> list[MatchingBlock]:
@@ -166,7 +166,7 @@ def _iterate_differing_parts(
     """
     quote_index = 0
     text_index = 0
-    for block in _matching_blocks(quote_words, text_words):
+    for block in _find_matching_blocks(quote_words, text_words):
         if (quote_index, text_index) != (block.a, block.b):
             yield quote_words[quote_index : block.a], text_words[text_index : block.b]
         quote_index = block.a + block.size
@@ -195,7 +195,7 @@ def _iterate_difference_kinds(
         yield NUMBER
     negation_counts = {len(_forms_of_kind(words, NEGATION)) for words in (quote_words, text_words)}
     word_pairs = product([word.form for word in quote_words], [word.form for word in text_words])
-    if len(negation_counts) > 1 or any(starmap(_is_negated, word_pairs)):
+    if len(negation_counts) > 1 or any(starmap(_is_negation_of_other, word_pairs)):
         yield NEGATION
     if _forms_of_kind(quote_words, NAME) != _forms_of_kind(text_words, NAME):
         yield NAME
@@ -205,7 +205,7 @@ def _forms_of_kind(words: Sequence[_Word], kind: str) -> list[str]:
     return [word.form for word in words if word.kind == kind]
 
 
-def _is_negated(first_word: str, second_word: str) -> bool:
+def _is_negation_of_other(first_word: str, second_word: str) -> bool:
     """Return whether either word looks like the other with a negative prefix or suffix.
 
     For example unhappy and happy, or hopeless and hopeful. The prefix or suffix is removed, and the

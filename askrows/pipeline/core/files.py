@@ -21,7 +21,7 @@ from typing import BinaryIO, Self
 
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
 from askrows.pipeline.core.errors import InconsistentError, InputError
-from askrows.pipeline.core.text import SURROGATES, find_similar
+from askrows.pipeline.core.text import SURROGATES, find_most_similar
 
 # Suffix of files and folders that are not sealed yet.
 PART_SUFFIX = ".part"
@@ -319,7 +319,7 @@ def make_path_hint(path: Path) -> str:
     with contextlib.suppress(OSError):
         names_by_stem = {sibling.stem: sibling.name for sibling in sorted(path.parent.iterdir())}
     # Suffixes are left out, because they would make all names of a kind similar.
-    similar_stem = find_similar(path.stem, names_by_stem)
+    similar_stem = find_most_similar(path.stem, names_by_stem)
     if not similar_stem:
         return "check the path"
     return f"did you mean {names_by_stem[similar_stem]!r}? check the path"

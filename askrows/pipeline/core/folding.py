@@ -52,7 +52,7 @@ _PLACEHOLDER = "\u2060"
 _ENTITY_FILLER = "\u2061"
 
 
-def hide_markup(text: str) -> str:
+def replace_markup_by_invisible(text: str) -> str:
     """Return a text of the same length with invisible characters in the place of mark-up.
 
     Inline tags become placeholders. Block tags and line prefixes become blanks. An entity becomes
@@ -93,7 +93,7 @@ class FoldedText:
         pieces = list[str]()
         self._start_offsets = array("L")
         self._end_offsets = array("L")
-        for word in _WORD.finditer(hide_markup(text)):
+        for word in _WORD.finditer(replace_markup_by_invisible(text)):
             units = [unit for unit in _fold_word(word[0], word.start()) if unit[2]]
             if not units:
                 continue
@@ -116,7 +116,7 @@ class FoldedText:
         return self._start_offsets[start], self._end_offsets[end - 1]
 
 
-def is_boundary(text: str, offset: int) -> bool:
+def is_word_boundary(text: str, offset: int) -> bool:
     """Return whether a word can begin or end at an offset.
 
     This is so at both ends of the text, beside a character that is not part of words, and beside a

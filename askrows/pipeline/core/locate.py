@@ -28,8 +28,8 @@ from askrows.pipeline.core.differences import find_meaning_difference
 from askrows.pipeline.core.folding import (
     MAX_BOUNDARY_DISTANCE,
     FoldedText,
-    hide_markup,
-    is_boundary,
+    is_word_boundary,
+    replace_markup_by_invisible,
 )
 
 # Minimum similarity (Indel) of a quotation and a slice that is found by likeness.
@@ -80,7 +80,7 @@ def make_context(text: str, start: int, end: int, *, max_chars: int) -> str:
     chars_after = len(text) - end
     chars_before = max(spare // 2, spare - chars_after)
     context_start = max(start - chars_before, 0)
-    while context_start < start and not is_boundary(text, context_start):
+    while context_start < start and not is_word_boundary(text, context_start):
         context_start += 1
     context_end = min(context_start + max_chars, len(text))
     return _shorten_to_word(text, context_start, context_end, min_end=end).strip()
@@ -93,9 +93,9 @@ def _shorten_to_word(text: str, start: int, end: int, *, min_end: int) -> str:
     there is no such end of a word, text[start:end] is returned unchanged.
     """
     word_end = end
-    while word_end > min_end and not is_boundary(text, word_end):
+    while word_end > min_end and not is_word_boundary(text, word_end):
         word_end -= 1
-    if is_boundary(text, word_end):
+    if is_word_boundary(text, word_end):
         return text[start:word_end]
     return text[start:end]
 
@@ -141,7 +141,7 @@ class SearchableText:
     @cached_property
     def _plain_text(self) -> str:
         """The text without mark-up, of the same length."""
-        return hide_markup(self.text)
+        return replace_markup_by_invisible(self.text)
 
     @cached_property
     def _folded(self) -> FoldedText:
@@ -182,7 +182,7 @@ class SearchableText:
     def find_spans(self, phrase: str) -> Iterator[tuple[int, int]]:
         """Yield the (start, end) of a phrase, as whole words, ignoring white space and case."""
         for start, end in self._find_folded(FoldedText(phrase).text):
-            if is_boundary(self.text, start) and is_boundary(self.text, end):
+            if is_word_boundary(self.text, start) and is_word_boundary(self.text, end):
                 yield start, end
 
     def _difference_at(self, quote: str, location: Location) -> str:
@@ -308,7 +308,7 @@ class SearchableText:
         whole_spans = [
             (start, end)
             for start, end in all_spans
-            if is_boundary(self.text, start) and is_boundary(self.text, end)
+            if is_word_boundary(self.text, start) and is_word_boundary(self.text, end)
         ]
         candidates = all_spans
         if whole_spans or must_be_whole:
@@ -347,7 +347,7 @@ def _word_boundaries(text: str, offset: int, side: int) -> list[int]:
     boundaries = (
         candidate
         for candidate in nearby
-        if _has_letters(text[candidate - side]) and is_boundary(text, candidate)
+        if _has_letters(text[candidate - side]) and is_word_boundary(text, candidate)
     )
     return list(islice(boundaries, MAX_BOUNDARY_CANDIDATES))
 
@@ -361,6 +361,6 @@ def _strip_punctuation(text: str) -> str:
     end = len(text)
     while start < end and not _has_letters(text[start]):
         start += 1
-    while end > start and not _has_letters(text[end - 1]) and is_boundary(text, end - 1):
+    while end > start and not _has_letters(text[end - 1]) and is_word_boundary(text, end - 1):
         end -= 1
     return text[start:end]

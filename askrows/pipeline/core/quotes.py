@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast, final
 
-from askrows.pipeline.core.declaration import json_schema
+from askrows.pipeline.core.declaration import make_inlined_json_schema
 from askrows.pipeline.core.text import escape_invisible
 
 if TYPE_CHECKING:
@@ -364,7 +364,7 @@ def _fields_with_formats(kind: type) -> dict[str, frozenset[str]]:
     """
     if not (hasattr(kind, "model_fields") or dataclasses.is_dataclass(kind)):
         return {}
-    schema = json_schema(kind, by_alias=False)
+    schema = make_inlined_json_schema(kind, by_alias=False)
     properties = schema.get("properties", {"root": schema})
     return {name: list_text_formats(node) for name, node in properties.items()}
 

@@ -57,7 +57,7 @@ class Ranking:
         return ["\n".join(filter(None, map(fields.get, group.fields))) for group in self.groups]
 
 
-def ranking_from_json(document: Mapping[str, Any]) -> Ranking:
+def parse_ranking(document: Mapping[str, Any]) -> Ranking:
     """Return the options in a document of `Ranking.as_json`.
 
     Raises:

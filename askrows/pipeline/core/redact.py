@@ -45,14 +45,14 @@ _USER_AND_PASSWORD = re.compile(
 _SECRET_NAMES = ("password", "passwd", "passphrase", "pass", "pwd", "secret", "key", "token")
 
 
-def _with_escapes(word: str) -> str:
+def _make_escapable_pattern(word: str) -> str:
     """Return a pattern that finds a word also if some of its letters are percent-encoded."""
     letters = (f"(?:{letter}|%{ord(letter):x}|%{ord(letter.upper()):x})" for letter in word)
     return "".join(letters)
 
 
 _SECRET_OPTION = re.compile(
-    rf"((?:{'|'.join(map(_with_escapes, _SECRET_NAMES))})(?:\s|%20|\+)*(?:=|%3D))[^&]+",
+    rf"((?:{'|'.join(map(_make_escapable_pattern, _SECRET_NAMES))})(?:\s|%20|\+)*(?:=|%3D))[^&]+",
     re.IGNORECASE,
 )
 _SESSION = re.compile(
@@ -68,7 +68,7 @@ def mask_key(key: str) -> str:
     return "…"
 
 
-def mask_password(url: str) -> str:
+def mask_url_secrets(url: str) -> str:
     """Return a URL without the password before its host, and without the secrets in its options.
 
     A password may contain an unescaped `@`, so all text up to the last `@` is removed. The value of
@@ -98,7 +98,7 @@ class Secret:
         self.__mask = mask_text
 
     @classmethod
-    def key(cls, text: str) -> "Secret":
+    def register_key(cls, text: str) -> "Secret":
         """Return a key as a secret, and keep it out of all output of this process."""
         keep_out_of_output(text)
         return cls(text)
@@ -106,7 +106,7 @@ class Secret:
     @classmethod
     def url(cls, text: str) -> "Secret":
         """Return a URL as a secret that is shown without its password."""
-        return cls(text, mask_password)
+        return cls(text, mask_url_secrets)
 
     def reveal(self) -> str:
         """Return the unmasked text."""

@@ -15,7 +15,7 @@ from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.quotes import is_stored_quotation, to_display_value
 from askrows.pipeline.core.states import describe_reason
-from askrows.pipeline.core.text import duration_in_words, format_usd
+from askrows.pipeline.core.text import format_duration, format_usd
 
 # Printed once by each command with answers of the local engine.
 PLACEHOLDER_NOTE = "local engine: placeholder answers for rehearsal; use none of them"
@@ -126,7 +126,7 @@ def warn_of_errors(
             display.warn(f"{error.message}; {error.hint}")
 
 
-def raise_first_error(
+def raise_first_and_warn_of_others(
     errors: Sequence[Failure],
     display: Progress,
 ) -> None:
@@ -214,7 +214,7 @@ MEMBER_FORMATS: Mapping[str, Callable[[Any], str]] = {
     **dict.fromkeys(COST_MEMBERS, _format_cost),
     **dict.fromkeys(("lost", "under_way"), _format_estimate),
     **dict.fromkeys(TIME_MEMBERS, _format_minute),
-    **dict.fromkeys(("age_s", "seconds"), duration_in_words),
+    **dict.fromkeys(("age_s", "seconds"), format_duration),
     **dict.fromkeys(("number", "batch"), str),
     **dict.fromkeys(("a", "b"), _format_share),
     "p": "{:.2g}".format,
@@ -261,7 +261,7 @@ def format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
 
 
-def format_figures(
+def format_members_as_phrase(
     document: Mapping[str, Any],
     names: str,
 ) -> str:
@@ -275,7 +275,7 @@ def format_figures(
         names: The members, as in `make_table`.
     """
     parts = []
-    for heading, name in _split_names(names):
+    for heading, name in _parse_headings_and_names(names):
         value = document[name]
         figure = len(value) if isinstance(value, list | tuple) else value
         if figure or (figure is not None and name in SHOWN_ZEROS):
@@ -284,7 +284,7 @@ def format_figures(
     return ", ".join(parts)
 
 
-def format_fields(
+def format_members_as_line(
     document: Mapping[str, Any],
     names: str,
 ) -> str:
@@ -295,35 +295,36 @@ def format_fields(
         names: The members, as in `make_table`; those without a value are left out.
     """
     fields = [
-        (heading, format_member(name, document[name])) for heading, name in _split_names(names)
+        (heading, format_member(name, document[name]))
+        for heading, name in _parse_headings_and_names(names)
     ]
     return "; ".join(f"{heading} {text}" for heading, text in fields if text != NO_VALUE)
 
 
-def show_document(
+def make_document_parts(
     document: Mapping[str, Any],
     names: str,
 ) -> list[Part]:
     """Return the parts of a report about some members of a document, in their order.
 
     A list of records is a table if TABLE_COLUMNS has its name. Other members are lines (see
-    `format_lines`).
+    `format_nested_lines`).
 
     Args:
         document: The document.
         names: The members, as in `make_table`.
     """
     parts: list[Part] = []
-    for heading, name in _split_names(names):
+    for heading, name in _parse_headings_and_names(names):
         value = document[name]
         if name in TABLE_COLUMNS and value:
             parts.append(make_table(value, TABLE_COLUMNS[name]))
         else:
-            parts += format_lines(heading, value)
+            parts += format_nested_lines(heading, value)
     return parts
 
 
-def format_lines(
+def format_nested_lines(
     name: str,
     value: Any,
     indent: str = "",
@@ -345,13 +346,13 @@ def format_lines(
     if isinstance(value, Mapping) and not is_stored_quotation(value):
         yield f"{indent}{name}:"
         for member_name, member in value.items():
-            yield from format_lines(member_name, member, indent + INDENT)
+            yield from format_nested_lines(member_name, member, indent + INDENT)
     elif is_list and any(isinstance(element, list | Mapping) for element in value):
         for number, element in enumerate(
             value,
             start=1,
         ):
-            yield from format_lines(f"{name} {number}", element, indent)
+            yield from format_nested_lines(f"{name} {number}", element, indent)
     elif is_list:
         yield f"{indent}{name}: {', '.join(map(to_display_value, value))}"
     elif isinstance(value, datetime):
@@ -371,12 +372,12 @@ def make_table(
         names: The names of the columns, which are members, with blanks between them. A column with
             another heading is written `heading=name`; underscores of headings are shown as blanks.
     """
-    columns = _split_names(names)
+    columns = _parse_headings_and_names(names)
     rows = [[format_member(name, document[name]) for _, name in columns] for document in documents]
     return Table([heading for heading, _ in columns], rows)
 
 
-def _split_names(names: str) -> list[tuple[str, str]]:
+def _parse_headings_and_names(names: str) -> list[tuple[str, str]]:
     """Return the heading and the name of each member; see `make_table`.
 
     Without "heading=", the name is the heading. In headings, blanks replace underscores.

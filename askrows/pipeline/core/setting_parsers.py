@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
-from askrows.pipeline.core.redact import mask_password
+from askrows.pipeline.core.redact import mask_url_secrets
 from askrows.pipeline.core.text import split_names
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
@@ -222,7 +222,7 @@ parse_task_reference = _make_pattern_parser(
 def parse_confirmed_values(text: str) -> tuple[str, ...]:
     """Return words separated by blanks or commas, with masked passwords and no final slash."""
     words = re.split(r"[\s,]+", text.strip())
-    return tuple(mask_password(word).rstrip("/") for word in words if word)
+    return tuple(mask_url_secrets(word).rstrip("/") for word in words if word)
 
 
 def parse_names(text: str, parse_name: Callable[[str], str] = str) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.redact import (
     Secret,
     mask_key,
-    mask_password,
+    mask_url_secrets,
     redact_keys,
 )
 from askrows.pipeline.core.setting_parsers import (
@@ -78,7 +78,9 @@ _UNITS = {
 }
 
 
-def _setting(default: Any, parse: Callable[[str], Any], text: str, **metadata_members: Any) -> Any:
+def _declare_setting(
+    default: Any, parse: Callable[[str], Any], text: str, **metadata_members: Any
+) -> Any:
     """Declare a setting as a dataclass field.
 
     Args:
@@ -115,30 +117,30 @@ class Budget:
 class Settings:
     """All settings; durations are in seconds unless the name has another unit."""
 
-    data: Path = _setting(
+    data: Path = _declare_setting(
         Path("data"),
         parse_path,
         "the folder of the workspace",
     )
-    backend: str | None = _setting(
+    backend: str | None = _declare_setting(
         None,
         parse_backend,
         "gemini, openai, server or local; default: that of the key, else local",
         example="local",
     )
-    database_url: Secret | None = _setting(
+    database_url: Secret | None = _declare_setting(
         None,
         Secret.url,
         "SQLAlchemy URL of the database; default: DATA/askrows.db",
     )
-    model: str = _setting(
+    model: str = _declare_setting(
         "gemini-3.5-flash-lite",
         str,
         "the model that answers",
         local="askrows-local-1",
         openai="gpt-5-mini",
     )
-    embedding_model: str = _setting(
+    embedding_model: str = _declare_setting(
         "gemini-embedding-2",
         str,
         "the model that embeds texts",
@@ -146,195 +148,195 @@ class Settings:
         openai="text-embedding-3-small",
         server="askrows-local-embedding-1",
     )
-    decision_model: str = _setting(
+    decision_model: str = _declare_setting(
         "gemini-decision-1",
         str,
         "the model that decides closed questions",
         local="askrows-local-decision-1",
     )
-    dim: int = _setting(768, parse_positive_count, "width of the vectors", unit="numbers")
-    models_file: Path | None = _setting(
+    dim: int = _declare_setting(768, parse_positive_count, "width of the vectors", unit="numbers")
+    models_file: Path | None = _declare_setting(
         None,
         parse_path,
         "a TOML file that adds to the model catalogue or overrides it",
     )
-    tier: str = _setting(
+    tier: str = _declare_setting(
         "1",
         parse_tier,
         "the project's usage tier: free, 1, 2 or 3; its limits are in `askrows prices`",
     )
-    rpm: int | None = _setting(
+    rpm: int | None = _declare_setting(
         None,
         parse_positive_count,
         "live requests per minute, instead of the tier's",
         unit="requests/min",
     )
-    tpm: int | None = _setting(
+    tpm: int | None = _declare_setting(
         None,
         parse_positive_count,
         "live prompt tokens per minute, instead of the tier's",
         unit="tokens/min",
     )
-    rpd: int | None = _setting(
+    rpd: int | None = _declare_setting(
         None,
         parse_positive_count,
         "live requests per day, instead of the tier's",
         unit="requests/day",
     )
-    batch_rows: int = _setting(
+    batch_rows: int = _declare_setting(
         50_000,
         parse_positive_count,
         "most requests in one batch",
         unit="requests",
     )
-    batch_bytes: int = _setting(
+    batch_bytes: int = _declare_setting(
         1_000_000_000,
         parse_positive_size,
         "largest request file as it is sent, up to the limit of the provider",
     )
-    batch_tokens: int = _setting(
+    batch_tokens: int = _declare_setting(
         3_000_000,
         parse_positive_count,
         "most estimated input tokens in one batch",
         unit="tokens",
     )
-    confirm_above: float = _setting(
+    confirm_above: float = _declare_setting(
         1.0,
         parse_usd,
         "estimated USD above which a command asks first",
     )
-    budget_per_day: float | None = _setting(
+    budget_per_day: float | None = _declare_setting(
         None,
         parse_usd,
         "most USD in total per day of the provider",
         example="5",
     )
-    concurrency: int = _setting(
+    concurrency: int = _declare_setting(
         5,
         parse_positive_count,
         "live calls at once; more if RPM needs more, except that 1 stays 1",
         unit="calls",
     )
-    create_timeout: float = _setting(
+    create_timeout: float = _declare_setting(
         60.0,
         parse_seconds,
         "how long a create call may take",
     )
-    list_lag: float = _setting(
+    list_lag: float = _declare_setting(
         60.0,
         parse_seconds,
         "how late a new batch may appear in the API's list",
         local=0.0,
     )
-    call_timeout: float = _setting(
+    call_timeout: float = _declare_setting(
         60.0,
         parse_seconds,
         "how long any other call may take; transfers may take ten times as long",
     )
-    retry_for: float = _setting(60.0, parse_seconds, "how long a failing call is repeated")
-    retry_wait: float = _setting(
+    retry_for: float = _declare_setting(60.0, parse_seconds, "how long a failing call is repeated")
+    retry_wait: float = _declare_setting(
         1.0,
         parse_seconds,
         "first wait between tries; it doubles, with jitter",
         local=0.1,
     )
-    poll_first: float = _setting(
+    poll_first: float = _declare_setting(
         5.0,
         parse_seconds,
         "first wait between polls of a batch",
         local=0.02,
     )
-    poll_most: float = _setting(
+    poll_most: float = _declare_setting(
         60.0,
         parse_seconds,
         "longest wait between polls of a batch",
         local=1.0,
     )
-    poll_patience: float = _setting(
+    poll_patience: float = _declare_setting(
         300.0,
         parse_seconds,
         "how long batch-poll continues while every poll fails",
     )
-    keep_days: float = _setting(
+    keep_days: float = _declare_setting(
         30.0,
         parse_days,
         "days for which clean keeps builds and the files of finished batches",
     )
-    task: str = _setting(
+    task: str = _declare_setting(
         DEFAULT_TASK,
         parse_task_reference,
         "experts, passages, or your own task by its name or file",
     )
-    index_columns: tuple[str, ...] | None = _setting(
+    index_columns: tuple[str, ...] | None = _declare_setting(
         None,
         parse_names,
         "other columns of imported files to index, or none; default: as before",
     )
-    tags_from: Path | None = _setting(
+    tags_from: Path | None = _declare_setting(
         None,
         parse_path,
         "vocabulary file with the only tags that experts get",
     )
-    version: str | None = _setting(
+    version: str | None = _declare_setting(
         None,
         parse_prompt_version,
         "version for passages, or whose answers are exported; default: the current version",
     )
-    skip_versions: tuple[str, ...] | None = _setting(
+    skip_versions: tuple[str, ...] | None = _declare_setting(
         None,
         parse_prompt_versions,
         "passages with concepts of these versions are not asked; default: VERSION=, else all",
     )
-    passages_table: str = _setting(
+    passages_table: str = _declare_setting(
         "passages",
         parse_table_name,
         "the table of the passages, which is read in place",
     )
-    prefer_versions: tuple[str, ...] | None = _setting(
+    prefer_versions: tuple[str, ...] | None = _declare_setting(
         None,
         parse_prompt_versions,
         "versions whose answers are preferred, in order, or none; commands that write store it",
     )
-    doubtful: float = _setting(
+    doubtful: float = _declare_setting(
         0.7,
         parse_share,
         "a row is doubtful if the confidence of a field is below this",
     )
-    gates: str | None = _setting(
+    gates: str | None = _declare_setting(
         None,
         str,
         "other bounds of quality gates, such as evidence=0.95,concepts=3..16",
     )
-    trust: tuple[str, ...] = _setting(
+    trust: tuple[str, ...] = _declare_setting(
         (),
         parse_confirmed_values,
         "servers, databases and task files that need no confirmation; refused in .env",
     )
-    debug: bool = _setting(
+    debug: bool = _declare_setting(
         False,  # noqa: FBT003 - a default
         parse_boolean,
         "show tracebacks",
         example="1",
     )
-    api_key: Secret | None = _setting(
+    api_key: Secret | None = _declare_setting(
         None,
-        Secret.key,
+        Secret.register_key,
         "the key; the first variable that is set counts; without a key, local",
         names=KEY_NAMES,
     )
-    base_url: Secret | None = _setting(
+    base_url: Secret | None = _declare_setting(
         None,
         Secret.url,
         "a server instead of Google's",
         names=BASE_NAMES,
     )
-    openai_key: Secret | None = _setting(
+    openai_key: Secret | None = _declare_setting(
         None,
-        Secret.key,
+        Secret.register_key,
         "the key of OpenAI, or of a server that speaks its API",
         names=OPENAI_KEY_NAMES,
     )
-    openai_url: Secret | None = _setting(
+    openai_url: Secret | None = _declare_setting(
         None,
         Secret.url,
         "a server that speaks OpenAI's API, instead of OpenAI's",
@@ -342,7 +344,7 @@ class Settings:
     )
     sources: Mapping[str, str] = field(default_factory=dict)
 
-    def version_of(self, task: str, prompt_version: str) -> str | None:
+    def find_version_of_task(self, task: str, prompt_version: str) -> str | None:
         """Return the version of the setting VERSION if it is a version of a task; else None.
 
         Args:
@@ -376,7 +378,7 @@ class Settings:
         address: Secret | None = getattr(self, _ACCESS_BY_BACKEND[backend][1])
         return address
 
-    def for_backend(self, backend: str, *, lag_s: float = 0.0) -> "Settings":
+    def copy_with_backend_defaults(self, backend: str, *, lag_s: float = 0.0) -> "Settings":
         """Return these settings with the defaults of a backend.
 
         Settings that were set keep their values. The defaults without a backend are Gemini's.
@@ -406,7 +408,7 @@ class Settings:
             ConfigurationError: `.env` set the URL, and nobody confirms it.
         """
         if self.database_url and self.sources.get("database_url") == DOTENV:
-            trust.require_confirmed(
+            trust.ask_for_confirmation_or_raise(
                 str(self.database_url).rstrip("/"),
                 self.data,
                 trusted=self.trust,
@@ -445,7 +447,7 @@ class Settings:
                 f".env sets the server {server}, but the key is not from .env; nothing was sent",
                 hint=f"set both in .env, or set {variable} in the environment too",
             )
-        trust.require_confirmed(
+        trust.ask_for_confirmation_or_raise(
             str(server).rstrip("/"),
             self.data,
             trusted=self.trust,
@@ -549,7 +551,7 @@ def _parse_setting(setting: Field[Any], text: str, name: str, place: str = "") -
             raise ValueError("it is not valid UTF-8")  # noqa: TRY301 - like an error of a parser
         return setting.metadata["parse"](text)
     except ValueError as error:
-        masked_text = mask_key(text) if setting.name in KEY_SETTINGS else mask_password(text)
+        masked_text = mask_key(text) if setting.name in KEY_SETTINGS else mask_url_secrets(text)
         hint = setting.metadata["help"]
         example = setting.metadata["example"]
         if example is not None:
@@ -610,7 +612,7 @@ def list_setting_rows(settings: Settings) -> list[SettingRow]:
     Each row has the variable, the value as a text ("" if not set), its source ("default" if no
     source sets it), help and unit. Some defaults depend on the backend.
     """
-    effective_settings = settings.for_backend(settings.backend_of_keys)
+    effective_settings = settings.copy_with_backend_defaults(settings.backend_of_keys)
     rows = []
     for name, setting in _DECLARED.items():
         value = getattr(effective_settings, name)
@@ -623,7 +625,7 @@ def list_setting_rows(settings: Settings) -> list[SettingRow]:
         rows.append(
             SettingRow(
                 VARIABLES[name][-1],
-                redact_keys(mask_password(text)),
+                redact_keys(mask_url_secrets(text)),
                 settings.sources.get(name, "default"),
                 setting.metadata["help"],
                 setting.metadata["unit"],

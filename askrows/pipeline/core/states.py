@@ -138,7 +138,7 @@ _ENUM_PREFIX = re.compile(
 )
 
 
-def normalize_enum(word: str) -> str:
+def normalize_api_enum(word: str) -> str:
     """Return a value of an enumeration of the API in upper case, without the enumeration's name.
 
     So `JOB_STATE_FAILED`, `BATCH_STATE_FAILED` and `failed` are the same value.
@@ -149,7 +149,7 @@ def normalize_enum(word: str) -> str:
 
 def remote_state(word: str | None) -> RemoteState:
     """Return the state for a state word of the API; WAITING for None and unknown words."""
-    return REMOTE_STATES.get(normalize_enum(word or ""), RemoteState.WAITING)
+    return REMOTE_STATES.get(normalize_api_enum(word or ""), RemoteState.WAITING)
 
 
 def describe_remote_state(word: str) -> str:
@@ -159,7 +159,7 @@ def describe_remote_state(word: str) -> str:
 
 def is_known_state(word: str | None) -> bool:
     """Return whether a state word of the API is documented; callers warn of other words."""
-    return normalize_enum(word or "") in REMOTE_STATES
+    return normalize_api_enum(word or "") in REMOTE_STATES
 
 
 # Beginning of the reason for parking a row whose text supports no answer.

@@ -80,7 +80,7 @@ def format_usd(amount: float) -> str:
     return f"${amount:,.{decimals}f}"
 
 
-def duration_in_words(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """Return a duration in words, for example "2.5 h"; None is "an unknown time".
 
     Days are written from two days on. Anything below a second is "a second".
@@ -164,13 +164,13 @@ def suggest_similar(name: str, names: Iterable[str]) -> str:
         name: A name that does not exist.
         names: The names that exist.
     """
-    similar_name = find_similar(name, names)
+    similar_name = find_most_similar(name, names)
     if not similar_name:
         return ""
     return f"did you mean {similar_name!r}?"
 
 
-def find_similar(name: str, names: Iterable[str]) -> str:
+def find_most_similar(name: str, names: Iterable[str]) -> str:
     """Return the most similar of some names, whatever their case; "" if none is similar."""
     names_by_folded_name = {existing.casefold(): existing for existing in names}
     similar_names = get_close_matches(name.casefold(), names_by_folded_name, n=1)
@@ -334,7 +334,7 @@ class FormulaGuard:
         return written_cell
 
 
-def csv_line(
+def encode_csv_line(
     cells: Sequence[str | float],
     guard: Callable[[str], str] = neutralize_formula,
 ) -> bytes:

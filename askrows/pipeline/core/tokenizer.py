@@ -84,15 +84,15 @@ SCRIPTS = ("latin", *_SCRIPT_PATTERNS)
 def extract_terms(text: str) -> list[str]:
     """Return the terms of a text in order, with repetitions."""
     pieces = text.encode("utf-8", "replace").translate(_ASCII_TABLE).split()
-    return list(chain.from_iterable(map(_piece_terms, pieces)))
+    return list(chain.from_iterable(map(_extract_piece_terms, pieces)))
 
 
 @lru_cache(maxsize=1 << 17)
-def _piece_terms(piece: bytes) -> tuple[str, ...]:
+def _extract_piece_terms(piece: bytes) -> tuple[str, ...]:
     """Return the terms of a UTF-8 piece that contains no ASCII separator."""
     text = piece.decode("utf-8")
-    words: Iterable[str] = (text,) if text.isascii() else split_words(text)
-    return tuple(stem_word(word) for word in words if word not in _stop_words())
+    words: Iterable[str] = (text,) if text.isascii() else iterate_folded_words(text)
+    return tuple(stem_word(word) for word in words if word not in _load_stop_words())
 
 
 def extract_entry_terms(text: str) -> list[str]:
@@ -234,7 +234,7 @@ def fold_text(text: str) -> str:
     )
 
 
-def split_words(text: str) -> Iterator[str]:
+def iterate_folded_words(text: str) -> Iterator[str]:
     """Yield the words of a text in order, without case and accents, not stemmed.
 
     A script without spaces, such as Chinese, has no words: each pair of neighbouring characters is
@@ -263,7 +263,7 @@ _WORD_CHARACTERS = _WordCharacters()
 
 def split_stems(text: str) -> list[str]:
     """Return the stems of all words of a text in order, also of stop words."""
-    return [stem_word(word) for word in split_words(text)]
+    return [stem_word(word) for word in iterate_folded_words(text)]
 
 
 @lru_cache(maxsize=1 << 17)
@@ -275,21 +275,21 @@ def stem_word(word: str) -> str:
     if len(word) not in STEMMABLE_LENGTHS or not word.isalpha():
         return word
     if word.isascii():
-        return str(_stemmer("english").stemWord(word))
+        return str(_load_stemmer("english").stemWord(word))
     if _CYRILLIC.fullmatch(word):
-        return str(_stemmer("russian").stemWord(word))
+        return str(_load_stemmer("russian").stemWord(word))
     return word
 
 
 @cache
-def _stemmer(language: str) -> Any:
+def _load_stemmer(language: str) -> Any:
     import snowballstemmer
 
     return snowballstemmer.stemmer(language)
 
 
 @cache
-def _stop_words() -> frozenset[str]:
+def _load_stop_words() -> frozenset[str]:
     """Return the folded stop words of all STOP_WORD_LANGUAGES, without EXEMPT_STOP_WORDS.
 
     An exempt word is a stop word of one language and a subject or name in another. The set is
@@ -300,5 +300,5 @@ def _stop_words() -> frozenset[str]:
     word_lists = [getattr(stopwords, f"STOPWORDS_{name}") for name in STOP_WORD_LANGUAGES]
     joined_words = " ".join(chain.from_iterable(word_lists))
     pieces = joined_words.encode().translate(_ASCII_TABLE).split()
-    words = chain.from_iterable(split_words(piece.decode("utf-8")) for piece in pieces)
+    words = chain.from_iterable(iterate_folded_words(piece.decode("utf-8")) for piece in pieces)
     return frozenset(words).difference(EXEMPT_STOP_WORDS.split())

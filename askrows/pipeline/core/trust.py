@@ -27,7 +27,7 @@ def use_confirmation(ask: Ask) -> None:
     _confirmation_askers[:] = [ask]
 
 
-def require_confirmed(
+def ask_for_confirmation_or_raise(
     value: str,
     data: Path,
     *,
@@ -54,13 +54,13 @@ def require_confirmed(
     if not any(ask(f"{fact}. Confirm it once for {data}?") for ask in _confirmation_askers):
         raise ConfigurationError(
             f"{fact}; nobody confirmed this, so {unchanged}",
-            hint="run a command at a terminal and confirm; "
+            hint="run a command at a terminal and record_confirmation; "
             f"or set {VARIABLE}={quote_for_shell(value)} in the environment",
         )
-    confirm(value, data)
+    record_confirmation(value, data)
 
 
-def confirm(value: str, data: Path) -> None:
+def record_confirmation(value: str, data: Path) -> None:
     """Record that a value is confirmed for a workspace, so that nobody is asked again.
 
     This function asks nobody: the caller asked a person, or wrote the file with this path or hash
@@ -73,27 +73,27 @@ def confirm(value: str, data: Path) -> None:
     """
     if _is_confirmed(value, data):
         return
-    name = _record_name(value, data)
+    name = _make_record_name(value, data)
     _confirmed.add(name)
     text = f"{os.path.realpath(data)}\n{value}\n"
     # Without a home, or on a full disk, the next command asks again.
     with contextlib.suppress(OSError, RuntimeError):
-        files.seal_bytes(_trust_folder() / name, text.encode("utf-8", "surrogateescape"))
+        files.seal_bytes(_find_trust_folder() / name, text.encode("utf-8", "surrogateescape"))
 
 
 def _is_confirmed(value: str, data: Path) -> bool:
-    name = _record_name(value, data)
+    name = _make_record_name(value, data)
     with contextlib.suppress(OSError, RuntimeError):
-        return name in _confirmed or (_trust_folder() / name).is_file()
+        return name in _confirmed or (_find_trust_folder() / name).is_file()
     return False
 
 
-def _record_name(value: str, data: Path) -> str:
+def _make_record_name(value: str, data: Path) -> str:
     subject = f"{os.path.realpath(data)}\0{value}"
     return hashlib.sha256(subject.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _trust_folder() -> Path:
+def _find_trust_folder() -> Path:
     """Return the folder of confirmations.
 
     A relative XDG_STATE_HOME is ignored, as its standard demands.

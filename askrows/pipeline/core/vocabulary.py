@@ -65,7 +65,9 @@ class Vocabulary:
         self.path = path.resolve()
         self.terms = read_terms(path, self.file)
 
-        self._names_by_form = {form: term.name for form, _, term in _list_forms(self.terms)}
+        self._names_by_form = {
+            form: term.name for form, _, term in _iterate_folded_forms(self.terms)
+        }
 
     def __repr__(self) -> str:
         """Return the annotation as it is written."""
@@ -146,7 +148,7 @@ def fold_term(text: str) -> str:
     return FoldedText(text).text
 
 
-def _list_forms(terms: Sequence[Term]) -> Iterator[tuple[str, str, Term]]:
+def _iterate_folded_forms(terms: Sequence[Term]) -> Iterator[tuple[str, str, Term]]:
     """Yield (folded form, text, term) of each name and alias."""
     for term in terms:
         for text in (term.name, *term.aliases):
@@ -217,7 +219,7 @@ def _parse_terms(text: str, label: str) -> list[Term]:
     terms = []
     try:
         for row in reader:
-            term = _parse_line(row, reader.line_num, label)
+            term = _parse_term_line(row, reader.line_num, label)
             if term is not None:
                 terms.append(term)
     except csv.Error as error:
@@ -225,7 +227,7 @@ def _parse_terms(text: str, label: str) -> list[Term]:
     return terms
 
 
-def _parse_line(row: Mapping[str | None, Any], line: int, label: str) -> Term | None:
+def _parse_term_line(row: Mapping[str | None, Any], line: int, label: str) -> Term | None:
     """Return the term of a line, or None for a line of blanks.
 
     The aliases in a cell are separated by a bar or a semicolon.
@@ -260,7 +262,7 @@ def _find_repeated_terms(terms: Sequence[Term]) -> Iterator[str]:
     folded form.
     """
     terms_by_form = dict[str, Term]()
-    for form, text, term in _list_forms(terms):
+    for form, text, term in _iterate_folded_forms(terms):
         owner = terms_by_form.setdefault(form, term)
         if owner is not term:
             yield f", line {term.line}: {text!r} is on line {owner.line} already"

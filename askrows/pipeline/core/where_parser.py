@@ -149,28 +149,28 @@ class _Parser:
         """
         expression = self._parse_junction("or")
         if self._next.kind != _END:
-            raise self._expected("AND, OR or the end")
+            raise self._make_expected_error("AND, OR or the end")
         return expression
 
     @property
     def _next(self) -> _Token:
         return self._tokens[self._index]
 
-    def _take(self) -> str:
+    def _take_token(self) -> str:
         self._index += 1
         return self._tokens[self._index - 1].text
 
-    def _take_if(self, keyword: str) -> bool:
+    def _take_token_if(self, keyword: str) -> bool:
         """Take the next token if it is a keyword or mark (in lower case), and return whether."""
         is_match = self._next.kind in {"word", "mark"} and self._next.text.lower() == keyword
         self._index += is_match
         return is_match
 
     def _require(self, keyword: str, description: str = "") -> None:
-        if not self._take_if(keyword):
-            raise self._expected(description or keyword.upper())
+        if not self._take_token_if(keyword):
+            raise self._make_expected_error(description or keyword.upper())
 
-    def _expected(self, description: str) -> InputError:
+    def _make_expected_error(self, description: str) -> InputError:
         found_text = "the end"
         if self._next.text:
             found_text = repr(self._next.text)
@@ -192,7 +192,7 @@ class _Parser:
             return self._parse_junction("and")
 
         parts = [parse_part()]
-        while self._take_if(keyword):
+        while self._take_token_if(keyword):
             parts.append(parse_part())
         if len(parts) == 1:
             return parts[0]
@@ -205,8 +205,8 @@ class _Parser:
             InputError: The syntax is wrong, or more than MAX_DEPTH parentheses and NOT are open.
         """
         offset = self._next.offset
-        is_negated = self._take_if("not")
-        if not is_negated and not self._take_if("("):
+        is_negated = self._take_token_if("not")
+        if not is_negated and not self._take_token_if("("):
             return self._parse_comparison()
 
         self._depth += 1
@@ -231,18 +231,18 @@ class _Parser:
         place = f"WHERE, character {self._next.offset + 1}"
         column = self._parse_column()
         if self._next.kind == "operator":
-            sign = self._take()
+            sign = self._take_token()
             operator = _SPELLINGS.get(sign) or cast(Operator, sign)
             return Comparison(column, operator, (self._parse_value(),), place)
 
-        is_null = self._take_if("is")
-        is_negated = self._take_if("not")
+        is_null = self._take_token_if("is")
+        is_negated = self._take_token_if("not")
         if is_null:
             self._require("null")
             comparison = Comparison(column, "null", offset=place)
-        elif self._take_if("contains"):
+        elif self._take_token_if("contains"):
             if self._next.kind not in {"text", "name"}:
-                raise self._expected("a text between single quotes")
+                raise self._make_expected_error("a text between single quotes")
             comparison = Comparison(column, "contains", (self._parse_value(),), place)
         else:
             self._require("in", "=, !=, <, <=, >, >=, IN, CONTAINS or IS NULL")
@@ -259,7 +259,7 @@ class _Parser:
         """
         self._require("(", "'('")
         values = [self._parse_value()]
-        while self._take_if(","):
+        while self._take_token_if(","):
             values.append(self._parse_value())
         self._require(")", "',' or ')'")
         return tuple(values)
@@ -273,13 +273,13 @@ class _Parser:
             InputError: There is no column.
         """
         if self._next.kind == "name":
-            return _unquote(self._take())
+            return _unquote(self._take_token())
 
         words = []
         while self._next.kind in {"word", "number"} and self._next.text.lower() not in _KEYWORDS:
-            words.append(self._take())
+            words.append(self._take_token())
         if not words:
-            raise self._expected("a column")
+            raise self._make_expected_error("a column")
         return " ".join(words)
 
     def _parse_value(self) -> Scalar:
@@ -292,19 +292,19 @@ class _Parser:
         """
         kind, text, offset = self._next
         if kind in {"text", "name"}:
-            return _unquote(self._take())
+            return _unquote(self._take_token())
         if kind == "number":
-            self._take()
+            self._take_token()
             if text.lstrip("+-").isdigit():
                 return int(text)
             return float(text)
         if text.lower() in {"true", "false"}:
-            return self._take().lower() == "true"
+            return self._take_token().lower() == "true"
         if text.lower() == "null":
             raise _syntax_error(offset, "IS NULL finds empty cells")
         if kind == "word" and text.lower() not in _KEYWORDS:
             raise _syntax_error(offset, f"a text needs single quotes: {text!r}")
-        raise self._expected("a number, TRUE, FALSE or a text between single quotes")
+        raise self._make_expected_error("a number, TRUE, FALSE or a text between single quotes")
 
 
 def _unquote(text: str) -> str:

@@ -28,7 +28,7 @@ import orjson
 from askrows.pipeline.core import tokenizer
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError, InconsistentError
-from askrows.pipeline.core.ranking import ranking_from_json
+from askrows.pipeline.core.ranking import parse_ranking
 from askrows.pipeline.index import manifest
 from askrows.pipeline.index.manifest import Manifest
 
@@ -79,7 +79,7 @@ class Index(AbstractContextManager["Index"]):
 
         self._directory = directory
         self.manifest = build_manifest
-        self.ranking = ranking_from_json(build_manifest.words)
+        self.ranking = parse_ranking(build_manifest.words)
         weights = ", ".join(str(group.weight) for group in self.ranking.groups)
         self._bm25_function = f"bm25({weights})"
         self._vectors_descriptor = os.open(

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from askrows.pipeline.core import files
-from askrows.pipeline.core.command_hint import format_installation
+from askrows.pipeline.core.command_hint import format_install_command
 from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.ranking import RankMode
@@ -312,7 +312,7 @@ def check_measures_installed() -> None:
     raise ConfigurationError(
         "the measures of a ranking need ir-measures and pytrec-eval-terrier, "
         "which are not installed; nothing was measured",
-        hint=format_installation("eval"),
+        hint=format_install_command("eval"),
     )
 
 

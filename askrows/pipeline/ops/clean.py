@@ -25,7 +25,7 @@ from askrows.pipeline.batch.batch_files import (
     result_path,
 )
 from askrows.pipeline.core import files
-from askrows.pipeline.core.report import Report, format_figures
+from askrows.pipeline.core.report import Report, format_members_as_phrase
 from askrows.pipeline.core.states import BatchState
 from askrows.pipeline.index.builds import INDEX_LOCK, Builds, find_folders_of_unindexed_tasks
 from askrows.pipeline.index.indexed_tasks import list_indexed_tasks
@@ -125,7 +125,7 @@ def clean_workspace(ws: OpenWorkspace, tasks: Sequence[Task], *, dry: bool) -> R
             report.vectors = delete_unneeded_vectors(ws, tasks, before=cutoff, dry=dry)
 
     figures = asdict(report)
-    removed = format_figures(figures, REMOVED_FIGURES)
+    removed = format_members_as_phrase(figures, REMOVED_FIGURES)
     if not removed:
         removed = f"nothing; no unneeded file is older than {report.keep_days:g} days"
     verb = "would remove" if dry else "removed"

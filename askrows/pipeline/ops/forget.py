@@ -26,7 +26,7 @@ from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError, InconsistentError, InputError, RemoteError
-from askrows.pipeline.core.report import Report, format_figures
+from askrows.pipeline.core.report import Report, format_members_as_phrase
 from askrows.pipeline.core.settings import BUILT_IN_TASKS
 from askrows.pipeline.core.states import OPEN_STATES
 from askrows.pipeline.core.text import join_first, restore_formula
@@ -208,7 +208,7 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
         "kept_values": asdict(kept_values),
         "out_of_reach": out_of_reach,
     }
-    deleted = format_figures(figures, DELETED_FIGURES) or "no other data"
+    deleted = format_members_as_phrase(figures, DELETED_FIGURES) or "no other data"
     report = Report(figures, f"{join_first(names)} forgotten, with {deleted}")
     if kept_values.rows:
         report.parts.append(kept_values.message)

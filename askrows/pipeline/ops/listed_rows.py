@@ -18,10 +18,10 @@ from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.report import (
     Report,
-    format_fields,
-    format_lines,
+    format_members_as_line,
+    format_nested_lines,
+    make_document_parts,
     make_table,
-    show_document,
 )
 from askrows.pipeline.core.row_listing import (
     NO_FILTER,
@@ -284,10 +284,10 @@ def report_row(
             name: confidence["probability"]
             for name, confidence in preferred_answer.get("confidences", {}).items()
         },
-        "index": format_fields(index_state, " ".join(index_state)),
+        "index": format_members_as_line(index_state, " ".join(index_state)),
         "wire": [request["wire"] for request in document["requests"] if raw],
     }
-    return Report(document, parts=show_document(members, ROW_MEMBERS))
+    return Report(document, parts=make_document_parts(members, ROW_MEMBERS))
 
 
 def report_newest_requests(
@@ -327,7 +327,7 @@ def report_newest_requests(
             _add_request_and_reply_lines(tx, requests, ws.data)
 
     if raw:
-        return Report(requests, parts=[*format_lines("request", requests)])
+        return Report(requests, parts=[*format_nested_lines("request", requests)])
     return Report(requests, parts=[make_table(requests, REQUEST_COLUMNS)])
 
 

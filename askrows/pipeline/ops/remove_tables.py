@@ -12,7 +12,7 @@ from sqlalchemy import MetaData, exc, inspect, text
 
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import ConfigurationError, InputError
-from askrows.pipeline.core.report import Report, format_figures
+from askrows.pipeline.core.report import Report, format_members_as_phrase
 from askrows.pipeline.core.text import join_first, plural
 from askrows.pipeline.rows.answer_views import is_our_view
 from askrows.pipeline.rows.reflection import is_sqlite, quote_name
@@ -72,7 +72,7 @@ def remove_askrows_tables(
         _check_no_open_batch(tx, should_abandon_batches=should_abandon_batches)
         _drop_objects(tx, removable)
     figures = asdict(removable)
-    removed = format_figures(figures, "tables views indexes") or "nothing"
+    removed = format_members_as_phrase(figures, "tables views indexes") or "nothing"
     report = Report(figures, f"{removed} deleted from {store.display_name}")
     if removable.kept_tables:
         report.title += f"; unchanged: {', '.join(removable.kept_tables)}"

@@ -10,7 +10,12 @@ from typing import Any
 
 from askrows.pipeline.batch import report
 from askrows.pipeline.core.command_hint import CommandHint
-from askrows.pipeline.core.report import Report, format_counts, format_fields, format_figures
+from askrows.pipeline.core.report import (
+    Report,
+    format_counts,
+    format_members_as_line,
+    format_members_as_phrase,
+)
 from askrows.pipeline.core.states import (
     LAST_FAILURE_INTRODUCTION,
     BatchState,
@@ -432,7 +437,10 @@ def _format_spent(spent: Mapping[str, float]) -> str:
         "under_way": max(0.0, spent["estimated"] - spent["lost"]),
         "lost": spent["lost"],
     }
-    parts = [format_usd(spent["actual"]), format_figures(estimates, "under_way perhaps_lost=lost")]
+    parts = [
+        format_usd(spent["actual"]),
+        format_members_as_phrase(estimates, "under_way perhaps_lost=lost"),
+    ]
     return ", ".join(filter(None, parts))
 
 
@@ -446,7 +454,7 @@ def _format_due(retries: Sequence[Mapping[str, Any]]) -> str:
 def _format_failures(failures: Mapping[str, Any]) -> str:
     """Return the number of failed rows, the most frequent reasons, failed gates and the report."""
     reasons = dict(list(failures["reasons"].items())[:MAX_REASONS])
-    return format_fields({**failures, "reasons": reasons}, "rows reasons gates report")
+    return format_members_as_line({**failures, "reasons": reasons}, "rows reasons gates report")
 
 
 # Lines about members of the document: the name, the member, and the function that returns the text

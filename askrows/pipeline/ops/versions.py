@@ -18,7 +18,7 @@ from askrows.pipeline.batch import ingest
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.core.report import Report, format_figures, make_table
+from askrows.pipeline.core.report import Report, format_members_as_phrase, make_table
 from askrows.pipeline.core.states import OPEN_STATES
 from askrows.pipeline.core.text import format_usd, plural
 from askrows.pipeline.ops.forget import delete_local_engine_files
@@ -151,7 +151,7 @@ def delete_version_answers(run: Run, name: str) -> Report:
     }
     report = Report(figures, f"there are no answers of {name}")
     if summaries:
-        counts = format_figures(figures, ROLLBACK_FIGURES) or "no answers"
+        counts = format_members_as_phrase(figures, ROLLBACK_FIGURES) or "no answers"
         report.title = f"{name} deleted: {counts}"
     if is_unbound:
         report.parts.append(

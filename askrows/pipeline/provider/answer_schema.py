@@ -15,7 +15,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from askrows.pipeline.core.answer_fields import OPTION_MEANINGS_KEYWORD, map_choices
-from askrows.pipeline.core.declaration import json_schema
+from askrows.pipeline.core.declaration import make_inlined_json_schema
 from askrows.pipeline.core.quotes import QUOTE_FORMATS, list_text_formats
 from askrows.pipeline.core.vocabulary import VOCABULARY, describe_terms, separate_vocabularies
 
@@ -81,7 +81,7 @@ def make_response_schema(
             Or the answer is not an object, or the schema is nested too deep.
     """
     converter = _SchemaConverter(describe_limits, quoted_source)
-    schema = converter.convert(json_schema(answer_model), answer_model.__name__)
+    schema = converter.convert(make_inlined_json_schema(answer_model), answer_model.__name__)
     if schema.get("type") != "OBJECT":
         raise TypeError(
             f"{answer_model.__name__} must be a model with fields, because an answer is an object",
@@ -93,7 +93,7 @@ def make_response_schema(
 
 def describe_vocabularies(answer_model: "type[BaseModel]") -> str:
     """Return the terms of an answer's vocabularies as text for a model; "" without any."""
-    _, vocabularies = separate_vocabularies(json_schema(answer_model))
+    _, vocabularies = separate_vocabularies(make_inlined_json_schema(answer_model))
     return "\n\n".join(
         describe_terms(file, vocabulary["terms"]) for file, vocabulary in vocabularies.items()
     )
@@ -323,12 +323,12 @@ def _iterate_constraint_texts(node: Mapping[str, Any], quoted_source: str) -> It
 
 def decode_reply(reply: Any, answer_model: "type[BaseModel]") -> Any:
     """Convert a JSON reply to the JSON that its answer model declares."""
-    return _convert_value(reply, json_schema(answer_model), is_reply=True)
+    return _convert_value(reply, make_inlined_json_schema(answer_model), is_reply=True)
 
 
 def encode_answer(answer: Any, answer_model: "type[BaseModel]") -> Any:
     """Convert the JSON of an answer to the form of a reply: number choices become texts."""
-    return _convert_value(answer, json_schema(answer_model), is_reply=False)
+    return _convert_value(answer, make_inlined_json_schema(answer_model), is_reply=False)
 
 
 def _convert_value(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:

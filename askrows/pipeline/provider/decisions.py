@@ -23,7 +23,7 @@ import orjson
 
 from askrows.pipeline.core.answer_fields import AnswerField, Option
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.core.states import Outcome, normalize_enum
+from askrows.pipeline.core.states import Outcome, normalize_api_enum
 from askrows.pipeline.core.vocabulary import MAX_OPTIONS
 from askrows.pipeline.provider.responses import (
     ParsedReply,
@@ -190,7 +190,7 @@ def find_answer(answers: Mapping[str, Any], question_id: str, kind: str) -> Mapp
     if answer is None:
         raise ValueError(f"{question_id}: no answer")
     answer_type = make_excerpt(object_or_empty(answer).get("type"))
-    if not isinstance(answer, dict) or normalize_enum(answer_type) != kind.upper():
+    if not isinstance(answer, dict) or normalize_api_enum(answer_type) != kind.upper():
         raise ValueError(f"{question_id}: an answer of type {kind} expected, not {answer_type}")
     return answer
 
@@ -361,7 +361,7 @@ def parse_decisions(
     feedback = object_or_empty(
         response.get("prompt_feedback") or response.get("promptFeedback"),
     )
-    block_reason = normalize_enum(
+    block_reason = normalize_api_enum(
         excerpt_or_empty(feedback.get("block_reason") or feedback.get("blockReason"))
     )
     answers = object_or_empty(response.get("answers"))

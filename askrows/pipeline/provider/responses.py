@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from askrows.pipeline.core.answer_types import make_answer_validator
-from askrows.pipeline.core.states import PRIORITY, STANDARD, Mode, Outcome, normalize_enum
+from askrows.pipeline.core.answer_types import make_strict_answer_validator
+from askrows.pipeline.core.states import PRIORITY, STANDARD, Mode, Outcome, normalize_api_enum
 from askrows.pipeline.core.text import INVALID_TEXT, shorten, to_single_line
 from askrows.pipeline.provider.answer_schema import decode_reply
 from askrows.pipeline.provider.usage import NO_USAGE, Usage
@@ -123,7 +123,7 @@ class ParsedReply(NamedTuple):
     # The google.rpc code of an error line.
     rpc_code: int | None = None
     # The API's finish reason of the candidate, or its reason for blocking the prompt; see
-    # `normalize_enum`.
+    # `normalize_api_enum`.
     finish_reason: str = ""
     usage: Usage = NO_USAGE
     model_version: str = ""
@@ -293,7 +293,7 @@ def parse_answer(
         declared_text = reply.text
         if repr(declared_document) != repr(document):
             declared_text = json.dumps(declared_document)
-        validator = make_answer_validator(answer_model)
+        validator = make_strict_answer_validator(answer_model)
         return validator.validate_json(declared_text, strict=True), "ok"
     except ValidationError as error:
         first_error = error.errors(
@@ -315,7 +315,7 @@ def parse_stored_answer(stored_json: str, answer_model: "type[BaseModel]") -> "B
     For example, an answer does not round-trip if a validator of its model converts values.
     """
     try:
-        validator = make_answer_validator(answer_model)
+        validator = make_strict_answer_validator(answer_model)
         answer: BaseModel = validator.validate_json(stored_json, by_alias=True, by_name=True)
     except Exception:  # noqa: BLE001 - a validator of a user's model may raise anything
         return None
@@ -368,7 +368,7 @@ def read_rpc_code(error: Mapping[str, Any]) -> int | None:
     An HTTP status in `code` is converted to a google.rpc code. An HTTP status without a google.rpc
     code becomes UNAVAILABLE from 500 on, else UNKNOWN.
     """
-    status_name = normalize_enum(excerpt_or_empty(error.get("status")))
+    status_name = normalize_api_enum(excerpt_or_empty(error.get("status")))
     code = parse_count(error.get("code"), below=1_000)
     if not code:
         return _rpc_code(status_name) if status_name in RPC_STATUS_NAMES else None
@@ -414,7 +414,7 @@ def _parse_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, st
     candidates = response.get("candidates")
     if not isinstance(candidates, list) or not candidates:
         feedback = object_or_empty(response.get("promptFeedback"))
-        block_reason = normalize_enum(excerpt_or_empty(feedback.get("blockReason")))
+        block_reason = normalize_api_enum(excerpt_or_empty(feedback.get("blockReason")))
         reason = "prompt-blocked" if block_reason else "no-candidates"
         return Outcome.REFUSED, reason, block_reason, ""
 
@@ -423,7 +423,7 @@ def _parse_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, st
         return Outcome.INVALID, "unreadable", "", ""
 
     text = _join_texts(candidate.get("content"))
-    finish_reason = normalize_enum(excerpt_or_empty(candidate.get("finishReason")))
+    finish_reason = normalize_api_enum(excerpt_or_empty(candidate.get("finishReason")))
     outcome, reason = _classify_finish(finish_reason, text)
     return outcome, reason, finish_reason, text
 

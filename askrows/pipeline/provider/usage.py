@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from askrows.pipeline.core.declaration import json_schema
+from askrows.pipeline.core.declaration import make_inlined_json_schema
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -133,7 +133,7 @@ PUNCTUATION_TOKENS = 3
 
 def estimate_answer_tokens(answer_model: "type[BaseModel]") -> int:
     """Estimate the tokens of an answer of a model in JSON."""
-    return _estimate_node_tokens(json_schema(answer_model))
+    return _estimate_node_tokens(make_inlined_json_schema(answer_model))
 
 
 def _estimate_node_tokens(node: Mapping[str, Any], text_tokens: int = TEXT_VALUE_TOKENS) -> int:

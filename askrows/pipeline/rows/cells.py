@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from askrows.pipeline.core.column_placeholders import find_column
-from askrows.pipeline.core.command_hint import format_installation
+from askrows.pipeline.core.column_placeholders import find_exact_or_similar_column
+from askrows.pipeline.core.command_hint import format_install_command
 from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.quotes import FieldPath, is_quotation, iterate_leaves
 from askrows.pipeline.core.text import INVALID_TEXT, shorten
@@ -113,7 +113,7 @@ def find_text_by_similar_name(cells: Mapping[str, Any], name: str) -> str:
 
     The texts of a list are separated by commas.
     """
-    column = find_column(name, cells)
+    column = find_exact_or_similar_column(name, cells)
     return "" if column is None else ", ".join(iterate_nested_texts(cells[column])).strip()
 
 
@@ -417,7 +417,8 @@ def import_pyarrow(purpose: str) -> Any:
         raise ConfigurationError(
             f"{purpose} needs pyarrow, which is not installed; nothing was done",
             hint=(
-                f"`{format_installation('parquet')}` installs it; CSV and JSON lines do not need it"
+                f"`{format_install_command('parquet')}` installs it; "
+                "CSV and JSON lines do not need it"
             ),
         ) from error
     return pa

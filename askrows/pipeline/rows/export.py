@@ -84,10 +84,10 @@ def _encode_csv(
     guard: Callable[[str], str],
 ) -> Iterator[bytes]:
     """Yield the lines of a CSV file, the header first."""
-    yield text.csv_line(list(kinds), guard)
+    yield text.encode_csv_line(list(kinds), guard)
     for row in rows:
         cells = [to_spreadsheet_cell(row[name], kind) for name, kind in kinds.items()]
-        yield text.csv_line(cells, guard)
+        yield text.encode_csv_line(cells, guard)
 
 
 def to_spreadsheet_cell(value: Any, kind: str) -> str | float:

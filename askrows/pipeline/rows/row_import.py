@@ -18,7 +18,7 @@ from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.files import SealedWriter, remove_abandoned_parts, resolve_target
-from askrows.pipeline.core.text import csv_line
+from askrows.pipeline.core.text import encode_csv_line
 from askrows.pipeline.rows.columns import (
     ColumnLayout,
     ColumnMapping,
@@ -181,7 +181,7 @@ class ImportReport:
             self.counts[finding.kind] += 1
             if report_file is not None:
                 cells = finding[: len(self.finding_names)]
-                report_file.write(csv_line([str(cell or "") for cell in cells]))
+                report_file.write(encode_csv_line([str(cell or "") for cell in cells]))
             if len(self.findings) < MAX_KEPT_FINDINGS:
                 self.findings.append(finding)
             self._add_to_finding_group(finding)
@@ -208,7 +208,7 @@ class ImportReport:
             self.gone_keys.append(key)
         if report_file is not None:
             report_file.write(
-                csv_line(
+                encode_csv_line(
                     ["0", "", "in an earlier file, not in this file", "", GONE_ROW_KIND, key],
                 ),
             )
@@ -279,7 +279,7 @@ def _open_report_file(report: ImportReport) -> Iterator[SealedWriter | None]:
             f"the report {report.report} cannot be written: {error.strerror}; nothing was changed"
         ) from None
     with report_file:
-        report_file.write(csv_line(report.finding_names))
+        report_file.write(encode_csv_line(report.finding_names))
         yield report_file
 
 

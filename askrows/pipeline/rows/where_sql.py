@@ -47,7 +47,10 @@ from sqlalchemy import (
     select,
 )
 
-from askrows.pipeline.core.column_placeholders import find_column, format_column_hint
+from askrows.pipeline.core.column_placeholders import (
+    find_exact_or_similar_column,
+    format_column_hint,
+)
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.quotes import is_quotation, iterate_leaves
 from askrows.pipeline.core.where_parser import Comparison, Expression, Negation, Scalar
@@ -339,7 +342,7 @@ class _Compiler:
         column = comparison.column
         # An exact name of a later scope precedes a similar name of an earlier scope.
         for cells in (ChainMap(*map(dict, self.scopes)), *self.scopes):
-            name = find_column(column, cells)
+            name = find_exact_or_similar_column(column, cells)
             if name is not None:
                 return cells[name]
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from askrows.pipeline.core.text import duration_in_words, format_usd
+from askrows.pipeline.core.text import format_duration, format_usd
 from askrows.pipeline.provider.models import RateLimits
 from askrows.pipeline.provider.rate_limiter import WINDOW_S
 
@@ -54,7 +54,7 @@ class ModeEstimate:
         """Return the likely duration as text."""
         if self.seconds is None:
             return "duration unknown"
-        return f"about {duration_in_words(self.seconds)}"
+        return f"about {format_duration(self.seconds)}"
 
     def document(self, count_name: str) -> dict[str, Any]:
         """Return the estimate as JSON members, without `absence_reason`; unknown figures are null.
@@ -118,7 +118,7 @@ def recommend_mode(
         for mode, estimate in candidates.items()
         if deadline_s is None or durations_s[mode] <= deadline_s
     }
-    deadline_text = "" if deadline_s is None else f" within {duration_in_words(deadline_s)}"
+    deadline_text = "" if deadline_s is None else f" within {format_duration(deadline_s)}"
     if not in_time:
         fastest = min(candidates, key=durations_s.__getitem__)
         speed_text = f"{fastest} is the fastest ({candidates[fastest].duration_text})"

@@ -11,7 +11,7 @@ from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult, TagReport
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import GateError, InputError
-from askrows.pipeline.core.report import Failure, raise_first_error
+from askrows.pipeline.core.report import Failure, raise_first_and_warn_of_others
 from askrows.pipeline.quality import evaluate, pilot
 from askrows.pipeline.run.drive import drive
 from askrows.pipeline.run.run_state import RunState
@@ -80,7 +80,7 @@ def check_or_run_pilot(
             return None
 
     report = run_pilot(run, size=min(size, limit or size), seed=None, is_confirmed=is_confirmed)
-    raise_first_error(report.gate_errors, run.workspace.display)
+    raise_first_and_warn_of_others(report.gate_errors, run.workspace.display)
     return report
 
 

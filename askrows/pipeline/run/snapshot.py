@@ -25,7 +25,7 @@ from askrows.pipeline.batch.held_batches import make_hold_hint
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import BatchState, Mode, describe_remote_state, remote_state
-from askrows.pipeline.core.text import describe_requests, duration_in_words, shorten
+from askrows.pipeline.core.text import describe_requests, format_duration, shorten
 from askrows.pipeline.index.builds import Builds, count_stale_entries
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.provider.providers import Provider
@@ -159,11 +159,11 @@ class RunProgress:
         """
         name = f"live run {self.number}" if self.is_live else f"batch {self.number}"
         notes = [
-            f"{name}, {self.size}, {self.phase} for {duration_in_words(self.age_s)}",
+            f"{name}, {self.size}, {self.phase} for {format_duration(self.age_s)}",
             self.counts,
         ]
         if self.eta_s is not None:
-            notes.append(f"about {duration_in_words(self.eta_s)} left")
+            notes.append(f"about {format_duration(self.eta_s)} left")
         if self.batch.is_held:
             notes += [self.batch.held or "", str(make_hold_hint(self.number, nouns))]
         elif not self.is_live:
@@ -179,7 +179,7 @@ class RunProgress:
         target_age = self.provider.target_batch_age
         if self.waits_since is None or self.now - self.waits_since <= target_age:
             return ""
-        target = duration_in_words(target_age.total_seconds())
+        target = format_duration(target_age.total_seconds())
         expires_at = self.waits_since + self.provider.max_batch_age
         expiry = "expires" if expires_at > self.now else "should have expired"
         move = CommandHint("batch-move", batch=self.number, to=Mode.FLEX.value)

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError
 
-from askrows.pipeline.core.command_hint import CommandHint, format_installation
+from askrows.pipeline.core.command_hint import CommandHint, format_install_command
 from askrows.pipeline.core.errors import (
     AskrowsError,
     ConfigurationError,
@@ -158,7 +158,7 @@ class PostgresqlServer:
         except ImportError as error:
             raise ConfigurationError(
                 f"PostgreSQL needs a driver that is not installed: {error}",
-                hint=format_installation("postgresql"),
+                hint=format_install_command("postgresql"),
             ) from error
         event.listen(engine, "do_connect", self._add_passwords)
         event.listen(engine, "connect", self._prepare_connection)

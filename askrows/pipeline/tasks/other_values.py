@@ -183,7 +183,7 @@ def _find_changes(
     target = task.answer_target
     if target is None:
         return
-    model = task.record.model or task.settings.for_backend(task.provider).model
+    model = task.record.model or task.settings.copy_with_backend_defaults(task.provider).model
     # A vocabulary limits only the answers of models and people.
     answer_model = target.restrict_to_shown_fields(task.declaration.answer)
     judge_id = _identify_judge(task)

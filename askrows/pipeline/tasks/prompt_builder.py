@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from askrows.pipeline.core import text
-from askrows.pipeline.core.answer_types import make_answer_validator
+from askrows.pipeline.core.answer_types import make_strict_answer_validator
 from askrows.pipeline.core.column_placeholders import fill_template
 from askrows.pipeline.core.declaration import Declaration
 from askrows.pipeline.provider import answer_schema
@@ -91,7 +91,7 @@ class PromptBuilder:
         row = {self.columns_by_name.get(name, name): value for name, value in example_row.items()}
         answer_model = self.declaration.answer
 
-        valid_answer = make_answer_validator(answer_model).validate_python(example_answer)
+        valid_answer = make_strict_answer_validator(answer_model).validate_python(example_answer)
         answer_json = valid_answer.model_dump_json(by_alias=True)
         document = json.loads(answer_json)
 

@@ -264,7 +264,7 @@ def _check_options_and_read(
 
     version = options.answer_version
     if "answer_version" in task.export_options:
-        version = version or settings.version_of(task.name, task.prompt_version)
+        version = version or settings.find_version_of_task(task.name, task.prompt_version)
     return task.read_export(tx, options._replace(answer_version=version or None))
 
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from sqlalchemy import ColumnElement, Connection, Subquery, Table, select
 
 from askrows.pipeline.core.answer_fields import AnswerField
-from askrows.pipeline.core.answer_types import make_answer_validator
+from askrows.pipeline.core.answer_types import make_strict_answer_validator
 from askrows.pipeline.core.command_hint import HintTemplate
 from askrows.pipeline.core.declaration import Declaration, list_faults
 from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, InputError
@@ -174,7 +174,9 @@ class Task:
         if settings.prefer_versions is not None:
             self.preferred_versions = settings.prefer_versions
         # Version under which rows are decided.
-        decision_model = settings.for_backend(provider).decision_model.removeprefix("models/")
+        decision_model = settings.copy_with_backend_defaults(provider).decision_model.removeprefix(
+            "models/"
+        )
         self.decision_version = f"{record.prompt_version}/{decision_model}"
         # Where `write_to=` writes.
         self.answer_target: AnswerTarget | None = None
@@ -624,7 +626,7 @@ class Task:
         from pydantic import ValidationError
 
         try:
-            answer_validator = make_answer_validator(answer_model)
+            answer_validator = make_strict_answer_validator(answer_model)
             answer = answer_validator.validate_json(json.dumps(values), by_alias=True, by_name=True)
             if answer_model is not self.answer_model:
                 return answer, [], 0

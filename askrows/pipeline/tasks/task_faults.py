@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from askrows.pipeline.core.column_placeholders import (
     MAX_LISTED_COLUMNS,
-    find_column,
-    invalid_placeholders,
+    find_exact_or_similar_column,
+    find_invalid_placeholders,
     list_template_columns,
 )
 from askrows.pipeline.core.declaration import HASH_KEY, Declaration
@@ -70,7 +70,7 @@ def raise_faults(faults: Sequence[Fault], path: Path) -> None:
 
 def match_columns(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
     """Return the column that each name means; a name without a column stays as it is."""
-    return [find_column(name, columns) or name for name in names]
+    return [find_exact_or_similar_column(name, columns) or name for name in names]
 
 
 def find_column_faults(
@@ -110,7 +110,7 @@ def _find_prompt_faults(
         ("index", declaration.index_template),
         ("label", declaration.label),
     ):
-        for column, placeholder in invalid_placeholders(template, columns).items():
+        for column, placeholder in find_invalid_placeholders(template, columns).items():
             message = f"has {{{column}}}, but a name in braces may have only letters, digits and _"
             yield member, message, f"write {{{placeholder}}} for the column {column!r}"
     if not declaration.prompt_columns and not declaration.images:
@@ -138,7 +138,7 @@ def _find_missing_column_faults(
     answer_fields = declaration.answer.model_fields
     derived_names = declaration.derived_functions
     for name in derived_names:
-        if name in {HASH_KEY, *answer_fields} or find_column(name, columns):
+        if name in {HASH_KEY, *answer_fields} or find_exact_or_similar_column(name, columns):
             yield "derive", f"has {name!r}, which is a column or a field", "choose another name"
     made_names = {*answer_fields, *derived_names}
     names_by_member: dict[str, Sequence[str]] = {

@@ -20,8 +20,8 @@ from typing import Any
 from uuid import uuid4
 
 from askrows.pipeline.core import trust
-from askrows.pipeline.core.answer_types import make_answer_validator
-from askrows.pipeline.core.column_placeholders import find_column
+from askrows.pipeline.core.answer_types import make_strict_answer_validator
+from askrows.pipeline.core.column_placeholders import find_exact_or_similar_column
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.declaration import (
     NAME,
@@ -30,7 +30,7 @@ from askrows.pipeline.core.declaration import (
     Declaration,
     DeclarationError,
     Folder,
-    validate_answer,
+    validate_answer_or_find_fault,
 )
 from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.files import make_path_hint
@@ -192,7 +192,7 @@ def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = Fals
     is_named_by_user = loaded_task is not None or not (is_recorded or is_from_dotenv)
     python_name = parse_python_path(path)
     if is_named_by_user and not python_name:
-        trust.confirm(str(path), settings.data)
+        trust.record_confirmation(str(path), settings.data)
 
     if loaded_task is not None:
         return loaded_task
@@ -225,7 +225,7 @@ def _require_confirmed(value: str, path: Path, data: Path, trusted: tuple[str, .
     Raises:
         ConfigurationError: The file is not confirmed.
     """
-    trust.require_confirmed(
+    trust.ask_for_confirmation_or_raise(
         value,
         data,
         trusted=trusted,
@@ -497,7 +497,7 @@ def _find_answer_faults(declaration: Declaration, path: Path) -> Iterator[Fault]
     try:
         make_response_schema(declaration.answer)
         has_quotes(declaration.answer)
-        make_answer_validator(declaration.answer)
+        make_strict_answer_validator(declaration.answer)
     except InputError as error:
         message = error.message
     except TypeError as error:
@@ -535,8 +535,10 @@ def _find_example_faults(declaration: Declaration, path: Path) -> Iterator[Fault
 def _find_example_fault(declaration: Declaration, row: Mapping[str, Any], answer: Any) -> str:
     """Return why an example is invalid, or ""; its row must have the columns of the prompt."""
     for name in declaration.prompt_columns:
-        if find_column(name, row) is None:
+        if find_exact_or_similar_column(name, row) is None:
             return f"its row has no column {name!r}, which the prompt names"
 
-    _, reason = validate_answer(make_answer_validator(declaration.answer).validate_python, answer)
+    _, reason = validate_answer_or_find_fault(
+        make_strict_answer_validator(declaration.answer).validate_python, answer
+    )
     return f"its answer is invalid: {reason}" if reason else ""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from askrows.pipeline.core.answer_fields import list_answer_fields
-from askrows.pipeline.core.column_placeholders import find_column
+from askrows.pipeline.core.column_placeholders import find_exact_or_similar_column
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.declaration import HASH_KEY, DatabaseTable, Declaration, Folder
 from askrows.pipeline.core.errors import (
@@ -449,7 +449,7 @@ def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) ->
     several text columns, none of which is `text`.
     """
     if declaration.quotes_in is not None:
-        return find_column(declaration.quotes_in, columns)
+        return find_exact_or_similar_column(declaration.quotes_in, columns)
     if not has_quotes(declaration.answer):
         return None
     text_columns = find_text_columns(declaration, columns)

@@ -99,7 +99,7 @@ def sync_task(
     )
     declared_record = make_record(declaration, path, source.columns, recorded_at=now)
     declared_version = declared_record.prompt_version
-    wanted_version = workspace.settings.version_of(record.name, declared_version)
+    wanted_version = workspace.settings.find_version_of_task(record.name, declared_version)
     if wanted_version not in {None, declared_version}:
         raise ConfigurationError(
             f"VERSION is {wanted_version!r}, but {path.name} declares {declared_version!r}; "

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, func, literal
 
 from askrows.pipeline.core.column_placeholders import (
     fill_template,
-    find_column,
+    find_exact_or_similar_column,
     format_column_hint,
     list_template_columns,
 )
@@ -100,7 +100,7 @@ def name_row(record: TaskRecord, row: Mapping[str, Any]) -> str:
     template = record.name_template or ""
     row_name = fill_template(
         template,
-        lambda name: to_prompt_text(row.get(find_column(name, row) or name)),
+        lambda name: to_prompt_text(row.get(find_exact_or_similar_column(name, row) or name)),
     )
     file_key = to_prompt_text(row.get(record.file_key))
     return " ".join(row_name.split())[:MAX_ROW_NAME_CHARS] or file_key or str(row[KEY_COLUMN])
@@ -448,7 +448,7 @@ def _check_text_columns(record: TaskRecord, _tx: Connection, names: Sequence[str
         InputError: The rows have no such column; the hint suggests a similar name.
     """
     for name in names:
-        if find_column(name, record.shown_columns) is None:
+        if find_exact_or_similar_column(name, record.shown_columns) is None:
             raise InputError(
                 f"the rows of {record.name} have no column {name!r}; "
                 "the index in service was not changed",
@@ -566,7 +566,8 @@ def _read_entries(
     record = task.record
     template = record.index_template or ""
     columns_by_name = {
-        name: find_column(name, record.shown_columns) for name in list_template_columns(template)
+        name: find_exact_or_similar_column(name, record.shown_columns)
+        for name in list_template_columns(template)
     }
     rows = task.make_grid(tx).read_rows(tx, conditions=conditions, row_ids=row_ids)
     for row in rows:

@@ -5,9 +5,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from askrows.pipeline.core.answer_types import make_answer_validator
+from askrows.pipeline.core.answer_types import make_strict_answer_validator
 from askrows.pipeline.core.command_hint import CommandHint
-from askrows.pipeline.core.declaration import CellNote, Declaration, validate_answer
+from askrows.pipeline.core.declaration import CellNote, Declaration, validate_answer_or_find_fault
 from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import NoAnswer
@@ -302,6 +302,8 @@ def _find_cleaned_fault(result: Any, answer_model: "type[BaseModel]") -> str:
     reason = find_unstorable_reason(answer)
     if reason:
         return f"its answer has {reason}"
-    read = partial(make_answer_validator(answer_model).validate_json, by_alias=True, by_name=True)
-    _, reason = validate_answer(read, answer.model_dump_json(warnings=False))
+    read = partial(
+        make_strict_answer_validator(answer_model).validate_json, by_alias=True, by_name=True
+    )
+    _, reason = validate_answer_or_find_fault(read, answer.model_dump_json(warnings=False))
     return f"its answer is invalid: {reason}" if reason else ""

@@ -26,8 +26,13 @@ from askrows.pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions,
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.progress import NoProgress, Progress
 from askrows.pipeline.core.quotes import to_display_value
-from askrows.pipeline.core.redact import mask_password
-from askrows.pipeline.core.report import Report, Table, format_counts, raise_first_error
+from askrows.pipeline.core.redact import mask_url_secrets
+from askrows.pipeline.core.report import (
+    Report,
+    Table,
+    format_counts,
+    raise_first_and_warn_of_others,
+)
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import format_usd, plural
 from askrows.pipeline.provider.usage import Usage
@@ -196,7 +201,7 @@ def parse_new_task(name: str, table: TableToAsk, *, data: Path | None) -> Unwrit
         check_name_is_free(name, data)
 
     items = str(table.items)
-    if mask_password(table.source) != table.source:
+    if mask_url_secrets(table.source) != table.source:
         message = (
             f"{OptionHint('source')} has a password, which would be written into the task's file; "
             "nothing was written"
@@ -625,7 +630,7 @@ def _check_any_reply_validated(try_report: try_out.TryReport) -> None:
     Does nothing if a reply was validated, even as invalid, or if no error ended the calls.
     """
     if all(row.outcome in try_out.UNJUDGED_OUTCOMES for row in try_report.rows):
-        raise_first_error(try_report.errors, NO_PROGRESS)
+        raise_first_and_warn_of_others(try_report.errors, NO_PROGRESS)
 
 
 def _estimate_all(

@@ -12,7 +12,7 @@ from functools import partial
 from askrows.pipeline.batch import budget, cancel, held_batches, poll, submit
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult, make_failure_tables
-from askrows.pipeline.core.report import Report, collect_error, format_fields, make_table
+from askrows.pipeline.core.report import Report, collect_error, format_members_as_line, make_table
 from askrows.pipeline.core.settings import Budget
 from askrows.pipeline.core.states import BatchState, Mode
 from askrows.pipeline.core.text import plural
@@ -289,7 +289,7 @@ def plan_move(
         "other_mode_usd": other_mode_usd,
         "refusal": cancel.find_budget_refusal_reason(run, other_mode_usd),
     }
-    return Report(figures, format_fields(figures, MOVE_FIELDS))
+    return Report(figures, format_members_as_line(figures, MOVE_FIELDS))
 
 
 def _choose_budget(run: Run, budget_usd: float | None) -> Run:
@@ -382,7 +382,7 @@ def move_batch(
         "left": open_count,
         "spent": result.spent,
     }
-    fields = format_fields(
+    fields = format_members_as_line(
         figures,
         f"batch state rows=requests answered=kept answered_by_{mode}=answered "
         "asked_in_batches=submitted still_open=left",

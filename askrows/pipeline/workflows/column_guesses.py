@@ -18,7 +18,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from askrows.pipeline.core.column_placeholders import (
-    find_column,
+    find_exact_or_similar_column,
     format_column_hint,
     list_template_columns,
 )
@@ -265,7 +265,7 @@ def _resolve_column(name: str, columns: Iterable[str], option: str) -> str:
     Raises:
         InputError: No column has the name, or several do; the hint lists the columns.
     """
-    column = find_column(name.strip(), columns)
+    column = find_exact_or_similar_column(name.strip(), columns)
     if column is not None:
         return column
     raise InputError(
@@ -557,7 +557,10 @@ def _make_prompt_name(column: str, columns: Iterable[str], role: str) -> str:
     )
     if name[:1].isdecimal():
         name = f"_{name}"
-    if list_template_columns(f"{{{name}}}") == (name,) and find_column(name, columns) == column:
+    if (
+        list_template_columns(f"{{{name}}}") == (name,)
+        and find_exact_or_similar_column(name, columns) == column
+    ):
         return name
     raise InputError(
         f"column {make_excerpt(column)!r} ({role}) cannot be named in a prompt: its name has no "

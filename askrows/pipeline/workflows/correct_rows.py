@@ -13,9 +13,9 @@ from askrows.pipeline.core.declaration import ReadOptions
 from askrows.pipeline.core.report import (
     Report,
     Table,
-    format_fields,
-    format_figures,
-    format_lines,
+    format_members_as_line,
+    format_members_as_phrase,
+    format_nested_lines,
     make_table,
 )
 from askrows.pipeline.tasks import corrections, right_value_file
@@ -74,9 +74,9 @@ def correct_row(
         if figures["edit"] is None:
             title = f"{row_name}: nothing to change: the answer has these values already"
 
-    report = Report(figures, title, [*format_lines("answer", figures["answer"])])
+    report = Report(figures, title, [*format_nested_lines("answer", figures["answer"])])
     if figures["reviewed_at"] is not None:
-        report.parts.append(format_fields(figures, "reviewed_by reviewed_at"))
+        report.parts.append(format_members_as_line(figures, "reviewed_by reviewed_at"))
     if figures["edits"]:
         report.parts.append(_make_edit_table(figures["edits"], EDIT_COLUMNS))
     return report
@@ -120,8 +120,8 @@ def correct_by_file(
         is_dry=is_dry,
     )
     figures = asdict(file_report)
-    report = Report(figures, format_figures(figures, FILE_FIGURES) or "no label")
-    columns = format_fields(figures, "changed_values ignored_columns")
+    report = Report(figures, format_members_as_phrase(figures, FILE_FIGURES) or "no label")
+    columns = format_members_as_line(figures, "changed_values ignored_columns")
     if columns:
         report.parts.append(columns)
     report.notes += file_report.notes

@@ -278,7 +278,7 @@ def write_new_file(path: Path, text: str, data: Path) -> None:
         InputError: The file exists already, or it cannot be written.
     """
     if is_in_workspace(path, data):
-        trust.confirm(hashlib.sha256(text.encode()).hexdigest(), data)
+        trust.record_confirmation(hashlib.sha256(text.encode()).hexdigest(), data)
 
     part = files.new_part_path(path)
     try:

@@ -22,11 +22,11 @@ import jsonlines
 from askrows.pipeline.batch.report import BatchSummary, list_batches
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import TagReport
-from askrows.pipeline.core.answer_types import make_answer_validator
+from askrows.pipeline.core.answer_types import make_strict_answer_validator
 from askrows.pipeline.core.declaration import A_co, Declaration, ReadOptions
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.progress import Progress
-from askrows.pipeline.core.report import raise_first_error
+from askrows.pipeline.core.report import raise_first_and_warn_of_others
 from askrows.pipeline.core.row_listing import RowFilter, RowListOptions
 from askrows.pipeline.core.settings import BUILT_IN_TASKS, DEFAULT_TASK, Settings, override_settings
 from askrows.pipeline.core.text import plural
@@ -286,7 +286,7 @@ class Workspace:
                 access=Access.CREATE,
                 is_exclusive=True,
             )
-        raise_first_error(report.tried.errors, self.display)
+        raise_first_and_warn_of_others(report.tried.errors, self.display)
         return report
 
     @check_arguments
@@ -323,7 +323,7 @@ class Workspace:
         name = None if row is None else str(row)
         work = partial(try_out.try_task, size=n, name=name, seed=seed, mode=mode)
         report = self._run(work, task, items, settings, access=Access.WRITE, is_exclusive=True)
-        raise_first_error(report.errors, self.display)
+        raise_first_and_warn_of_others(report.errors, self.display)
         return report
 
     @check_arguments
@@ -400,7 +400,7 @@ class Workspace:
             report = tag.tag_rows(asking_run, options)
             for warning in report.list_warnings(run.task.nouns, strict=strict):
                 run.workspace.display.warn(warning)
-            raise_first_error(
+            raise_first_and_warn_of_others(
                 report.list_errors(run.task.nouns, strict=strict), run.workspace.display
             )
             return report
@@ -899,7 +899,7 @@ class Answers(RowCollection, Generic[A_co]):
             return self._version
         if "answer_version" not in task.export_options:
             return None
-        return settings.version_of(task.name, task.prompt_version)
+        return settings.find_version_of_task(task.name, task.prompt_version)
 
 
 def _parse_answer(task: Task, key: str, version: str, answer_text: str) -> Any:
@@ -911,7 +911,7 @@ def _parse_answer(task: Task, key: str, version: str, answer_text: str) -> Any:
     # A task of another Python program has no model here, which is not a fault of the answer.
     answer_model = task.answer_model
     try:
-        return make_answer_validator(answer_model).validate_json(answer_text)
+        return make_strict_answer_validator(answer_model).validate_json(answer_text)
     except Exception as error:
         # A validator of the user's model may raise any error.
         raise InputError(

@@ -21,7 +21,7 @@ from askrows.pipeline.batch.run_result import RunResult, TrialOutcome
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError, QuestionChangedError
 from askrows.pipeline.core.quotes import to_display_value
-from askrows.pipeline.core.report import Failure, Report, show_document
+from askrows.pipeline.core.report import Failure, Report, make_document_parts
 from askrows.pipeline.core.states import SINGLE_ROW_MODES, STANDARD, Mode, Outcome
 from askrows.pipeline.core.text import format_object, format_usd, plural, shorten
 from askrows.pipeline.provider import requests
@@ -164,7 +164,9 @@ class TryReport:
             "schema": to_display_value(self.schema),
             "row_texts": row_texts,
         }
-        parts = show_document(members, f"prompt schema {nouns.singular}=row_texts rows accuracy")
+        parts = make_document_parts(
+            members, f"prompt schema {nouns.singular}=row_texts rows accuracy"
+        )
 
         version = f"the draft {self.draft_of}" if self.draft_of else self.version
         asked_count = len([row for row in self.rows if row.calls])

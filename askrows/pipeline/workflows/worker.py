@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from askrows.pipeline.batch.run import Run
-from askrows.pipeline.core.command_hint import CommandHint, OptionHint, format_installation
+from askrows.pipeline.core.command_hint import CommandHint, OptionHint, format_install_command
 from askrows.pipeline.core.errors import (
     AccountError,
     AskrowsError,
@@ -529,7 +529,7 @@ def _create_app(settings: Settings, concurrency: int) -> Any:
     except ImportError as error:
         raise ConfigurationError(
             f"{OptionHint(concurrency=concurrency)} needs a library that is not installed: {error}",
-            hint=format_installation("workers"),
+            hint=format_install_command("workers"),
         ) from error
 
     connection_options = {

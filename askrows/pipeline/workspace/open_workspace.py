@@ -130,7 +130,9 @@ def make_open_workspace(
     if "model" in settings.sources:
         _check_named_model(settings, backend)
     return OpenWorkspace(
-        settings=settings.for_backend(backend, lag_s=journal.compute_list_delay_s(tx)),
+        settings=settings.copy_with_backend_defaults(
+            backend, lag_s=journal.compute_list_delay_s(tx)
+        ),
         store=store,
         locks=Locks(store, settings.data / "locks", workspace_row.workspace_id),
         backend=backend,

@@ -23,7 +23,7 @@ def render_settings(app_state: PageState, task: str | None = None) -> HTMLRespon
             "settings.html",
             run,
             "settings",
-            used_settings=settings.for_backend(choose_backend(settings)),
+            used_settings=settings.copy_with_backend_defaults(choose_backend(settings)),
             work_documents={} if work is None else {"doctor": work.document},
         )
 

@@ -47,4 +47,4 @@ def test_extra_is_installed_as_the_product_was(
     }
     product = SimpleNamespace(read_text=texts.get)
     monkeypatch.setattr("importlib.metadata.distribution", lambda _name: product)
-    assert command_hint.format_installation(EXTRA) == command.format(checkout=tmp_path)
+    assert command_hint.format_install_command(EXTRA) == command.format(checkout=tmp_path)

@@ -30,7 +30,9 @@ CELLS = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(FORM
 @given(st.lists(CELLS, min_size=2, max_size=4))
 def test_every_line_is_one_record_that_reads_back(cells: list[str]) -> None:
     """A CSV reader gets a single record without formulas, and restoring it returns the texts."""
-    rows = list(csv.reader(io.StringIO(core_text.csv_line(cells).decode("utf-8"), newline="")))
+    rows = list(
+        csv.reader(io.StringIO(core_text.encode_csv_line(cells).decode("utf-8"), newline=""))
+    )
     assert len(rows) == 1
     assert [core_text.restore_formula(cell) for cell in rows[0]] == cells
 

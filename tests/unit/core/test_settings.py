@@ -6,7 +6,7 @@ import pytest
 
 from askrows.pipeline.core.command_hint import PREFIX
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.core.redact import mask_password
+from askrows.pipeline.core.redact import mask_url_secrets
 from askrows.pipeline.core.settings import Settings, list_setting_rows, load_settings
 
 
@@ -28,7 +28,7 @@ def test_every_setting_can_be_set_and_is_listed() -> None:
 def test_local_engine_gets_the_normal_limits_of_calls() -> None:
     """A busy machine answers slowly, too; only waits for Gemini's servers are shorter."""
     settings = Settings()
-    local_settings = settings.for_backend("local")
+    local_settings = settings.copy_with_backend_defaults("local")
     assert local_settings.list_lag < settings.list_lag
     for name in ("create_timeout", "call_timeout", "retry_for"):
         assert getattr(local_settings, name) == getattr(settings, name)
@@ -76,4 +76,4 @@ def test_invalid_value_is_named_with_its_source(name: str, value: str) -> None:
 )
 def test_passwords_are_removed_from_urls(url: str, masked_url: str) -> None:
     """A URL is printed without its password and otherwise unchanged."""
-    assert mask_password(url) == masked_url
+    assert mask_url_secrets(url) == masked_url

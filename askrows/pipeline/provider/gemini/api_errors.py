@@ -24,7 +24,7 @@ from askrows.pipeline.core.errors import (
     UnavailableError,
     UploadTypeRefusedError,
 )
-from askrows.pipeline.core.states import normalize_enum
+from askrows.pipeline.core.states import normalize_api_enum
 from askrows.pipeline.provider.call_errors import (
     RUN_LATER_HINT,
     convert_connection_error,
@@ -376,7 +376,7 @@ def _is_key_error(code: int, error: Mapping[str, Any]) -> bool:
 
     message = str(error.get("message", ""))
     if code == HTTPStatus.BAD_REQUEST:
-        status = normalize_enum(to_text(error.get("status")))
+        status = normalize_api_enum(to_text(error.get("status")))
         return status == "FAILED_PRECONDITION" or "API key not valid" in message
     if code == HTTPStatus.FORBIDDEN:
         return "API key" in message or "unregistered callers" in message

@@ -19,7 +19,7 @@ from typing import Any
 
 from askrows.pipeline.core.states import (
     DISPLAY_NAME_PREFIX,
-    normalize_enum,
+    normalize_api_enum,
     remote_state,
 )
 from askrows.pipeline.provider.call_errors import (
@@ -172,7 +172,7 @@ def _is_of_other_program(document: Any) -> bool:
 def read_file_resource(document: Any) -> dict[str, Any]:
     """Return the file resource in an upload's last reply, `{"file": {…}}`.
 
-    Its `state` is normalized, see `normalize_enum`; "" if there is none.
+    Its `state` is normalized, see `normalize_api_enum`; "" if there is none.
 
     Raises:
         UnreadableReplyError: The document names no file.
@@ -180,7 +180,7 @@ def read_file_resource(document: Any) -> dict[str, Any]:
     file = object_or_empty(object_or_empty(document).get("file"))
     if not FILE_NAME_PATTERN.fullmatch(to_text(file.get("name"))):
         raise UnreadableReplyError("the reply does not name a file")
-    return {**file, "state": normalize_enum(to_text(file.get("state")))}
+    return {**file, "state": normalize_api_enum(to_text(file.get("state")))}
 
 
 def verify_upload(file: Mapping[str, Any], *, sha256: str, size: int) -> None:
