@@ -310,12 +310,8 @@ def confirm_move(run: Run, batch: BatchRow, mode: Mode) -> None:
         InputError: The model is not served by flex, a person did not confirm, or the costs are
             above the amount that a person agreed to before.
     """
-    run.service.check_mode(mode)
-    if mode is Mode.FLEX and not run.model.flex:
-        raise InputError(
-            f"{run.model.name} is not available in flex; nothing was changed",
-            hint=f"{OptionHint(to='live')} asks at full price",
-        )
+    # Raises if the rows cannot be asked in the mode.
+    run.copy_with_mode(mode)
     other_mode_usd = calculate_cost_in_mode(batch, mode, model=run.model, now=run.workspace.now())
     run.workspace.display.say(
         f"batch {batch.number} may cost up to {format_usd(batch.estimated_cost)} even if it is "

@@ -206,7 +206,7 @@ class Run:
         if mode is Mode.FLEX and not self.model.flex:
             message = f"{self.model.name} is not available in flex; nothing was asked"
             hint = (
-                f"{OptionHint(mode='batch')} costs the same; "
+                "the mode batch costs the same, and live is at full price; "
                 f"or set {OptionHint('model')} to a model with flex"
             )
             raise InputError(message, hint=hint)
