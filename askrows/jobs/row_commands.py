@@ -359,6 +359,6 @@ def score(run: Run) -> Report:
         )
     with run.workspace.store.write() as tx:
         changed = correct_derived_values(tx, task)
-        total = task.select_task_rows(tx).count_rows(tx)
+        total = task.rows.count_rows(tx)
     title = f"{plural(total, 'row')} checked, {changed:,} changed"
     return Report({"total": total, "changed": changed}, title)

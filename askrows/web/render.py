@@ -189,7 +189,7 @@ def find_used_tasks(run: Run) -> set[str]:
         return {
             task.subject
             for task in run.tasks
-            if task.subject not in FILE_TASKS or task.select_task_rows(tx).has_rows(tx)
+            if task.subject not in FILE_TASKS or task.rows.has_rows(tx)
         }
 
 

@@ -124,7 +124,7 @@ def make_row_keys(run: Run, row_ids: Sequence[str]) -> dict[str, str]:
     keys = {row_id: row_id for row_id in row_ids}
     file_key = run.task.record.file_key
     with run.workspace.store.read() as tx:
-        table = run.task.select_task_rows(tx)
+        table = run.task.rows
         if file_key and table.is_refused is not None:
             sound_ids = table.filter_ids(tx, row_ids, ~table.is_refused)
             rows = run.task.read_rows(tx, list(sound_ids))

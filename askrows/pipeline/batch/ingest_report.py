@@ -224,7 +224,7 @@ def summarize_batches(
         numbers,
         model=batch.model,
     )
-    names = task.select_task_rows(tx).read_names(tx, [*unapplied_ids, *outdated_ids])
+    names = task.rows.read_names(tx, [*unapplied_ids, *outdated_ids])
     # Several rows can have the same name, so ids distinguish the rows.
     outdated_id_set = set(outdated_ids)
 
@@ -286,7 +286,7 @@ def _add_failures(
             examples[group].append((row_id, text))
 
     row_ids = [row_id for row_id, _ in chain.from_iterable(examples.values())]
-    names = task.select_task_rows(tx).read_names(tx, row_ids)
+    names = task.rows.read_names(tx, row_ids)
     for group, count in sorted(counts.items(), key=lambda group: (-group[1], group[0])):
         named_examples = tuple(
             (names.get(row_id, row_id), text) for row_id, text in examples[group]

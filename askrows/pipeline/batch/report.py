@@ -366,7 +366,7 @@ def list_due_retries(tx: Connection, task: Task) -> list[dict[str, Any]]:
         number of tries.
     """
     due_ids = set(claiming.find_due_ids(tx, task))
-    names = task.select_task_rows(tx).read_names(tx, list(due_ids))
+    names = task.rows.read_names(tx, list(due_ids))
     return [
         {
             "name": names[retry.row_id],

@@ -135,7 +135,7 @@ class Run:
     def check_has_rows(self) -> None:
         """Raise InputError if the task in use has no rows at all."""
         with self.workspace.store.read() as tx:
-            if not self.task.select_task_rows(tx).has_rows(tx):
+            if not self.task.rows.has_rows(tx):
                 raise InputError(
                     f"the task {self.task.subject} has no rows yet",
                     hint=self.task.fill_hint,

@@ -118,7 +118,7 @@ class RunReport:
         """
         attempts = answers.iterate_failed_attempts(tx, self.numbers)
         failed_ids = dict.fromkeys(attempt.row_id for attempt in attempts)
-        table = task.select_task_rows(tx)
+        table = task.rows
         states_to_ask = (RowState.OPEN, RowState.STALE, RowState.PARKED)
         words_to_ask = {table.name_state(state) for state in states_to_ask}
         rows = table.read_by_ids(tx, list(failed_ids), [table.row_id, table.state_expression])

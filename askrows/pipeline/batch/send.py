@@ -516,7 +516,7 @@ class _Send(NamedTuple):
         write_result = store_failures_and_park_equal_rows(
             tx, run.task, run.workspace.now, [request_outcome], source=provenance
         )
-        names = run.task.select_task_rows(tx).read_names(tx, [claim.row_id])
+        names = run.task.rows.read_names(tx, [claim.row_id])
         row_name = names.get(claim.row_id, claim.row_id)
         is_parked = bool(write_result.parked)
         next_step = "is parked" if is_parked else "is asked once more by the next run"

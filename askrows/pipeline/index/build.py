@@ -129,7 +129,7 @@ class IndexReport:
         A row without a name is named by its id.
         """
         with workspace.store.read() as tx:
-            task_rows = task.select_task_rows(tx)
+            task_rows = task.rows
             names_by_id = task_rows.read_names(tx, list(self.refused))
         row_names = [names_by_id.get(row_id, row_id) for row_id in self.refused]
         first_reason = next(iter(self.refused.values()))
@@ -387,7 +387,7 @@ class _IndexBuilder:
             position = self._read_position_if_not_older(tx)
             refused_texts = self._find_refused_entries(tx)
             count = indexed_task.count_entries(tx) - len(refused_texts)
-            table = self._task.select_task_rows(tx)
+            table = self._task.rows
             state_counts = table.count_all_rows_by_state(tx)
             with workspace.display.bar("building", count) as bar:
                 staged = write_build(

@@ -36,6 +36,7 @@ from askrows.pipeline.store import answer_counts, batches, journal, sqlite, work
 from askrows.pipeline.store.batches import BatchRow, strip_try_number
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import task_faults
+from askrows.pipeline.tasks.derived_values import check_derived_values
 from askrows.pipeline.tasks.selection import find_task_by_name
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import IndexedTask, RowFault, TaskNouns
@@ -280,7 +281,8 @@ def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
     """
     ws = report.ws
     for task in report.tasks:
-        figures, findings = ws.store.query(task.check_rows, ws.display)
+        yield from ws.store.query(check_derived_values, task, ws.display)
+        figures, findings = ws.store.query(task.check_own_table)
         if figures:
             report.row_figures[task.subject] = figures
         yield from findings

@@ -203,7 +203,7 @@ def describe_row(
             row_id,
             prompt_version=task.parked_version,
         )
-        display_name = task.select_task_rows(tx).read_names(tx, [row_id]).get(row_id, row_id)
+        display_name = task.rows.read_names(tx, [row_id]).get(row_id, row_id)
         stale_reason = None
         if view_row is not None and view_row.state == RowState.STALE:
             stale_reason = view_row.reason
@@ -272,7 +272,7 @@ def report_row(
     document = describe_row(ws, task, name, raw=raw)
     row_id = document["row"]
     with ws.store.read() as tx:
-        titles = task.select_task_rows(tx).read_titles(tx, [row_id])
+        titles = task.rows.read_titles(tx, [row_id])
     preferred_answers = [answer for answer in document["answers"] if answer["preferred"]]
     preferred_answer: Mapping[str, Any] = next(iter(preferred_answers), {})
     index_state = document["index"] or {}
@@ -321,7 +321,7 @@ def report_newest_requests(
         for request in requests:
             row_id = request["row"]
             request_task = find_task_by_name(tasks, request["task"], default=task)
-            table = request_task.select_task_rows(tx)
+            table = request_task.rows
             request["name"] = table.read_titles(tx, [row_id]).get(row_id, row_id)
         if raw:
             _add_request_and_reply_lines(tx, requests, ws.data)
@@ -412,7 +412,7 @@ def list_parked_rows(store: Store, task: Task) -> list[ParkedRow]:
     with store.read() as tx:
         parked_rows = claims.list_parked_rows(tx, task.name, prompt_version=task.parked_version)
         row_ids = [record.row_id for record in parked_rows]
-        names = task.select_task_rows(tx).read_titles(tx, row_ids)
+        names = task.rows.read_titles(tx, row_ids)
     return [
         ParkedRow(names.get(record.row_id, record.row_id), record.reason, record.parked_at)
         for record in parked_rows
@@ -471,7 +471,7 @@ def unpark_rows(
             prompt_version=task.parked_version,
             row_ids=row_ids,
         )
-        names_by_id = task.select_task_rows(tx).read_titles(tx, unparked_ids)
+        names_by_id = task.rows.read_titles(tx, unparked_ids)
     names = sorted(names_by_id.get(row_id, row_id) for row_id in unparked_ids)
     title = f"{plural(len(names), nouns.singular, nouns.plural)} can be asked again"
     return Report({"unparked": names}, title)

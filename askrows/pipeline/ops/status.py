@@ -127,7 +127,7 @@ def count_other_tasks(snapshot: Snapshot) -> dict[str, dict[str, int]]:
     for other in snapshot.tasks:
         if other.name == snapshot.task.name:
             continue
-        table = other.select_task_rows(snapshot.tx)
+        table = other.rows
         counts = reuse_or_count_states(snapshot.tx, table, snapshot.ws.data)
         if counts.total or counts.gone:
             count_document = table.make_count_document(counts)

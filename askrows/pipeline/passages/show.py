@@ -65,7 +65,7 @@ def make_passages_grid(tx: Connection, shape: PassagesShape, task: Task) -> Grid
         shape: The tables of the database.
         task: The passages task. Which of its rows are open depends on the version in use.
     """
-    task_rows = task.select_task_rows(tx)
+    task_rows = task.rows
     column_names = ["id"]
     column_names += [name for name in ("source", "text") if name in shape.value_columns]
     concepts = shape.concepts.c

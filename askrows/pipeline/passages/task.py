@@ -13,7 +13,6 @@ from askrows.pipeline.core.answer_fields import AnswerField, list_answer_fields
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
 from askrows.pipeline.core.declaration import Declaration
 from askrows.pipeline.core.errors import ConfigurationError
-from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.quotes import NO_QUOTE_REASON
 from askrows.pipeline.core.ranking import Entry, FieldGroup, Ranking
 from askrows.pipeline.core.row_listing import RowFilter
@@ -140,7 +139,11 @@ class PassagesTask(Task):
         self.prompt_version = prompt_version
         self.skipped_versions = skipped_versions
         self.parked_version = "" if skipped_versions is None else prompt_version
-        self.index = _make_passage_index(self)
+
+    @cached_property
+    def index(self) -> IndexedTask:
+        """How passages are searched."""
+        return _make_passage_index(self)
 
     @cached_property
     def declaration(self) -> Declaration:
@@ -154,7 +157,8 @@ class PassagesTask(Task):
         """The fields of an answer."""
         return list_answer_fields(self.answer_model)
 
-    def select_task_rows(self, tx: Connection) -> TaskRows:  # noqa: ARG002 - the shape is enough
+    @cached_property
+    def rows(self) -> TaskRows:
         """Return the table of passages, with the condition for open passages."""
         return table.select_task_rows(
             self.shape,
@@ -392,9 +396,6 @@ class PassagesTask(Task):
 
         `options.row_filter` selects the passages. `version_counts` of the result counts the
         concepts of all versions in the whole table, also of versions that are not exported.
-
-        Raises:
-            InputError: The requested version has no concepts.
         """
         conditions = self._make_passage_conditions(tx, options.row_filter)
         versions = self.list_versions(tx)
@@ -435,13 +436,9 @@ class PassagesTask(Task):
         Args:
             answered_versions: The versions (`task@n/model`) that have concepts.
             requested_version: Consider only this version, or the versions of this prompt version.
-
-        Raises:
-            InputError: The requested version has no concepts.
         """
         candidates = [name for name in answered_versions if name != stored_answers.PERSON]
         if requested_version is not None:
-            self.check_version_has_answers(requested_version, answered_versions)
             candidates = [
                 name for name in answered_versions if belongs_to_version(name, requested_version)
             ]
@@ -478,11 +475,7 @@ class PassagesTask(Task):
     def refresh_views(self, store: Store) -> None:
         """Do nothing: passages have no views."""
 
-    def check_rows(
-        self,
-        tx: Connection,
-        display: Progress,  # noqa: ARG002
-    ) -> tuple[Mapping[str, int], Sequence[RowFault]]:
+    def check_own_table(self, tx: Connection) -> tuple[Mapping[str, int], Sequence[RowFault]]:
         """Compare all quotations with their passages, and all concepts with the applied answers.
 
         Returns:

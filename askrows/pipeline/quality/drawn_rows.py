@@ -84,7 +84,7 @@ def draw_rows(
         checked_ids: The rows with right values that can be measured.
         excluded_ids: Rows with right values that cannot be measured, so they are not drawn.
     """
-    table = task.select_task_rows(tx)
+    table = task.rows
     answered_ids = answers.select_answered_by_all(task.name, versions)
     if table.is_gone is not None:
         gone_ids = table.select_rows(table.is_gone)

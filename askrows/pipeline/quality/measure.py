@@ -232,7 +232,7 @@ def _read_samples(
     exist are left out.
     """
     ids = [row_id for row_id, _ in chosen_answers]
-    names = task.select_task_rows(tx).read_names(tx, ids)
+    names = task.rows.read_names(tx, ids)
     texts = task.read_input_texts(tx, ids)
     for row_id, answer in chosen_answers:
         if row_id in names:

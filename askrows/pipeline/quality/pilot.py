@@ -74,7 +74,7 @@ def draw_pilot(tx: "Connection", task: Task, version: str, *, size: int, seed: i
         size: Maximum number of rows.
         seed: Seed of the sample.
     """
-    table = task.select_task_rows(tx)
+    table = task.rows
     askable_ids = table.select_rows(claiming.make_asked_rows_condition(tx, task))
     # A row with an answer that was not applied is in both queries.
     answered_ids = answers.select_answered_ids(task.name, version)

@@ -212,7 +212,7 @@ class Snapshot:
     @cached_property
     def rows(self) -> TaskRows:
         """Return the rows of the task in use."""
-        return self.task.select_task_rows(self.tx)
+        return self.task.rows
 
     @cached_property
     def counts(self) -> StateCounts:

@@ -493,7 +493,7 @@ def ask_open_rows(state: RunState, mode: Mode) -> None:
     result.unasked = min(unfinished_count, state.count_claimable())
 
     with run.workspace.store.read() as tx:
-        names = run.task.select_task_rows(tx).read_names(
+        names = run.task.rows.read_names(
             tx,
             [row_id for row_id, _ in result.first_failures],
         )

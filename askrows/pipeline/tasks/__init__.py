@@ -2,9 +2,9 @@
 
 Declarations:
 
-- `task` is the class of all tasks; `task_views` has its lists, exports and index. `shipped` has the
-  task files that come with askrows, and `shipped_task` registers packages of tasks. `task_values`
-  has the types that tasks exchange with other packages.
+- `task` is the class of all tasks; `task_grid` has its lists and exports, and `task_index` its
+  entries of the index. `shipped` has the task files that come with askrows, and `shipped_task`
+  registers packages of tasks. `task_values` has the types that tasks exchange with other packages.
 - `task_file` finds and loads task files, `user_file` calls their functions, `task_faults` says what
   is wrong in them, and `task_template` writes new ones.
 - `task_registry` records tasks in the database. `declaration_changes` decides which edits need a

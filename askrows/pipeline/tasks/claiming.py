@@ -38,7 +38,7 @@ def make_asked_rows_condition(tx: Connection, task: Task) -> ColumnElement[bool]
 
     Claimed and parked rows are included: callers that claim rows leave them out.
     """
-    table = task.select_task_rows(tx)
+    table = task.rows
     condition = table.is_open | table.is_marked
     if task.asked_rows.has_changed:
         condition |= table.is_changed
@@ -61,7 +61,7 @@ def select_claimable_rows(
     Args:
         after_row_id: Only rows after this row id.
     """
-    table = task.select_task_rows(tx)
+    table = task.rows
     condition = make_asked_rows_condition(tx, task) & ~table.is_blocked
     return table.select_rows(condition, names=column_names, after=after_row_id)
 
@@ -100,7 +100,7 @@ def find_askable_ids_by_hash(
     empty if the table of the task stores no hashes; equal rows are then found when they are about
     to be asked.
     """
-    columns = task.select_task_rows(tx).table.c
+    columns = task.rows.table.c
     ids_by_hash = dict[str, list[str]]()
     if HASH_COLUMN not in columns:
         return ids_by_hash
@@ -120,7 +120,7 @@ def filter_claimable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> 
     These rows can be asked, no batch asks them now (claimed), and they were not stopped
     after failures (parked).
     """
-    table = task.select_task_rows(tx)
+    table = task.rows
     condition = make_asked_rows_condition(tx, task)
     claimable_ids = table.filter_ids(tx, row_ids, condition, ~table.is_blocked)
     return [row_id for row_id in row_ids if row_id in claimable_ids]
@@ -233,7 +233,7 @@ def filter_askable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> se
 
     The result is for display: `ask_again` checks again whether it may mark the rows.
     """
-    table = task.select_task_rows(tx)
+    table = task.rows
     is_askable = table.is_open | table.is_askable_again
     is_free = ~table.has_state(RowState.CLAIMED)
     return table.filter_ids(tx, row_ids, is_askable, is_free)
@@ -283,7 +283,7 @@ def mark_to_ask_again(
     Raises:
         InputError: The filter is invalid.
     """
-    table = task.select_task_rows(tx)
+    table = task.rows
     is_markable = make_markable_condition(tx, task, row_filter)
     row_ids = select(table.row_id).select_from(table.table).where(is_markable)
     return again.mark_to_ask_again_and_forgive(tx, task.name, row_ids, who=who, now=now)
@@ -295,7 +295,7 @@ def unmark_rows(tx: Connection, task: Task, row_filter: RowFilter) -> int:
     Raises:
         InputError: The filter is invalid.
     """
-    table = task.select_task_rows(tx)
+    table = task.rows
     conditions = task.make_grid(tx).make_row_conditions(tx, row_filter)
     row_ids = select(table.row_id).select_from(table.table).where(true(), *conditions)
     return again.delete_unfinished_marks(tx, task.name, row_ids)
@@ -312,7 +312,7 @@ def make_markable_condition(
     Raises:
         InputError: The filter is invalid.
     """
-    table = task.select_task_rows(tx)
+    table = task.rows
     conditions = [*task.make_grid(tx).make_row_conditions(tx, row_filter), table.is_markable]
     if row_filter.where:
         conditions.append(~table.make_unfinished_mark_condition(tx))
@@ -329,6 +329,6 @@ def read_answer_ids_at_mark(tx: Connection, task: Task, row_ids: Sequence[str]) 
     marks = again.read_answer_ids_of_unfinished_marks(tx, task.name, row_ids)
     if task.asked_rows.will_mark:
         is_markable = make_markable_condition(tx, task, task.asked_rows.row_filter)
-        markable_ids = task.select_task_rows(tx).filter_ids(tx, row_ids, is_markable)
+        markable_ids = task.rows.filter_ids(tx, row_ids, is_markable)
         marks |= dict.fromkeys(markable_ids, answers.read_newest_model_answer_id(tx))
     return marks

@@ -36,6 +36,7 @@ from askrows.pipeline.store.confidences import FieldConfidence, decode_confidenc
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.edits import AnswerEdit, NewEdit
 from askrows.pipeline.store.workspace import record_row_change
+from askrows.pipeline.tasks.derived_values import update_derived_values
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import RowsById
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
@@ -154,7 +155,7 @@ def list_task_edits(store: Store, task: Task) -> list[Document]:
     """
     with store.read() as tx:
         edits_by_id = edits.list_edits(tx, task.name, None)
-        titles = task.select_task_rows(tx).read_titles(tx, list(edits_by_id))
+        titles = task.rows.read_titles(tx, list(edits_by_id))
 
     documents = []
     for row_id, row_edits in edits_by_id.items():
@@ -436,9 +437,9 @@ def store_acceptable_edits(
 ) -> dict[str, AskrowsError]:
     """Store validated edits in the caller's transaction; return why rows were refused, by row id.
 
-    Also updates the answers in tables of other programs, and unparks the rows. A row is refused if
-    its edit raises InputError or RefusedRowError. Nothing of such a row is stored. All other rows
-    are stored.
+    Also updates the answers in tables of other programs and the derived values, and unparks the
+    rows. A row is refused if its edit raises InputError or RefusedRowError. Nothing of such a row
+    is stored. All other rows are stored.
 
     Raises:
         ConfigurationError: A trigger or rule of another program left a row as it was; the
@@ -464,6 +465,7 @@ def _insert_edits(tx: Connection, task: Task, new_edits: Mapping[str, NewEdit]) 
     prompt_version = task.parked_version
     edits.insert_edits(tx, task.name, new_edits)
     task.sync_corrected_rows(tx, new_edits)
+    update_derived_values(tx, task, list(new_edits))
     claims.unpark_and_forgive(tx, task.name, prompt_version=prompt_version, row_ids=list(new_edits))
     record_row_change(tx, task.name)
 

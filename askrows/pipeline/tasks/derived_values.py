@@ -20,16 +20,15 @@ from askrows.pipeline.rows.write_to import make_derived_targets
 from askrows.pipeline.store import rows as row_store
 from askrows.pipeline.store.database import split_into_pages
 from askrows.pipeline.store.workspace import record_row_change
+from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_file import find_source_file
-from askrows.pipeline.tasks.task_values import RecordedTask, RowFault, RowFaults
+from askrows.pipeline.tasks.task_values import RowFault, RowFaults
 
 # A fault that `doctor` finds.
 WRONG_DERIVED_FAULT = "derived values that do not match their rows"
 
 
-def update_derived_values(
-    tx: Connection, task: RecordedTask, row_ids: Sequence[str] | None = None
-) -> None:
+def update_derived_values(tx: Connection, task: Task, row_ids: Sequence[str] | None = None) -> None:
     """Compute the derived values and the indexed texts of rows anew, and store them.
 
     They are also written to the columns of other programs that `derive=` names. Nothing is done if
@@ -60,7 +59,7 @@ def update_derived_values(
             target.overwrite_values(tx, target_values)
 
 
-def correct_derived_values(tx: Connection, task: RecordedTask) -> int:
+def correct_derived_values(tx: Connection, task: Task) -> int:
     """Compute and store wrong derived values anew; return how many rows had wrong values.
 
     If a row had some, it is recorded that the task's rows changed.
@@ -76,9 +75,7 @@ def correct_derived_values(tx: Connection, task: RecordedTask) -> int:
     return len(wrong_ids)
 
 
-def check_derived_values(
-    tx: Connection, task: RecordedTask, display: Progress
-) -> Sequence[RowFault]:
+def check_derived_values(tx: Connection, task: Task, display: Progress) -> Sequence[RowFault]:
     """Return the faults of derived values; only read.
 
     They are not checked after a change of the task's file: the next `tag` computes them anew.
@@ -95,7 +92,7 @@ def check_derived_values(
             )
         }
     )
-    table = task.select_task_rows(tx)
+    table = task.rows
     with display.bar(f"checking {task.nouns.plural}", table.count_rows(tx)):
         for page_ids in split_into_pages(_find_wrong_rows(tx, task)):
             names = table.read_names(tx, page_ids)
@@ -103,7 +100,7 @@ def check_derived_values(
     return row_faults.summarize_faults()
 
 
-def _find_wrong_rows(tx: Connection, task: RecordedTask) -> Iterator[str]:
+def _find_wrong_rows(tx: Connection, task: Task) -> Iterator[str]:
     """Yield the ids of rows whose stored derived values or indexed text are not right.
 
     A cell that `derive=` names is wrong, too, if another program changed it. Rows that have no
@@ -128,7 +125,7 @@ def _find_wrong_rows(tx: Connection, task: RecordedTask) -> Iterator[str]:
 
 
 def _derive_rows(
-    tx: Connection, task: RecordedTask, row_ids: Sequence[str]
+    tx: Connection, task: Task, row_ids: Sequence[str]
 ) -> dict[str, tuple[dict[str, Any], Any]]:
     """Return the derived values and the indexed text of rows, by row id; store nothing."""
     rows = task.read_rows(tx, row_ids)
@@ -139,7 +136,7 @@ def _derive_rows(
 
 
 def _derive_values(
-    task: RecordedTask, row: Mapping[str, Any], answer: Mapping[str, Any] | None
+    task: Task, row: Mapping[str, Any], answer: Mapping[str, Any] | None
 ) -> tuple[dict[str, Any], Any]:
     """Return the derived values of a row by name, and its indexed text.
 

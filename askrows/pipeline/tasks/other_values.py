@@ -29,8 +29,9 @@ from askrows.pipeline.store.schema import answers as answers_table
 from askrows.pipeline.store.workspace import record_row_change
 from askrows.pipeline.tasks.declaration_changes import hash_document
 from askrows.pipeline.tasks.derived_values import update_derived_values
+from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_file import find_source_file
-from askrows.pipeline.tasks.task_values import KeptValues, RecordedTask
+from askrows.pipeline.tasks.task_values import KeptValues
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -99,7 +100,7 @@ class _OtherChanges(NamedTuple):
 
 
 def sync_other_values(
-    tx: Connection, task: RecordedTask, *, now: datetime, row_ids: Sequence[str] | None = None
+    tx: Connection, task: Task, *, now: datetime, row_ids: Sequence[str] | None = None
 ) -> None:
     """Store the values of another program in the columns of `write_to=`, as answers of OTHER.
 
@@ -130,7 +131,7 @@ def sync_other_values(
         update_derived_values(tx, task, changes.row_ids)
 
 
-def has_other_changes(tx: Connection, task: RecordedTask) -> bool:
+def has_other_changes(tx: Connection, task: Task) -> bool:
     """Return whether another program's table shows other values than those that are stored.
 
     It is also true if stored values must be judged again, because the task's file changed.
@@ -141,7 +142,7 @@ def has_other_changes(tx: Connection, task: RecordedTask) -> bool:
     return next(_find_changes(tx, task, None), None) is not None
 
 
-def count_kept_values(tx: Connection, task: RecordedTask, row_ids: Sequence[str]) -> KeptValues:
+def count_kept_values(tx: Connection, task: Task, row_ids: Sequence[str]) -> KeptValues:
     """Return how many rows, which have no answer any more, have another program's value."""
     if task.answer_target is None:
         return KeptValues()
@@ -149,14 +150,14 @@ def count_kept_values(tx: Connection, task: RecordedTask, row_ids: Sequence[str]
     return KeptValues(task.answer_target.label if written_count else "", written_count)
 
 
-def describe_unusable_values(tx: Connection, task: RecordedTask) -> str:
+def describe_unusable_values(tx: Connection, task: Task) -> str:
     """Return a text that counts the rows with a value of another program that is no answer.
 
     It names the first of these rows, with the reason. It is "" if there is no such row.
     """
     if task.answer_target is None:
         return ""
-    table = task.select_task_rows(tx)
+    table = task.rows
     reason = answers.select_unusable_reason(task.name, table.row_id)
     is_unusable = table.has_state(RowState.UNUSABLE) & reason.is_not(None)
     example = tx.execute(table.select_rows(is_unusable).add_columns(reason).limit(1)).first()
@@ -169,7 +170,7 @@ def describe_unusable_values(tx: Connection, task: RecordedTask) -> str:
 
 
 def _find_changes(
-    tx: Connection, task: RecordedTask, row_ids: Sequence[str] | None
+    tx: Connection, task: Task, row_ids: Sequence[str] | None
 ) -> Iterator[_OtherChanges]:
     """Yield the differences of another program's table from the stored values, by pages of rows.
 
@@ -216,7 +217,7 @@ def _find_changes(
             yield changes
 
 
-def _identify_judge(task: RecordedTask) -> str:
+def _identify_judge(task: Task) -> str:
     """Return a text that differs if values may be judged otherwise than before.
 
     It is empty if the task has no file, because its functions may change without a trace.
@@ -230,7 +231,7 @@ def _identify_judge(task: RecordedTask) -> str:
     )
 
 
-def _read_fields(task: RecordedTask, value: OtherValue) -> dict[str, Any]:
+def _read_fields(task: Task, value: OtherValue) -> dict[str, Any]:
     """Return a value of another program by field of the answer; empty for an empty value."""
     if value.is_empty:
         return {}
@@ -238,7 +239,7 @@ def _read_fields(task: RecordedTask, value: OtherValue) -> dict[str, Any]:
 
 
 def _judge_value(
-    task: RecordedTask,
+    task: Task,
     value: OtherValue,
     fields: Mapping[str, Any],
     answer_model: "type[BaseModel]",
@@ -264,7 +265,7 @@ def _judge_value(
     return _Judgement(value, answer.model_dump_json(), None)
 
 
-def _read_cell(task: RecordedTask, field_name: str, cell: Any) -> Any:
+def _read_cell(task: Task, field_name: str, cell: Any) -> Any:
     """Return the cell that another program wrote as a value of a field; check nothing.
 
     JSON is parsed; the members of a list of texts become texts. Any other cell is a plain value.

@@ -178,7 +178,7 @@ class RequestBuilder:
 
     def _make_row_error(self, tx: Connection, row_id: str, reason: str) -> InputError:
         """Return the error of a row that cannot be sent, with the name of the row."""
-        name = self.task.select_task_rows(tx).read_names(tx, [row_id]).get(row_id, row_id)
+        name = self.task.rows.read_names(tx, [row_id]).get(row_id, row_id)
         return InputError(
             f"{name}: {reason}; nothing was sent",
             hint="correct this row, then run the same command again",

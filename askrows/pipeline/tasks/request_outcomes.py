@@ -31,12 +31,14 @@ from askrows.pipeline.provider.models import Model
 from askrows.pipeline.provider.providers import find_provider
 from askrows.pipeline.provider.usage import NO_USAGE
 from askrows.pipeline.rows.refusals import write_rows_and_list_refused
+from askrows.pipeline.rows.stored_rows import HASH_COLUMN
 from askrows.pipeline.store import answer_counts, answers, claims, workspace
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.confidences import FieldConfidence, make_confidence_columns
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks.derived_values import update_derived_values
+from askrows.pipeline.tasks.other_values import sync_other_values
 from askrows.pipeline.tasks.request_builder import choose_response_parser
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import RequestOutcome, WriteResult
@@ -356,6 +358,11 @@ def _write_acceptable_answers(
     written = list[WriteResult]()
 
     def write(accepted: Sequence[RequestOutcome]) -> None:
+        if task.answer_target is not None:
+            row_ids = [outcome.claim.row_id for outcome in accepted]
+            # The rows stay locked until their answers are written.
+            rows = task.rows.read_rows(tx, row_ids, [HASH_COLUMN], should_lock=True)
+            sync_other_values(tx, task, now=now, row_ids=list(rows))
         result = task.write_answers(tx, accepted, version=provenance.version, now=now)
         written.append(result)
 

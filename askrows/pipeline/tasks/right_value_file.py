@@ -390,7 +390,7 @@ def _match_lines_to_rows(
     A key is the id of a row, or another name that the task accepts for it (`Task.find_row_id`).
     Lines with a fault are left out of the mapping.
     """
-    existing_ids = task.select_task_rows(tx).filter_ids(tx, [line.key_text for line in lines])
+    existing_ids = task.rows.filter_ids(tx, [line.key_text for line in lines])
     lines_by_id: dict[str, _Line] = {}
     faults: list[LineFault] = []
     for line in lines:

@@ -239,8 +239,8 @@ def _check_options_and_read(
     of rows, a format and `raw` are always accepted.
 
     Raises:
-        InputError: An option is set that the task does not have. The hint has the options of the
-            task, or a command that can do it.
+        InputError: The version has no answers, or an option is set that the task does not have. The
+            hint has the options of the task, or a command that can do it.
     """
     refused_names = [
         name
@@ -265,6 +265,10 @@ def _check_options_and_read(
     version = options.answer_version
     if "answer_version" in task.export_options:
         version = version or settings.find_version_of_task(task.name, task.prompt_version)
+    if version:
+        task.check_version_has_answers(
+            version, [counts.version for counts in task.list_versions(tx)]
+        )
     return task.read_export(tx, options._replace(answer_version=version or None))
 
 

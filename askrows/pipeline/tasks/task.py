@@ -29,7 +29,6 @@ from askrows.pipeline.core.answer_types import make_strict_answer_validator
 from askrows.pipeline.core.command_hint import HintTemplate
 from askrows.pipeline.core.declaration import Declaration, list_faults
 from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, InputError
-from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.quotes import locate_quotes
 from askrows.pipeline.core.settings import DEFAULT_TASK, Settings
 from askrows.pipeline.core.states import NoAnswer
@@ -45,7 +44,6 @@ from askrows.pipeline.rows.stored_rows import (
     VALUES_COLUMN,
     make_rows_subquery,
     parse_stored_values,
-    read_input_changes,
     select_task_rows,
 )
 from askrows.pipeline.rows.task_rows import TaskRows
@@ -63,12 +61,11 @@ from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.edits import NewEdit
 from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.store.version_names import VARIANT_MARK, belongs_to_version
-from askrows.pipeline.tasks import task_views
-from askrows.pipeline.tasks.derived_values import check_derived_values, update_derived_values
 from askrows.pipeline.tasks.listed_terms import hash_vocabulary, limit_to_vocabulary
-from askrows.pipeline.tasks.other_values import sync_other_values
 from askrows.pipeline.tasks.prompt_builder import PromptBuilder
 from askrows.pipeline.tasks.row_images import make_row_images
+from askrows.pipeline.tasks.task_grid import TaskGridBuilder, name_row, read_export
+from askrows.pipeline.tasks.task_index import make_index
 from askrows.pipeline.tasks.task_values import (
     ALL_ASKED_ROWS,
     EXPORT_FORMATS,
@@ -117,8 +114,6 @@ class Task:
     export_options: frozenset[str] = frozenset({"answer_version", "cost", "gone"})
     # Formats by file ending; the first is the default.
     export_formats: Mapping[str, str] = EXPORT_FORMATS
-    # How the task is searched; None if it is not.
-    index: IndexedTask | None = None
     # Hint that is shown if the task has no index.
     index_hint: HintTemplate | str = (
         'set index="{column}" in the task\'s file to the text that is searched'
@@ -182,13 +177,19 @@ class Task:
         self.answer_target: AnswerTarget | None = None
         if record.write_to is not None:
             self.answer_target = make_answer_target(record, record.write_to, provider)
-        if record.index_template or record.has_index_function:
-            text_columns = record.index_columns
-            # A file or a query has no other columns than those that `index=` can name.
-            has_table = bool(record.table) and not record.has_folder
-            if settings.index_columns is not None and has_table:
-                text_columns = settings.index_columns
-            self.index = task_views.make_index(self, text_columns=text_columns)
+
+    @cached_property
+    def index(self) -> IndexedTask | None:
+        """Return how the task is searched; None without `index=` in its file."""
+        record = self.record
+        if not (record.index_template or record.has_index_function):
+            return None
+        text_columns = record.index_columns
+        # A file or a query has no other columns than those that `index=` can name.
+        has_table = bool(record.table) and not record.has_folder
+        if self.settings.index_columns is not None and has_table:
+            text_columns = self.settings.index_columns
+        return make_index(record, self.rows, self.make_grid, text_columns=text_columns)
 
     @cached_property
     def declaration(self) -> Declaration:
@@ -257,15 +258,12 @@ class Task:
         """Return the stored rows as a subquery, with their values as JSON."""
         return make_rows_subquery(self.name)
 
-    def select_task_rows(self, tx: Connection) -> TaskRows:  # noqa: ARG002 - the record is enough
-        """Return the rows of the task, with the conditions of their states; read nothing.
+    @cached_property
+    def rows(self) -> TaskRows:
+        """Return the rows of the task, with the conditions of their states.
 
         With `write_to=`, a row with a value of another program is answered or unusable, too.
         """
-        return self._task_rows
-
-    @cached_property
-    def _task_rows(self) -> TaskRows:
         table = select_task_rows(
             self.record,
             self.stored_rows,
@@ -276,12 +274,19 @@ class Task:
         return dataclasses.replace(
             table,
             name_columns=self.row_columns if has_names else (),
-            format_name=lambda row: task_views.name_row(self.record, self.unpack_row(row)),
+            format_name=lambda row: name_row(self.record, self.unpack_row(row)),
         )
 
     def make_grid(self, tx: Connection) -> Grid:
         """Return the grid that lists rows and searches all their columns."""
-        return task_views.TaskGridBuilder(tx, self).build()
+        builder = TaskGridBuilder(
+            tx,
+            self.record,
+            self.rows,
+            preference=self.make_version_preference(tx),
+            doubtful_threshold=self.settings.doubtful,
+        )
+        return builder.build()
 
     def make_version_preference(self, tx: Connection) -> VersionPreference:
         """Return the order of preference of the answers to a row."""
@@ -308,18 +313,12 @@ class Task:
             return {
                 row_id: self.memory_rows[row_id] for row_id in row_ids if row_id in self.memory_rows
             }
-        stored_rows = self.select_task_rows(tx).read_rows(tx, row_ids, self.row_columns)
+        stored_rows = self.rows.read_rows(tx, row_ids, self.row_columns)
         return {
             row_id: self.unpack_row(stored_rows[row_id])
             for row_id in row_ids
             if row_id in stored_rows
         }
-
-    def read_input_changes(
-        self, tx: Connection, row_ids: Sequence[str]
-    ) -> Mapping[str, Mapping[str, tuple[Any, Any]]]:
-        """Return what changed since the newest answers of rows; see `stored_rows`."""
-        return read_input_changes(tx, self.record, self.prompt_version, row_ids)
 
     def unpack_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored row with its values by column; missing values are None."""
@@ -366,7 +365,7 @@ class Task:
         if len(parts) == len(self.record.key) > 1 and not name.startswith("["):
             name = self.join_key_parts(parts)
 
-        table = self.select_task_rows(tx)
+        table = self.rows
         if table.filter_ids(tx, [name]):
             return name
         row_id = table.find_id_by_place_title(tx, name)
@@ -658,8 +657,8 @@ class Task:
 
         An answer that is applied counts for its row from now on. The answers themselves are not
         stored here: the caller stores all of them, and marks them as applied and outdated by the
-        result. Without `write_to=`, nothing at all is written. With it, the values of other
-        programs in these rows are stored first. The rows are locked in the caller's transaction.
+        result. Without `write_to=`, nothing at all is written. With it, the caller has stored the
+        values of other programs in these rows. The rows are locked in the caller's transaction.
 
         An answer is outdated if the row's input changed after the request. It is also outdated if
         it could not be checked against the row (`is_unchecked`), because the row was gone or had
@@ -691,7 +690,7 @@ class Task:
             RefusedRowError: A rule of the table of `write_to=` refuses an answer.
         """
         outcomes_by_id = {outcome.claim.row_id: outcome for outcome in outcomes}
-        table = self.select_task_rows(tx)
+        table = self.rows
         stored_rows = table.read_rows(
             tx,
             list(outcomes_by_id),
@@ -719,7 +718,6 @@ class Task:
         }
         excluded |= unsupported.keys()
         if self.answer_target is not None:
-            sync_other_values(tx, self, now=now, row_ids=list(stored_rows))
             has_other_value = self._make_answered_condition(OTHER)
             has_own_answer = self._make_answered_condition(prompt_version)
             excluded |= table.filter_ids(tx, list(stored_rows), has_other_value, ~has_own_answer)
@@ -811,7 +809,7 @@ class Task:
         return answer
 
     def sync_corrected_rows(self, tx: Connection, new_edits: Mapping[str, NewEdit]) -> None:
-        """Update what follows from corrections: other programs' tables, and derived values.
+        """Update other programs' tables after corrections.
 
         The table or column that `write_to=` names gets the preferred answers of the rows. Values
         that another program wrote there stay. Runs in the caller's transaction, which must be
@@ -823,13 +821,12 @@ class Task:
         if self.answer_target is not None:
             preference = self.make_version_preference(tx)
             self.answer_target.sync_answers(tx, new_edits.keys(), preference)
-        update_derived_values(tx, self, list(new_edits))
 
     # ---- exports, and tables besides those of all tasks
 
     def read_export(self, tx: Connection, options: ExportOptions) -> ExportRows:
-        """Return the rows to export with their answers; see `task_views`."""
-        return task_views.read_export(tx, self, options)
+        """Return the rows to export with their answers; see `task_grid.read_export`."""
+        return read_export(tx, self.record, self.make_grid(tx), options)
 
     def check_version_has_answers(self, version: str, answered_versions: Iterable[str]) -> None:
         """Raise InputError if no answered version is this version or of this prompt version."""
@@ -871,15 +868,12 @@ class Task:
         with store.write() as tx:
             create_or_replace_views(tx, self.record)
 
-    def check_rows(
-        self, tx: Connection, display: Progress
+    def check_own_table(
+        self,
+        tx: Connection,  # noqa: ARG002 - only a subclass has such a table
     ) -> tuple[Mapping[str, int], Sequence[RowFault]]:
-        """Check the derived values of stored rows; return no figures, and the faults. Only reads.
+        """Check the table where a task stores answers in its own way; return figures and faults.
 
-        A row has a fault if a stored derived value or indexed text is wrong. Nothing is checked
-        after a change of the task's file. Memory use does not depend on the number of rows.
-
-        Args:
-            display: Shows the progress.
+        Other tasks have no such table, and no figures and faults. Only reads.
         """
-        return {}, check_derived_values(tx, self, display)
+        return {}, ()

@@ -145,7 +145,7 @@ def sync_task(
         # The count reads all rows.
         row_count = 0
         if not task.asked_rows.has_changed:
-            table = current_task.select_task_rows(tx)
+            table = current_task.rows
             row_count = table.count_rows(tx, table.is_changed)
     if unusable_values:
         workspace.display.warn(f"{saved_record.name}: {unusable_values}")

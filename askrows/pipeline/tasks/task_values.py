@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -18,21 +18,12 @@ from askrows.pipeline.store.task_record import TaskRecord
 # These are loaded when they are first used.
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from sqlalchemy import Subquery
 
-    from askrows.pipeline.core.answer_fields import AnswerField
-    from askrows.pipeline.core.declaration import Declaration
-    from askrows.pipeline.core.settings import Settings
     from askrows.pipeline.core.states import Outcome
     from askrows.pipeline.provider.requests import Prompt
     from askrows.pipeline.provider.responses import ParsedReply
-    from askrows.pipeline.rows.grid import Grid
-    from askrows.pipeline.rows.task_rows import TaskRows
-    from askrows.pipeline.rows.write_to import AnswerTarget
-    from askrows.pipeline.store.answers import VersionPreference
     from askrows.pipeline.store.claims import RowClaim
     from askrows.pipeline.store.confidences import FieldConfidence
-    from askrows.pipeline.tasks.user_file import UserFile
 
 # Rows by id; each row has its cells by column.
 RowsById = Mapping[str, Mapping[str, Any]]
@@ -318,65 +309,3 @@ class IndexedTask:
         key_name = next(iter(fields))
         cosine = None if similarity is None else round(float(similarity), 4)
         return {"rank": rank, key_name: fields[key_name], "similarity": cosine, **fields}
-
-
-class RecordedTask(Protocol):
-    """What lists, exports, derived values and values of other programs need of a task.
-
-    `Task` has these members, and its docstrings describe them. It imports the modules that work
-    with them, so these cannot import `Task`.
-    """
-
-    name: str
-    record: TaskRecord
-    settings: "Settings"
-    provider: str
-    nouns: TaskNouns
-    prompt_version: str
-    user_file: "UserFile"
-    answer_target: "AnswerTarget | None"
-
-    @property
-    def declaration(self) -> "Declaration":
-        """Return the declaration."""
-
-    @property
-    def stored_rows(self) -> "Subquery":
-        """Return the stored rows as a subquery."""
-
-    @property
-    def answer_fields(self) -> "Sequence[AnswerField]":
-        """Return the fields of an answer."""
-
-    def select_task_rows(self, tx: Connection) -> "TaskRows":
-        """Return the rows of the task."""
-
-    def make_grid(self, tx: Connection) -> "Grid":
-        """Return the grid that lists the rows."""
-
-    def make_version_preference(self, tx: Connection) -> "VersionPreference":
-        """Return the order of preference of answers."""
-
-    def read_rows(self, tx: Connection, row_ids: Sequence[str]) -> RowsById:
-        """Return the rows as they are now."""
-
-    def read_current_answers(
-        self, tx: Connection, row_ids: Sequence[str]
-    ) -> dict[str, dict[str, Any]]:
-        """Return the preferred answers of rows."""
-
-    def unpack_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a stored row with its values by column."""
-
-    def validate_values(
-        self,
-        values: Mapping[str, Any],
-        row: Mapping[str, Any] | None,
-        answer_model: "type[BaseModel]",
-        *,
-        row_id: str,
-    ) -> "tuple[BaseModel | None, list[str], int]":
-        """Validate the values of an answer."""
-
-    def check_version_has_answers(self, version: str, answered_versions: Iterable[str]) -> None:
-        """Raise InputError if a version has no answers."""

@@ -543,7 +543,7 @@ def _read_first_askable_ids(tx: Connection, task: Task, count: int) -> tuple[lis
         select(columns.askrows_key).where(*conditions).order_by(columns.askrows_row).limit(count)
     )
     row_ids = list(tx.execute(query).scalars())
-    return row_ids, task.select_task_rows(tx).count_rows(tx, *conditions)
+    return row_ids, task.rows.count_rows(tx, *conditions)
 
 
 def _load_in_memory(

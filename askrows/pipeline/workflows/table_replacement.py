@@ -116,7 +116,7 @@ def replace_table(run: Run, path: Path, options: ImportOptions) -> TableReport:
         changed_ids = [row_id for row_id, _, _ in preview.changed_rows]
         with run.workspace.store.read() as tx:
             corrected_ids = filter_answered_ids(tx, task.name, changed_ids, PERSON)
-            known_ids = set(task.select_task_rows(tx).read_names(tx, changed_ids))
+            known_ids = set(task.rows.read_names(tx, changed_ids))
         # Corrected rows come first, because a person must check their corrections.
         first_rows = sorted(preview.changed_rows, key=lambda row: row[0] not in corrected_ids)
         for row_id, _, values in first_rows[:MAX_EXAMPLES]:

@@ -365,7 +365,7 @@ def _print_tag_estimate(
     if options.again:
         return
     with run.workspace.store.read() as tx:
-        table = run.task.select_task_rows(tx)
+        table = run.task.rows
         has_version = answers.is_answered(run.task.name, table.row_id, run.version)
         answered_count = table.count_rows_by_state(tx, has_version).answered
         if answered_count:

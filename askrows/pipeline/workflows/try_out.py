@@ -326,7 +326,7 @@ def plan_rows(run: Run, row_ids: Sequence[str]) -> PlannedRows:
         planned_requests = {
             request.row.id: request for request in builder.build_requests(tx, ordered_rows)
         }
-        names = run.task.select_task_rows(tx).read_names(tx, list(planned_requests))
+        names = run.task.rows.read_names(tx, list(planned_requests))
         calibration = budget.measure_calibration(tx, run.version, run.task.fingerprint)
 
     if not planned_requests:

@@ -178,7 +178,7 @@ def _ask_and_measure(run: Run, check_run: Run) -> dict[str, Any]:
     measurements["the batch"] = f"finished after {run.workspace.monotonic() - started_at_s:.0f} s"
 
     with check_run.workspace.store.read() as tx:
-        counts = check_run.task.select_task_rows(tx).count_all_rows_by_state(tx)
+        counts = check_run.task.rows.count_all_rows_by_state(tx)
         spent_usd = money.sum_spending(tx).known_usd
         sent_batches = batches.list_batches_in_states(tx)
     remote_names = [batch.remote_name for batch in sent_batches]

@@ -26,6 +26,7 @@ from askrows.pipeline.passages.task import PassagesTask
 from askrows.pipeline.provider.requests import read_system_text
 from askrows.pipeline.quality.drawn_rows import RowDraw
 from askrows.pipeline.rows.row_state import RowState
+from askrows.pipeline.rows.stored_rows import read_input_changes
 from askrows.pipeline.store.confidences import decode_confidences
 from askrows.pipeline.tasks import claiming, corrections
 from askrows.pipeline.tasks.task import Task
@@ -345,8 +346,9 @@ def _row_values(
     with run.workspace.store.read() as tx:
         askable_ids = claiming.filter_askable_ids(tx, run.task, [row_id])
         stored_answer = run.task.read_preferred_answers(tx, [row_id]).get(row_id)
-        changes = run.task.read_input_changes(tx, [row_id]).get(row_id, {})
-        row_title = run.task.select_task_rows(tx).read_titles(tx, [row_id]).get(row_id, row_id)
+        changes_by_id = read_input_changes(tx, run.task.record, run.task.prompt_version, [row_id])
+        changes = changes_by_id.get(row_id, {})
+        row_title = run.task.rows.read_titles(tx, [row_id]).get(row_id, row_id)
     concepts = []
     if isinstance(run.task, PassagesTask) and columns:
         quoted_passage = run.workspace.store.query(
@@ -423,7 +425,7 @@ def _find_reviewed_row(run: Run, query: RowPageQuery) -> dict[str, str] | None:
     history = corrections.read_history(run.workspace.store, run.task, query.reviewed)
     with run.workspace.store.read() as tx:
         answer = run.task.read_preferred_answers(tx, [row_id]).get(row_id)
-        title = run.task.select_task_rows(tx).read_titles(tx, [row_id]).get(row_id, row_id)
+        title = run.task.rows.read_titles(tx, [row_id]).get(row_id, row_id)
     if answer is None or answer.reviewed_at is None:
         return None
     path = query.address("/parts/row", run.workspace.settings.task, key=[query.reviewed])

@@ -15,6 +15,7 @@ from askrows.pipeline.passages.show import QuotedPassage, read_quoted_passage
 from askrows.pipeline.passages.task import PassagesTask
 from askrows.pipeline.rows.folder_files import render_thumbnail
 from askrows.pipeline.rows.row_state import RowState
+from askrows.pipeline.rows.stored_rows import read_input_changes
 from askrows.pipeline.store import edits, workspace
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.tasks import row_export
@@ -388,11 +389,11 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     available_names = list(dict.fromkeys([*usual_names, *other_names]))
     row_ids = [row.id for row in page.rows]
     with store.read() as tx:
-        names = task.select_task_rows(tx).read_names(tx, row_ids)
-        titles = task.select_task_rows(tx).read_titles(tx, row_ids)
+        names = task.rows.read_names(tx, row_ids)
+        titles = task.rows.read_titles(tx, row_ids)
         edits_by_id = edits.list_edits(tx, task.name, row_ids)
         stale_ids = [row.id for row in page.rows if row.state == RowState.STALE]
-        changes_by_id = task.read_input_changes(tx, stale_ids)
+        changes_by_id = read_input_changes(tx, task.record, task.prompt_version, stale_ids)
 
     rows = [
         {

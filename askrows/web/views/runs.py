@@ -209,9 +209,7 @@ def _render_batch(
             row_ids = run_report.list_row_ids(tx)
             examples = chain.from_iterable(error["examples"] for error in document["reasons"])
             example_names = [name for name, _ in examples]
-            titles = run_task.select_task_rows(tx).read_titles(
-                tx, [*row_ids[:MAX_NAMED_ROWS], *example_names]
-            )
+            titles = run_task.rows.read_titles(tx, [*row_ids[:MAX_NAMED_ROWS], *example_names])
             retry_ids: list[str] = []
             if run_report.batch.is_finished:
                 retry_ids = run_report.list_failed_row_ids_to_ask(tx, run_task)[:MAX_RETRIED_ROWS]

@@ -112,7 +112,7 @@ def render_search(
             values["failure"] = errors.to_problem(error)
         with run.workspace.store.read() as tx:
             names = [query.like, *(hit["key"] for hit in values["hits"])]
-            values["titles"] = run.task.select_task_rows(tx).read_titles(tx, names)
+            values["titles"] = run.task.rows.read_titles(tx, names)
         return render_page(
             app_state,
             "search.html",

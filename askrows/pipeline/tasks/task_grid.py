@@ -1,13 +1,7 @@
-"""Grid, export and index of the rows of a task.
-
-- A row of an export has its state and an answer.
-- An index entry is a row that is in its source and has an answer of any version. Its text is a
-  template with names of columns, and of fields of the preferred answer. It does not contain the
-  times at which the row was read or changed.
-"""
+"""Grid and export of the rows of a task; a row of both has its state and an answer."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -17,15 +11,9 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, func, literal
 from askrows.pipeline.core.column_placeholders import (
     fill_template,
     find_exact_or_similar_column,
-    format_column_hint,
-    list_template_columns,
 )
 from askrows.pipeline.core.declaration import ID_COLUMN
-from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.core.quotes import is_quotation, iterate_leaves
-from askrows.pipeline.core.ranking import Entry, FieldGroup, Ranking
 from askrows.pipeline.core.row_listing import NO_FILTER
-from askrows.pipeline.core.settings import DEFAULT_TASK
 from askrows.pipeline.rows.answer_views import (
     ANSWERED_AT,
     CORRECTED_BY,
@@ -34,10 +22,7 @@ from askrows.pipeline.rows.answer_views import (
     make_source_column_expression,
 )
 from askrows.pipeline.rows.cells import (
-    find_text_by_similar_name,
-    iterate_nested_texts,
     parse_cell_if_json,
-    stripped_text,
     to_column_value,
     to_prompt_text,
 )
@@ -52,6 +37,7 @@ from askrows.pipeline.rows.stored_rows import (
     VALUES_COLUMN,
     parse_stored_values,
 )
+from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.rows.view_row import (
     ANSWER_PREFIX,
     COST_KINDS,
@@ -64,10 +50,11 @@ from askrows.pipeline.rows.view_row import (
 )
 from askrows.pipeline.rows.where_sql import JsonCell, make_json_cell, make_number_expression
 from askrows.pipeline.store import answers, edits
+from askrows.pipeline.store.answers import VersionPreference
 from askrows.pipeline.store.rows import NO_HASH
 from askrows.pipeline.store.schema import answers as answers_table
 from askrows.pipeline.store.task_record import TaskRecord
-from askrows.pipeline.tasks.task_values import ExportOptions, ExportRows, IndexedTask, RecordedTask
+from askrows.pipeline.tasks.task_values import ExportOptions, ExportRows
 
 # Sorts before all numbers when negated; replaces missing numbers.
 MISSING_NUMBER = 9e307
@@ -79,16 +66,8 @@ _CELL_NAMES = (
     CHANGED_AT_COLUMN,
     INDEX_TEXT_COLUMN,
 )
-# Characters of the text that a hit contains.
-MAX_HIT_TEXT_CHARS = 1_000
 # Longest name of a row.
 MAX_ROW_NAME_CHARS = 1_000
-# Longer texts of an answer are sentences and no tags; neither are quotations.
-MAX_TAG_CHARS = 30
-# Members of each hit, beside those of its columns.
-HIT_MEMBERS = ("rank", "similarity", "score", "weak", "untagged", "why", "matching_tags", "snippet")
-# Words of an answer count half as much as those of the text.
-ANSWER_WORDS_WEIGHT = 0.5
 
 
 def name_row(record: TaskRecord, row: Mapping[str, Any]) -> str:
@@ -113,12 +92,29 @@ class TaskGridBuilder:
     listed as `answer_NAME`.
     """
 
-    def __init__(self, tx: Connection, task: RecordedTask) -> None:
-        """Look up names; `tx` must stay open while the grid is used."""
+    def __init__(
+        self,
+        tx: Connection,
+        record: TaskRecord,
+        rows: TaskRows,
+        *,
+        preference: VersionPreference,
+        doubtful_threshold: float,
+    ) -> None:
+        """Look up names; `tx` must stay open while the grid is used.
+
+        Args:
+            tx: A connection to the database that will run the queries.
+            record: The record of the task.
+            rows: The rows of the task.
+            preference: The order of preference of the answers to a row.
+            doubtful_threshold: Answers with a lower confidence are doubtful.
+        """
         self._tx = tx
-        self._task = task
-        self._record = task.record
-        self._table = task.select_task_rows(tx)
+        self._record = record
+        self._table = rows
+        self._preference = preference
+        self._doubtful_threshold = doubtful_threshold
         self._values = self._table.table.c[VALUES_COLUMN]
         # A key that is a hash of the row is no column of the source.
         self._own_keys = [
@@ -162,9 +158,9 @@ class TaskGridBuilder:
             self._tx,
             self._table,
             self._make_columns(),
-            preference=self._task.make_version_preference(self._tx),
+            preference=self._preference,
             answer_fields=self._fields,
-            threshold=self._task.settings.doubtful,
+            threshold=self._doubtful_threshold,
             cells={
                 **{name: self._table.table.c[name] for name in _CELL_NAMES},
                 **{name: answers_table.c[name] for name in COST_KINDS},
@@ -303,7 +299,9 @@ def _replace_missing(cell: ColumnElement[Any]) -> ColumnElement[Any]:
 # ---- export
 
 
-def read_export(tx: Connection, task: RecordedTask, options: ExportOptions) -> ExportRows:
+def read_export(
+    tx: Connection, record: TaskRecord, grid: Grid, options: ExportOptions
+) -> ExportRows:
     """Return the rows to export in the source's order, each with its state and its answer.
 
     The answer is the preferred answer of the row or, with `options.answer_version`, its answer of
@@ -318,15 +316,16 @@ def read_export(tx: Connection, task: RecordedTask, options: ExportOptions) -> E
     reason. If a person corrected a row, the last column has the corrected fields, each with its
     editor. A refused row has its cells as read.
 
+    Args:
+        tx: The connection that the grid was made with.
+        record: The record of the task.
+        grid: The grid of the task.
+        options: The rows and columns; the version has answers.
+
     Returns:
         The rows, which are read when iterated. The counts by version are complete after that.
-
-    Raises:
-        InputError: `options.answer_version` has no answers.
     """
-    record = task.record
     headers = record.headers
-    grid = task.make_grid(tx)
     judgements = grid.judgements
     left_out_names = judgements.columns.keys() - judgements.confidence_names.values()
     if not options.cost:
@@ -337,18 +336,16 @@ def read_export(tx: Connection, task: RecordedTask, options: ExportOptions) -> E
 
     version_counts = Counter[str]()
     left_out_corrections = 0
-    if options.answer_version is not None:
+    if options.answer_version not in {None, answers.PERSON}:
         counts = {
             count.version: count.rows
-            for count in answers.count_applied_answers_by_version(tx, task.name)
+            for count in answers.count_applied_answers_by_version(tx, record.name)
         }
-        task.check_version_has_answers(options.answer_version, counts)
-        if options.answer_version != answers.PERSON:
-            left_out_corrections = counts.get(answers.PERSON, 0)
+        left_out_corrections = counts.get(answers.PERSON, 0)
 
     editors_by_id = {}
     if options.answer_version in {None, answers.PERSON}:
-        editors_by_id = _describe_editors(tx, task.name)
+        editors_by_id = _describe_editors(tx, record.name)
     editors_name = choose_free_column_names(names, [CORRECTED_BY], ANSWER_PREFIX)[CORRECTED_BY]
 
     exported_columns = {headers.get(name, name): grid.columns[name] for name in names}
@@ -395,255 +392,3 @@ def _describe_editors(tx: Connection, task: str) -> dict[str, str]:
             parts = [f"{field}: {editor}" for field, editor in editor_by_field.items()]
             editors_by_id[row_id] = "; ".join(parts)
     return editors_by_id
-
-
-# ---- index
-
-
-def make_index(task: RecordedTask, *, text_columns: Sequence[str] = ()) -> IndexedTask:
-    """Return how the rows of a recorded task are indexed.
-
-    If a function makes the text, words of the label and of the answer count only in that text.
-
-    Args:
-        text_columns: Other columns of the rows that belong to the searched and embedded text.
-    """
-    record = task.record
-    key_names = [record.file_key] if record.file_key else [name for name, _ in record.key]
-    key = next((member for member, name in record.metadata.items() if [name] == key_names), "id")
-    hit_columns = ["key", "label", "text"]
-    # Names of the members of a hit by column; empty for the usual members.
-    hit_names = choose_free_column_names(HIT_MEMBERS, record.list_columns, "row_")
-    if hit_names:
-        hit_columns = [key, *hit_names.values()]
-    text_fields = ("text", *map(_name_word_field, text_columns))
-    groups = [FieldGroup((*text_fields, "label")), FieldGroup(("answer",), ANSWER_WORDS_WEIGHT)]
-    if record.has_index_function:
-        groups = [FieldGroup(text_fields)]
-    return IndexedTask(
-        task=task.name,
-        folder="" if task.name == DEFAULT_TASK else f"tasks/{task.name}",
-        columns={name: name for name in ["rank", *hit_columns]},
-        ranking=Ranking(tuple(groups), question_words=" ".join(record.question_words)),
-        count_entries=partial(_count_index_entries, task),
-        read_entries=partial(_read_index_entries, task, text_columns),
-        read_untagged=partial(_read_unanswered_entries, task, text_columns),
-        check_columns=partial(_check_text_columns, record),
-        key=key,
-        list_texts=partial(_list_texts, record, text_columns),
-        tags_of=_list_short_texts,
-        hit_fields=partial(_make_hit_fields, record, key, hit_names),
-    )
-
-
-def _name_word_field(column: str) -> str:
-    """Return the name of the field of words of a column of INDEX_COLUMNS=."""
-    return f"column:{column}"
-
-
-def _check_text_columns(record: TaskRecord, _tx: Connection, names: Sequence[str]) -> None:
-    """Check that the rows of a task have the columns of INDEX_COLUMNS=.
-
-    Raises:
-        InputError: The rows have no such column; the hint suggests a similar name.
-    """
-    for name in names:
-        if find_exact_or_similar_column(name, record.shown_columns) is None:
-            raise InputError(
-                f"the rows of {record.name} have no column {name!r}; "
-                "the index in service was not changed",
-                hint=format_column_hint(name, record.shown_columns),
-            )
-
-
-def _list_texts(
-    record: TaskRecord, text_columns: Sequence[str], content: Mapping[str, Any]
-) -> list[str]:
-    """Return the texts of an entry that phrases and snippets are taken from.
-
-    They are columns of INDEX_COLUMNS=, those of the prompt if a function made the text, and the
-    text.
-    """
-    names = [*text_columns]
-    if record.has_index_function:
-        key_names = {record.file_key, *dict(record.key)}
-        names += [name for name in record.asked_columns if name not in key_names]
-    texts = [find_text_by_similar_name(content["row"], name) for name in names]
-    return [text for text in [*texts, content["text"]] if text]
-
-
-def _make_hit_fields(
-    record: TaskRecord, key: str, hit_names: Mapping[str, str], content: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the members of a hit, from the content of its entry.
-
-    The usual members are key, label, text (at most MAX_HIT_TEXT_CHARS characters) and answer.
-
-    Args:
-        key: The member of the content that names the entry.
-        hit_names: Names of members of the hit by column; empty for the usual members.
-    """
-    if hit_names:
-        shown_values = {name: content[member] for member, name in record.metadata.items()}
-        values = {**content["answer"], **content["row"], **shown_values}
-        members = {hit_name: values[name] for name, hit_name in hit_names.items()}
-        return {key: content[key], **members}
-    return {
-        "key": str(content[key] or content["id"]),
-        "label": content["label"],
-        "text": content["text"][:MAX_HIT_TEXT_CHARS],
-        "answer": content["answer"],
-    }
-
-
-def _list_short_texts(content: Mapping[str, Any]) -> list[str]:
-    """Return all texts of the answer of an entry with at most MAX_TAG_CHARS, in any of its fields.
-
-    Quotations and numbers are left out.
-    """
-    tags = list[str]()
-    for _, leaf in iterate_leaves(content["answer"]):
-        # A number says nothing without its field.
-        if not is_quotation(leaf) and not isinstance(leaf, int | float):
-            tags += [text for text in iterate_nested_texts(leaf) if len(text) <= MAX_TAG_CHARS]
-    return tags
-
-
-def _count_index_entries(task: RecordedTask, tx: Connection) -> int:
-    """Return how many rows are in their source and have an answer of any version."""
-    table = task.select_task_rows(tx)
-    columns = table.table.c
-    is_in_source = columns.askrows_gone_at.is_(None)
-    is_answered = answers.is_answered(task.name, columns.askrows_key)
-    return table.count_rows(tx, is_in_source, is_answered)
-
-
-def _read_unanswered_entries(
-    task: RecordedTask, text_columns: Sequence[str], tx: Connection
-) -> Iterator[Entry]:
-    """Yield the entries of rows without an answer that have a text, by ascending id.
-
-    A function of the task's file makes the text. A template needs an answer.
-    """
-    columns = task.select_task_rows(tx).table.c
-    conditions = [
-        answers_table.c.id.is_(None),
-        ~columns.askrows_empty,
-        columns[INDEX_TEXT_COLUMN] != "",
-    ]
-    return _read_entries(task, text_columns, tx, conditions)
-
-
-def _read_index_entries(
-    task: RecordedTask,
-    text_columns: Sequence[str],
-    tx: Connection,
-    among: Sequence[str] | None = None,
-) -> Iterator[Entry]:
-    """Yield the index entries of the rows in the source that have an answer, by ascending id.
-
-    Args:
-        among: Only rows of these ids. All rows if omitted.
-    """
-    conditions = [answers_table.c.id.is_not(None)]
-    return _read_entries(task, text_columns, tx, conditions, row_ids=among)
-
-
-def _read_entries(
-    task: RecordedTask,
-    text_columns: Sequence[str],
-    tx: Connection,
-    conditions: Sequence[ColumnElement[bool]],
-    *,
-    row_ids: Sequence[str] | None = None,
-) -> Iterator[Entry]:
-    """Yield the index entries of the rows in the source that meet conditions, by ascending id.
-
-    An entry has the preferred answer. It stores id, label, text, the fields of the answer, and the
-    columns of the row. Its metadata are all of these or, with `metadata=`, the id and the members
-    that are named there.
-    """
-    record = task.record
-    template = record.index_template or ""
-    columns_by_name = {
-        name: find_exact_or_similar_column(name, record.shown_columns)
-        for name in list_template_columns(template)
-    }
-    rows = task.make_grid(tx).read_rows(tx, conditions=conditions, row_ids=row_ids)
-    for row in rows:
-        values = task.unpack_row({KEY_COLUMN: row.id, VALUES_COLUMN: row.cells[VALUES_COLUMN]})
-        row_name = name_row(record, values)
-        # The name replaces an empty text.
-        entry_text = row.cells[INDEX_TEXT_COLUMN]
-        if not record.has_index_function:
-            entry_text = _fill_entry_text(template, columns_by_name, values, row.fields)
-        text = entry_text or row_name
-        fields = {name: row.fields.get(name) for name, _ in record.fields}
-        # WHERE= of a search can name any column.
-        columns = {name: values[name] for name in record.shown_columns}
-        content = {"id": row.id, "label": row_name, "text": text, "answer": fields, "row": columns}
-        facts: list[Any] = [row_name, fields, columns]
-        metadata = content
-        extra_cells: dict[str, Any] = {}
-        if record.metadata:
-            metadata = _make_metadata(record, row.id, fields, columns)
-            extra_cells = {name: cell for name, cell in content.items() if name != "id"}
-            facts.append(metadata)
-        column_texts = {name: find_text_by_similar_name(columns, name) for name in text_columns}
-        searched_texts = {
-            "text": text,
-            "label": row_name,
-            "answer": "\n".join(iterate_nested_texts(fields)),
-            **{_name_word_field(name): cell for name, cell in column_texts.items()},
-        }
-        parts = [text, *(f"{name}: {cell}." for name, cell in column_texts.items() if cell)]
-        yield Entry(row.id, " ".join(parts), metadata, facts, searched_texts, extra_cells)
-
-
-def _make_metadata(
-    record: TaskRecord, row_id: str, fields: Mapping[str, Any], columns: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the metadata of an entry as `metadata=` declares them, after the id.
-
-    The id is a number if the key is a column of whole numbers. Texts are stripped. Missing texts
-    and lists are empty.
-    """
-    metadata: dict[str, Any] = {"id": row_id}
-    (key, kind), *other_keys = record.key
-    if kind == "integer" and not other_keys:
-        metadata["id"] = columns[key]
-    values = {**fields, **columns}
-    kinds = {**dict(record.fields), **record.shown_columns}
-    list_fields = {field.name for field in record.answer_fields if field.kind == "list"}
-    for member, name in record.metadata.items():
-        value = values[name]
-        if kinds[name] == "text":
-            value = stripped_text(value)
-        elif value is None and name in list_fields:
-            value = []
-        metadata[member] = value
-    return metadata
-
-
-def _fill_entry_text(
-    template: str,
-    columns_by_name: Mapping[str, str | None],
-    row: Mapping[str, Any],
-    answer: Mapping[str, Any],
-) -> str:
-    """Return the text of an entry: the template filled with a row and its answer, stripped.
-
-    Several texts of a field are joined by commas.
-
-    Args:
-        columns_by_name: The column of each name in the template, or None for a field of the answer.
-    """
-
-    def text_of(name: str) -> str:
-        """Return the text of a placeholder."""
-        column = columns_by_name[name]
-        if column is not None:
-            return to_prompt_text(row[column])
-        return ", ".join(iterate_nested_texts(answer.get(name)))
-
-    return fill_template(template, text_of).strip()
