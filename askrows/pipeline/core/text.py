@@ -336,19 +336,19 @@ class FormulaGuard:
 
 def encode_csv_line(
     cells: Sequence[str | float],
-    guard: Callable[[str], str] = neutralize_formula,
+    neutralize: Callable[[str], str] = neutralize_formula,
 ) -> bytes:
     r"""Return a CSV record as UTF-8, ending with `\r\n`, quoted as needed (RFC 4180).
 
-    `guard` escapes the texts, except those that begin with a letter or a digit, as most do: they
-    are no formulas. By default no text is a formula.
+    `neutralize` escapes the texts, except those that begin with a letter or a digit, as most do:
+    they are no formulas. By default no text is a formula.
     """
     text = io.StringIO()
     # The line end also decides about quoting: with `\n` alone, Python 3.12 does not quote a single
     # carriage return.
     csv.writer(text, lineterminator="\r\n").writerow(
         [
-            guard(cell) if isinstance(cell, str) and not cell[:1].isalnum() else cell
+            neutralize(cell) if isinstance(cell, str) and not cell[:1].isalnum() else cell
             for cell in cells
         ],
     )

@@ -315,28 +315,30 @@ def _is_undecodable(leaf: tuple[FieldPath, Any]) -> bool:
     return is_bytes and to_plain_value(leaf[1]) is None
 
 
-def list_memory_rows(data: Any) -> list[Mapping[str, Any]]:
+def list_memory_rows(rows_or_table: Any) -> list[Mapping[str, Any]]:
     """Return the rows of an iterable of mappings, an Arrow table, or a data frame, as dicts.
 
     The data frame is from pandas or polars. An index of pandas is left out, and names become texts.
     A missing value of a data frame or Arrow table is None. Values in mappings are not changed.
 
     Raises:
-        ConfigurationError: pyarrow, which the data need, is not installed.
+        ConfigurationError: pyarrow, which tables need, is not installed.
         InputError: The object is of another type, or a row is not a mapping.
     """
     rows: Any = None
-    if hasattr(data, "to_dicts"):  # polars
-        rows = data.to_dicts()
-    elif hasattr(data, "__arrow_c_stream__"):  # Arrow and pandas
-        rows = list_arrow_rows(import_pyarrow("a data frame").table(data))
-    elif isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping):
-        rows = list(data)
+    if hasattr(rows_or_table, "to_dicts"):  # polars
+        rows = rows_or_table.to_dicts()
+    elif hasattr(rows_or_table, "__arrow_c_stream__"):  # Arrow and pandas
+        rows = list_arrow_rows(import_pyarrow("a data frame").table(rows_or_table))
+    elif isinstance(rows_or_table, Iterable) and not isinstance(
+        rows_or_table, str | bytes | Mapping
+    ):
+        rows = list(rows_or_table)
 
     if rows is None or not all(isinstance(row, Mapping) for row in rows):
         raise InputError(
             "rows must be a list of dicts, a data frame or an Arrow table, "
-            f"not {type(data).__name__}; nothing was read",
+            f"not {type(rows_or_table).__name__}; nothing was read",
             hint="pass a list of dicts: [{'id': 1, 'text': '…'}, …]",
         )
     return [_without_index_columns(row) for row in rows]

@@ -26,7 +26,7 @@ from askrows.pipeline.rows.answer_views import ANSWERED_AT, VERSION_COLUMN
 from askrows.pipeline.rows.row_findings import (
     Finding,
     SourceRow,
-    find_unsound_text,
+    find_unstorable_text,
     make_excerpt,
     make_rejection,
 )
@@ -148,7 +148,7 @@ class ColumnMapping:
         self.kept_names = dict[str, None]()
         self._file_names = list(dict.fromkeys(filter(None, names)))
 
-        chosen_names = _resolve_chosen_names(
+        chosen_names = _resolve_map_columns(
             self._file_names,
             mapped_names,
             layout=layout,
@@ -167,7 +167,7 @@ class ColumnMapping:
             self._made_names |= self._find_names_added_by_exports()
             # In an export these are not other names of columns.
             excluded_names = self._made_names
-        self._match_known_names(chosen_names.keys(), excluded_names)
+        self._add_matches_by_known_names(chosen_names.keys(), excluded_names)
 
     def _find_names_added_by_exports(self) -> set[str]:
         """Return the folded names that an export adds, with their prefix if the file has it."""
@@ -179,7 +179,7 @@ class ColumnMapping:
             export_names.add(prefixed_name if is_prefixed else fold_name(name))
         return export_names
 
-    def _match_known_names(
+    def _add_matches_by_known_names(
         self, chosen_columns: Collection[str], excluded_names: Collection[str]
     ) -> None:
         """Match other columns to the first name in the file that is a known name of the column.
@@ -237,7 +237,7 @@ class ColumnMapping:
             for column, label in self.layout.columns.items()
         ]
 
-    def map_row(self, row: SourceRow) -> SourceRow | Finding:
+    def map_row_and_record_names(self, row: SourceRow) -> SourceRow | Finding:
         """Rename the values of a row from the file's names to the layout's columns.
 
         - A name that means no column keeps its value under the file's name, and is added to
@@ -275,7 +275,7 @@ class ColumnMapping:
             ):
                 values[name] = cell
 
-        finding = find_unsound_text(
+        finding = find_unstorable_text(
             row.line_number,
             values,
             self.layout.columns,
@@ -320,7 +320,7 @@ def parse_column_map(text: str) -> list[tuple[str, str]]:
     return mapped_names
 
 
-def _resolve_chosen_names(
+def _resolve_map_columns(
     file_names: Sequence[str],
     mapped_names: Sequence[tuple[str, str]],
     *,

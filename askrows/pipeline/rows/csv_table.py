@@ -92,7 +92,7 @@ def _choose_delimiter(file: SourceFile, head: Sequence[str]) -> str:
     """
     may_have_title = file.header_line is None
 
-    def rank(delimiter: str) -> tuple[int, bool, int, int]:
+    def rank_delimiter(delimiter: str) -> tuple[int, bool, int, int]:
         names, *rows = _split_first_records(head, delimiter) or [[]]
         width = len(names)
         is_even = width > 1 and all(len(row) == width for row in rows[:-1])
@@ -100,7 +100,7 @@ def _choose_delimiter(file: SourceFile, head: Sequence[str]) -> str:
         known_count = sum(map(file.is_known_column, names))
         return known_count, is_even, width, split_rows
 
-    return max(_DELIMITERS, key=rank)
+    return max(_DELIMITERS, key=rank_delimiter)
 
 
 def _split_first_records(lines: Sequence[str], delimiter: str) -> list[list[str]]:

@@ -193,7 +193,7 @@ def update_table_row(
     table = _reflect_task_table(tx, record)
     changes = _replace_nulls(table, record, values)
     with translate_refusals(record.table):
-        tx.execute(update(table).where(_has_id(table, record, row_id)).values(changes))
+        tx.execute(update(table).where(_make_id_condition(table, record, row_id)).values(changes))
 
 
 def delete_table_row(tx: Connection, record: TaskRecord, row_id: str) -> None:
@@ -204,7 +204,7 @@ def delete_table_row(tx: Connection, record: TaskRecord, row_id: str) -> None:
     """
     table = _reflect_task_table(tx, record)
     with translate_refusals(record.table, hint="remove what refers to the row, then try again"):
-        tx.execute(delete(table).where(_has_id(table, record, row_id)))
+        tx.execute(delete(table).where(_make_id_condition(table, record, row_id)))
 
 
 def _reflect_task_table(tx: Connection, record: TaskRecord) -> Table:
@@ -230,7 +230,7 @@ def _make_text_expression(column: ColumnElement[Any]) -> ColumnElement[Any]:
     return cast(column, Text)
 
 
-def _has_id(table: Table, record: TaskRecord, row_id: str) -> ColumnElement[bool]:
+def _make_id_condition(table: Table, record: TaskRecord, row_id: str) -> ColumnElement[bool]:
     """Return the condition that a row has an id.
 
     The first comparison uses an index; the second one is exact if the column ignores case.
@@ -412,7 +412,7 @@ def _convert_cell(cell: Any, kind: str) -> Any:
     return to_column_value(kind, cell)
 
 
-def parse_document_row(
+def parse_document_row_with_notes(
     data: bytes,
     record: TaskRecord,
     mapped_names: Sequence[tuple[str, str]],
@@ -445,7 +445,7 @@ def parse_document_row(
         raise InputError(f"{source_name}: not a JSON object; nothing was stored", hint=hint)
 
     mapping = ColumnMapping(list(document), mapped_names, layout=layout, path=Path(source_name))
-    mapped_row = mapping.map_row(SourceRow(1, document))
+    mapped_row = mapping.map_row_and_record_names(SourceRow(1, document))
     if isinstance(mapped_row, Finding):
         raise _make_document_error(source_name, layout, mapped_row, hint)
     read_row, changes = _apply_read_cells(record, mapped_row, read_cells)
@@ -457,7 +457,7 @@ def parse_document_row(
         hint = f"correct {faults[0].column} in the document, or remove it"
         raise _make_document_error(source_name, layout, faults[0], hint)
     row = row._replace(findings=tuple(changes))
-    return row, [*mapping.notes, *describe_other_columns(record, mapping)]
+    return row, [*mapping.notes, *iterate_other_column_notes(record, mapping)]
 
 
 def _make_document_error(
@@ -476,7 +476,7 @@ def _make_document_error(
     )
 
 
-def describe_other_columns(record: TaskRecord, mapping: ColumnMapping) -> Iterator[str]:
+def iterate_other_column_notes(record: TaskRecord, mapping: ColumnMapping) -> Iterator[str]:
     """Yield notes on the names of a file that are no columns of the table.
 
     A note lists the columns that are stored outside the table, and another the ignored columns.
@@ -532,7 +532,7 @@ def import_table_rows(
         max_page_rows=ROWS_PER_WRITE,
         list_gone=partial(_find_gone_keys, record, file),
     )
-    report.notes += describe_other_columns(record, file.mapping)
+    report.notes += iterate_other_column_notes(record, file.mapping)
     if report.gone:
         keys = join_first(report.gone_keys, MAX_LISTED_KEYS)
         list_file = report.report or "gone.csv"

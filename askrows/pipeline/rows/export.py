@@ -45,7 +45,7 @@ _NUMBER_TYPES = (int, float)
 def encode_rows(
     rows: Iterable[Mapping[str, Any]],
     format_: str,
-    guard: Callable[[str], str] = text.neutralize_formula,
+    neutralize: Callable[[str], str] = text.neutralize_formula,
     *,
     kinds: Mapping[str, str],
 ) -> Iterator[bytes]:
@@ -58,7 +58,7 @@ def encode_rows(
     Args:
         rows: The rows by column.
         format_: "csv", "json", "jsonl" or "xlsx". Any other text means Parquet: callers check it.
-        guard: Changes each text of CSV, so that spreadsheets do not run it as a formula. Other
+        neutralize: Changes each text of CSV, so that spreadsheets do not run it as a formula. Other
             formats do not need it, because they have types.
         kinds: Kinds of all columns, in their order.
 
@@ -72,7 +72,7 @@ def encode_rows(
     if format_ == "json":
         return _encode_json_list(rows)
     if format_ == "csv":
-        return _encode_csv(rows, kinds, guard)
+        return _encode_csv(rows, kinds, neutralize)
     if format_ == "xlsx":
         return _encode_xlsx(rows, kinds)
     return _encode_parquet(rows, kinds, import_pyarrow("Parquet"))
@@ -81,13 +81,13 @@ def encode_rows(
 def _encode_csv(
     rows: Iterable[Mapping[str, Any]],
     kinds: Mapping[str, str],
-    guard: Callable[[str], str],
+    neutralize: Callable[[str], str],
 ) -> Iterator[bytes]:
     """Yield the lines of a CSV file, the header first."""
-    yield text.encode_csv_line(list(kinds), guard)
+    yield text.encode_csv_line(list(kinds), neutralize)
     for row in rows:
         cells = [to_spreadsheet_cell(row[name], kind) for name, kind in kinds.items()]
-        yield text.encode_csv_line(cells, guard)
+        yield text.encode_csv_line(cells, neutralize)
 
 
 def to_spreadsheet_cell(value: Any, kind: str) -> str | float:
@@ -112,10 +112,10 @@ def to_spreadsheet_cell(value: Any, kind: str) -> str | float:
         return str(value["quote"])
     if kind == TEXTS_KIND and isinstance(value, list):
         return "; ".join(value)
-    return _format_value(value)
+    return _format_cell_text(value)
 
 
-def _format_value(value: Any) -> str:
+def _format_cell_text(value: Any) -> str:
     """Return a value as text: JSON for lists and objects, ISO 8601 for times."""
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
@@ -295,7 +295,9 @@ def _to_parquet_value(value: Any, kind: str) -> Any:
         return to_utc_time(value)
     if kind == TEXTS_KIND:
         members = value if isinstance(value, list) else [value]
-        return [member if isinstance(member, str) else _format_value(member) for member in members]
+        return [
+            member if isinstance(member, str) else _format_cell_text(member) for member in members
+        ]
     if kind == "real":
         return parse_finite_number(value)
-    return _format_value(value)
+    return _format_cell_text(value)

@@ -285,10 +285,10 @@ def _find_stored_rows(
     each such row is returned for only one of them.
     """
     paths = [file.path for file in image_files]
-    row_by_path = {row["path"]: row for row in _select_rows(tx, table.c.path, paths)}
+    row_by_path = {row["path"]: row for row in _read_rows_by_values(tx, table.c.path, paths)}
     # Several files with the same bytes can have moved together.
     moved_rows_by_hash: dict[str, list[Row]] = {}
-    for equal_row in _select_rows(tx, table.c.hash, [file.sha256 for file in image_files]):
+    for equal_row in _read_rows_by_values(tx, table.c.hash, [file.sha256 for file in image_files]):
         if not os.path.lexists(str(equal_row["path"])):
             moved_rows_by_hash.setdefault(equal_row["hash"], []).append(equal_row)
 
@@ -302,7 +302,7 @@ def _find_stored_rows(
     return rows
 
 
-def _select_rows(tx: Connection, column: Any, values: Sequence[str]) -> list[Row]:
+def _read_rows_by_values(tx: Connection, column: Any, values: Sequence[str]) -> list[Row]:
     query = select(column.table).where(column.in_(values)).order_by(column.table.c.id)
     return [dict(row) for row in tx.execute(query).mappings()]
 

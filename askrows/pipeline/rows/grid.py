@@ -321,7 +321,7 @@ class Grid:
         )
         if options.after is not None:
             query = query.where(self._make_after_condition(tx, options))
-        sort_keys = self._list_sort_keys(options)
+        sort_keys = self._make_sort_expressions(options)
         if _is_descending(options):
             sort_keys = [key.desc() for key in sort_keys]
         query = query.order_by(*sort_keys).limit(options.limit)
@@ -347,7 +347,7 @@ class Grid:
         Raises:
             InputError: There is no such row, or no such sort order.
         """
-        sort_keys = self._list_sort_keys(options)
+        sort_keys = self._make_sort_expressions(options)
         after_name = str(options.after)
         after_id = self.table.find_id_by_place_title(tx, after_name) or after_name
         is_last_row = self.table.match_ids([after_id])
@@ -451,7 +451,7 @@ class Grid:
         Raises:
             InputError: The state is unknown, or WHERE= is invalid.
         """
-        conditions = [self._mentions_word(tx, word) for word in row_filter.words]
+        conditions = [self._make_word_condition(tx, word) for word in row_filter.words]
         where_texts = [row_filter.where, *row_filter.choices.values()]
         where_texts += [format_any_equality(self.facets, tag) for tag in row_filter.tags]
         conditions += [self._compile_where_text(tx, text) for text in where_texts if text]
@@ -500,7 +500,7 @@ class Grid:
         }
         return compile_where(parse_where(text), (cells, judgement_cells, alias_cells), tx=tx)
 
-    def _mentions_word(self, tx: Connection, word: str) -> ColumnElement[bool]:
+    def _make_word_condition(self, tx: Connection, word: str) -> ColumnElement[bool]:
         """Return the condition that a row or its answer contains a word."""
         in_cells = [contains_word(tx, cast(cell, Text), word) for cell in self.searched_cells]
         in_documents = [
@@ -568,7 +568,7 @@ class Grid:
         """
         counters: dict[str, Counter[str | None]] = {}
         with contextlib.suppress(SlowError), limit_time(tx, within_s):
-            counters = self._count_facets(tx, row_filter)
+            counters = self._count_facet_values(tx, row_filter)
         if self.state_name in counters:
             state_counts = counters.pop(self.state_name)
         else:
@@ -622,7 +622,7 @@ class Grid:
         counts = reuse_or_count_states(tx, self.table, data)
         return Counter({self.table.name_state(state): counts.count(state) for state in RowState})
 
-    def _count_facets(
+    def _count_facet_values(
         self, tx: Connection, row_filter: RowFilter
     ) -> dict[str, Counter[str | None]]:
         """Count rows by version, review, doubt, and each facet that has few values.
@@ -701,7 +701,7 @@ class Grid:
             counters[name][value] += row_count
         return counters
 
-    def _list_sort_keys(self, options: RowListOptions) -> list[ColumnElement[Any]]:
+    def _make_sort_expressions(self, options: RowListOptions) -> list[ColumnElement[Any]]:
         """Return the expressions that rows are sorted by; the last is different for each row.
 
         Without `options.sort` it is the order in which rows are asked.

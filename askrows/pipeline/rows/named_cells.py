@@ -40,7 +40,7 @@ def open_json(file: SourceFile) -> SourceTable:
 
     def read_rows() -> Iterator[ReadRow]:
         for line_number, text in iterate_nested_texts(file):
-            yield _parse_row(line_number, text)
+            yield _parse_json_row(line_number, text)
 
     first_rows = [
         row.values for row in islice(read_rows(), _MAX_SAMPLED_ROWS) if isinstance(row, SourceRow)
@@ -49,7 +49,7 @@ def open_json(file: SourceFile) -> SourceTable:
     return SourceTable(names, read_rows)
 
 
-def _parse_row(line_number: int, text: str) -> ReadRow:
+def _parse_json_row(line_number: int, text: str) -> ReadRow:
     """Return the row of a JSON object; a finding for any other text."""
     try:
         value = parse_strict_json(text.strip())

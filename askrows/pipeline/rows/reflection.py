@@ -135,7 +135,7 @@ def read_key_and_index_columns(
     return [[fold_column_name(tx, column) for column in key] for key in keys if key]
 
 
-def generates_ids(tx: Connection, table: str, id_column: ReflectedColumn) -> bool:
+def generates_never_used_ids(tx: Connection, table: str, id_column: ReflectedColumn) -> bool:
     """Return whether the database generates ids that no row had before, deleted rows included.
 
     So it does on PostgreSQL if the id has a default, and on SQLite with AUTOINCREMENT.
@@ -290,7 +290,7 @@ def make_new_ids(
     """
     if make_id_column_facts(tx, id_column["type"]).kind != "whole numbers":
         return [str(uuid.uuid4()) for _ in range(count)]
-    if generates_ids(tx, table, id_column):
+    if generates_never_used_ids(tx, table, id_column):
         return None
 
     # An SQLite column of whole numbers can contain texts.

@@ -105,7 +105,7 @@ class KeyLines:
         weakref.finalize(self, self._connection.close)
         self._connection.executescript(_KEY_LINES_DDL)
 
-    def find_or_add(self, key: str, line: int) -> int | None:
+    def find_or_add_line(self, key: str, line: int) -> int | None:
         """Store the line of a new key; return the line that was stored before, or None."""
         query = "INSERT INTO key_lines VALUES (?, ?) ON CONFLICT DO NOTHING"
         if self._connection.execute(query, (key, line)).rowcount:
@@ -140,7 +140,7 @@ def make_rejection(
     )
 
 
-def find_unsound_text(
+def find_unstorable_text(
     line: int,
     values: Mapping[str, Any],
     labels: Mapping[str, str],

@@ -167,7 +167,9 @@ class ImportReport:
         """The names of a finding's values in `document` and in the CSV report."""
         return ("line", "column", "reason", "value", "kind", self.key_name)
 
-    def add_findings(self, findings: Iterable[Finding], report_file: SealedWriter | None) -> None:
+    def count_and_write_findings(
+        self, findings: Iterable[Finding], report_file: SealedWriter | None
+    ) -> None:
         """Count and group findings, write them to the report file, and keep the first thousand.
 
         All this is done with copies without cells, in the order of their lines.
@@ -201,7 +203,7 @@ class ImportReport:
         if group.reason != finding.reason:
             group.reason = general_reason
 
-    def add_gone_key(self, key: str, report_file: SealedWriter | None) -> None:
+    def count_and_write_gone_key(self, key: str, report_file: SealedWriter | None) -> None:
         """Count a row that the file lacks, and write it to the report file."""
         self.gone += 1
         if len(self.gone_keys) < MAX_KEPT_FINDINGS:
@@ -378,14 +380,16 @@ class MappedFile(TableFile):
         self._key_lines = KeyLines()
         self._rejected_key_lines = KeyLines()
         for row in self.read_rows():
-            mapped_row = row if isinstance(row, Finding) else self.mapping.map_row(row)
+            mapped_row = (
+                row if isinstance(row, Finding) else self.mapping.map_row_and_record_names(row)
+            )
             outcome = (
                 mapped_row if isinstance(mapped_row, Finding) else self.make_sound_row(mapped_row)
             )
             if isinstance(outcome, SoundRow):
                 outcome = self._reject_repeated_key(outcome)
             elif outcome.key:
-                self._rejected_key_lines.find_or_add(self.fold_key(outcome.key), outcome.line)
+                self._rejected_key_lines.find_or_add_line(self.fold_key(outcome.key), outcome.line)
             if isinstance(outcome, Finding) and isinstance(row, SourceRow):
                 source_row = mapped_row if isinstance(mapped_row, SourceRow) else row
                 outcome = outcome._replace(cells=source_row.values)
@@ -396,7 +400,7 @@ class MappedFile(TableFile):
 
         After a rejected row, a row with its key is accepted.
         """
-        first_line = self._key_lines.find_or_add(self.fold_key(row.key), row.line_number)
+        first_line = self._key_lines.find_or_add_line(self.fold_key(row.key), row.line_number)
         if first_line is None:
             return row
 
@@ -488,12 +492,12 @@ def import_rows(
                 imported_count = len(sound_rows) - len(written.findings)
                 report.unchanged += imported_count - written.added - written.updated
                 report.released += _unpark_or_count_rows(
-                    tx, task, written.changed_ids, dry=report.dry
+                    tx, task, written.changed_ids, is_dry=report.dry
                 )
                 if written.added + written.updated and not report.dry:
                     record_row_change(tx, task)
 
-                report.add_findings(findings, report_file)
+                report.count_and_write_findings(findings, report_file)
                 if refusals is not None:
                     refusals.insert(
                         [
@@ -506,7 +510,7 @@ def import_rows(
                 bar.show(report.lines)
 
             for key in list_gone(tx, report):
-                report.add_gone_key(key, report_file)
+                report.count_and_write_gone_key(key, report_file)
             if report_file is not None:
                 report_file.seal()
 
@@ -525,10 +529,12 @@ def import_rows(
     return report
 
 
-def _unpark_or_count_rows(tx: Connection, task: str, row_ids: Sequence[str], *, dry: bool) -> int:
+def _unpark_or_count_rows(
+    tx: Connection, task: str, row_ids: Sequence[str], *, is_dry: bool
+) -> int:
     """Unpark rows, except those that a batch asks now; return how many. A dry run only counts."""
     unclaimed_ids = sorted(set(row_ids) - claims.filter_claimed_ids(tx, task, row_ids))
-    unpark = claims.list_ids_user_may_unpark if dry else claims.unpark_and_forgive
+    unpark = claims.list_ids_user_may_unpark if is_dry else claims.unpark_and_forgive
     return len(unpark(tx, task, row_ids=unclaimed_ids))
 
 

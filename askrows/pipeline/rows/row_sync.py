@@ -35,12 +35,12 @@ from askrows.pipeline.rows.row_findings import (
     ReadRow,
     SourceRow,
     escape_unsound,
-    find_unsound_text,
+    find_unstorable_text,
     make_excerpt,
     make_refused_row,
     make_rejection,
 )
-from askrows.pipeline.rows.source import EXTRA_CELLS_COLUMN, RowSource, read_rows_by_id
+from askrows.pipeline.rows.source import EXTRA_CELLS_COLUMN, RowSource, query_rows_by_id
 from askrows.pipeline.rows.stored_rows import (
     has_only_blanks,
     hash_input,
@@ -60,7 +60,7 @@ PAGE_ROWS = 2_000
 MAX_LOOKUP_KEYS = 200
 # Bytes of a key that an index of PostgreSQL takes.
 MAX_KEY_BYTES = 2_000
-# Rows of a preview that would be gone.
+# Rows of a preview_sync that would be gone.
 MAX_MISSING_EXAMPLES = 10
 # Refused rows that a report of a sync prints.
 MAX_LISTED_REFUSED_ROWS = 3
@@ -99,9 +99,9 @@ class RowSyncReport:
     unusable: int = 0
     # The key of such a row, and the reason.
     unusable_example: tuple[str, str] = "", ""
-    # Of a preview: id, input hash and values as JSON of the new and changed rows.
+    # Of a preview_sync: id, input hash and values as JSON of the new and changed rows.
     changed_rows: list[tuple[str, str, str]] = field(default_factory=list)
-    # Of a preview: the values as JSON of the first rows that would be gone.
+    # Of a preview_sync: the values as JSON of the first rows that would be gone.
     gone_rows: list[str] = field(default_factory=list)
     # Rows with an escape in a column that is not used, by the name of the column.
     escaped: Counter[str] = field(default_factory=Counter)
@@ -219,7 +219,7 @@ class RowSync:
         self.report.counts = counts
         return self.report
 
-    def preview(self, source: Any, display: Progress) -> RowSyncReport:
+    def preview_sync(self, source: Any, display: Progress) -> RowSyncReport:
         """Read a source to its end, and return the report of `sync_rows`; write nothing.
 
         Args:
@@ -278,7 +278,7 @@ class RowSync:
             line = source_row[0]
             row = self._convert_row(source_row)
             row_id = row["row_id"]
-            earlier_line = key_lines.find_or_add(row_id, line)
+            earlier_line = key_lines.find_or_add_line(row_id, line)
             # Equal rows share an id that is a hash.
             has_made_id = row["input_hash"] == stored_rows.NO_HASH or self.record.has_made_key
             if earlier_line is not None and not has_made_id and not is_forgotten(row_id):
@@ -292,7 +292,7 @@ class RowSync:
                 )
                 row = self._record_refusal(finding)
                 row_id = row["row_id"]
-                earlier_line = key_lines.find_or_add(row_id, line)
+                earlier_line = key_lines.find_or_add_line(row_id, line)
                 has_made_id = True
 
             if earlier_line is not None and has_made_id:
@@ -307,8 +307,8 @@ class RowSync:
 
     def store_new_row(
         self, tx: Connection, values: Mapping[str, Any], extra_cells: Mapping[str, Any]
-    ) -> bool:
-        """Store a row that was just inserted into the table of the task; return if it is empty.
+    ) -> _StoredRow:
+        """Store a row that was just inserted into the table of the task; return the stored row.
 
         If the cells have new columns, or other kinds, these are recorded, and the views are made
         anew. A row with an invalid key or unsound text is stored as a refused row.
@@ -325,7 +325,7 @@ class RowSync:
             create_or_replace_views(tx, replace(self.record, extra_columns=extra_kinds))
         del row["n"]
         stored_rows.insert_or_replace_row(tx, self.record.name, row)
-        return bool(row["is_empty"])
+        return row
 
     def _inspect_images_and_update_rows(self, rows: Sequence[_StoredRow]) -> None:
         """Inspect the images of rows, change the rows accordingly, and count unusable rows.
@@ -399,11 +399,11 @@ class RowSync:
                 *record.required_columns,
             }
             used_values = {name: values.get(name) for name in used_columns}
-            finding = find_unsound_text(row.line_number, used_values, {})
+            finding = find_unstorable_text(row.line_number, used_values, {})
             if finding is not None:
                 return self._record_refusal(finding._replace(cells=values))
 
-            finding = find_unsound_text(row.line_number, values, {})
+            finding = find_unstorable_text(row.line_number, values, {})
             if finding is not None:
                 self.report.escaped[finding.column] += 1
                 values = {
@@ -479,7 +479,9 @@ class RowSync:
         return row_id
 
 
-def sync_source(row_sync: RowSync, source: RowSource, locks: Locks, display: Progress) -> None:
+def sync_source_and_print_report(
+    row_sync: RowSync, source: RowSource, locks: Locks, display: Progress
+) -> None:
     """Sync the stored rows of a task with their source, and print notes and the report.
 
     New rows are inserted, changed rows updated, rows that left become gone, all in one
@@ -579,7 +581,7 @@ def find_ids_changed_in_source(
     row_sync = RowSync(store, record, record.at)
     changed_ids = set(last_values_by_id)
     for ids in split_into_pages(sorted(last_values_by_id), MAX_LOOKUP_KEYS):
-        rows = read_rows_by_id(store, record, ids)
+        rows = query_rows_by_id(store, record, ids)
         for row in row_sync.convert_rows(rows):
             values = parse_stored_values(row["row"])
             last_values = last_values_by_id.get(row["row_id"], {})

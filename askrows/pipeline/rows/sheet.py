@@ -64,7 +64,7 @@ def open_sheet(file: SourceFile) -> SourceTable:
         ValueError,
         noun=".xlsx",
     ):
-        sheet = _load_sheet(file)
+        sheet = _check_and_load_sheet(file)
 
     def read_records() -> Iterator[Record]:
         # The library leaves out blank columns before the first cell, but not blank rows.
@@ -128,7 +128,7 @@ def _read_rows_and_fill_merged_cells(
         yield SourceRow(row.line_number, values)
 
 
-def _load_sheet(file: SourceFile) -> Any:
+def _check_and_load_sheet(file: SourceFile) -> Any:
     """Check the sizes of the parts of a workbook, and return the sheet that a user named.
 
     Without a name it is the first visible sheet, or the first of all if none is visible. Notes of
@@ -154,7 +154,7 @@ def _load_sheet(file: SourceFile) -> Any:
                     hint="save it again, or save it as CSV",
                 )
             if part.filename.lower().endswith("sharedstrings.xml"):
-                size.add_part(archive, part.filename)
+                size.count_part(archive, part.filename)
 
         with load_workbook(book_file) as book:
             visible_names = [
@@ -174,7 +174,7 @@ def _load_sheet(file: SourceFile) -> Any:
                     f"only the sheet {sheet_name!r} is read; the file has {listed_names}"
                 )
 
-            size.add_part(archive, _find_sheet_part(archive, sheet_name))
+            size.count_part(archive, _find_sheet_part(archive, sheet_name))
             if size.error_count:
                 file.notes.append(
                     f"cells with an error: {size.error_count:,}; they are read as blank"
@@ -240,7 +240,7 @@ class _SheetSize:
         # The element that was begun last, without its namespace prefix.
         self._element = ""
 
-    def add_part(self, archive: ZipFile, name: str) -> None:
+    def count_part(self, archive: ZipFile, name: str) -> None:
         """Parse the part with the shared texts, or with a sheet, and count its cells and texts.
 
         Args:

@@ -498,7 +498,7 @@ def _advance_cursor_and_limit_query(
     return f"SELECT * {source} WHERE {condition}"
 
 
-def read_rows_by_id(store: Store, record: TaskRecord, ids: Sequence[str]) -> Iterable[SourceRow]:
+def query_rows_by_id(store: Store, record: TaskRecord, ids: Sequence[str]) -> Iterable[SourceRow]:
     """Run a task's query for the rows with some ids, and return these rows in the query's order.
 
     The rows are numbered from 1. Ids that the query does not return are skipped. A row whose key

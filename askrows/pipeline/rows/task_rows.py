@@ -245,7 +245,7 @@ class TaskRows:
         """Return the SQL condition that a row has a mark that is not done, answered or not."""
         return self._select_marks(~again.HAS_NEWER_ANSWER).exists()
 
-    def make_unfinished_mark_condition(self, tx: Connection) -> ColumnElement[bool]:
+    def make_marked_by_unfinished_command_condition(self, tx: Connection) -> ColumnElement[bool]:
         """Return the SQL condition that a command that is not over marked a row.
 
         A command is not over if its run has no end, or if another row that it marked waits to be
@@ -315,7 +315,7 @@ class TaskRows:
         ids: Sequence[str] | None,
         columns: Sequence[ColumnElement[Any]],
         *conditions: Any,
-        locked: bool = False,
+        should_lock: bool = False,
     ) -> Iterator[Sequence[Any]]:
         """Yield columns of the rows that have one of these ids and meet all conditions.
 
@@ -327,10 +327,10 @@ class TaskRows:
                 their order. None means all rows, in their order and in constant memory.
             columns: The expressions to select.
             *conditions: Further conditions of the rows.
-            locked: No other transaction can change the rows until this transaction ends.
+            should_lock: No other transaction can change the rows until this transaction ends.
         """
         query = select(*columns).where(*conditions).order_by(self.table.c[self.order_column])
-        if locked:
+        if should_lock:
             query = query.with_for_update()
         native_ids = None if ids is None else self.ids.to_native_ids(ids)
         return read_matching_rows(tx, query, self.table.c[self.id_column], native_ids)
@@ -350,7 +350,7 @@ class TaskRows:
         columns = [*(self.table.c[name] for name in names), self.row_id]
         return {
             row[-1]: dict(zip(names, row, strict=False))
-            for row in self.read_by_ids(tx, ids, columns, locked=should_lock)
+            for row in self.read_by_ids(tx, ids, columns, should_lock=should_lock)
         }
 
     def read_cells(

@@ -259,7 +259,7 @@ class AnswerTarget:
                 "command again",
             ) from error
 
-        self._check_columns(tx)
+        self._check_column_types(tx)
         key_name = self.key_names[0]
         unique_keys = read_key_and_index_columns(tx, self.table_name, self.schema, only_unique=True)
         # The ids of a table with `file_key=` are checked when it is adopted.
@@ -271,7 +271,7 @@ class AnswerTarget:
                 "add a unique key: CREATE UNIQUE INDEX …",
             )
 
-    def _check_columns(self, tx: Connection) -> None:
+    def _check_column_types(self, tx: Connection) -> None:
         """Check that the columns can have blank cells and store the values without rounding.
 
         Raises:
@@ -350,10 +350,10 @@ class AnswerTarget:
                 if removed_version and answer.version != removed_version
             ]
         remaining_answers += [answer for answer in later_answers if answer.row_id not in other_ids]
-        former_by_key = self._group_by_target_row(
+        former_by_key = self._group_answers_by_target_key(
             [answer for answer in former_answers if answer.row_id not in other_ids] + stored_answers
         )
-        new_answers = self._group_by_target_row(remaining_answers)
+        new_answers = self._group_answers_by_target_key(remaining_answers)
         keys = former_by_key.keys() | new_answers.keys()
 
         for page_keys in split_into_pages(sorted(keys)):
@@ -363,7 +363,7 @@ class AnswerTarget:
             with translate_refusals(self.label, hint="change the value, or the rules of the table"):
                 self._write_preferred_answers(tx, preferred_answers, former_by_key)
             written_cells = {
-                key: self._make_cells(answer) for key, answer in preferred_answers.items()
+                key: self._make_target_cells(answer) for key, answer in preferred_answers.items()
             }
             self._check_no_write_was_undone(tx, written_cells)
 
@@ -410,13 +410,15 @@ class AnswerTarget:
         rows = read_matching_rows(tx, query, columns.row_id, sorted(row_ids))
         return [TargetValue(*row) for row in rows]
 
-    def _make_key(self, row_id: str, model: str) -> _Key:
+    def _make_target_key(self, row_id: str, model: str) -> _Key:
         """Return the key in the table of a row, or of its record for a model."""
         if self.has_records:
             return (row_id, self.provider, model)
         return (row_id,)
 
-    def _group_by_target_row(self, answers: Sequence[TargetValue]) -> dict[_Key, list[TargetValue]]:
+    def _group_answers_by_target_key(
+        self, answers: Sequence[TargetValue]
+    ) -> dict[_Key, list[TargetValue]]:
         """Return the answers that each row of the table can show, in their order.
 
         A person's answer belongs to the records of all models that answered the row. If no model
@@ -432,11 +434,11 @@ class AnswerTarget:
             models = models_by_id[answer.row_id] or {PERSON}
             if answer.model:
                 models = {answer.model}
-            for key in {self._make_key(answer.row_id, model) for model in models}:
+            for key in {self._make_target_key(answer.row_id, model) for model in models}:
                 grouped.setdefault(key, []).append(answer)
         return grouped
 
-    def _make_cells(self, answer: TargetValue | None) -> dict[str, Any]:
+    def _make_target_cells(self, answer: TargetValue | None) -> dict[str, Any]:
         """Return an answer as column values, by column; all are None without an answer."""
         values = {}
         if answer is not None:
@@ -471,8 +473,10 @@ class AnswerTarget:
         changes: list[dict[str, Any]] = []
         removals: list[dict[str, Any]] = []
         for key, answer in preferred_answers.items():
-            former_cells = [self._make_cells(former) for former in former_answers.get(key, ())]
-            new_cells = empty_cells if answer is None else self._make_cells(answer)
+            former_cells = [
+                self._make_target_cells(former) for former in former_answers.get(key, ())
+            ]
+            new_cells = empty_cells if answer is None else self._make_target_cells(answer)
             row = _number_values("key", key) | _number_values("text", key)
             row |= _number_values("new", new_cells.values())
             former_rows = [
@@ -493,7 +497,7 @@ class AnswerTarget:
         key_values = _make_parameters("key", self.key_names)
         new_values = _make_parameters("new", self.column_kinds)
         has_key = self._has_key(tx, key_values, _make_parameters("text", self.key_names))
-        is_former = self._shows_former(tx)
+        is_former = self._shows_former_answer(tx)
         run_for_each_row(
             tx, update(self.table).where(has_key, is_former).values(new_values), changes
         )
@@ -511,7 +515,7 @@ class AnswerTarget:
 
     def _make_empty_cells(self, tx: Connection) -> dict[str, Any]:
         """Return the column values without an answer: NULL, or a list in a column NOT NULL."""
-        cells = self._make_cells(None)
+        cells = self._make_target_cells(None)
         if self.has_list:
             columns = read_columns(tx, self.table_name, self.schema)
             if not columns[fold_column_name(tx, self.column_name)]["nullable"]:
@@ -540,7 +544,7 @@ class AnswerTarget:
             conditions.append(key_text == key_texts[name])
         return and_(*conditions)
 
-    def _shows_former(self, tx: Connection) -> ColumnElement[bool]:
+    def _shows_former_answer(self, tx: Connection) -> ColumnElement[bool]:
         """Return the condition that a row shows the former cells of the parameters.
 
         Texts are compared by their bytes. PostgreSQL compares all values as text, as the columns
@@ -587,7 +591,7 @@ class AnswerTarget:
         if self.has_records:
             read_answers = self.read_answers(tx, [row_id])
             own_answers = [answer for answer in read_answers if answer.version != OTHER]
-            former_answers = self._group_by_target_row(own_answers)
+            former_answers = self._group_answers_by_target_key(own_answers)
             self._write_preferred_answers(tx, dict.fromkeys(former_answers), former_answers)
 
     # ---- find written answers
@@ -699,7 +703,7 @@ class AnswerTarget:
         key_values = _make_parameters("key", self.key_names)
         has_key = self._has_key(tx, key_values, _make_parameters("text", self.key_names))
         shown_row = (
-            select(literal(1)).select_from(self.table).where(has_key, self._shows_former(tx))
+            select(literal(1)).select_from(self.table).where(has_key, self._shows_former_answer(tx))
         )
         own_ids = set[str]()
         for answer in self.read_answers(tx, list(values)):
@@ -708,9 +712,9 @@ class AnswerTarget:
             is_shown = all(value.get(name) == own_value.get(name) for name in self.shown_fields)
             if not is_shown:
                 # The column may store the answer otherwise, for example rounded.
-                key = self._make_key(answer.row_id, model)
+                key = self._make_target_key(answer.row_id, model)
                 parameters = _number_values("key", key) | _number_values("text", key)
-                parameters |= _number_values("old", self._make_cells(answer).values())
+                parameters |= _number_values("old", self._make_target_cells(answer).values())
                 is_shown = tx.execute(shown_row, parameters).first() is not None
             if is_shown and answer.is_applied:
                 own_ids.add(answer.row_id)

@@ -252,7 +252,7 @@ def count_rows_to_ask_again(tx: Connection, task: Task, row_filter: RowFilter) -
     conditions = grid.make_row_conditions(tx, row_filter)
     is_markable = make_markable_condition(tx, task, row_filter)
     counts_by_state = table.count_rows_by_state(tx, *conditions)
-    was_marked = table.make_unfinished_mark_condition(tx)
+    was_marked = table.make_marked_by_unfinished_command_condition(tx)
     return AgainReport(
         markable=table.count_rows(tx, is_markable),
         reviewed=table.count_rows(
@@ -307,7 +307,7 @@ def make_markable_condition(
     """Return the SQL condition that a row of a filter may be marked, to be asked again.
 
     See `TaskRows.is_markable`. A killed command with a condition may be repeated: rows that it has
-    asked are not marked again; see `TaskRows.make_unfinished_mark_condition`.
+    asked are not marked again; see `TaskRows.make_marked_by_unfinished_command_condition`.
 
     Raises:
         InputError: The filter is invalid.
@@ -315,7 +315,7 @@ def make_markable_condition(
     table = task.rows
     conditions = [*task.make_grid(tx).make_row_conditions(tx, row_filter), table.is_markable]
     if row_filter.where:
-        conditions.append(~table.make_unfinished_mark_condition(tx))
+        conditions.append(~table.make_marked_by_unfinished_command_condition(tx))
     return and_(*conditions)
 
 

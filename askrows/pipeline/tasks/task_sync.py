@@ -24,7 +24,7 @@ from askrows.pipeline.rows.row_sync import (
     RowSyncReport,
     format_refused_row_message,
     print_sync_report,
-    sync_source,
+    sync_source_and_print_report,
 )
 from askrows.pipeline.rows.source import (
     FileSource,
@@ -127,7 +127,7 @@ def sync_task(
             inspect_images=_find_image_inspection(saved_task),
             on_stored=partial(_complete_stored_rows, task=saved_task, now=now),
         )
-        sync_source(row_sync, source, workspace.locks, workspace.display)
+        sync_source_and_print_report(row_sync, source, workspace.locks, workspace.display)
     elif isinstance(source, FileSource) and source.stamp != saved_record.items_stamp:
         # The file was written again with the same bytes.
         with workspace.store.write() as tx:
@@ -202,7 +202,7 @@ def preview_table_replacement(
         inspect_images=_find_image_inspection(task),
         on_refused=on_refused,
     )
-    return row_sync.preview(source, workspace.display)
+    return row_sync.preview_sync(source, workspace.display)
 
 
 def _find_image_inspection(task: Task) -> InspectImages | None:

@@ -18,7 +18,7 @@ from askrows.pipeline.rows.columns import parse_column_map
 from askrows.pipeline.rows.database_table import (
     get_file_key,
     insert_table_rows,
-    parse_document_row,
+    parse_document_row_with_notes,
     read_table_rows_by_key,
     store_extra_cells,
 )
@@ -99,7 +99,7 @@ def add_row(run: Run, data: bytes, *, document_name: str, mapping: str) -> Added
     record = find_table_record(run)
     if run.task.user_file.declared_fingerprint != record.fingerprint:
         run = run.sync_task()
-    row, notes = parse_document_row(
+    row, notes = parse_document_row_with_notes(
         data,
         record,
         parse_column_map(mapping),
@@ -157,7 +157,7 @@ def store_row(
         UnavailableError: Another process writes for longer than `patience_s`.
     """
     record = find_table_record(run)
-    row, notes = parse_document_row(
+    row, notes = parse_document_row_with_notes(
         data,
         record,
         (),
@@ -238,13 +238,13 @@ def _complete_row(tx: Connection, run: Run, row: SoundRow) -> AddedRow:
     store_extra_cells(tx, record, [row])
     table_row = read_table_rows_by_key(tx, record, [row.key])[row.key]
     row_id = str(table_row[record.key[0][0]])
-    is_empty = RowSync(run.workspace.store, record, now).store_new_row(
+    stored_row = RowSync(run.workspace.store, record, now).store_new_row(
         tx, table_row, row.extra_cells
     )
     workspace.record_row_change(tx, record.name)
     sync_other_values(tx, task, now=now, row_ids=[row_id])
     update_derived_values(tx, task, [row_id])
-    return AddedRow(row.key, row_id, is_row_due=not is_empty)
+    return AddedRow(row.key, row_id, is_row_due=not stored_row["is_empty"])
 
 
 def reload_row(run: Run, added: AddedRow) -> AddedRow:

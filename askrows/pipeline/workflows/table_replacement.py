@@ -102,7 +102,7 @@ def replace_table(run: Run, path: Path, options: ImportOptions) -> TableReport:
         run.workspace,
         run.task,
         path,
-        on_refused=lambda finding: report.add_findings([finding], None),
+        on_refused=lambda finding: report.count_and_write_findings([finding], None),
     )
     report.added = preview.counts.new
     report.updated = preview.counts.changed

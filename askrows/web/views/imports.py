@@ -413,7 +413,7 @@ def _guess_columns(app_state: AppState, upload: Upload) -> None:
     if not upload.row_report.rows:
         raise InputError(f"{upload.path.name} has no rows below its headings")
     upload.source_findings = ImportReport("")
-    upload.source_findings.add_findings(upload.row_report.findings, None)
+    upload.source_findings.count_and_write_findings(upload.row_report.findings, None)
 
 
 def _parse_table(upload: Upload, choice: ColumnChoice) -> new_task_files.UnwrittenTask:

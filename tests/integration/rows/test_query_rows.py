@@ -8,7 +8,7 @@ from sqlalchemy import literal, text
 
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.rows.row_findings import SourceRow
-from askrows.pipeline.rows.source import QuerySource, read_rows_by_id
+from askrows.pipeline.rows.source import QuerySource, query_rows_by_id
 from askrows.pipeline.rows.where_sql import make_number_expression
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.rows import NO_HASH
@@ -92,7 +92,7 @@ def test_repeated_column_is_numbered(store: Store) -> None:
     assert source.notes == ["columns with a repeated name are called 'id (2)'"]
 
     record = record_of("joined", key=(("id", "integer"),), columns=source.columns, items=sql)
-    (row,) = read_rows_by_id(store, record, ["11"])
+    (row,) = query_rows_by_id(store, record, ["11"])
     assert row.values == {"id": 11, "id (2)": 2, "stars": None}
 
 
