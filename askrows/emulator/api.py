@@ -21,9 +21,9 @@ from starlette.types import Receive, Scope, Send
 
 from askrows.emulator import decide, embed, generate, messages
 from askrows.emulator.catalogue import MODELS, Model, find_model
-from askrows.emulator.messages import ApiError, invalid_argument
+from askrows.emulator.messages import ApiError, make_invalid_argument_error
 from askrows.emulator.openai import PATH_PREFIX, OpenAIApi
-from askrows.emulator.state import EngineState, Row, build_file_resource, build_operation
+from askrows.emulator.state import EngineState, Row, build_batch_operation, build_file_resource
 from askrows.emulator.worker import BatchWorker, count_requests
 
 _API_PATH = re.compile(r"/(?P<prefix>upload/|download/|)(?P<version>v1|v1beta)/(?P<resource>.+)")
@@ -58,7 +58,7 @@ class ApiRequest:
         try:
             document = orjson.loads(self.body or b"{}")
         except orjson.JSONDecodeError as error:
-            raise invalid_argument(f"Invalid JSON payload received. {error}") from error
+            raise make_invalid_argument_error(f"Invalid JSON payload received. {error}") from error
 
         message: dict[str, Any] = messages.parse_message(message_type, document)
         return message
@@ -89,7 +89,9 @@ class ApiRequest:
         size_text = self.query.get("pageSize", "")
         token = self.query.get("pageToken", "")
         if not _PAGE_NUMBER.fullmatch(size_text) or not _PAGE_NUMBER.fullmatch(token):
-            raise invalid_argument(f"Invalid page size {size_text!r} or page token {token!r}.")
+            raise make_invalid_argument_error(
+                f"Invalid page size {size_text!r} or page token {token!r}."
+            )
 
         page_size = min(int(size_text or 0) or default_size, _MAX_PAGE_SIZE)
         # The extra row shows whether there is a next page.
@@ -175,7 +177,7 @@ class Api:
             raise
         except Exception as error:  # noqa: BLE001 - the client learns of a fault of the engine
             api_error = ApiError(500, f"The local engine failed: {type(error).__name__}: {error}")
-        return _json_response(api_error.to_dict(), api_error.code)
+        return _make_json_response(api_error.to_dict(), api_error.code)
 
     async def _route(self, request: Request) -> Response:
         """Call the handler of a request, on another thread, and make a response of its result.
@@ -212,7 +214,7 @@ class Api:
 
         is_upload = path_match["prefix"] == "upload/" and request.method == "POST"
         if is_upload and "upload_id" in api_request.query:
-            return await self._receive_chunk(api_request, request.stream())
+            return await self._execute_upload_commands(api_request, request.stream())
 
         key = api_request.headers.get("x-goog-api-key", "") or api_request.query.get("key", "")
         if not key.strip():
@@ -234,7 +236,7 @@ class Api:
                 return reply
             if isinstance(reply, Path):
                 return FileResponse(reply)
-            return _json_response(reply or {})
+            return _make_json_response(reply or {})
 
         raise path_error
 
@@ -274,7 +276,7 @@ class Api:
         message = request.parse_body("GenerateContentRequest")
         service_tier = message.pop("serviceTier", "")
         headers = {"x-gemini-service-tier": service_tier} if service_tier else None
-        return _json_response(generate.answer_request(message, model), headers=headers)
+        return _make_json_response(generate.answer_request(message, model), headers=headers)
 
     def _decide(self, request: ApiRequest) -> dict[str, Any]:
         """Answer the questions of a decision; return the response message.
@@ -288,7 +290,7 @@ class Api:
         model = find_model(decision.model_name, "createDecision", request.version)
         token_count = decision.token_count
         if token_count > model.input_limit:
-            raise invalid_argument(
+            raise make_invalid_argument_error(
                 f"The input token count ({token_count}) exceeds the maximum number of tokens "
                 f"allowed ({model.input_limit}).",
             )
@@ -324,7 +326,7 @@ class Api:
         """
         embed_requests = request.parse_body("BatchEmbedContentsRequest").get("requests", [])
         if not 1 <= len(embed_requests) <= embed.MAX_BATCH_REQUESTS:
-            raise invalid_argument(
+            raise make_invalid_argument_error(
                 "* BatchEmbedContentsRequest.requests: "
                 f"at most {embed.MAX_BATCH_REQUESTS} requests can be in one batch, "
                 f"and at least one; found {len(embed_requests)}",
@@ -344,7 +346,7 @@ class Api:
         file_name = batch_message.get("inputConfig", {}).get("fileName", "")
         file_id = file_name.removeprefix("files/")
         if not file_id:
-            raise invalid_argument(
+            raise make_invalid_argument_error(
                 "* CreateBatchRequest.batch.input_config.file_name: "
                 "must be set; nothing else is taken here.",
             )
@@ -356,24 +358,24 @@ class Api:
             count_requests=count_requests,
         )
         self._worker.wake.set()
-        return build_operation(batch)
+        return build_batch_operation(batch)
 
     def _list_batches(self, request: ApiRequest) -> dict[str, Any]:
         return request.build_page(
             "operations",
             self._state.list_batches,
-            build_operation,
+            build_batch_operation,
             default_size=_DEFAULT_BATCH_PAGE_SIZE,
         )
 
     def _get_batch(self, _: ApiRequest, batch_id: str) -> dict[str, Any]:
-        return build_operation(self._state.get_batch(batch_id))
+        return build_batch_operation(self._state.get_batch(batch_id))
 
     def _delete_batch(self, _: ApiRequest, batch_id: str) -> None:
         self._state.delete_batch(batch_id)
 
     def _cancel_batch(self, _: ApiRequest, batch_id: str) -> None:
-        self._state.move_batch(self._state.get_batch(batch_id)["id"], "CANCELLED")
+        self._state.update_unfinished_batch(self._state.get_batch(batch_id)["id"], "CANCELLED")
 
     def _list_files(self, request: ApiRequest) -> dict[str, Any]:
         return request.build_page(
@@ -402,7 +404,7 @@ class Api:
         """
         headers = request.headers
         if headers.get("x-goog-upload-command", "") != "start":
-            raise invalid_argument("Expected X-Goog-Upload-Command: start.")
+            raise make_invalid_argument_error("Expected X-Goog-Upload-Command: start.")
 
         declared_size = headers.get("x-goog-upload-header-content-length", "")
         session_id = self._state.start_upload(
@@ -414,12 +416,14 @@ class Api:
         server_url = request.base_url.removesuffix(request.version)
         query = f"upload_id={session_id}&upload_protocol=resumable"
         upload_url = f"{server_url}upload/{request.version}/files?{query}"
-        return _json_response(
+        return _make_json_response(
             {},
             headers={"X-Goog-Upload-URL": upload_url, "X-Goog-Upload-Status": "active"},
         )
 
-    async def _receive_chunk(self, request: ApiRequest, chunks: AsyncIterator[bytes]) -> Response:
+    async def _execute_upload_commands(
+        self, request: ApiRequest, chunks: AsyncIterator[bytes]
+    ) -> Response:
         """Execute the commands of an upload request: append its body, finish, or report the size.
 
         The commands are "upload", "finalize" and "query", in a header. The reply has in headers the
@@ -435,25 +439,25 @@ class Api:
         commands = {command.strip() for command in command_header.split(",")}
         if not commands <= _UPLOAD_COMMANDS:
             command_list = ", ".join(sorted(commands))
-            raise invalid_argument(f"Unknown X-Goog-Upload-Command {command_list!r}.")
+            raise make_invalid_argument_error(f"Unknown X-Goog-Upload-Command {command_list!r}.")
 
-        path = self._state.blob_path("file", upload["id"])
+        path = self._state.get_blob_path("file", upload["id"])
         size = path.stat().st_size
         if "upload" in commands:
             offset = request.headers.get("x-goog-upload-offset", "0")
             if offset != str(size):
-                raise invalid_argument(
+                raise make_invalid_argument_error(
                     f"Upload offset {offset} does not match the {size} bytes received so far.",
                 )
             size = await _append_chunks(path, size, chunks)
 
         headers = {"X-Goog-Upload-Size-Received": str(size), "X-Goog-Upload-Status": "active"}
         if "finalize" not in commands:
-            return _json_response({}, headers=headers)
+            return _make_json_response({}, headers=headers)
 
         file = await run_in_threadpool(self._state.finish_upload, upload)
         headers["X-Goog-Upload-Status"] = "final"
-        return _json_response(
+        return _make_json_response(
             {"file": build_file_resource(file, request.base_url)}, headers=headers
         )
 
@@ -473,7 +477,7 @@ async def _append_chunks(path: Path, size: int, chunks: AsyncIterator[bytes]) ->
         return file.tell()
 
 
-def _json_response(
+def _make_json_response(
     document: object,
     code: int = 200,
     headers: Mapping[str, str] | None = None,

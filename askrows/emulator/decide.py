@@ -15,11 +15,11 @@ from typing import Any
 
 import orjson
 
-from askrows.emulator.answers.encoder import measure_likeness
+from askrows.emulator.answers.encoder import measure_similarity
 from askrows.emulator.answers.text import choose_main_section, find_tagged_sections
 from askrows.emulator.catalogue import MODEL_VERSION
 from askrows.emulator.generate import MEDIUM_TOKENS, estimate_tokens
-from askrows.emulator.messages import ApiError, invalid_argument
+from askrows.emulator.messages import ApiError, make_invalid_argument_error
 
 # Limits of a decision (types of google-genai 3.3.0 and public pages of 2026-11-11).
 MAX_QUESTIONS = 1_000
@@ -67,16 +67,16 @@ def parse_decision(message: Mapping[str, Any]) -> Decision:
             invalid question.
     """
     if not message.get("model"):
-        raise _fault("model", "must be set")
+        raise _make_fault_error("model", "must be set")
 
     content = message.get("input")
     blocks = content if isinstance(content, list) else [content]
     texts = [block for block in blocks if not _is_image(block)]
-    text = _read_text(texts, "input")
+    text = _join_checked_texts(texts, "input")
 
     questions = message.get("questions") or {}
     if not 1 <= len(questions) <= MAX_QUESTIONS:
-        raise _fault(
+        raise _make_fault_error(
             "questions",
             f"must have between 1 and {MAX_QUESTIONS} questions; found {len(questions)}",
         )
@@ -125,14 +125,14 @@ def _answer_question(question: Question, text: str) -> dict[str, Any]:
     """
     if question.type == "noul":
         subject = " ".join(_QUOTED_WORDS.findall(question.instructions)) or question.instructions
-        exponent = _STEEPNESS * (_YES_LIKENESS - measure_likeness(subject, text))
+        exponent = _STEEPNESS * (_YES_LIKENESS - measure_similarity(subject, text))
         noul = min(max(1 / (1 + math.exp(exponent)), MIN_NOUL), MAX_NOUL)
         return {"type": "noul", "noul": noul, "confidence": max(noul, 1 - noul)}
 
     weights = {}
     for option, meaning in question.criteria.items():
         name = option.replace("_", " ") if question.type == "choice" else ""
-        likeness = max(measure_likeness(name, text), measure_likeness(meaning, text))
+        likeness = max(measure_similarity(name, text), measure_similarity(meaning, text))
         weights[option] = math.exp(_STEEPNESS * likeness)
     total = math.fsum(weights.values())
     probabilities = {option: weight / total for option, weight in weights.items()}
@@ -162,9 +162,9 @@ def _parse_question(question: Mapping[str, Any], path: str) -> Question:
     """
     question_type = question.get("type", "")
     if question_type not in QUESTION_TYPES:
-        raise _fault(f"{path}.type", f"must be one of {', '.join(QUESTION_TYPES)}")
+        raise _make_fault_error(f"{path}.type", f"must be one of {', '.join(QUESTION_TYPES)}")
 
-    instructions = _read_text(question.get("instructions"), f"{path}.instructions")
+    instructions = _join_checked_texts(question.get("instructions"), f"{path}.instructions")
     if question_type == "noul":
         return Question(question_type, instructions, {})
 
@@ -188,14 +188,14 @@ def _check_options(criteria: Any, path: str) -> None:
     """
     meanings = criteria.values() if isinstance(criteria, dict) else [None]
     if not all(isinstance(meaning, str) for meaning in meanings):
-        raise _fault(path, "must map each option to a text, or be a list of texts")
+        raise _make_fault_error(path, "must map each option to a text, or be a list of texts")
     if not MIN_OPTIONS <= len(criteria) <= MAX_OPTIONS:
-        raise _fault(
+        raise _make_fault_error(
             path,
             f"must have between {MIN_OPTIONS} and {MAX_OPTIONS} options; found {len(criteria)}",
         )
     if not all(option == option.strip() and option.isprintable() and option for option in criteria):
-        raise _fault(
+        raise _make_fault_error(
             path,
             "option IDs must be non-empty with no control characters or leading/trailing "
             "whitespace",
@@ -206,7 +206,7 @@ def _is_image(block: Any) -> bool:
     return isinstance(block, dict) and isinstance(block.get("data"), str)
 
 
-def _read_text(content: Any, path: str) -> str:
+def _join_checked_texts(content: Any, path: str) -> str:
     """Return the text of an input or of instructions: a text, a text block, or a list of these.
 
     The texts of a list are joined by line breaks.
@@ -217,14 +217,14 @@ def _read_text(content: Any, path: str) -> str:
     blocks: Sequence[Any] = content if isinstance(content, list) else [content]
     texts: list[Any] = [block.get("text") if isinstance(block, dict) else block for block in blocks]
     if not all(isinstance(text, str) for text in texts):
-        raise _fault(path, "the local engine decides about texts and images only")
+        raise _make_fault_error(path, "the local engine decides about texts and images only")
 
     joined_text = "\n".join(texts)
     if not joined_text.strip():
-        raise _fault(path, "must not be empty")
+        raise _make_fault_error(path, "must not be empty")
     return joined_text
 
 
-def _fault(path: str, message: str) -> ApiError:
+def _make_fault_error(path: str, message: str) -> ApiError:
     """Return the 400 error of the member at `path`, for the caller to raise."""
-    return invalid_argument(f"* CreateDecisionRequest.{path}: {message}.")
+    return make_invalid_argument_error(f"* CreateDecisionRequest.{path}: {message}.")

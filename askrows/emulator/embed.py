@@ -5,13 +5,13 @@ from typing import Any
 
 from askrows.emulator.answers.encoder import WIDTH, encode
 from askrows.emulator.catalogue import find_model
-from askrows.emulator.messages import invalid_argument, join_text_parts
+from askrows.emulator.messages import join_text_parts, make_invalid_argument_error
 
 # Requests in one batchEmbedContents call (customary limit, read 2026-11).
 MAX_BATCH_REQUESTS = 100
 
 
-def get_embedding_text(request: Mapping[str, Any]) -> str:
+def check_and_join_text(request: Mapping[str, Any]) -> str:
     """Check an embedding request; return its text parts, joined by line breaks.
 
     Raises:
@@ -19,13 +19,13 @@ def get_embedding_text(request: Mapping[str, Any]) -> str:
     """
     text = join_text_parts(request.get("content", {}))
     if not text.strip():
-        raise invalid_argument(
+        raise make_invalid_argument_error(
             "* EmbedContentRequest.content: content is empty; the local engine embeds text only.",
         )
 
     width = request.get("outputDimensionality", WIDTH)
     if not 1 <= width <= WIDTH:
-        raise invalid_argument(
+        raise make_invalid_argument_error(
             f"* EmbedContentRequest.output_dimensionality: {width} is not between 1 and {WIDTH}.",
         )
 
@@ -40,7 +40,7 @@ def embed_requests(requests: Sequence[Mapping[str, Any]]) -> list[Any]:
     Raises:
         ApiError: 400, if a text is blank or a requested width is not in 1 to `WIDTH`.
     """
-    rows = encode([get_embedding_text(request) for request in requests])
+    rows = encode([check_and_join_text(request) for request in requests])
 
     return [
         row[: int(request.get("outputDimensionality", WIDTH))]

@@ -10,7 +10,7 @@ import orjson
 
 from askrows.emulator.answers.fill import ValueFiller
 from askrows.emulator.catalogue import MODEL_VERSION, Model
-from askrows.emulator.messages import invalid_argument, join_text_parts
+from askrows.emulator.messages import join_text_parts, make_invalid_argument_error
 from askrows.emulator.schema import SchemaNode, parse_response_schema
 
 # The engine's own measure of a token. Google's manual gives about four characters (Tokens guide,
@@ -40,17 +40,17 @@ def count_tokens(request: Mapping[str, Any]) -> int:
     text_tokens = sum(
         estimate_tokens(part["text"]) for part in _iter_parts(request) if "text" in part
     )
-    return text_tokens + MEDIUM_TOKENS * len(list_media(request))
+    return text_tokens + MEDIUM_TOKENS * len(check_and_list_media(request))
 
 
-def list_media(request: Mapping[str, Any]) -> list[Mapping[str, str]]:
+def check_and_list_media(request: Mapping[str, Any]) -> list[Mapping[str, str]]:
     """Check and return the inline media of a request. Nothing is opened or recognized.
 
     Raises:
         ApiError: 400, if a medium is not inline, too large or of an unsupported type.
     """
     if any("fileData" in part for part in _iter_parts(request)):
-        raise invalid_argument(
+        raise make_invalid_argument_error(
             "Cannot fetch content from the provided URL. "
             "The local engine takes media inside a request only.",
         )
@@ -58,23 +58,27 @@ def list_media(request: Mapping[str, Any]) -> list[Mapping[str, str]]:
     blobs = [part["inlineData"] for part in _iter_parts(request) if "inlineData" in part]
     # Four characters of base64 are three bytes.
     if sum(len(blob.get("data", "")) * 3 // 4 for blob in blobs) > MAX_INLINE_BYTES:
-        raise invalid_argument(f"Request payload size exceeds the limit: {MAX_INLINE_BYTES} bytes.")
+        raise make_invalid_argument_error(
+            f"Request payload size exceeds the limit: {MAX_INLINE_BYTES} bytes."
+        )
 
     for blob in blobs:
         if not _MEDIUM_TYPE.fullmatch(blob.get("mimeType", "")):
-            raise invalid_argument(f"Unsupported MIME type: {blob.get('mimeType')}")
+            raise make_invalid_argument_error(f"Unsupported MIME type: {blob.get('mimeType')}")
     return blobs
 
 
-def check_request(request: Mapping[str, Any]) -> SchemaNode:
+def check_request_and_parse_schema(request: Mapping[str, Any]) -> SchemaNode:
     """Check a request, and return the node of its response schema.
 
     Raises:
         ApiError: 400, if the request has no contents, or media or a schema that cannot be served.
     """
     if not any(content.get("parts") for content in request.get("contents", [])):
-        raise invalid_argument("* GenerateContentRequest.contents: contents is not specified")
-    list_media(request)
+        raise make_invalid_argument_error(
+            "* GenerateContentRequest.contents: contents is not specified"
+        )
+    check_and_list_media(request)
     system = join_text_parts(request.get("systemInstruction", {}))
     return parse_response_schema(request.get("generationConfig", {}), system)
 
@@ -92,14 +96,14 @@ def answer_request(request: Mapping[str, Any], model: Model) -> dict[str, Any]:
     Raises:
         ApiError: 400, if the request has no contents, or media or a schema that cannot be served.
     """
-    node = check_request(request)
+    node = check_request_and_parse_schema(request)
     user_turns = [
         join_text_parts(content)
         for content in request["contents"]
         if content.get("role", "user") == "user"
     ]
     prompt = next((turn for turn in reversed(user_turns) if turn.strip()), "")
-    filler = ValueFiller(prompt, has_images=bool(list_media(request)))
+    filler = ValueFiller(prompt, has_images=bool(check_and_list_media(request)))
     full_text = orjson.dumps(filler.fill(node))
     config = request.get("generationConfig", {})
     max_tokens = min(config.get("maxOutputTokens", model.output_limit), model.output_limit)

@@ -44,12 +44,12 @@ class ApiError(Exception):
         return {"code": _RPC_CODES[self.code][1], "message": self.message}
 
 
-def invalid_argument(message: str) -> ApiError:
+def make_invalid_argument_error(message: str) -> ApiError:
     """Return the 400 error of a wrong request, for the caller to raise."""
     return ApiError(400, message)
 
 
-def _field_types(**names_by_type: str) -> dict[str, str]:
+def _make_field_types(**names_by_type: str) -> dict[str, str]:
     """Return the type of each field, from the field names of each type.
 
     Args:
@@ -73,7 +73,7 @@ _SCALAR_TYPES: dict[str, Any] = {
 }
 # Messages of the API by name; a name that is missing here is a scalar type.
 _FIELD_TYPES: dict[str, dict[str, str]] = {
-    "GenerateContentRequest": _field_types(
+    "GenerateContentRequest": _make_field_types(
         string="model cachedContent serviceTier",
         Content_many="contents",
         Content="systemInstruction",
@@ -82,8 +82,8 @@ _FIELD_TYPES: dict[str, dict[str, str]] = {
         any="toolConfig labels",
         bool="store",
     ),
-    "Content": _field_types(string="role", Part_many="parts"),
-    "Part": _field_types(
+    "Content": _make_field_types(string="role", Part_many="parts"),
+    "Part": _make_field_types(
         string="text thoughtSignature",
         Blob="inlineData",
         FileData="fileData",
@@ -91,9 +91,9 @@ _FIELD_TYPES: dict[str, dict[str, str]] = {
         any="functionCall functionResponse executableCode codeExecutionResult videoMetadata"
         " mediaResolution partMetadata",
     ),
-    "Blob": _field_types(string="mimeType displayName data"),
-    "FileData": _field_types(string="mimeType fileUri displayName"),
-    "GenerationConfig": _field_types(
+    "Blob": _make_field_types(string="mimeType displayName data"),
+    "FileData": _make_field_types(string="mimeType fileUri displayName"),
+    "GenerationConfig": _make_field_types(
         number="temperature topP topK presencePenalty frequencyPenalty",
         integer="candidateCount maxOutputTokens seed logprobs",
         string_many="stopSequences responseModalities",
@@ -103,12 +103,12 @@ _FIELD_TYPES: dict[str, dict[str, str]] = {
         ThinkingConfig="thinkingConfig",
         bool="responseLogprobs audioTimestamp enableEnhancedCivicAnswers",
     ),
-    "ThinkingConfig": _field_types(
+    "ThinkingConfig": _make_field_types(
         bool="includeThoughts",
         integer="thinkingBudget",
         string="thinkingLevel",
     ),
-    "Schema": _field_types(
+    "Schema": _make_field_types(
         string="type format title description pattern",
         bool="nullable",
         any="default example",
@@ -119,29 +119,29 @@ _FIELD_TYPES: dict[str, dict[str, str]] = {
         Schema_many="anyOf",
     )
     | {"properties": "{}Schema"},
-    "EmbedContentRequest": _field_types(
+    "EmbedContentRequest": _make_field_types(
         string="model taskType title",
         Content="content",
         integer="outputDimensionality",
     ),
-    "BatchEmbedContentsRequest": _field_types(EmbedContentRequest_many="requests"),
-    "CountTokensRequest": _field_types(
+    "BatchEmbedContentsRequest": _make_field_types(EmbedContentRequest_many="requests"),
+    "CountTokensRequest": _make_field_types(
         Content_many="contents",
         GenerateContentRequest="generateContentRequest",
     ),
-    "CreateDecisionRequest": _field_types(string="model", any="input")
+    "CreateDecisionRequest": _make_field_types(string="model", any="input")
     | {"questions": "{}DecisionQuestion"},
-    "DecisionQuestion": _field_types(string="type", any="instructions criteria"),
-    "CreateBatchRequest": _field_types(Batch="batch"),
-    "Batch": _field_types(
+    "DecisionQuestion": _make_field_types(string="type", any="instructions criteria"),
+    "CreateBatchRequest": _make_field_types(Batch="batch"),
+    "Batch": _make_field_types(
         string="name model displayName",
         InputConfig="inputConfig",
         integer="priority",
         any="webhookConfig",
     ),
-    "InputConfig": _field_types(string="fileName", any="requests"),
-    "StartUpload": _field_types(File="file"),
-    "File": _field_types(string="displayName mimeType", integer="sizeBytes"),
+    "InputConfig": _make_field_types(string="fileName", any="requests"),
+    "StartUpload": _make_field_types(File="file"),
+    "File": _make_field_types(string="displayName mimeType", integer="sizeBytes"),
 }
 
 
@@ -166,7 +166,7 @@ def parse_message(message_type: str, value: object, *, path: str = "") -> Any:
 
     if message_type.startswith("[]"):
         if not isinstance(value, list):
-            raise _type_error(value, path, f"a list of {message_type[2:]}")
+            raise _make_type_error(value, path, f"a list of {message_type[2:]}")
 
         return [
             parse_message(message_type[2:], element, path=f"{path}[{index}]")
@@ -177,7 +177,7 @@ def parse_message(message_type: str, value: object, *, path: str = "") -> Any:
         return _parse_scalar(message_type, value, path=path)
 
     if not isinstance(value, Mapping):
-        raise _type_error(value, path, message_type)
+        raise _make_type_error(value, path, message_type)
 
     if message_type.startswith("{}"):
         return {
@@ -217,7 +217,7 @@ def _parse_fields(message_type: str, document: Mapping[str, Any], *, path: str) 
         name = _to_camel_case(original_name)
         if name not in field_types:
             location = f" at {path!r}" if path else ""
-            raise invalid_argument(
+            raise make_invalid_argument_error(
                 f'Invalid JSON payload received. Unknown name "{original_name}"{location}: '
                 "Cannot find field.",
             )
@@ -243,7 +243,7 @@ def _parse_scalar(scalar_type: str, value: Any, *, path: str) -> object:
     # A bool is an int in Python, but no number in JSON.
     is_bool = isinstance(value, bool)
     if not isinstance(value, _SCALAR_TYPES[scalar_type]) or is_bool != (scalar_type == "bool"):
-        raise _type_error(value, path, scalar_type)
+        raise _make_type_error(value, path, scalar_type)
     return int(value) if scalar_type == "integer" else value
 
 
@@ -257,7 +257,9 @@ def _to_camel_case(name: str) -> str:
     return first_word + "".join(word[:1].upper() + word[1:] for word in other_words)
 
 
-def _type_error(value: object, path: str, expected: str) -> ApiError:
+def _make_type_error(value: object, path: str, expected: str) -> ApiError:
     """Return the error of a value at `path` whose type is not the expected type."""
     found_type = type(value).__name__
-    return invalid_argument(f"Invalid value at '{path}' ({expected}), found {found_type}")
+    return make_invalid_argument_error(
+        f"Invalid value at '{path}' ({expected}), found {found_type}"
+    )

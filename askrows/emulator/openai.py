@@ -85,7 +85,7 @@ class OpenAIApi:
             ("GET", r"batches", self._list_batches),
             ("GET", r"batches/([^/]+)", self._get_batch),
             ("POST", r"batches/([^/]+)/cancel", self._cancel_batch),
-            ("POST", r"chat/completions", self._complete),
+            ("POST", r"chat/completions", self._complete_chat),
             ("POST", r"embeddings", self._embed),
             ("GET", r"models/(.+)", self._get_model),
         ]
@@ -103,10 +103,10 @@ class OpenAIApi:
         try:
             return self._route(method, path, headers=headers, query=query, body=body)
         except Refusal as refusal:
-            return _to_response({"error": refusal.error}, refusal.status)
+            return _make_json_response({"error": refusal.error}, refusal.status)
         except ApiError as error:
             status = 404 if error.code == 403 else error.code  # noqa: PLR2004 - HTTP's own numbers
-            return _to_response({"error": Refusal(status, error.message).error}, status)
+            return _make_json_response({"error": Refusal(status, error.message).error}, status)
 
     def _route(
         self,
@@ -127,7 +127,7 @@ class OpenAIApi:
         for route_method, pattern, handler in self._routes:
             match = re.fullmatch(pattern, path)
             if match is not None and method == route_method:
-                return _to_response(handler(headers, query, body, *match.groups()))
+                return _make_json_response(handler(headers, query, body, *match.groups()))
         raise Refusal(404, f"Unknown request URL: {method} {path}.", code="unknown_url")
 
     # Files
@@ -148,15 +148,15 @@ class OpenAIApi:
         )
         upload = self._state.get_upload(session)
         lines = [_convert_line(line) for line in content.splitlines() if line.strip()]
-        self._state.blob_path("file", upload["id"]).write_bytes(b"".join(lines))
-        self._state.blob_path("wire", upload["id"]).write_bytes(content)
+        self._state.get_blob_path("file", upload["id"]).write_bytes(b"".join(lines))
+        self._state.get_blob_path("wire", upload["id"]).write_bytes(content)
         return self._describe_file(self._state.finish_upload(upload))
 
     def _describe_file(self, file: Row) -> _Document:
         return {
             "id": file["id"],
             "object": "file",
-            "bytes": self._state.blob_path("wire", file["id"]).stat().st_size,
+            "bytes": self._state.get_blob_path("wire", file["id"]).stat().st_size,
             "created_at": file["created_ns"] // 10**9,
             "filename": file["display_name"],
             "purpose": "batch",
@@ -183,19 +183,19 @@ class OpenAIApi:
         is_output = match[2] == "output"
         lines = [
             orjson.dumps(line) + b"\n"
-            for line in self._iterate_result(batch)
-            if is_output == _is_answer(line)
+            for line in self._iterate_result_lines(batch)
+            if is_output == _belongs_to_output_file(line)
         ]
         return Response(b"".join(lines), media_type="application/octet-stream")
 
-    def _iterate_result(self, batch: Row) -> Iterator[_Document]:
+    def _iterate_result_lines(self, batch: Row) -> Iterator[_Document]:
         """Yield the lines of a batch's output and error file, in the order of its answers.
 
         If the batch is expired or cancelled, an error line for each request without an answer
         follows.
         """
         answered_ids = set[str]()
-        path = self._state.blob_path("results", batch["id"])
+        path = self._state.get_blob_path("results", batch["id"])
         raw_lines = path.read_bytes().split(b"\n") if path.exists() else []
         for raw_line in filter(None, raw_lines):
             line = orjson.loads(raw_line)
@@ -204,7 +204,7 @@ class OpenAIApi:
         code = _NOT_RUN_CODES.get(_STATUS_BY_STATE[self.find_state(batch)])
         if code is None:
             return
-        for wire_line in self._state.blob_path("wire", batch["file"]).read_bytes().splitlines():
+        for wire_line in self._state.get_blob_path("wire", batch["file"]).read_bytes().splitlines():
             custom_id = orjson.loads(wire_line)["custom_id"]
             if custom_id not in answered_ids:
                 error = {"code": code, "message": "This request could not be executed."}
@@ -224,7 +224,7 @@ class OpenAIApi:
             raise Refusal(400, "Unsupported endpoint.", param="endpoint")
         metadata = document.get("metadata") or {}
         file = self._state.get_file(file_id)
-        first_line = self._state.blob_path("file", file["id"]).read_bytes().partition(b"\n")[0]
+        first_line = self._state.get_blob_path("file", file["id"]).read_bytes().partition(b"\n")[0]
         batch = self._state.create_batch(
             file["id"],
             model=orjson.loads(first_line).get("model", ""),
@@ -232,7 +232,7 @@ class OpenAIApi:
             count_requests=count_requests,
         )
         if self.keeps_metadata:
-            path = self._state.blob_path("metadata", batch["id"])
+            path = self._state.get_blob_path("metadata", batch["id"])
             path.write_bytes(orjson.dumps(metadata))
         self._worker.wake.set()
         return self._describe_batch(batch)
@@ -254,10 +254,10 @@ class OpenAIApi:
         status = _STATUS_BY_STATE[self.find_state(batch)]
         is_over = status not in {"validating", "in_progress", "failed"}
         output_count, error_count = 0, 0
-        for line in self._iterate_result(batch) if is_over else ():
-            output_count += _is_answer(line)
-            error_count += not _is_answer(line)
-        metadata_path = self._state.blob_path("metadata", batch["id"])
+        for line in self._iterate_result_lines(batch) if is_over else ():
+            output_count += _belongs_to_output_file(line)
+            error_count += not _belongs_to_output_file(line)
+        metadata_path = self._state.get_blob_path("metadata", batch["id"])
         errors = [self.find_error(batch)]
         return {
             "id": batch["id"],
@@ -298,15 +298,15 @@ class OpenAIApi:
 
     def _cancel_batch(self, _headers: Any, _query: Any, _body: Any, batch_id: str) -> _Document:
         self._state.get_batch(batch_id)
-        self._state.move_batch(batch_id, "CANCELLED")
+        self._state.update_unfinished_batch(batch_id, "CANCELLED")
         return self._describe_batch(self._state.get_batch(batch_id))
 
     # Calls
 
-    def _complete(self, _headers: Any, _query: Any, body: bytes) -> _Document:
+    def _complete_chat(self, _headers: Any, _query: Any, body: bytes) -> _Document:
         """Answer a chat completion at once; the reply repeats the requested service tier."""
         document = _parse_object(body)
-        request = convert_body(document)
+        request = convert_chat_body(document)
         model = _find_model(str(document.get("model", "")))
         message = messages.parse_message("GenerateContentRequest", request)
         completion = build_completion(self.answer_message(message, model), model.name)
@@ -343,7 +343,7 @@ class OpenAIApi:
         return {"id": _find_model(name).name, "object": "model", "owned_by": "askrows"}
 
 
-def _is_answer(line: Mapping[str, Any]) -> bool:
+def _belongs_to_output_file(line: Mapping[str, Any]) -> bool:
     """Return whether a line belongs into the output file."""
     response = line["response"] or {}
     return response.get("status_code") == OK_STATUS
@@ -360,7 +360,7 @@ def _find_model(name: str) -> Model:
     return find_model(name, MODELS[name].methods[0])
 
 
-def _to_response(content: Any, status: int = 200) -> Response:
+def _make_json_response(content: Any, status: int = 200) -> Response:
     """Return a response with a JSON document, which may contain NumPy arrays."""
     if isinstance(content, Response):
         return content
@@ -405,13 +405,13 @@ def _convert_line(raw_line: bytes) -> bytes:
     if len(custom_id) > MAX_CUSTOM_ID_CHARS:
         return raw_line + b"\n"
     try:
-        line["request"] = convert_body(body)
+        line["request"] = convert_chat_body(body)
     except Refusal as refusal:
         line |= {"request": _NO_REQUEST, "refusal": refusal.error}
     return orjson.dumps(line) + b"\n"
 
 
-def convert_body(body: Mapping[str, Any]) -> _Document:
+def convert_chat_body(body: Mapping[str, Any]) -> _Document:
     """Return the engine's request for the body of a chat completion.
 
     Messages of the system become the system instruction; if there are several, the last counts.
@@ -427,7 +427,7 @@ def convert_body(body: Mapping[str, Any]) -> _Document:
     if not isinstance(chat, list) or not chat or "schema" not in json_schema:
         raise Refusal(400, "'messages' and a JSON schema are required.", param="messages")
     if json_schema.get("strict"):
-        _check_strict(json_schema["schema"], path="()", level=1)
+        _check_strict_schema(json_schema["schema"], path="()", level=1)
 
     limit = body.get("max_completion_tokens", body.get("max_tokens"))
     request: _Document = {
@@ -454,7 +454,7 @@ def _convert_part(part: Mapping[str, Any]) -> _Document:
     return {"inlineData": {"mimeType": head.removeprefix("data:"), "data": data}}
 
 
-def _check_strict(schema: Mapping[str, Any], *, path: str, level: int) -> None:
+def _check_strict_schema(schema: Mapping[str, Any], *, path: str, level: int) -> None:
     """Check a strict schema and the schemas in it, with at most MAX_LEVELS levels.
 
     Raises:
@@ -480,7 +480,7 @@ def _check_strict(schema: Mapping[str, Any], *, path: str, level: int) -> None:
     if "items" in schema:
         children.append(("items", schema["items"]))
     for name, child in children:
-        _check_strict(child, path=f"{path[:-1]}{name!r}, )", level=level + 1)
+        _check_strict_schema(child, path=f"{path[:-1]}{name!r}, )", level=level + 1)
 
 
 def _convert_schema(schema: Mapping[str, Any]) -> _Document:

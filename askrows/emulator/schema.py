@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from askrows.emulator.messages import ApiError, invalid_argument
+from askrows.emulator.messages import ApiError, make_invalid_argument_error
 
 KINDS = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
@@ -72,7 +72,7 @@ def parse_response_schema(config: Mapping[str, Any], system: str = "") -> Schema
             contains the path of the fault.
     """
     if config.get("responseSchema") is None:
-        raise invalid_argument(
+        raise make_invalid_argument_error(
             "The local engine answers by a schema only: set generationConfig.responseSchema.",
         )
     term_lists = dict(_TERM_LIST.findall(system))
@@ -140,12 +140,12 @@ def _parse_schema(
     if kind not in KINDS:
         raise _schema_error(path, f".type: must be one of {', '.join(KINDS)}")
     choices = tuple(schema.get("enum", ())) or tuple(_LISTED_TERM.findall(terms))
-    return _add_bounds(
+    return _copy_with_bounds(
         replace(node, choices=choices, format=schema.get("format", "")), schema, description
     )
 
 
-def _add_bounds(node: SchemaNode, schema: Mapping[str, Any], description: str) -> SchemaNode:
+def _copy_with_bounds(node: SchemaNode, schema: Mapping[str, Any], description: str) -> SchemaNode:
     """Return a copy of a scalar's node with the bounds of its length or of its number.
 
     Bounds are also read from the description, such as "at most 60 characters" or "greater than 0"
@@ -179,4 +179,4 @@ def _split_name(name: str) -> str:
 
 def _schema_error(path: str, message: str) -> ApiError:
     """Return the 400 error of the schema at `path`; `message` begins with a field or a colon."""
-    return invalid_argument(f"* GenerateContentRequest.{path}{message}")
+    return make_invalid_argument_error(f"* GenerateContentRequest.{path}{message}")

@@ -96,7 +96,7 @@ class Server:
         self.stop()
 
 
-def serve(
+def serve_until_signal(
     root: Path,
     listening_socket: socket.socket,
     *,

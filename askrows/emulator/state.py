@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from askrows.emulator.messages import ApiError, invalid_argument
+from askrows.emulator.messages import ApiError, make_invalid_argument_error
 
 # Limits of the Files API (read 2026-11).
 FILE_LIFETIME_NS = 48 * 3600 * 10**9
@@ -71,7 +71,7 @@ def build_file_resource(file: Row, base_url: str) -> dict[str, Any]:
     )
 
 
-def build_operation(batch: Row) -> dict[str, Any]:
+def build_batch_operation(batch: Row) -> dict[str, Any]:
     """Return the operation of a batch, as the calls create, get and list return it.
 
     Empty members and counts of 0 are left out. Only a succeeded batch has a `response`, with the
@@ -135,14 +135,14 @@ class EngineState:
             time.time_ns() - FILE_LIFETIME_NS,
         )
         for file in expired_files:
-            self._remove_file(file["id"])
+            self._delete_file_and_bytes(file["id"])
 
     def close(self) -> None:
         """Close the connection; later calls raise `sqlite3.ProgrammingError`."""
         with self._lock:
             self._connection.close()
 
-    def blob_path(self, kind: str, blob_id: str) -> Path:
+    def get_blob_path(self, kind: str, blob_id: str) -> Path:
         """Return the path of bytes, which need not exist.
 
         Args:
@@ -174,7 +174,7 @@ class EngineState:
         file_id = _create_id(12)
         session_id = _create_id(40)
         if size is not None and size > MAX_FILE_BYTES:
-            raise invalid_argument(
+            raise make_invalid_argument_error(
                 f"File size {size} is above the limit of {MAX_FILE_BYTES} bytes.",
             )
 
@@ -188,7 +188,7 @@ class EngineState:
             size,
             time.time_ns(),
         )
-        self.blob_path("file", file_id).write_bytes(b"")
+        self.get_blob_path("file", file_id).write_bytes(b"")
         return session_id
 
     def get_upload(self, session_id: str) -> Row:
@@ -216,10 +216,10 @@ class EngineState:
             ApiError: 400, if the number of received bytes is not the declared number. Nothing is
                 changed.
         """
-        with self.blob_path("file", upload["id"]).open("rb") as file:
+        with self.get_blob_path("file", upload["id"]).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if upload["size"] not in (None, size):
-                raise invalid_argument(
+                raise make_invalid_argument_error(
                     f"Upload has {size} bytes, but {upload['size']} were declared.",
                 )
 
@@ -242,7 +242,7 @@ class EngineState:
                 there is no such file, or it is expired or not completely uploaded.
         """
         if len(file_id) > MAX_FILE_ID_CHARS:
-            raise invalid_argument(
+            raise make_invalid_argument_error(
                 "* name: File ID (name excluding 'files/') cannot be more than "
                 f"{MAX_FILE_ID_CHARS} characters.",
             )
@@ -279,7 +279,7 @@ class EngineState:
             ApiError: 400, if the id is too long. 403, if there is no such file, or it is expired or
                 not completely uploaded.
         """
-        self._remove_file(self.get_file(file_id)["id"])
+        self._delete_file_and_bytes(self.get_file(file_id)["id"])
 
     def get_results_path(self, file_id: str) -> Path:
         """Return the path of a result file, for a download; the file is not opened.
@@ -294,10 +294,10 @@ class EngineState:
             "SELECT id FROM batches WHERE 'batch-' || id = ? AND state = 'SUCCEEDED'", file_id
         )
         if batches:
-            return self.blob_path("results", batches[0]["id"])
+            return self.get_blob_path("results", batches[0]["id"])
 
         self.get_file(file_id[:MAX_FILE_ID_CHARS])
-        raise invalid_argument(
+        raise make_invalid_argument_error(
             f"Only generated files can be downloaded; files/{file_id} was uploaded.",
         )
 
@@ -323,9 +323,9 @@ class EngineState:
             ApiError: There is no such file, or `count_requests` refuses it. No batch is created.
         """
         batch_id = _create_id(36)
-        file_path = self.blob_path("file", self.get_file(file_id)["id"])
+        file_path = self.get_blob_path("file", self.get_file(file_id)["id"])
         now_ns = time.time_ns()
-        input_path = self.blob_path("input", batch_id)
+        input_path = self.get_blob_path("input", batch_id)
         try:
             os.link(file_path, input_path)
         except OSError:
@@ -378,7 +378,7 @@ class EngineState:
         """Return the batches that are not over, the oldest first."""
         return self._select("SELECT * FROM batches WHERE NOT over ORDER BY number")
 
-    def move_batch(
+    def update_unfinished_batch(
         self,
         batch_id: str,
         state: str,
@@ -413,7 +413,7 @@ class EngineState:
             batch_id,
         )
         if is_final:
-            self.blob_path("input", batch_id).unlink(missing_ok=True)
+            self.get_blob_path("input", batch_id).unlink(missing_ok=True)
         return has_moved
 
     def delete_batch(self, batch_id: str) -> None:
@@ -424,12 +424,12 @@ class EngineState:
         """
         self.get_batch(batch_id)
         self._execute("DELETE FROM batches WHERE id = ?", batch_id)
-        self.blob_path("input", batch_id).unlink(missing_ok=True)
-        self.blob_path("results", batch_id).unlink(missing_ok=True)
+        self.get_blob_path("input", batch_id).unlink(missing_ok=True)
+        self.get_blob_path("results", batch_id).unlink(missing_ok=True)
 
-    def _remove_file(self, file_id: str) -> None:
+    def _delete_file_and_bytes(self, file_id: str) -> None:
         self._execute("DELETE FROM files WHERE id = ?", file_id)
-        self.blob_path("file", file_id).unlink(missing_ok=True)
+        self.get_blob_path("file", file_id).unlink(missing_ok=True)
 
     def _select(self, statement: str, *values: object) -> list[Row]:
         with self._lock:

@@ -19,7 +19,7 @@ import orjson
 
 from askrows.emulator import generate, messages
 from askrows.emulator.catalogue import MODELS, Model
-from askrows.emulator.messages import ApiError, invalid_argument
+from askrows.emulator.messages import ApiError, make_invalid_argument_error
 from askrows.emulator.state import EngineState, Row
 
 # The state is searched for new batches at this interval, because another process may create them.
@@ -56,13 +56,13 @@ class BatchWorker:
             self.wake.clear()
             for batch in self._state.list_unfinished_batches():
                 try:
-                    self._process_batch(batch)
+                    self._answer_batch(batch)
                 except Exception as error:  # noqa: BLE001 - one failing batch must not stop others
                     reason = f"The local engine failed: {type(error).__name__}: {error}"
-                    self._state.move_batch(batch["id"], "FAILED", error=reason)
+                    self._state.update_unfinished_batch(batch["id"], "FAILED", error=reason)
             self.wake.wait(_POLL_INTERVAL_S)
 
-    def _process_batch(self, batch: Row) -> None:
+    def _answer_batch(self, batch: Row) -> None:
         """Answer a batch: move it to RUNNING, write its result file, and move it to SUCCEEDED.
 
         Nothing is changed if another process answers the batch, or if the batch was cancelled or
@@ -75,10 +75,12 @@ class BatchWorker:
             OSError: The input file is missing, or the answers cannot be written. The part file may
                 remain.
         """
-        results_path = self._state.blob_path("results", batch["id"])
+        results_path = self._state.get_blob_path("results", batch["id"])
         part_path = results_path.with_name(f"{results_path.name}.{os.getpid()}.part")
-        with self._state.blob_path("input", batch["id"]).open("rb") as input_file:
-            if not _try_lock(input_file) or not self._state.move_batch(batch["id"], "RUNNING"):
+        with self._state.get_blob_path("input", batch["id"]).open("rb") as input_file:
+            if not _try_lock(input_file) or not self._state.update_unfinished_batch(
+                batch["id"], "RUNNING"
+            ):
                 return
 
             # The lock is ours, so these files are from processes that died.
@@ -91,7 +93,7 @@ class BatchWorker:
                 return
 
             part_path.replace(results_path)
-            self._state.move_batch(
+            self._state.update_unfinished_batch(
                 batch["id"],
                 "SUCCEEDED",
                 succeeded=batch["requests"] - failed_count,
@@ -126,7 +128,7 @@ class BatchWorker:
 
                 if time.monotonic() - last_save_s > _PROGRESS_INTERVAL_S:
                     last_save_s = time.monotonic()
-                    is_active = self._state.move_batch(
+                    is_active = self._state.update_unfinished_batch(
                         batch["id"],
                         "RUNNING",
                         succeeded=answered_count - failed_count,
@@ -137,8 +139,8 @@ class BatchWorker:
 
                 input_file.seek(offset)
                 raw_line = input_file.readline().rstrip(b"\r\n")
-                request, echoed_members = _read_line(raw_line, 0)
-                outcome = _answer_request(request, model)
+                request, echoed_members = _parse_request_line(raw_line, 0)
+                outcome = _answer_or_refuse_request(request, model)
                 if "error" in outcome:
                     failed_count += 1
                 part_file.write(orjson.dumps(outcome | echoed_members) + b"\n")
@@ -154,11 +156,11 @@ def count_requests(path: Path) -> int:
     request_count = 0
     with path.open("rb") as file:
         for line in _iter_lines(file):
-            _read_line(line.content, line.number)
+            _parse_request_line(line.content, line.number)
             request_count += 1
 
     if not request_count:
-        raise invalid_argument("The input file holds no requests.")
+        raise make_invalid_argument_error("The input file holds no requests.")
     return request_count
 
 
@@ -182,7 +184,7 @@ def _iter_lines(file: BinaryIO) -> Iterator[_Line]:
         offset += len(raw_line)
 
 
-def _read_line(raw_line: bytes, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parse_request_line(raw_line: bytes, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Parse one line of a request file.
 
     Args:
@@ -202,11 +204,13 @@ def _read_line(raw_line: bytes, number: int) -> tuple[dict[str, Any], dict[str, 
         request = messages.parse_message("GenerateContentRequest", raw_request, path="request")
         messages.parse_message("string", document.get("key", ""), path="key")
     except (ValueError, LookupError, TypeError, AttributeError, ApiError) as error:
-        raise invalid_argument(f"Error on line {number}: invalid JSON: {error}") from error
+        raise make_invalid_argument_error(
+            f"Error on line {number}: invalid JSON: {error}"
+        ) from error
     return request, document
 
 
-def _answer_request(request: dict[str, Any], model: Model) -> dict[str, Any]:
+def _answer_or_refuse_request(request: dict[str, Any], model: Model) -> dict[str, Any]:
     """Return the `response` to a request, or the `error` that refuses it, as the only member."""
     try:
         return {"response": generate.answer_request(request, model)}

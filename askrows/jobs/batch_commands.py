@@ -12,7 +12,7 @@ from typing import Annotated
 
 import click
 
-from askrows.jobs.command import add_next_step
+from askrows.jobs.command import set_next_step_if_missing
 from askrows.jobs.options import (
     COUNT,
     AcceptChanged,
@@ -186,5 +186,5 @@ def costs(
     """
     report = report_costs(run, group_key)
     if not report.figures["rows"]:
-        add_next_step(report, run)
+        set_next_step_if_missing(report, run)
     return report

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from askrows.jobs.commands import ALL_COMMANDS, COMMANDS
-from askrows.jobs.exit_codes import exit_on_error, flush_output, interruptible
+from askrows.jobs.exit_codes import exit_on_error, flush_output, raise_interrupt_on_signals
 from askrows.jobs.output import reset_output
 from askrows.jobs.variables import (
     copy_unprefixed_variables,
@@ -92,7 +92,7 @@ class CommandGroup(click.Group):
             args = [joined_name, *args[2:]]
 
         if args and not args[0].startswith("-") and args[0] not in ALL_COMMANDS:
-            question = format_suggestion(_find_suggestion(args[0]))
+            question = format_suggestion(_suggest_command(args[0]))
             raise click.UsageError(f"unknown command {args[0]!r}{question}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -109,13 +109,13 @@ class CommandGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> None:
         """Run one command; print an error, and exit with its code."""
-        with exit_on_error(ctx.args), interruptible():
+        with exit_on_error(ctx.args), raise_interrupt_on_signals():
             ctx.call_on_close(reset_output)
             super().invoke(ctx)
             flush_output()
 
 
-def _find_suggestion(word: str) -> str:
+def _suggest_command(word: str) -> str:
     """Return the first command with this word in its summary, else the most similar name, or ""."""
     for name, entry in COMMANDS.items():
         if word.casefold() in re.findall(r"\w+", entry.summary.casefold()):

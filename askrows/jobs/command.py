@@ -12,14 +12,14 @@ import click
 
 from askrows.jobs.commands import ALL_COMMANDS, Command
 from askrows.jobs.options import POSITIONAL_ARGUMENT_KEY, NamedArgument
-from askrows.jobs.output import Terminal, print_json, print_report, printable
+from askrows.jobs.output import Terminal, make_printable, print_json, print_report
 from askrows.jobs.variables import (
     CONTEXT_KEYS,
     OPTION_SETTINGS,
+    check_variables_are_known,
     read_make_variables,
     read_settings,
     read_typed_settings,
-    refuse_unknown_variables,
     set_hint_form,
 )
 from askrows.pipeline.core import trust
@@ -68,7 +68,7 @@ class ClickCommand(click.Command):
         common_options = [
             click.Option(
                 [f"--{name}"],
-                callback=_store_in_context,
+                callback=_store_common_option,
                 expose_value=False,
                 **click_settings,
             )
@@ -102,8 +102,8 @@ class ClickCommand(click.Command):
             MissingParameter: A required option is missing; the message names make's variable.
         """
         dotenv = read_dotenv()
-        refuse_unknown_variables(self.entry, os.environ, dotenv)
-        self._refuse_empty_options(ctx, args)
+        check_variables_are_known(self.entry, os.environ, dotenv)
+        self._check_no_empty_options(ctx, args)
 
         ctx.default_map = {
             param.name: dotenv[PREFIX + variable]
@@ -119,7 +119,7 @@ class ClickCommand(click.Command):
             message = f"With make: {error.param.envvar.removeprefix(PREFIX)}=…"
             raise click.MissingParameter(message, ctx=error.ctx, param=error.param) from None
 
-    def _refuse_empty_options(self, ctx: click.Context, args: Sequence[str]) -> None:
+    def _check_no_empty_options(self, ctx: click.Context, args: Sequence[str]) -> None:
         """Check that no option was typed with an empty or blank value, also as a variable of make.
 
         Flags of make may be empty. Variables of the environment and of `.env` are not checked.
@@ -144,7 +144,7 @@ class ClickCommand(click.Command):
         standard error. If no error ends the command, the next step is printed last, but not with
         `--json`. A command without a report printed its output itself.
         """
-        trust.use_confirmation(ask_person)
+        trust.use_confirmation(ask_person_or_exit)
 
         report = run_command(self.entry, ctx.params)
         if report is None:
@@ -179,13 +179,13 @@ def _make_setting_option(name: str) -> click.Option:
         [f"--{name.replace('_', '-')}", name],
         flag_value=flag_value,
         is_flag=bool(flag_value),
-        callback=_store_in_context,
+        callback=_store_common_option,
         expose_value=False,
         hidden=True,
     )
 
 
-def _store_in_context(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+def _store_common_option(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     """Store the value of an option that all commands have in click's context, for the settings.
 
     An empty value is not stored. Hints repeat some of these options, so the form of hints is set
@@ -223,8 +223,8 @@ def run_command(entry: Command, options: Mapping[str, Any]) -> Report | None:
             click.get_current_context().meta[CONTEXT_KEYS["task"]] = task_name
         return entry.function(**all_options)  # type: ignore[no-any-return]
 
-    access = _required_access(entry, all_options)
-    with open_configured_workspace(
+    access = _choose_required_access(entry, all_options)
+    with open_configured_run(
         access,
         task_name=task_name,
         is_whole_workspace=entry.is_whole_workspace,
@@ -232,11 +232,11 @@ def run_command(entry: Command, options: Mapping[str, Any]) -> Report | None:
     ) as run:
         report: Report | None = entry.function(run, **all_options)
         if report is not None and (access != "read" or not report.figures):
-            add_next_step(report, run)
+            set_next_step_if_missing(report, run)
         return report
 
 
-def add_next_step(report: Report, run: "Run") -> None:
+def set_next_step_if_missing(report: Report, run: "Run") -> None:
     """Set the next step of a report to that of the workspace, unless it has one.
 
     Only people read it, so it stays empty with `--json`, and after an error.
@@ -276,7 +276,7 @@ def _check_typed_task(entry: Command, task_name: str | None) -> None:
     )
 
 
-def _required_access(entry: Command, options: Mapping[str, Any]) -> str:
+def _choose_required_access(entry: Command, options: Mapping[str, Any]) -> str:
     """Return the access to the workspace that a command with these options needs.
 
     It is the access of dry runs if `dry` is set, "write" if a write option is given, else the
@@ -290,7 +290,7 @@ def _required_access(entry: Command, options: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def open_configured_workspace(
+def open_configured_run(
     access: str,
     *,
     settings: Settings | None = None,
@@ -336,7 +336,7 @@ def open_configured_workspace(
         open_workspace,
     )
     from askrows.pipeline.tasks.selection import select_default_task
-    from askrows.pipeline.workspace.open_workspace import agree_to_nothing
+    from askrows.pipeline.workspace.open_workspace import answer_no
     from askrows.pipeline.workspace.opening import Access
 
     settings = settings or read_settings()
@@ -359,10 +359,10 @@ def open_configured_workspace(
             yield run
         return
 
-    confirm: Callable[[str], bool] = ask_unless_yes
+    confirm: Callable[[str], bool] = agree_by_yes_or_ask
     # A dry run adds nothing to another program's database.
     if access == "sync":
-        confirm = agree_to_nothing
+        confirm = answer_no
     # The rows of a user task are read from its source first, and stored.
     if access == "sync" and is_user_task:
         access = "write"
@@ -389,15 +389,15 @@ def has_yes_option() -> bool:
     return bool(click.get_current_context().meta.get(CONTEXT_KEYS["yes"]))
 
 
-def ask_unless_yes(question: str) -> bool:
+def agree_by_yes_or_ask(question: str) -> bool:
     """Return true if `--yes` was given, or if a person says yes; false if nobody can be asked.
 
-    The answer no does not return: it ends the command (see `ask_person`).
+    The answer no does not return: it ends the command (see `ask_person_or_exit`).
     """
-    return has_yes_option() or ask_person(question)
+    return has_yes_option() or ask_person_or_exit(question)
 
 
-def ask_person(question: str) -> bool:
+def ask_person_or_exit(question: str) -> bool:
     """Ask a person at a terminal, even with `--yes`; return true for yes.
 
     Return false only if nobody can be asked: standard input is not a terminal, or a background
@@ -414,7 +414,7 @@ def ask_person(question: str) -> bool:
     if context is None or not sys.stdin.isatty():
         return False
 
-    if click.confirm(printable(question), err=True):
+    if click.confirm(make_printable(question), err=True):
         return True
 
     Terminal().say("nothing more was changed")
@@ -494,7 +494,7 @@ def _make_page_command(entry: Command) -> "PageCommand":
 
     def needs_write_access(form: Mapping[str, str], task_name: str) -> bool:
         """Return whether the command with this form writes; raise InputError for a bad form."""
-        access = _required_access(entry, parse_form(entry, form))
+        access = _choose_required_access(entry, parse_form(entry, form))
         if access in {"sync", "look"}:
             return task_name not in BUILT_IN_TASKS
         return access == "write"

@@ -445,7 +445,7 @@ ALIASES = {
 ALL_COMMANDS = {**COMMANDS, **ALIASES}
 
 
-def format_targets(*, is_complete: bool) -> str:
+def format_make_help(*, is_complete: bool) -> str:
     """Return the text of `make help`: a line for each command with its summary and an example.
 
     Args:
@@ -455,13 +455,13 @@ def format_targets(*, is_complete: bool) -> str:
     if is_complete:
         setup_line = "  setup         Install into .venv; the first command does this by itself."
         names = dict.fromkeys([*COMMANDS, *BATCH_STEPS])
-        return "\n".join([*_command_lines(names), setup_line])
+        return "\n".join([*_format_command_lines(names), setup_line])
 
     daily_names = list(COMMANDS)[:DAILY_COMMAND_COUNT]
     lines = [
-        *_command_lines(daily_names),
+        *_format_command_lines(daily_names),
         "step by step, with batches:",
-        *_command_lines(BATCH_STEPS),
+        *_format_command_lines(BATCH_STEPS),
         "",
         "make help ALL=1   lists all commands",
         "make tag HELP=1   explains a command and its options",
@@ -470,7 +470,7 @@ def format_targets(*, is_complete: bool) -> str:
     return "\n".join(lines)
 
 
-def _command_lines(names: Iterable[str]) -> list[str]:
+def _format_command_lines(names: Iterable[str]) -> list[str]:
     """Return a line for each command: its name, summary and example."""
     commands = {name: ALL_COMMANDS[name] for name in names}
     return [
@@ -480,4 +480,4 @@ def _command_lines(names: Iterable[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    print(format_targets(is_complete="all" in sys.argv))  # noqa: T201 - runs before setup
+    print(format_make_help(is_complete="all" in sys.argv))  # noqa: T201 - runs before setup

@@ -57,7 +57,7 @@ def demo() -> Report:
     # The hint for the user's own people is about the user's workspace, not about that of the demo.
     import_command = str(CommandHint("import", experts="people.csv"))
     demo_folder = read_settings().data / "demo"
-    _reset_workspace(demo_folder)
+    _delete_folder_and_set_environment(demo_folder)
 
     form = replace(current_form(), places={"data": str(demo_folder)})
     for command in DEMO_COMMANDS:
@@ -80,7 +80,7 @@ def demo() -> Report:
     )
 
 
-def _reset_workspace(demo_folder: Path) -> None:
+def _delete_folder_and_set_environment(demo_folder: Path) -> None:
     """Delete the folder of the demo, and set this process's environment for the demo.
 
     All variables ASKROWS_… are deleted from the environment, except KEPT_VARIABLES. Then those are

@@ -109,7 +109,7 @@ def exit_on_error(arguments: Sequence[str]) -> Iterator[None]:
     except click.ClickException as error:
         hint = "check the path"
         if isinstance(error, click.UsageError):
-            hint = _help_hint(error)
+            hint = _make_help_hint(error)
         fail(error.format_message(), hint, error.exit_code)
     except MemoryError:
         fail(*NO_MEMORY_ERROR, ConfigurationError.exit_code)
@@ -157,7 +157,7 @@ def _fail_with_unexpected_error(error: Exception, fail: Fail) -> NoReturn:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
+def raise_interrupt_on_signals() -> Iterator[None]:
     """Raise KeyboardInterrupt in a `with` block for SIGTERM and SIGINT.
 
     - If the caller has set a handler of SIGINT of its own, that handler is called for SIGINT
@@ -175,10 +175,10 @@ def interruptible() -> Iterator[None]:
     _received_signals.clear()
     former_hook = sys.unraisablehook
     sys.unraisablehook = _handle_dropped_error
-    former_handlers = {signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt)}
+    former_handlers = {signal.SIGTERM: signal.signal(signal.SIGTERM, _raise_interrupt_on_signal)}
     # A handler of the caller stays.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        former_handlers[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
+        former_handlers[signal.SIGINT] = signal.signal(signal.SIGINT, _raise_interrupt_on_signal)
 
     try:
         yield
@@ -248,7 +248,7 @@ def _prepare_standard_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+def _raise_interrupt_on_signal(signal_number: int, frame: FrameType | None) -> None:
     """Handle a signal: record it, and raise KeyboardInterrupt.
 
     While a dropped error is handled, another error would be dropped, too. Then the signal is sent
@@ -257,7 +257,7 @@ def _interrupt(signal_number: int, frame: FrameType | None) -> None:
     _received_signals.append(signal_number)
     for caller_frame, _ in traceback.walk_stack(frame):
         if caller_frame.f_code is _handle_dropped_error.__code__:
-            return _resend_signal(signal_number)
+            return _resend_signal_later(signal_number)
     raise KeyboardInterrupt
 
 
@@ -266,20 +266,20 @@ def _handle_dropped_error(unraisable: "sys.UnraisableHookArgs") -> None:
     if unraisable.exc_type is not KeyboardInterrupt or not _received_signals:
         sys.__unraisablehook__(unraisable)
     else:
-        _resend_signal(_received_signals[-1])
+        _resend_signal_later(_received_signals[-1])
 
 
-def _resend_signal(signal_number: int) -> None:
+def _resend_signal_later(signal_number: int) -> None:
     """Send a signal to this process again after RESEND_DELAY_S, if it is still handled then."""
 
     def resend() -> None:
-        if signal.getsignal(signal_number) is _interrupt:
+        if signal.getsignal(signal_number) is _raise_interrupt_on_signal:
             os.kill(os.getpid(), signal_number)
 
     threading.Timer(RESEND_DELAY_S, resend).start()
 
 
-def _help_hint(error: click.UsageError) -> str:
+def _make_help_hint(error: click.UsageError) -> str:
     """Return the hint that names the command which prints the help about a usage error.
 
     It is the help of the typed command, or the list of commands if there is no command. If make

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from askrows.jobs.command import add_next_step, open_configured_workspace
+from askrows.jobs.command import open_configured_run, set_next_step_if_missing
 from askrows.jobs.options import (
     COUNT,
     FILE,
@@ -96,10 +96,10 @@ def import_rows(
         )
     import_options = ImportOptions(map_, ReadOptions(sheet, encoding, header), report, dry)
     check_file(file, settings, import_options)
-    with open_configured_workspace("look" if dry else "create", task_name=task_name) as run:
+    with open_configured_run("look" if dry else "create", task_name=task_name) as run:
         import_report = import_file(run, file, import_options)
         if not dry:
-            add_next_step(import_report, run)
+            set_next_step_if_missing(import_report, run)
         return import_report
 
 
@@ -123,10 +123,10 @@ def add(
     document = sys.stdin.buffer.read() if is_stdin else from_.read_bytes()
 
     task_name = read_settings().task
-    with open_configured_workspace("create", task_name=task_name) as run:
+    with open_configured_run("create", task_name=task_name) as run:
         added = add_row.add_row(run, document, document_name=str(from_), mapping=map_)
         report = added.to_report()
-        add_next_step(report, run)
+        set_next_step_if_missing(report, run)
     return report
 
 
@@ -189,7 +189,7 @@ def ask(
     )
 
     # The workspace may have no run of the question's task yet.
-    with open_configured_workspace("create", task_name=DEFAULT_TASK) as run:
+    with open_configured_run("create", task_name=DEFAULT_TASK) as run:
         if not name:
             report = ask_workflow.ask_question(
                 run,
@@ -223,11 +223,11 @@ def ask(
             mode=mode,
             should_list_refused=refused,
         )
-    with open_configured_workspace("write", task_name=name) as run:
+    with open_configured_run("write", task_name=name) as run:
         report = ask_workflow.ask_saved(
             run, draft, agreed_usd=agreed_usd, size=n, mode=mode
         ).to_report(run)
-        add_next_step(report, run)
+        set_next_step_if_missing(report, run)
         return report
 
 
@@ -264,7 +264,7 @@ def new_task(
         from_, ReadOptions(sheet, encoding, header), source, ColumnChoice(text, key, with_)
     )
     task = ask_workflow.parse_new_task(name, table, data=read_settings().data)
-    with open_configured_workspace("create", task_name=DEFAULT_TASK) as run:
+    with open_configured_run("create", task_name=DEFAULT_TASK) as run:
         draft = new_task_files.write_task_file(run.workspace.data, run.workspace.store, task)
 
     return Report(

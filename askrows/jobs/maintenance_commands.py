@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from askrows.jobs.command import (
-    add_next_step,
     has_yes_option,
-    open_configured_workspace,
+    open_configured_run,
+    set_next_step_if_missing,
     should_print_json,
 )
 from askrows.jobs.exit_codes import listen_on_port
@@ -39,7 +39,7 @@ from askrows.jobs.options import (
     RowKey,
     Version,
 )
-from askrows.jobs.output import Terminal, log_times, print_line
+from askrows.jobs.output import Terminal, begin_lines_with_times, print_line
 from askrows.jobs.variables import is_option_typed, read_settings, read_typed_settings
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
@@ -166,13 +166,13 @@ def work(
             hint=f"add {OptionHint(once=True)}",
         )
     if not should_print_json():
-        log_times()
+        begin_lines_with_times()
 
     agreed_usd = math.inf if has_yes_option() else None
     worker = None
     if concurrency is not None:
         worker = Worker(settings, units, concurrency, agreed_usd=agreed_usd, display=Terminal())
-    with open_configured_workspace("write", is_whole_workspace=True) as run:
+    with open_configured_run("write", is_whole_workspace=True) as run:
         if worker is not None:
             worker.ensure_job_tables(run)
         task_names = [settings.task] if is_task_set else [task.subject for task in run.tasks]
@@ -184,7 +184,7 @@ def work(
         report = worker.run(None if once else _print_pass)
     else:
         open_task = partial(
-            _open_task,
+            _open_run_for_work,
             refresh=refresh,
             accepts_changes=accept_changed,
             reads_all_rows=full,
@@ -239,7 +239,7 @@ def _check_concurrency_options(
 
 
 @contextmanager
-def _open_task(
+def _open_run_for_work(
     task_name: str,
     *,
     accepts_changes: bool,
@@ -256,7 +256,7 @@ def _open_task(
         refresh: Also ask answered rows that changed.
         agreed_usd: The cost that is agreed to; None for no cost.
     """
-    with open_configured_workspace("write", task_name=task_name) as run:
+    with open_configured_run("write", task_name=task_name) as run:
         asking_run = replace(
             run,
             accepts_changes=accepts_changes,
@@ -426,9 +426,9 @@ def rollback(*, answer_version: Annotated[str, Parameter("", VERSION)]) -> Repor
     # BACKEND=gemini may be set already, although the workspace still uses the local engine.
     settings = replace(read_settings(), backend=None)
     # The version names its task.
-    with open_configured_workspace("write", settings=settings, may_span_tasks=True) as run:
+    with open_configured_run("write", settings=settings, may_span_tasks=True) as run:
         report = answer_versions.delete_version_answers(run, answer_version)
-        add_next_step(report, run)
+        set_next_step_if_missing(report, run)
         return report
 
 

@@ -95,7 +95,7 @@ class Parameter:
             settings["metavar"] = self.metavar or default_metavar
             return NamedArgument([name], nargs=-1 if default == () else 1, **settings)
 
-        names = option_names(option_name)
+        names = format_option_names(option_name)
         if default is False:
             settings["is_flag"] = True
         elif self.value_type is bool:
@@ -111,7 +111,7 @@ class Parameter:
         )
 
 
-def option_names(name: str) -> list[str]:
+def format_option_names(name: str) -> list[str]:
     """Return how an option is typed: `--min-score`; a name of one letter also as `-q`."""
     long_name = f"--{name.replace('_', '-')}"
     if len(name) == 1:
@@ -125,7 +125,7 @@ class NamedArgument(click.Argument):
     @property
     def option(self) -> click.Option:
         """Make the option of the same name, which no help lists."""
-        names = option_names(str(self.envvar).removeprefix(PREFIX).lower())
+        names = format_option_names(str(self.envvar).removeprefix(PREFIX).lower())
         return click.Option([*names, f"{self.name}_option"], expose_value=False, hidden=True)
 
     def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> Any:

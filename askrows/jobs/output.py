@@ -68,12 +68,12 @@ class Terminal:
 
     def error(self, line: str) -> None:
         """Print the error that ends the command; lines after the first are indented."""
-        message = "\n  ".join(printable(part) for part in line.split("\n"))
+        message = "\n  ".join(make_printable(part) for part in line.split("\n"))
         _print_coloured(f"{_time_prefix(sys.stderr)}error: {message}", "red")
 
     def hint(self, line: str) -> None:
         """Print what to type next."""
-        click.echo(f"next: {printable(line)}", err=True)
+        click.echo(f"next: {make_printable(line)}", err=True)
 
     @contextlib.contextmanager
     def bar(
@@ -92,7 +92,7 @@ class Terminal:
 def _print_message(line: str, colour: str | None) -> None:
     """Print a line on standard error, in the place of a line of progress."""
     _clear_progress_line()
-    _print_coloured(_time_prefix(sys.stderr) + printable(line), colour)
+    _print_coloured(_time_prefix(sys.stderr) + make_printable(line), colour)
 
 
 def _clear_progress_line() -> None:
@@ -114,7 +114,7 @@ def reset_output() -> None:
     _output_state.has_times = False
 
 
-def log_times() -> None:
+def begin_lines_with_times() -> None:
     """Begin each line of this command with its date and time, except on a terminal."""
     _output_state.has_times = True
 
@@ -154,12 +154,12 @@ def log_request(line: str) -> None:
     If standard error cannot be written, the line is dropped.
     """
     with contextlib.suppress(OSError, ValueError):
-        click.echo(f"{time_of_day()} {printable(line)}", err=True)
+        click.echo(f"{format_time_of_day()} {make_printable(line)}", err=True)
 
 
 def print_line(line: str) -> None:
     """Print one line of the result on standard output."""
-    click.echo(f"{_time_prefix(sys.stdout)}{printable(line)}")
+    click.echo(f"{_time_prefix(sys.stdout)}{make_printable(line)}")
 
 
 def print_report(report: Report) -> None:
@@ -201,7 +201,7 @@ def _print_paragraph(paragraph: Paragraph) -> None:
 
     line = Text()
     for piece_index, piece in enumerate(paragraph.pieces):
-        line.append(printable(piece), style="bold" if piece_index % 2 else None)
+        line.append(make_printable(piece), style="bold" if piece_index % 2 else None)
     Console(highlight=False).print(Padding(line, (0, 0, 0, paragraph.indent), expand=False))
 
 
@@ -214,7 +214,7 @@ def _print_table(table: Table) -> None:
     In every cell, blanks replace tabs, line ends and other control characters.
     """
     headers = table.headers
-    cells = [[printable(str(value)) for value in row] for row in table.rows]
+    cells = [[make_printable(str(value)) for value in row] for row in table.rows]
     if not sys.stdout.isatty():
         for row in [headers, *cells]:
             click.echo("\t".join(row))
@@ -274,7 +274,9 @@ def show_changing_lines() -> "Iterator[Callable[[Sequence[str]], None]]":
         from rich.text import Text
 
         with Live(auto_refresh=False, transient=True) as live:
-            yield lambda lines: live.update(Text("\n".join(map(printable, lines))), refresh=True)
+            yield lambda lines: live.update(
+                Text("\n".join(map(make_printable, lines))), refresh=True
+            )
         return
 
     next_print_at = time.monotonic()
@@ -284,7 +286,7 @@ def show_changing_lines() -> "Iterator[Callable[[Sequence[str]], None]]":
         if time.monotonic() >= next_print_at:
             next_print_at = time.monotonic() + LOG_INTERVAL_S
             for line in lines:
-                print_line(f"{time_of_day()} {line}")
+                print_line(f"{format_time_of_day()} {line}")
             sys.stdout.flush()
 
     yield print_lines
@@ -334,7 +336,7 @@ class TerminalProgress:
             _output_state.has_progress_line = True
         else:
             self._next_update_at = now + LOG_INTERVAL_S
-            sys.stderr.write(f"{time_of_day()} {line}\n")
+            sys.stderr.write(f"{format_time_of_day()} {line}\n")
         sys.stderr.flush()
 
     def _format_progress(self, finished_count: int, elapsed_s: float, note: str) -> str:
@@ -356,16 +358,16 @@ class TerminalProgress:
             remaining_s = max(0, self._total - finished_count) / rate
             parts.append(f"ETA {remaining_s:.0f} s")
         if note:
-            parts.append(printable(note))
+            parts.append(make_printable(note))
         return ", ".join(parts)
 
 
-def time_of_day() -> str:
+def format_time_of_day() -> str:
     """Return the local time, as a line of a log begins with it."""
     return f"{datetime.now().astimezone():%H:%M:%S}"
 
 
-def printable(text: str) -> str:
+def make_printable(text: str) -> str:
     """Replace control characters and line ends by blanks, and hide API keys.
 
     Printed text then cannot move a terminal's cursor.
@@ -373,7 +375,7 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in hide_keys(text))
 
 
-def system_user() -> str:
+def read_system_user() -> str:
     """Return the name of the system's user, or "unknown"."""
     # A system without accounts may raise any error.
     with contextlib.suppress(Exception):

@@ -32,7 +32,7 @@ from askrows.jobs.options import (
     WhereCondition,
     check_exclusive,
 )
-from askrows.jobs.output import show_changing_lines, system_user
+from askrows.jobs.output import read_system_user, show_changing_lines
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.declaration import ReadOptions
@@ -267,7 +267,7 @@ def tags(
     check_exclusive("nothing was changed", merge=merge, undo=undo)
 
     store = run.workspace.store
-    editor_name = editor or system_user()
+    editor_name = editor or read_system_user()
     tag_list = find_tag_list(run.task, field)
     if merge is not None:
         rules = parse_merges(merge)
@@ -324,7 +324,7 @@ def correct(
     file_options = {"sheet": sheet, "encoding": encoding, "header": header, "dry": dry}
     for name, value in file_options.items():
         check_exclusive(consequence, row=row, **{name: value or None})
-    editor_name = editor or system_user()
+    editor_name = editor or read_system_user()
     if file is not None:
         read_options = ReadOptions(sheet, encoding, header)
         return correct_rows.correct_by_file(

@@ -9,7 +9,7 @@ from askrows.jobs.exit_codes import listen_on_port
 from askrows.jobs.options import NumberParam, Parameter
 from askrows.jobs.output import Terminal, log_request, print_line
 from askrows.jobs.variables import read_settings
-from askrows.pipeline.workspace.data_folder import check_no_link_leads_out, make_data_folder
+from askrows.pipeline.workspace.data_folder import check_no_link_leads_out, create_data_folder
 
 Port = Annotated[
     int,
@@ -68,13 +68,13 @@ def emulator(
     method, path, status, milliseconds. A client connects with
     GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:PORT and any key.
     """
-    from askrows.emulator.server import serve
+    from askrows.emulator.server import serve_until_signal
 
     workspace_folder = read_settings().data
     check_no_link_leads_out(workspace_folder)
-    make_data_folder(workspace_folder)
+    create_data_folder(workspace_folder)
 
-    serve(
+    serve_until_signal(
         workspace_folder / "emulator",
         listen_on_port("emulator", host, port),
         log=log_request,

@@ -31,7 +31,7 @@ from askrows.jobs.options import (
     Wait,
     WhereCondition,
 )
-from askrows.jobs.output import system_user
+from askrows.jobs.output import read_system_user
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.run import pilot_run
@@ -109,7 +109,7 @@ def tag(
         where=where,
         row_key=row,
         again=again,
-        who=system_user(),
+        who=read_system_user(),
         refresh=refresh,
         needs_pilot=needs_pilot,
     )

@@ -183,7 +183,7 @@ def copy_unprefixed_variables(entry: Command) -> None:
             os.environ[PREFIX + name] = os.environ[name]
 
 
-def refuse_unknown_variables(
+def check_variables_are_known(
     entry: Command,
     environ: Mapping[str, str],
     dotenv: Mapping[str, str | None],

@@ -101,13 +101,13 @@ def test_signal_during_a_destructor_is_repeated(pause: float) -> None:
     program = f"""
 import os, signal, time
 from askrows.jobs import exit_codes
-from askrows.jobs.exit_codes import exit_on_error, interruptible
+from askrows.jobs.exit_codes import exit_on_error, raise_interrupt_on_signals
 exit_codes.RESEND_DELAY_S = {pause}
 class Going:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0)
-with exit_on_error([]), interruptible():
+with exit_on_error([]), raise_interrupt_on_signals():
     Going()
     print("on", flush=True)
     time.sleep(60)

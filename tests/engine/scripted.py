@@ -166,11 +166,11 @@ class State(state.EngineState):
         super().delete_batch(batch_id)
         self._deleted.append(row)
 
-    def move_batch(
+    def update_unfinished_batch(
         self, batch_id: str, state: str, *, succeeded: int = 0, failed: int = 0, error: str = ""
     ) -> bool:
         """Move a batch; a cancelled batch that did not show its end gets no other end."""
-        has_moved = super().move_batch(
+        has_moved = super().update_unfinished_batch(
             batch_id, state, succeeded=succeeded, failed=failed, error=error
         )
         if (
@@ -195,7 +195,7 @@ class State(state.EngineState):
         """Create a batch, or two equal batches, with the fate of the script."""
         batch_faults = self._script.firing("batch", "POST", TARGET.get())
         lines = self._script.matching("line", "POST", TARGET.get())
-        request_lines = self.blob_path("file", self.get_file(file_id)["id"]).read_bytes()
+        request_lines = self.get_blob_path("file", self.get_file(file_id)["id"]).read_bytes()
         with self.creating:
             self._check_quota(model, request_lines)
             for _ in range(1 + any(fault.word == "duplicate_batch" for fault in batch_faults)):
@@ -249,12 +249,12 @@ class State(state.EngineState):
             return
 
         batch_inputs = [
-            self.blob_path("input", row["id"]).read_bytes()
+            self.get_blob_path("input", row["id"]).read_bytes()
             for row in active
             if row["model"] == model
         ]
         tokens = sum(
-            generate.count_tokens(worker._read_line(line, 0)[0])
+            generate.count_tokens(worker._parse_request_line(line, 0)[0])
             for line in b"\n".join([*batch_inputs, request_lines]).split(b"\n")
             if line.strip()
         )
@@ -294,7 +294,7 @@ class Worker(worker.BatchWorker):
 
     _state: State
 
-    def _process_batch(self, batch: Row) -> None:
+    def _answer_batch(self, batch: Row) -> None:
         # The fate of a batch is decided before its work starts.
         with self._state.creating:
             fate = self._state.fate(batch["id"])
@@ -303,12 +303,12 @@ class Worker(worker.BatchWorker):
         ):
             return
         if fate.get("end") == "NEVER":
-            self._state.move_batch(batch["id"], "RUNNING")
+            self._state.update_unfinished_batch(batch["id"], "RUNNING")
         elif "end" in fate and not fate["share"]:
             message = fate["error"]["message"] if fate["end"] == "FAILED" else ""
-            self._state.move_batch(batch["id"], fate["end"], error=message)
+            self._state.update_unfinished_batch(batch["id"], fate["end"], error=message)
         else:
-            super()._process_batch(batch)
+            super()._answer_batch(batch)
 
     def _write_answers(self, batch: Row, input_file: BinaryIO, part_path: Path) -> int | None:
         """Answer all requests, write the scripted share, and apply the faults of lines."""

@@ -108,13 +108,13 @@ def count_words(text: str) -> Counter[str]:
     return Counter(text.encode("utf-8", "replace").decode("utf-8").split())
 
 
-def measure_likeness(words: str, text: str) -> float:
+def measure_similarity(words: str, text: str) -> float:
     """Return how similar a text is to some words, about 0 to 1; 0 if either is blank.
 
     It is the mean over the words of the similarity to the most similar word of the text.
     """
-    word_meanings = _get_meanings(words)
-    text_meanings = _get_meanings(text)
+    word_meanings = _compute_word_meanings(words)
+    text_meanings = _compute_word_meanings(text)
     if not len(word_meanings) or not len(text_meanings):
         return 0.0
 
@@ -123,7 +123,7 @@ def measure_likeness(words: str, text: str) -> float:
 
 # Many questions in a row are about the same text.
 @functools.lru_cache(maxsize=64)
-def _get_meanings(text: str) -> "NDArray[np.float32]":
+def _compute_word_meanings(text: str) -> "NDArray[np.float32]":
     """Return the meanings of the words of a text, (words, 256), of unit length.
 
     The array is cached, so callers must not change it.

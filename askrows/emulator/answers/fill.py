@@ -15,8 +15,8 @@ import re
 from contextlib import suppress
 from typing import Any
 
-from askrows.emulator.answers.encoder import measure_likeness
-from askrows.emulator.answers.terms import find_subjects
+from askrows.emulator.answers.encoder import measure_similarity
+from askrows.emulator.answers.terms import find_terms_in_text
 from askrows.emulator.answers.text import (
     Phrase,
     choose_main_section,
@@ -109,8 +109,8 @@ class ValueFiller:
         item_node = node.items or node
         max_entries = DEFAULT_MAX_ENTRIES if node.max_size is None else (node.max_size + 1) // 2
         phrases = self._phrases
-        if phrases and phrase is None and is_tag(item_node):
-            subjects = find_subjects(self._text)
+        if phrases and phrase is None and accepts_any_phrase(item_node):
+            subjects = find_terms_in_text(self._text)
             phrases = [Phrase(subject, subject) for subject in subjects] or phrases
         phrases = phrases[: max(max_entries, node.min_size)]
         if phrase is not None:
@@ -135,11 +135,11 @@ class ValueFiller:
         """
         text = phrase.sentence if phrase else self._text
         if node.choices:
-            return find_choice(node, text)
+            return find_most_similar_choice(node, text)
         if node.kind in ("INTEGER", "NUMBER"):
-            return find_number(node, text)
+            return find_number_within_bounds(node, text)
         if node.kind == "BOOLEAN":
-            return measure_likeness(node.name, text) >= _MIN_LIKENESS
+            return measure_similarity(node.name, text) >= _MIN_LIKENESS
         if node.format in PLACEHOLDERS_BY_FORMAT:
             return find_date(node, text) if "date" in node.format else None
         return self._find_text(node, phrase)
@@ -168,13 +168,13 @@ class ValueFiller:
         return fit_length(node, text[start : start + max(size, node.min_size)])
 
 
-def is_tag(node: SchemaNode) -> bool:
+def accepts_any_phrase(node: SchemaNode) -> bool:
     """Return whether a schema allows any text, and does not ask for a sentence or a date."""
     is_free_text = node.kind == "STRING" and not node.choices and not node.format
     return is_free_text and not _SENTENCE_HINT.search(node.label)
 
 
-def find_choice(node: SchemaNode, text: str) -> Any:
+def find_most_similar_choice(node: SchemaNode, text: str) -> Any:
     """Return the choice of a schema whose words and explanation are most similar to a text."""
     explanations = {
         name.strip(" -"): explanation
@@ -183,13 +183,13 @@ def find_choice(node: SchemaNode, text: str) -> Any:
     return max(
         node.choices,
         key=lambda choice: max(
-            measure_likeness(choice.replace("_", " "), text),
-            measure_likeness(explanations.get(choice, ""), text),
+            measure_similarity(choice.replace("_", " "), text),
+            measure_similarity(explanations.get(choice, ""), text),
         ),
     )
 
 
-def find_number(node: SchemaNode, text: str) -> float | None:
+def find_number_within_bounds(node: SchemaNode, text: str) -> float | None:
     """Return the first number of a text within the bounds of a schema, an int if it is whole."""
     for match in _NUMBER.finditer(text):
         number = float(match[0])

@@ -23,7 +23,7 @@ _MAX_ALIAS_WORDS = 5
 _WORD = re.compile(rf"[{CJK}]|\.?[^\W_{CJK}]{{1,48}}[+#]{{0,2}}|[^\w\s'\u2019/-]|\n")
 
 
-def find_subjects(text: str) -> list[str]:
+def find_terms_in_text(text: str) -> list[str]:
     """Return the terms that a text is about, the heaviest first, then their broader terms.
 
     A term weighs more the earlier and the more often it is named. Terms with less than
@@ -37,7 +37,7 @@ def find_subjects(text: str) -> list[str]:
     index = 0
     while index < len(words):
         following_words = words[index : index + _MAX_ALIAS_WORDS]
-        word_count, term = _find_first_term(terms_by_alias, following_words)
+        word_count, term = _find_longest_alias_at_start(terms_by_alias, following_words)
         if term:
             weights[term] = weights.get(term, 0) + 1 / (_HALF_WEIGHT_WORDS + index)
         index += word_count
@@ -49,7 +49,9 @@ def find_subjects(text: str) -> list[str]:
     return list(dict.fromkeys([*subjects, *filter(broader_terms.get, more_terms)]))
 
 
-def _find_first_term(terms_by_alias: Mapping[str, str], words: Sequence[str]) -> tuple[int, str]:
+def _find_longest_alias_at_start(
+    terms_by_alias: Mapping[str, str], words: Sequence[str]
+) -> tuple[int, str]:
     """Return the number of words and the term of the longest alias at the beginning.
 
     An exact spelling precedes lower case. Without an alias the result is 1 and "".

@@ -38,11 +38,11 @@ from askrows.pipeline.tasks.shipped_task import find_shipped_task
 from askrows.pipeline.workspace.data_folder import (
     check_folder_exists,
     check_no_link_leads_out,
+    create_data_folder,
     lacks_workspace_files,
-    make_data_folder,
     write_marker_if_wrong,
 )
-from askrows.pipeline.workspace.open_workspace import agree_to_nothing, make_open_workspace
+from askrows.pipeline.workspace.open_workspace import answer_no, make_open_workspace
 from askrows.pipeline.workspace.opening import (
     Access,
     confirm_additions,
@@ -63,7 +63,7 @@ def open_workspace(
     display: Progress,
     *,
     access: Access = Access.CREATE,
-    confirm: Callable[[str], bool] = agree_to_nothing,
+    confirm: Callable[[str], bool] = answer_no,
     is_whole_workspace: bool = False,
     is_temporary: bool = False,
 ) -> Iterator[Run]:
@@ -144,7 +144,7 @@ def _prepare_folder_tables_and_task(
             missing. A new folder that is still empty is removed.
     """
     is_new_folder = not settings.data.exists()
-    make_data_folder(settings.data)
+    create_data_folder(settings.data)
     try:
         workspace_id = _prepare_tables(
             settings, store, display, should_complete_tables=should_complete_tables
@@ -396,7 +396,7 @@ def check_access_and_detect_workspace(
     settings: Settings,
     store: Store,
     access: Access,
-    confirm: Callable[[str], bool] = agree_to_nothing,
+    confirm: Callable[[str], bool] = answer_no,
     *,
     is_whole_workspace: bool = False,
 ) -> bool:

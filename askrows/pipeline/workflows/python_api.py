@@ -62,7 +62,7 @@ from askrows.pipeline.workflows.python_results import (
     RowCollection,
 )
 from askrows.pipeline.workflows.try_out import TryReport
-from askrows.pipeline.workspace.open_workspace import agree_to_all, agree_to_nothing
+from askrows.pipeline.workspace.open_workspace import answer_no, answer_yes
 from askrows.pipeline.workspace.opening import Access
 
 T = TypeVar("T")
@@ -734,7 +734,7 @@ class Workspace:
             settings,
             self.display,
             access=access,
-            confirm=agree_to_all if self.agrees else agree_to_nothing,
+            confirm=answer_yes if self.agrees else answer_no,
             is_whole_workspace=is_whole_workspace,
         )
 
@@ -792,7 +792,7 @@ class Workspace:
                 workspace = replace(
                     run.workspace,
                     sleep=interruptible_sleep,
-                    ask_person=partial(_refuse_cost, run.workspace.settings.confirm_above),
+                    ask_person_or_exit=partial(_refuse_cost, run.workspace.settings.confirm_above),
                 )
                 return work(replace(run, workspace=workspace, stop_event=stop_event))
 

@@ -29,7 +29,7 @@ _REPORTS_FOLDER = "reports"
 _SQLITE_SUFFIX = re.compile("-(wal|shm|journal)$")
 
 
-def make_data_folder(data: Path) -> None:
+def create_data_folder(data: Path) -> None:
     """Create the workspace's directory if it is missing, readable only by its owner.
 
     Raises:

@@ -23,12 +23,12 @@ from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.locks import Lock, Locks
 
 
-def agree_to_nothing(_question: str) -> bool:
+def answer_no(_question: str) -> bool:
     """Return the answer of a person who is not there."""
     return False
 
 
-def agree_to_all(_question: str) -> bool:
+def answer_yes(_question: str) -> bool:
     """Return the answer of a person who agreed before the question."""
     return True
 
@@ -52,7 +52,7 @@ class OpenWorkspace:
     address: str = ""
     bound_address: str | None = None
     # Asks a person a question; returns the answer.
-    ask_person: Callable[[str], bool] = agree_to_nothing
+    ask_person_or_exit: Callable[[str], bool] = answer_no
     now: Callable[[], datetime] = _read_utc_clock
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
@@ -96,7 +96,7 @@ class OpenWorkspace:
         Raises:
             InputError: The person did not confirm.
         """
-        if not self.ask_person(question):
+        if not self.ask_person_or_exit(question):
             raise InputError(
                 f"not confirmed; {unchanged_text}",
                 hint=f"{OptionHint(yes=True)} confirms{hint_suffix}",
@@ -139,7 +139,7 @@ def make_open_workspace(
         address=describe_address(settings, backend),
         bound_address=workspace_row.address,
         display=display,
-        ask_person=confirm,
+        ask_person_or_exit=confirm,
         now=store.make_clock(tx),
     )
 

@@ -16,7 +16,7 @@ from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.ops import forget
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.user_file import UserFile
-from askrows.pipeline.workspace.open_workspace import agree_to_all
+from askrows.pipeline.workspace.open_workspace import answer_yes
 from askrows.web.app_state import AppState
 from askrows.web.errors import RequestRefusedError, to_line
 from askrows.web.question_form import QuestionForm, make_question_form
@@ -94,7 +94,7 @@ def remove_task(app_state: PageState, task: str, form: FormFields) -> RedirectRe
         raise RequestRefusedError(422, "type the name of the task; nothing was removed")
     with app_state.open_to_write(task) as run:
         # Typing the name has confirmed it.
-        workspace = replace(run.workspace, ask_person=agree_to_all)
+        workspace = replace(run.workspace, ask_person_or_exit=answer_yes)
         forget.forget_task(replace(run, workspace=workspace))
     app_state.background_work.delete_finished(task=task)
     return RedirectResponse("/#removed", status_code=303)

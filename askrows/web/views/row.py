@@ -31,7 +31,7 @@ from askrows.pipeline.store.confidences import decode_confidences
 from askrows.pipeline.tasks import claiming, corrections
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workflows import try_out
-from askrows.pipeline.workspace.open_workspace import agree_to_all
+from askrows.pipeline.workspace.open_workspace import answer_yes
 from askrows.web.answer_differences import compare_row_answers, mark_change
 from askrows.web.app_state import AppState
 from askrows.web.background_work import BackgroundJob
@@ -478,7 +478,7 @@ def _start_forgetting(
         """Forget the row, and delete finished work that names it; return counts without names."""
         with app_state.open_to_write(task, display) as run:
             # Typing the key has confirmed it.
-            workspace = replace(run.workspace, ask_person=agree_to_all)
+            workspace = replace(run.workspace, ask_person_or_exit=answer_yes)
             report = forget.forget_rows(replace(run, workspace=workspace), [key])
         app_state.background_work.delete_finished(task=task, row_key=key)
         # The result outlives the row, so it must not contain the name.
