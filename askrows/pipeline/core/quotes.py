@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, cast, final
 
 from askrows.pipeline.core.declaration import make_inlined_json_schema
-from askrows.pipeline.core.text import escape_invisible
+from askrows.pipeline.core.text import replace_invisible_characters
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, GetCoreSchemaHandler
@@ -351,8 +351,10 @@ def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) 
     suffix = ""
     if difference:
         suffix = f", where its {difference} is missing or different"
-    printable_path = escape_invisible(path, max_chars=MAX_FIELD_PATH_LENGTH)
-    printable_quote = escape_invisible(quote[: 2 * MAX_REASON_CHARS], max_chars=MAX_REASON_CHARS)
+    printable_path = replace_invisible_characters(path, max_chars=MAX_FIELD_PATH_LENGTH)
+    printable_quote = replace_invisible_characters(
+        quote[: 2 * MAX_REASON_CHARS], max_chars=MAX_REASON_CHARS
+    )
     raise _MissingError(f'{printable_path} {MISSING_QUOTE_REASON}{suffix}: "{printable_quote}"')
 
 

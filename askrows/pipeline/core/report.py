@@ -136,7 +136,7 @@ def raise_first_and_warn_of_others(
         raise errors[0]
 
 
-def collect_error(check: Callable[[], object]) -> list[AskrowsError]:
+def run_check_and_list_error(check: Callable[[], object]) -> list[AskrowsError]:
     """Call a check of a finished result, and return its error in a list; empty if it passes."""
     try:
         check()

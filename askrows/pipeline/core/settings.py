@@ -368,12 +368,12 @@ class Settings:
             return "openai"
         return "server" if self.openai_url else "local"
 
-    def key_of(self, backend: str) -> Secret | None:
+    def find_key_of_backend(self, backend: str) -> Secret | None:
         """Return the key of a backend; None if it is not set. The local engine has none."""
         key: Secret | None = getattr(self, _ACCESS_BY_BACKEND[backend][0])
         return key
 
-    def address_of(self, backend: str) -> Secret | None:
+    def find_address_of_backend(self, backend: str) -> Secret | None:
         """Return the address that is set for a backend; None for the provider's own."""
         address: Secret | None = getattr(self, _ACCESS_BY_BACKEND[backend][1])
         return address
@@ -436,13 +436,13 @@ class Settings:
                 address, but not the key; then nobody is asked.
         """
         key_setting, address_setting, own_address = _ACCESS_BY_BACKEND[backend]
-        server = self.address_of(backend) or Secret.url(own_address)
+        server = self.find_address_of_backend(backend) or Secret.url(own_address)
         is_own = server.reveal().rstrip("/") == own_address.rstrip("/")
         if is_own or self.sources.get(address_setting) != DOTENV:
             return server
         variable = VARIABLES[address_setting][0]
         has_foreign_key = not self.sources.get(key_setting, "").endswith(DOTENV)
-        if self.key_of(backend) and has_foreign_key:
+        if self.find_key_of_backend(backend) and has_foreign_key:
             raise ConfigurationError(
                 f".env sets the server {server}, but the key is not from .env; nothing was sent",
                 hint=f"set both in .env, or set {variable} in the environment too",

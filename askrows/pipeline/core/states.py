@@ -8,7 +8,7 @@ import re
 from enum import StrEnum
 from typing import Self
 
-from askrows.pipeline.core.text import escape_invisible
+from askrows.pipeline.core.text import replace_invisible_characters
 
 # The service tier of a call that requests no tier.
 STANDARD = "standard"
@@ -183,7 +183,7 @@ class NoAnswer(Exception):  # noqa: N818 - it is no error: a task's file raises 
         Args:
             noun: What the text does not support, such as "tag".
         """
-        super().__init__(f"{UNSUPPORTED_REASON} {escape_invisible(noun)}")
+        super().__init__(f"{UNSUPPORTED_REASON} {replace_invisible_characters(noun)}")
 
 
 # Between the reason why a row is parked and its last failure.

@@ -146,7 +146,7 @@ def join_first(names: Sequence[str], max_names: int = 3) -> str:
     return listed_names
 
 
-def drop_repeats(texts: Iterable[str]) -> list[str]:
+def drop_empty_and_repeated_texts(texts: Iterable[str]) -> list[str]:
     """Return texts in their order without empty texts and repeats; case makes no difference.
 
     The first spelling of a repeated text stays.
@@ -252,7 +252,7 @@ _ENDS_CODE = str.maketrans("`|", f"{_REPLACEMENT}\u00a6")
 _JOINERS = "\u200c\u200d"
 
 
-def escape_invisible(text: str, *, max_chars: int | None = None) -> str:
+def replace_invisible_characters(text: str, *, max_chars: int | None = None) -> str:
     """Return a text on a line, with U+FFFD for every invisible character.
 
     A text of more than `max_chars` characters is cut, with an ellipsis.
@@ -287,7 +287,9 @@ def format_markdown_code(
     cuts = sorted({0, len(text), *chain.from_iterable(bold)})
     parts: list[str] = []
     for start, end in pairwise(cuts):
-        part = escape_invisible(text[start:end] if bold else text.strip(), max_chars=max_chars)
+        part = replace_invisible_characters(
+            text[start:end] if bold else text.strip(), max_chars=max_chars
+        )
         code = f"`{part.translate(_ENDS_CODE) or ' '}`"
         parts.append(f"**{code}**" if (start, end) in bold else code)
     return "".join(parts) or "` `"

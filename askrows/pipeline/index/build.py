@@ -160,7 +160,7 @@ def build_index(
         InconsistentError: The database is an older copy, or the verification failed.
         RemoteError: An embedding call failed; vectors of finished calls are kept.
     """
-    return _IndexBuilder(workspace, service, task, worse_ok=worse_ok).build()
+    return _IndexBuilder(workspace, service, task, worse_ok=worse_ok).embed_write_and_promote()
 
 
 def roll_back_index(workspace: OpenWorkspace, task: Task) -> IndexReport:
@@ -245,7 +245,7 @@ class _IndexBuilder:
         self._embedder = Embedder(workspace, service, self._task)
         self._embedded_count = 0
 
-    def build(self) -> IndexReport:
+    def embed_write_and_promote(self) -> IndexReport:
         """Embed missing texts, write a build, verify it and promote it.
 
         Texts that the model refused in earlier runs are sent again. Waits for the index lock after
@@ -264,7 +264,7 @@ class _IndexBuilder:
         """
         # Check the position before anything is paid for.
         with self._workspace.store.read() as tx:
-            self._read_position_if_not_older(tx)
+            self._read_position_or_raise_if_older(tx)
             self._indexed_task.check_columns(tx, self._workspace.settings.index_columns or ())
             has_entries = self._indexed_task.count_entries(tx) > 0
         if not has_entries:
@@ -334,7 +334,7 @@ class _IndexBuilder:
             has_missing_texts = True
             if embedder.is_embedding_paid():
                 with workspace.display.bar("reading", count) as bar:
-                    estimate = embedder.estimate_cost(entries(tx), bar=bar)
+                    estimate = embedder.estimate_embedding_cost(entries(tx), bar=bar)
                 has_missing_texts = estimate.text_count > 0
                 # No budget limits this cost, so it is announced.
                 if round(estimate.usd, 2) > 0:
@@ -384,8 +384,8 @@ class _IndexBuilder:
         if not self._service.embedding_model.local:
             ranking = replace(ranking, share=GEMINI_WORD_SHARE)
         with workspace.store.read() as tx:
-            position = self._read_position_if_not_older(tx)
-            refused_texts = self._find_refused_entries(tx)
+            position = self._read_position_or_raise_if_older(tx)
+            refused_texts = self._find_entries_refused_in_this_run(tx)
             count = indexed_task.count_entries(tx) - len(refused_texts)
             table = self._task.rows
             state_counts = table.count_all_rows_by_state(tx)
@@ -462,7 +462,7 @@ class _IndexBuilder:
             ]
             if page:
                 add_vectors = partial(self._embed_late_entries, page)
-                yield page, keys, self._embedder.cache.fetch_or_add_missing(keys, add_vectors)
+                yield page, keys, self._embedder.cache.read_or_add_vectors(keys, add_vectors)
             entry_count += len(all_entries)
             bar.show(entry_count)
 
@@ -482,7 +482,7 @@ class _IndexBuilder:
                 hint=f"`{self._task.nouns.command('index')}` builds it without that text",
             )
 
-    def _find_refused_entries(self, tx: Connection) -> dict[str, RefusedText]:
+    def _find_entries_refused_in_this_run(self, tx: Connection) -> dict[str, RefusedText]:
         """Return {entry id: hash and reason} of the texts that the model refused in this run.
 
         If no text was refused, it reads no entries; otherwise it reads all.
@@ -501,7 +501,7 @@ class _IndexBuilder:
                     )
         return refused_texts
 
-    def _read_position_if_not_older(self, tx: Connection) -> int:
+    def _read_position_or_raise_if_older(self, tx: Connection) -> int:
         """Return the position of the database, which grows with each change of a task's rows.
 
         Raises:

@@ -157,7 +157,7 @@ class Index(AbstractContextManager["Index"]):
 
         query = np.asarray(vector, dtype=np.float32).reshape(1, -1)
         entry_mask = None if mask is None else mask[: len(self)]
-        return vector_file.find_nearest(self.faiss, query, k, entry_mask)
+        return vector_file.find_nearest_rows(self.faiss, query, k, entry_mask)
 
     def drop_common_terms(self, query_terms: Iterable[str]) -> list[str]:
         """Return the terms that at most half of the entries contain, or else all terms.

@@ -62,15 +62,19 @@ COLLECTIONS_FOLDER = "tasks"
 MAX_OPEN_TRIES = 10
 
 
-def find_folders_of_unindexed_tasks(data_dir: Path, folders: Container[str]) -> list[Path]:
+def find_folders_of_unindexed_tasks(data_dir: Path, indexed_folders: Container[str]) -> list[Path]:
     """Return the build folders of tasks that are not indexed any more, sorted by name.
 
     Args:
         data_dir: The workspace's folder DATA.
-        folders: `IndexedTask.folder` of all tasks that are still indexed.
+        indexed_folders: `IndexedTask.folder` of all tasks that are still indexed.
     """
     existing_paths = sorted((data_dir / "index").glob(f"{COLLECTIONS_FOLDER}/*"))
-    return [path for path in existing_paths if f"{COLLECTIONS_FOLDER}/{path.name}" not in folders]
+    return [
+        path
+        for path in existing_paths
+        if f"{COLLECTIONS_FOLDER}/{path.name}" not in indexed_folders
+    ]
 
 
 def correct_link_and_open_builds(workspace: OpenWorkspace, task: Task) -> "Builds":
@@ -142,10 +146,10 @@ class Builds:
     def read_manifests(self) -> dict[int, Manifest]:
         """Return the manifests of all readable builds by ascending number.
 
-        File sizes are checked, hashes are not; see `find_damage`.
+        File sizes are checked, hashes are not; see `list_damage_messages`.
         """
         manifests = dict[int, Manifest]()
-        for number in sorted(self._build_numbers()):
+        for number in sorted(self._list_build_numbers()):
             with contextlib.suppress(InconsistentError):
                 manifests[number] = self._read_manifest(self._builds_dir / str(number))
         return manifests
@@ -164,12 +168,12 @@ class Builds:
             InconsistentError: The link `current` is not a link to a build.
         """
         current_directory = self._resolve_current_link()
-        numbers = sorted(self._build_numbers())
+        numbers = sorted(self._list_build_numbers())
         if current_directory is None:
             return numbers
         return [number for number in numbers if str(number) != current_directory.name]
 
-    def find_damage(self, number: int) -> list[str]:
+    def list_damage_messages(self, number: int) -> list[str]:
         """Read all files of a build and return error messages; an empty list if it is intact."""
         directory = self._builds_dir / str(number)
         try:
@@ -284,7 +288,7 @@ class Builds:
         elif older_numbers:
             kept_numbers.add(max(older_numbers))
         # A build that is deleted in part is not a build any more, because a file is missing.
-        for other_number in self._build_numbers() - kept_numbers:
+        for other_number in self._list_build_numbers() - kept_numbers:
             files.remove_path(self._builds_dir / str(other_number))
         return tuple(name for name in moved_files if name)
 
@@ -317,12 +321,13 @@ class Builds:
             )
 
         intact_numbers = (
-            number for number in reversed(older_numbers) if not self.find_damage(number)
+            number for number in reversed(older_numbers) if not self.list_damage_messages(number)
         )
         number = next(intact_numbers, None)
         if number is None:
+            messages = self.list_damage_messages(older_numbers[-1])
             raise InconsistentError(
-                f"{self.find_damage(older_numbers[-1])[0]}; the build in service was not changed",
+                f"{messages[0]}; the build in service was not changed",
                 hint=f"run `{self._index_step}`",
             )
 
@@ -358,7 +363,7 @@ class Builds:
         if linked_number is not None and linked_number not in promotion_times:
             return None
 
-        existing_numbers = self._build_numbers() & promotion_times.keys()
+        existing_numbers = self._list_build_numbers() & promotion_times.keys()
         last_number = max(
             existing_numbers,
             key=promotion_times.__getitem__,
@@ -394,7 +399,7 @@ class Builds:
         Files of other programs in the places of the links stay.
         """
         # Builds are deleted first, because a build without a link would come back.
-        for number in self._build_numbers():
+        for number in self._list_build_numbers():
             files.remove_path(self._builds_dir / str(number))
         for name in self._linked_files:
             if self._is_linked(name):
@@ -489,7 +494,7 @@ class Builds:
         except InconsistentError:
             return None
 
-    def _build_numbers(self) -> set[int]:
+    def _list_build_numbers(self) -> set[int]:
         names = (path.name for path in self._builds_dir.glob("*"))
         return {int(name) for name in names if name.isdecimal()}
 
@@ -506,14 +511,14 @@ def count_stale_entries(
     tx: Connection,
     index: Index | None,
     *,
-    exact: bool = False,
+    must_compare: bool = False,
 ) -> int:
     """Return how many entries are missing in a build, outdated, or deleted from the database.
 
     To save time, the result is 0 without a comparison if the rows cannot have changed as far as
     known. Entries are compared in each of these cases:
 
-    - `exact` is set.
+    - `must_compare` is set.
     - A command recorded a change of the task's rows since the build.
     - The database has no record of the build.
     - The fields that are searched for words are grouped in another way than in the build.
@@ -525,7 +530,7 @@ def count_stale_entries(
         indexed_task: The indexed task.
         tx: Snapshot of the database.
         index: The open build; without a build, all entries of the task are counted.
-        exact: Always compare, to find changes by other programs.
+        must_compare: Always compare, to find changes by other programs.
     """
     if index is None:
         return indexed_task.count_entries(tx)
@@ -533,7 +538,7 @@ def count_stale_entries(
     position = index.manifest.position
     # Another setting changes the entries, too.
     has_other_columns = index.ranking.groups != indexed_task.ranking.groups
-    if not (exact or has_other_columns) and not workspace.has_changed_since_build(
+    if not (must_compare or has_other_columns) and not workspace.has_changed_since_build(
         tx,
         indexed_task.task,
         build_number=build_number,

@@ -269,7 +269,8 @@ def measure_search(
                     "system": str(rank),
                     "queries": len(texts),
                     "figures": {
-                        name: compute_mean_with_interval(values[name]) for name in MEASURES
+                        name: compute_mean_and_95_percent_interval(values[name])
+                        for name in MEASURES
                     },
                     "weak": weak_share,
                 },
@@ -351,7 +352,7 @@ def compute_measures(
     return values
 
 
-def compute_mean_with_interval(values: NDArray[Any]) -> tuple[float, float, float]:
+def compute_mean_and_95_percent_interval(values: NDArray[Any]) -> tuple[float, float, float]:
     """Return the mean of a figure and the ends of its 95 % interval.
 
     The interval is a seeded bootstrap over the queries, so it is the same each time.

@@ -120,12 +120,12 @@ def _rank_by_words_and_vectors(
         depth,
         mask,
     )
-    best = _fuse_scores(index, scores_by_row, vector, depth, mask)
+    best = _rank_by_fused_scores(index, scores_by_row, vector, depth, mask)
     best_rows = best.rows[best.rows < len(index)][:FEEDBACK_ENTRIES]
     if len(best_rows):
         mean_vector = index.faiss.reconstruct_batch(best_rows).mean(axis=0)
         near_vector = vector + FEEDBACK_SHARE * mean_vector
-        best = _fuse_scores(index, scores_by_row, near_vector, depth, mask)
+        best = _rank_by_fused_scores(index, scores_by_row, near_vector, depth, mask)
 
     rows = best.rows[:k]
     has_vector = rows < len(index)
@@ -135,7 +135,7 @@ def _rank_by_words_and_vectors(
     return RankedEntries(rows, best.scores[:k], word_scores[:k], similarities)
 
 
-def _fuse_scores(
+def _rank_by_fused_scores(
     index: "Index",
     scores_by_row: Mapping[int, float],
     vector: Scores,

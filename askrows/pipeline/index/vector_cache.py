@@ -166,7 +166,7 @@ class VectorCache:
             self.table.create(tx, checkfirst=True)
             insert_missing_rows(tx, self.table, records)
 
-    def fetch_or_delete_damaged(self, keys: Sequence[bytes]) -> Vectors:
+    def read_vectors_or_delete_damaged(self, keys: Sequence[bytes]) -> Vectors:
         """Return the vectors of keys in their order, float32 (len(keys), dim).
 
         A vector with a wrong checksum is deleted, so that the text can be embedded again, and then
@@ -196,7 +196,7 @@ class VectorCache:
         raw_rows = b"".join(intact[key] for key in keys)
         return np.frombuffer(raw_rows, "<f4").reshape(len(keys), self.dim)
 
-    def fetch_or_add_missing(
+    def read_or_add_vectors(
         self,
         keys: Sequence[bytes],
         add_vectors: Callable[[list[int]], object],
@@ -217,30 +217,30 @@ class VectorCache:
             if missing_positions:
                 add_vectors(missing_positions)
             with contextlib.suppress(InconsistentError):
-                return self.fetch_or_delete_damaged(keys)
-        return self.fetch_or_delete_damaged(keys)
+                return self.read_vectors_or_delete_damaged(keys)
+        return self.read_vectors_or_delete_damaged(keys)
 
     def list_other_keys(
         self,
-        keys: Collection[bytes],
+        excluded_keys: Collection[bytes],
         *,
-        before: datetime | None = None,
+        stored_before: datetime | None = None,
     ) -> list[bytes]:
         """Return the keys of all vectors of this model, except the given keys.
 
         Vectors of any number of dimensions are included.
 
         Args:
-            keys: The keys to leave out.
-            before: Return only keys that were stored before this time.
+            excluded_keys: The keys to leave out.
+            stored_before: Return only keys that were stored before this time.
         """
         condition = self.table.c.model == self.model
-        if before is not None:
-            condition &= self.table.c.at < before
+        if stored_before is not None:
+            condition &= self.table.c.at < stored_before
         query = select(self.key).where(condition)
         with self.open_snapshot() as tx:
             stored_keys = [] if tx is None else tx.execute(query).scalars().all()
-        return [key for key in stored_keys if key not in keys]
+        return [key for key in stored_keys if key not in excluded_keys]
 
     def delete_vectors(self, keys: Sequence[bytes]) -> int:
         """Delete vectors by key, and return how many were deleted.

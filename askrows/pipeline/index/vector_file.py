@@ -65,7 +65,7 @@ def write_faiss_index(
         The hash and the size of the file, which is on disk.
     """
     if is_exact(row_count):
-        return _seal_index(
+        return _write_and_seal_index(
             path,
             untyped_faiss.IndexFlatIP(dim),
             blocks,
@@ -94,7 +94,7 @@ def write_faiss_index(
 
         exact_rows.seek(0)
         index.train(np.stack([minimum, maximum]))
-        return _seal_index(
+        return _write_and_seal_index(
             path,
             index,
             _read_blocks(exact_rows, row_count, dim),
@@ -116,7 +116,7 @@ def _read_blocks(
         ).reshape(-1, dim)
 
 
-def _seal_index(
+def _write_and_seal_index(
     path: Path,
     empty_index: Any,
     blocks: Iterable[Vectors],
@@ -182,7 +182,7 @@ class NearestRows(NamedTuple):
     rows: NDArray[np.int64]
 
 
-def find_nearest(
+def find_nearest_rows(
     index: Any,
     query: Vectors,
     k: int,

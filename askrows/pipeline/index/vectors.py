@@ -102,7 +102,7 @@ def embed_queries(
                 vectors,
             )
 
-    return cache.fetch_or_add_missing(keys, add_vectors)
+    return cache.read_or_add_vectors(keys, add_vectors)
 
 
 def check_embedding_model(
@@ -186,7 +186,7 @@ class Embedder:
         prompt_price, _ = self._model.prices(STANDARD, day=today)
         return prompt_price > 0
 
-    def estimate_cost(
+    def estimate_embedding_cost(
         self,
         entries: Iterable[Entry],
         *,
@@ -286,7 +286,7 @@ class Embedder:
         embed_texts = partial(self._embed_within_rate_limits, embed)
         failures = list[BaseException]()
 
-        def run_call(call: EmbeddingCall) -> list[CallResult]:
+        def run_call_and_keep_error(call: EmbeddingCall) -> list[CallResult]:
             """Run a call and return its results; keep an error in `failures` and return [].
 
             After an error of any call, nothing is run and [] is returned.
@@ -301,7 +301,7 @@ class Embedder:
 
         # Its threads are daemons, so an interrupt ends the caller at once.
         with ThreadPool(workspace.provider.parallel_embedding_calls) as pool:
-            for results in pool.imap_unordered(run_call, calls):
+            for results in pool.imap_unordered(run_call_and_keep_error, calls):
                 yield from results
         if failures:
             raise failures[0]
@@ -489,5 +489,5 @@ def estimate_index_cost_usd(workspace: OpenWorkspace, service: Service, task: Ta
     if index is None or not embedder.is_embedding_paid():
         return 0.0
     with workspace.store.read() as tx:
-        estimate = embedder.estimate_cost(index.read_entries(tx), bar=NoProgress())
+        estimate = embedder.estimate_embedding_cost(index.read_entries(tx), bar=NoProgress())
     return round(estimate.usd, 6)

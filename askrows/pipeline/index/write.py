@@ -307,7 +307,7 @@ def write_build(
     with Index(directory, build_manifest) as index:
         staged.seal_manifest(
             floors={
-                script: compute_floor(index, meaningless_vectors, script=script)
+                script: compute_weakness_floor(index, meaningless_vectors, script=script)
                 for script in tokenizer.SCRIPTS
             },
         )
@@ -330,7 +330,7 @@ def load_meaningless_queries() -> tuple[str, ...]:
     return tuple(line for line in lines if not line.startswith("#"))
 
 
-def compute_floor(index: Index, query_vectors: Vectors, *, script: str) -> Floor:
+def compute_weakness_floor(index: Index, query_vectors: Vectors, *, script: str) -> Floor:
     """Return a floor of a build: the scores below which a hit is weak.
 
     Each script has a floor of its own, because the vectors of a script that few entries have are
@@ -523,7 +523,7 @@ def _verify_vectors(index: Index, cache: VectorCache) -> None:
     sample_size = min(MAX_SELF_SEARCH_ROWS, count)
     sampled_rows = random.Random(count).sample(range(count), sample_size)  # noqa: S311 - no secret
     rows = np.array(sorted(sampled_rows))
-    queries = cache.fetch_or_delete_damaged(read_vector_keys(index, rows.tolist()))
+    queries = cache.read_vectors_or_delete_damaged(read_vector_keys(index, rows.tolist()))
     own_similarities = np.einsum(
         "ij,ij->i",
         queries,

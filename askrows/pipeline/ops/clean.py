@@ -300,7 +300,7 @@ def delete_unneeded_vectors(
             needed_keys.update(cache.make_keys(queries, task_type=QUERY_TASK_TYPE))
 
         cache = VectorCache(store, model=model, dim=ws.settings.dim)
-        unneeded_keys = cache.list_other_keys(needed_keys, before=before)
+        unneeded_keys = cache.list_other_keys(needed_keys, stored_before=before)
         count += len(unneeded_keys) if dry else cache.delete_vectors(unneeded_keys)
     return count
 

@@ -328,7 +328,7 @@ def _check_index(report: DoctorReport, indexed_task: IndexedTask) -> Iterator[Ro
     if build is None:
         return
 
-    damages = builds.find_damage(build.number)
+    damages = builds.list_damage_messages(build.number)
     if damages:
         yield RowFault(
             f"the build in service is damaged: {'; '.join(damages)}",

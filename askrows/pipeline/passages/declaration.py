@@ -11,7 +11,11 @@ import re
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from askrows.pipeline.core.declaration import BuiltInDeclaration
-from askrows.pipeline.core.text import MAX_CLEANED_CHARS, drop_repeats, remove_markup
+from askrows.pipeline.core.text import (
+    MAX_CLEANED_CHARS,
+    drop_empty_and_repeated_texts,
+    remove_markup,
+)
 
 SYSTEM = """\
 You read a passage of a text and name the concepts that it speaks of, each with the words that \
@@ -78,7 +82,7 @@ class NamedConcept(BaseModel):
     @field_validator("aliases")
     @classmethod
     def _clean_aliases(cls, aliases: list[str]) -> list[str]:
-        return drop_repeats(map(_normalize_name, aliases))
+        return drop_empty_and_repeated_texts(map(_normalize_name, aliases))
 
     @field_validator("quotes")
     @classmethod
@@ -169,5 +173,5 @@ def _merge_concepts(namesakes: list[NamedConcept]) -> NamedConcept:
         quotes |= dict.fromkeys(concept.quotes)
 
     return first_concept.model_copy(
-        update={"aliases": drop_repeats(aliases), "quotes": list(quotes)},
+        update={"aliases": drop_empty_and_repeated_texts(aliases), "quotes": list(quotes)},
     )

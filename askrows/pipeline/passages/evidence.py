@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from askrows.pipeline.core.locate import Location, SearchableText, make_context
 from askrows.pipeline.core.quotes import NO_QUOTE_REASON, Quote
-from askrows.pipeline.core.text import escape_invisible
+from askrows.pipeline.core.text import replace_invisible_characters
 from askrows.pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageConcepts
 
 MAX_CONTEXT = 300  # characters
@@ -169,7 +169,7 @@ def _rate_quotes(
             notes.append(f"{MISSING_QUOTE_NOTE}{suffix}")
 
     if concept.type.strip().casefold() not in CONCEPT_TYPES:
-        printable_type = escape_invisible(concept.type[:MAX_TYPE_CHARS])
+        printable_type = replace_invisible_characters(concept.type[:MAX_TYPE_CHARS])
         notes.append(f"unknown type {printable_type!r} stored as other")
 
     total_likeness = sum(location.likeness for location in locations if location)

@@ -78,7 +78,7 @@ def describe_address(settings: Settings, backend: str) -> str:
     """Return the address of a backend, without a password; "" for the local engine."""
     if backend == "local":
         return ""
-    address = settings.address_of(backend) or find_provider(backend).own_address
+    address = settings.find_address_of_backend(backend) or find_provider(backend).own_address
     return str(address).rstrip("/")
 
 
@@ -165,7 +165,7 @@ class Service:
             client = Client(api_key=LOCAL_KEY, base_url=url, **options)
         else:
             self.check_access()
-            key = settings.key_of(self.backend)
+            key = settings.find_key_of_backend(self.backend)
             options["api_key"] = key.reveal() if key else ""
             options["base_url"] = settings.confirm_server(self.backend).reveal()
             if self.provider.protocol == "gemini":
@@ -200,12 +200,12 @@ class Service:
             return
 
         provider = self.provider
-        if not self.settings.key_of(self.backend) and self.backend != "server":
+        if not self.settings.find_key_of_backend(self.backend) and self.backend != "server":
             raise ConfigurationError(
                 f"this workspace uses {provider.name}, and no API key is set",
                 hint=f"set {provider.key_variable} in the environment or in .env",
             )
-        if self.backend == "server" and not self.settings.address_of(self.backend):
+        if self.backend == "server" and not self.settings.find_address_of_backend(self.backend):
             raise ConfigurationError(
                 "this workspace uses a server of your own, and no address is set",
                 hint=f"set {provider.address_variable}, such as http://127.0.0.1:11434/v1",

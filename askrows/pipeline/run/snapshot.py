@@ -476,7 +476,9 @@ class Snapshot:
             manifest = builds.read_current_manifest()
             if manifest is not None:
                 with builds.open_current() as index:
-                    behind = count_stale_entries(indexed_task, self.tx, index, exact=self.is_exact)
+                    behind = count_stale_entries(
+                        indexed_task, self.tx, index, must_compare=self.is_exact
+                    )
                 names = self.rows.read_names(self.tx, list(manifest.refused))
                 model_name = settings.embedding_model.removeprefix("models/")
                 return {

@@ -301,7 +301,7 @@ def is_index_due(run: Run, *, exact: bool) -> bool:
         if not entry_count or builds.read_current_manifest() is None:
             return entry_count > 0
         with builds.open_current() as current_build:
-            return bool(count_stale_entries(indexed_task, tx, current_build, exact=exact))
+            return bool(count_stale_entries(indexed_task, tx, current_build, must_compare=exact))
 
 
 def sync_and_recover_task(run: Run) -> Run:

@@ -77,7 +77,7 @@ def describe_first_upload(workspace: OpenWorkspace, task: Task) -> str:
             return ""
 
     provider = workspace.provider
-    base_url = workspace.settings.address_of(workspace.backend)
+    base_url = workspace.settings.find_address_of_backend(workspace.backend)
     service = f"{provider.name} at {base_url}" if base_url else provider.full_name
     settings = workspace.settings
     choice = ""

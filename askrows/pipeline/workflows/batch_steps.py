@@ -12,7 +12,12 @@ from functools import partial
 from askrows.pipeline.batch import budget, cancel, held_batches, poll, submit
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult, make_failure_tables
-from askrows.pipeline.core.report import Report, collect_error, format_members_as_line, make_table
+from askrows.pipeline.core.report import (
+    Report,
+    format_members_as_line,
+    make_table,
+    run_check_and_list_error,
+)
 from askrows.pipeline.core.settings import Budget
 from askrows.pipeline.core.states import BatchState, Mode
 from askrows.pipeline.core.text import plural
@@ -214,7 +219,7 @@ def ingest_batches(run: Run, *, accepted_number: int | None, strict: bool) -> Re
         run = cancel.copy_with_task_of_batch(run, accepted_number)
         held_batches.record_held_batch_accepted(run, accepted_number)
     state = RunState(run)
-    failures = collect_error(partial(units.ingest_batches, state))
+    failures = run_check_and_list_error(partial(units.ingest_batches, state))
     result = state.complete_result()
     documents = [summary.document for summary in result.ingested]
     errors = [*failures, *result.list_errors(run.task.nouns, strict=strict)]

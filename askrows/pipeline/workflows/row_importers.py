@@ -19,7 +19,7 @@ from askrows.pipeline.core.files import (
     make_path_hint,
     unreadable_reason,
 )
-from askrows.pipeline.core.report import Report, collect_error, format_counts, make_table
+from askrows.pipeline.core.report import Report, format_counts, make_table, run_check_and_list_error
 from askrows.pipeline.core.settings import BUILT_IN_TASKS, Settings
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.passages import import_ as passages
@@ -161,7 +161,9 @@ def import_file(run: Run, file: Path, options: ImportOptions) -> Report:
 
     nouns = run.task.nouns
     imported = import_file_rows(run, file, options)
-    report = Report(imported.document, errors=collect_error(imported.require_imported_row))
+    report = Report(
+        imported.document, errors=run_check_and_list_error(imported.require_imported_row)
+    )
     if imported.rows_in:
         counts = {
             "added": imported.added,
@@ -213,7 +215,7 @@ def _import_folder(run: Run, folder: Path) -> Report:
         asdict(imported),
         f"{plural(imported.total, nouns.singular, nouns.plural)} imported: "
         f"{format_counts(counts) or 'none'}",
-        errors=collect_error(partial(imported.require_image, run.task.name)),
+        errors=run_check_and_list_error(partial(imported.require_image, run.task.name)),
     )
     report.notes += [
         f"note: {plural(count, 'file')} left out: {reason}"

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from askrows.pipeline.core.text import escape_invisible, format_markdown_code
+from askrows.pipeline.core.text import format_markdown_code, replace_invisible_characters
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
     st.sampled_from("ab|\\`*_{}[]()<>#+-.!~&;:/@$^=\n\r\t \u202e\u2066\u2069\u05d0"), max_size=40
@@ -29,7 +29,7 @@ def join_text(tokens: list[Any]) -> str:
 
 def escape_text(text: str) -> str:
     """Return a text in the form that a person sees."""
-    return escape_invisible(text).replace("`", "\ufffd").replace("|", "\u00a6")
+    return replace_invisible_characters(text).replace("`", "\ufffd").replace("|", "\u00a6")
 
 
 @given(TEXT, TEXT, TEXT)

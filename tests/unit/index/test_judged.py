@@ -13,7 +13,7 @@ from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.index.evaluate import (
     JudgedQuery,
     check_measures_installed,
-    compute_mean_with_interval,
+    compute_mean_and_95_percent_interval,
     compute_measures,
     read_grades,
     read_queries,
@@ -62,7 +62,7 @@ def test_missing_measures_name_their_extra(monkeypatch: pytest.MonkeyPatch, libr
 @given(VALUES)
 def test_interval_contains_its_mean(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> None:
     """The interval is reproducible, and is only the mean if all values are equal."""
-    mean, low, high = compute_mean_with_interval(values)
+    mean, low, high = compute_mean_and_95_percent_interval(values)
     assert low - 1e-9 <= mean <= high + 1e-9
-    assert (mean, low, high) == compute_mean_with_interval(values)
-    assert compute_mean_with_interval(0 * values) == (0, 0, 0)
+    assert (mean, low, high) == compute_mean_and_95_percent_interval(values)
+    assert compute_mean_and_95_percent_interval(0 * values) == (0, 0, 0)
