@@ -50,12 +50,6 @@ from askrows.pipeline.workspace.opening import (
     make_no_workspace_error,
 )
 
-NEW_WORKSPACE_HINT = HintTemplate(
-    "`{}` creates a workspace from a file; `{}` runs all steps on sample data",
-    make_import_hint(DEFAULT_TASK, has_folder=False),
-    CommandHint("demo"),
-)
-
 
 @contextlib.contextmanager
 def open_workspace(
@@ -461,7 +455,11 @@ def _make_new_workspace_hint(settings: Settings, *, has_own_rows: bool) -> HintT
         has_own_rows: It is a user task with rows from a file, Python or a database of their own.
     """
     if settings.task in {DEFAULT_TASK, *BUILT_IN_TASKS}:
-        return NEW_WORKSPACE_HINT
+        return HintTemplate(
+            "`{}` creates a workspace from a file; `{}` runs all steps on sample data",
+            make_import_hint(DEFAULT_TASK, has_folder=False),
+            CommandHint("demo"),
+        )
     if has_own_rows:
         command = CommandHint("try", task=settings.task)
         return f"`{command}` creates a workspace and asks about a few rows"
