@@ -15,9 +15,9 @@ from tests.scratch import wait_until
 HOST = """
 import socket, sys
 from pathlib import Path
-from askrows.emulator.server import serve
+from askrows.emulator.server import serve_until_signal
 listening = socket.create_server(("127.0.0.1", 0), backlog=256)
-serve(
+serve_until_signal(
     Path(sys.argv[1]),
     listening,
     on_ready=lambda url: print(url, flush=True),
