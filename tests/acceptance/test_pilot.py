@@ -284,7 +284,7 @@ def test_failed_pilot_of_people_blocks_commands_of_its_model(
         ("tag_live", {}),
     ):
         assert "pilot" in workspace.run_command(verb, code=6, **blocked_options).stderr
-    assert workspace.read_json("run")["tasks"]["experts"]["stop"] == "no_pilot"
+    assert "no_pilot" in workspace.read_json("run")["tasks"]["experts"]
     assert len(api.creates()) == 1
     assert workspace.next_command()[:1] == ["tag"]
 

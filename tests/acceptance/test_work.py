@@ -93,7 +93,7 @@ def test_answers_of_an_expired_batch_are_ingested(workspace: Workspace, api: Eng
         document = run_until(workspace, "failed", code=4)
     for _ in range(2):
         assert (document["left"], document.get("submitted")) == (2, None)
-        assert "one batch is sent per hour" in document["held_back"]
+        assert "one batch is sent per hour" in document["outage"]
         document = run_due_work(workspace)
     shift_recorded_times(workspace, days=-2)
     assert run_due_work(workspace)["submitted"] == {"7": "created"}

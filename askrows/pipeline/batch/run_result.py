@@ -244,14 +244,6 @@ class RunResult:
         """Return whether rows stay open because the answers miss a gate by far."""
         return self.is_hopeless and self.left > 0
 
-    @property
-    def reported_cost(self) -> float | None:
-        """Return the cost of the batches and the calls, or None if the result has neither."""
-        if not self.ingested and not self.has_calls:
-            return None
-        batches_cost = sum(summary.batch.cost or 0.0 for summary in self.ingested)
-        return batches_cost + self.calls_cost
-
     def record_calls_error(self, error: AskrowsError) -> None:
         """Record the error that stops the calls as the reason; an earlier reason stays.
 
@@ -275,53 +267,6 @@ class RunResult:
         self.failed[reason.partition(": ")[0]] += 1
         if len(self.first_failures) < MAX_NAMED_FAILURES:
             self.first_failures.append((row_id, reason))
-
-    def document(self) -> dict[str, Any]:
-        """Return the result as JSON members, the same for every command that asks rows.
-
-        The reason for which rows stay open is `stop`, the name of a StopReason, and `held_back`,
-        its sentence. Calls have their error in `live`.
-        """
-        quality = self.newest_quality
-        calls = {
-            "answered": self.answered_by_calls,
-            "failed": self.failed,
-            "calls": self.calls,
-            "cost": self.calls_cost,
-            "run": self.first_calls_batch,
-            "interrupted": self.is_interrupted,
-            "left": self.unasked,
-            "samples": [
-                {"username": name, "reason": reason} for name, reason in self.first_failures
-            ],
-            "stopped": self.calls_error.message if self.calls_error else None,
-        }
-        return {
-            "version": self.version,
-            "asked": self.asked,
-            "answered": self.answered,
-            "submitted": {str(number): outcome.value for number, outcome in self.sent.items()},
-            "downloaded": self.downloaded,
-            "waiting": self.waiting_batches,
-            "failed": {str(number): reason for number, reason in self.failed_batches.items()},
-            "held": {str(error.number): error.reason for error in self.held_errors},
-            "ingested": {
-                str(summary.batch.number): summary.answered_rows for summary in self.ingested
-            },
-            "equal_rows": self.equal_rows,
-            "live": calls if self.has_calls else None,
-            "left": self.left,
-            "under_way": self.under_way,
-            "parked": self.parked,
-            "no_room": self.no_room,
-            "stop": None if self.stop.reason is None else self.stop.reason.name.lower(),
-            "held_back": "" if self.stop.reason in CALL_STOPS else self.stop.message,
-            "out_of_money": self.budget_message,
-            "cost": self.reported_cost,
-            "spent": self.spent,
-            "passed": None if quality is None else quality.passed,
-            "report": None if quality is None else str(quality.path),
-        }
 
     def list_poll_errors(self, nouns: TaskNouns) -> list[AskrowsError]:
         """Return the errors of the newest poll, to be raised by the caller.
@@ -419,6 +364,14 @@ class TagReport(RunResult):
             f"parked, {self.left:,} open; ${self.spent:.4f}>"
         )
 
+    @property
+    def reported_cost(self) -> float | None:
+        """Return the cost of the batches and the calls, or None if the result has neither."""
+        if not self.ingested and not self.has_calls:
+            return None
+        batches_cost = sum(summary.batch.cost or 0.0 for summary in self.ingested)
+        return batches_cost + self.calls_cost
+
     def to_report(self, run: Run, *, strict: bool = False) -> Report:
         """Return the report of `tag`, or of a pilot: rows by outcome, cost, and failed requests.
 
@@ -491,25 +444,59 @@ class TagReport(RunResult):
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON members; a pilot's report has fewer, with its quality."""
-        document = super().document()
+        quality = self.newest_quality
+        calls = {
+            "answered": self.answered_by_calls,
+            "failed": self.failed,
+            "calls": self.calls,
+            "cost": self.calls_cost,
+            "run": self.first_calls_batch,
+            "interrupted": self.is_interrupted,
+            "left": self.unasked,
+            "samples": [
+                {"username": name, "reason": reason} for name, reason in self.first_failures
+            ],
+            "stopped": self.calls_error.message if self.calls_error else None,
+        }
+        answer_members = {
+            "ingested": {
+                str(summary.batch.number): summary.answered_rows for summary in self.ingested
+            },
+            "passed": None if quality is None else quality.passed,
+            "report": None if quality is None else str(quality.path),
+        }
         if self.drawn_pilot is not None:
-            quality = self.newest_quality
             return {
                 "pilot": self.drawn_pilot.number,
                 "version": self.drawn_pilot.version,
                 "drawn": self.asked,
                 "seed": self.drawn_pilot.seed,
-                **{name: document[name] for name in ("ingested", "passed", "report")},
+                **answer_members,
                 "quality": None if quality is None else quality.document,
             }
 
         return {
-            **document,
+            "version": self.version,
             "mode": self.mode,
             "reason": self.reason,
+            "asked": self.asked,
+            "answered": self.answered,
+            "submitted": self.created_batches,
+            "left": self.left,
+            "no_room": self.no_room,
+            "under_way": self.under_way,
+            "parked": self.parked,
+            "held_back": "" if self.stop.reason in CALL_STOPS else self.stop.message,
+            "out_of_money": self.budget_message,
             "is_over": not self.left and not self.under_way,
             "is_down": self.is_down,
+            "cost": self.reported_cost,
+            "spent": self.spent,
             "pilot": None if self.pilot is None else self.pilot.document(),
+            "failed": {str(number): reason for number, reason in self.failed_batches.items()},
+            "held": {str(error.number): error.reason for error in self.held_errors},
+            "live": calls if self.has_calls else None,
+            **answer_members,
         }
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from askrows.pipeline.batch import budget
 from askrows.pipeline.batch.batch_plan import Selection
@@ -43,8 +43,12 @@ ASKING_UNITS = frozenset({"fill", "submit", "ask"})
 # Bounds of the pause between two passes of one process.
 MIN_PASS_PAUSE_S = 1.0
 MAX_PASS_PAUSE_S = 60.0
-# Reasons for which rows wait that nothing asks meanwhile.
-WAITING_STOPS = (StopReason.BUDGET, StopReason.NO_PILOT, StopReason.OUTAGE)
+# JSON members for the reasons for which a pass leaves rows open.
+STOP_MEMBERS = {
+    StopReason.BUDGET: "out_of_money",
+    StopReason.NO_PILOT: "no_pilot",
+    StopReason.OUTAGE: "outage",
+}
 
 # Opens the workspace for a task.
 WorkspaceOpener = Callable[[str], AbstractContextManager[Run]]
@@ -171,7 +175,6 @@ def _ask_due_rows(state: RunState) -> None:
         result.has_calls = True
         units.ask_single_rows(run, result, due_ids)
     elif store.query(units.is_decide_run_open, run.task):
-        result.has_calls = True
         live.ask_rows(run.copy_with_mode(Mode.DECIDE), Selection(), result, NoProgress())
         if result.is_interrupted:
             raise KeyboardInterrupt
@@ -234,9 +237,9 @@ def _submit_open_rows(state: RunState) -> None:
 
 
 def make_report(state: RunState) -> Report:
-    """Return the report of a pass: the line of its task, the members of its result, and its errors.
+    """Return the report of a pass: the line of its task, its figures with `did`, and its errors.
 
-    The line is empty only if nothing was done and nothing waits. Members that are 0 or empty are
+    The line is empty only if nothing was done and nothing waits. Figures that are 0 or empty are
     left out, except `did` and, after a submission, `submitted`.
     """
     result = state.result
@@ -244,13 +247,33 @@ def make_report(state: RunState) -> Report:
     phrases = list(did)
     if result.stop.rows and result.stop.reason is StopReason.API_FULL:
         phrases.append(f"{result.stop.rows:,} wait until the API accepts more")
-    elif result.stop.rows and result.stop.reason in WAITING_STOPS:
+    elif result.stop.rows and result.stop.reason in STOP_MEMBERS:
         phrases.append(f"{result.stop.rows:,} not asked: {result.stop.message}")
 
-    document = result.document()
-    figures = {name: figure for name, figure in document.items() if figure or figure is False}
+    members: dict[str, Any] = {
+        "downloaded": result.downloaded,
+        "waiting": result.waiting_batches,
+        "failed": {str(number): reason for number, reason in result.failed_batches.items()},
+        "held": {str(error.number): error.reason for error in result.held_errors},
+        "ingested": {
+            str(summary.batch.number): summary.answered_rows for summary in result.ingested
+        },
+        "parked": result.parked,
+        "no_room": result.no_room,
+    }
+    if result.has_calls:
+        members["retried"] = {
+            "answered": result.answered_by_calls,
+            "failed": result.failed.total(),
+        }
+    if result.stop.reason in STOP_MEMBERS:
+        members["left"] = result.stop.rows
+        members[STOP_MEMBERS[result.stop.reason]] = result.stop.message
+    figures = {name: figure for name, figure in members.items() if figure}
     if state.has_submitted:
-        figures["submitted"] = document["submitted"]
+        outcomes = result.sent.items()
+        figures["submitted"] = {str(number): outcome.value for number, outcome in outcomes}
+
     line = "; ".join(phrases)
     title = f"{state.run.task.subject}: {line}" if line else ""
     return Report({"did": did, **figures}, title, errors=state.errors)

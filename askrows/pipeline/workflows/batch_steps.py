@@ -134,7 +134,6 @@ def _report_submit(run: Run, result: RunResult, *, dry: bool = False) -> Report:
     else:
         title = f"nothing to submit: {nouns.none_open_message}"
     figures = {
-        **result.document(),
         "dry": dry,
         "model": run.model.name,
         "priced_on": run.model.priced_on.isoformat(),
@@ -146,6 +145,10 @@ def _report_submit(run: Run, result: RunResult, *, dry: bool = False) -> Report:
         "estimated_cost": plan.cost,
         "control_requests": plan.control_requests,
         "control_cost": plan.control_cost,
+        "equal_rows": result.equal_rows,
+        "held_back": result.stop.rows if result.budget_message else 0,
+        "no_room": result.no_room,
+        "sent": {str(number): outcome.value for number, outcome in result.sent.items()},
     }
     return Report(figures, title)
 
@@ -383,7 +386,7 @@ def move_batch(
         "requests": batch.requests,
         "kept": batch.answered or 0,
         "answered": result.answered_by_calls,
-        "submitted": result.document()["submitted"],
+        "submitted": result.created_batches,
         "left": open_count,
         "spent": result.spent,
     }

@@ -9,7 +9,7 @@ from askrows.web.work_summary import summarize_ended_asking
 TAGGED = {
     "live": None,
     "answered": 4,
-    "is_over": True,
+    "under_way": 0,
     "left": 0,
     "out_of_money": "",
     "held_back": "",
