@@ -20,7 +20,7 @@ from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from askrows.emulator import decide, embed, generate, messages
-from askrows.emulator.catalogue import MODELS, Model, find_model
+from askrows.emulator.catalogue import MODELS, Model, require_known_model
 from askrows.emulator.messages import ApiError, make_invalid_argument_error
 from askrows.emulator.openai import PATH_PREFIX, OpenAIApi
 from askrows.emulator.state import EngineState, Row, build_batch_operation, build_file_resource
@@ -245,7 +245,7 @@ class Api:
 
     def _get_model(self, request: ApiRequest, name: str) -> dict[str, Any]:
         # Every model has the method countTokens.
-        return find_model(name, "countTokens", request.version).to_dict()
+        return require_known_model(name, "countTokens", request.version).to_dict()
 
     def _call_model(self, request: ApiRequest, name: str, method: str) -> dict[str, Any] | Response:
         """Call a method of a model with a request, and return its reply.
@@ -257,7 +257,7 @@ class Api:
         Raises:
             ApiError: 404 if the model is unknown or lacks the method, or as the method raises it.
         """
-        model = find_model(name, method, request.version)
+        model = require_known_model(name, method, request.version)
         handlers: dict[str, Callable[[ApiRequest, Model], dict[str, Any] | Response]] = {
             "generateContent": self._generate_content,
             "countTokens": self._count_tokens,
@@ -287,7 +287,7 @@ class Api:
         """
         message = request.parse_body("CreateDecisionRequest")
         decision = decide.parse_decision(message)
-        model = find_model(decision.model_name, "createDecision", request.version)
+        model = require_known_model(decision.model_name, "createDecision", request.version)
         token_count = decision.token_count
         if token_count > model.input_limit:
             raise make_invalid_argument_error(

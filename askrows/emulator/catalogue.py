@@ -67,7 +67,7 @@ MODELS = {
 }
 
 
-def find_model(name: str, method: str, version: str = "v1beta") -> Model:
+def require_known_model(name: str, method: str, version: str = "v1beta") -> Model:
     """Return a model that can serve an API method.
 
     Args:

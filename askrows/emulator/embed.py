@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from askrows.emulator.answers.encoder import WIDTH, encode
-from askrows.emulator.catalogue import find_model
+from askrows.emulator.catalogue import require_known_model
 from askrows.emulator.messages import join_text_parts, make_invalid_argument_error
 
 # Requests in one batchEmbedContents call (customary limit, read 2026-11).
@@ -57,5 +57,5 @@ def embed_texts(texts: Sequence[str], name: str, *, width: int) -> list[Any]:
     requests = [
         {"content": {"parts": [{"text": text}]}, "outputDimensionality": width} for text in texts
     ]
-    find_model(name, method="embedContent", version="v1beta")
+    require_known_model(name, method="embedContent", version="v1beta")
     return embed_requests(requests)

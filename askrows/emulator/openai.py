@@ -15,7 +15,7 @@ import orjson
 from starlette.responses import Response
 
 from askrows.emulator import embed, generate, messages
-from askrows.emulator.catalogue import MODEL_VERSION, MODELS, Model, find_model
+from askrows.emulator.catalogue import MODEL_VERSION, MODELS, Model, require_known_model
 from askrows.emulator.messages import ApiError
 from askrows.emulator.state import EngineState, Row
 from askrows.emulator.worker import BatchWorker, count_requests
@@ -357,7 +357,7 @@ def _find_model(name: str) -> Model:
     """
     if name not in MODELS:
         raise Refusal(404, f"The model `{name}` does not exist.", code="model_not_found")
-    return find_model(name, MODELS[name].methods[0])
+    return require_known_model(name, MODELS[name].methods[0])
 
 
 def _make_json_response(content: Any, status: int = 200) -> Response:

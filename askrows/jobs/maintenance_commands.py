@@ -352,7 +352,7 @@ def forget(
 
     names = split_names(",".join(expert))
     if file is not None:
-        names = row_erasure.read_names(run.workspace.store, run.task, file)
+        names = row_erasure.read_row_names_from_file(run.workspace.store, run.task, file)
     elif row is not None:
         names = [row]
     return row_erasure.forget_rows(run, names)
@@ -366,7 +366,9 @@ def doctor(run: Run) -> Report:
     Exit code 0: no problem, or only notices. 3: the key is refused. 4: the backend does not answer.
     5: stored data contradict each other.
     """
-    return workspace_check.check_workspace(run.workspace, run.service, run.task, run.tasks)
+    return workspace_check.check_and_report_workspace(
+        run.workspace, run.service, run.task, run.tasks
+    )
 
 
 def clean(run: Run, *, dry: Dry = False) -> Report:
@@ -441,7 +443,7 @@ def qc(run: Run, *, answer_version: Version = None) -> Report:
 
     A report contains samples of the database: protect it like the database.
     """
-    return evaluate.report_quality(
+    return evaluate.measure_and_report_quality(
         run.workspace, run.service, run.task, tasks=run.tasks, version=answer_version
     )
 

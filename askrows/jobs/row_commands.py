@@ -138,7 +138,7 @@ def items(
         limit or DEFAULT_PAGE_ROWS, row_filter, after, sort=sort, fields=columns, within_s=None
     )
     if target is not None:
-        return listed_rows.write_rows(
+        return listed_rows.write_rows_to_file(
             run.workspace,
             run.task,
             target,
@@ -149,7 +149,7 @@ def items(
         return listed_rows.count_rows(
             run.workspace, run.task, row_filter, within_s=None
         ).to_report()
-    page = listed_rows.read_page(run.workspace.store, run.task, options)
+    page = listed_rows.read_rows_page(run.workspace.store, run.task, options)
     return page.to_report(has_chosen_columns=columns is not None)
 
 

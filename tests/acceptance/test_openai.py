@@ -231,7 +231,7 @@ def test_a_model_of_gemini_needs_its_key(tmp_path: Path, server: Engine) -> None
     workspace.write_file("orders.csv", "id,text\no-1,late\n")
     options = {"fields": FIELDS, "name": TASK, "TASK": "", "MODEL": "gemini-3.5-flash"}
     refusal = workspace.run_command("ask", "orders.csv", QUESTION, yes=True, code=3, **options)
-    assert "gemini-3.5-flash is a model of Gemini, but only OPENAI_API_KEY is set" in refusal.stderr
+    assert "gemini-3.5-flash is not a model of OpenAI" in refusal.stderr
     assert "GEMINI_API_KEY" in refusal.stderr
     assert not server.journal()
 

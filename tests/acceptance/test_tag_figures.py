@@ -54,7 +54,7 @@ def declare(workspace: Workspace, *arguments: str, fields: str = "tags") -> None
     workspace.write_file("tasks/boats.py", text)
 
 
-def read_figures(report: Any) -> dict[str, Any]:
+def read_figures_with_usage(report: Any) -> dict[str, Any]:
     """Return the value and the number of cases of each figure of a report."""
     return {name: (figure["value"], figure["cases"]) for name, figure in report["figures"].items()}
 
@@ -64,7 +64,7 @@ def test_lists_of_texts_are_measured(boats: Workspace) -> None:
     declare(boats)
     boats.run_command("tag_live")
     report = boats.read_json("qc")
-    figures = read_figures(report)
+    figures = read_figures_with_usage(report)
     assert figures["tags"] == (pytest.approx((59 + 15) / 59), 59)
     assert figures["used-once"] == (pytest.approx(15 / 20), 59)
     assert figures["at-minimum"] == (pytest.approx(44 / 59), 59)
@@ -100,7 +100,7 @@ def test_figures_of_several_lists_have_the_names_of_their_fields(boats: Workspac
     """A figure that is named like another one keeps the other."""
     declare(boats, fields="tags uses")
     boats.run_command("tag_live")
-    figures = read_figures(boats.read_json("qc"))
+    figures = read_figures_with_usage(boats.read_json("qc"))
     assert figures["uses"] == (1, 60)
     assert figures["commonest-uses"] == (1, 60)
     assert figures["at-minimum-tags"] == (pytest.approx(44 / 59), 59)

@@ -316,14 +316,16 @@ def store_trial_totals_and_delete_files(
     trial = run.workspace.store.query(batches.get_batch, number)
     provenance = make_provenance(trial, settings=run.workspace.settings)
     # If the file of its task is missing, the replies to a dead trial count at their estimate.
-    parse_response: ResponseParser = responses.parse_response
+    parse_generated_response: ResponseParser = responses.parse_generated_response
     with contextlib.suppress(AskrowsError):
-        parse_response = choose_response_parser(run.find_task(trial.task), provenance.model)
+        parse_generated_response = choose_response_parser(
+            run.find_task(trial.task), provenance.model
+        )
     replies = []
     if replies_path.exists():
         _truncate_to_whole_lines(replies_path)
         replies = [
-            responses.parse_result_line(line, parse_response)
+            responses.parse_result_line(line, parse_generated_response)
             for _, line in files.read_lines(replies_path)
         ]
 

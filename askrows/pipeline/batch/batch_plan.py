@@ -215,7 +215,7 @@ class RequestDraft:
 
     def _measure_line(self, line: bytes) -> int:
         """Return the bytes of a request line on the wire."""
-        return self.run.service.measure_request(self.run.model, line)
+        return self.run.service.measure_wire_bytes(self.run.model, line)
 
     def reset_file_totals(self) -> None:
         """Count the following requests as the first of another file."""

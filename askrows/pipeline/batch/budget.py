@@ -286,7 +286,7 @@ def find_max_queued_tokens(tx: Connection, model: Model, settings: Settings) -> 
     It is the limit in the table of models, or the limit in the error of the newest failed batch of
     the model, if that is lower.
     """
-    limits = [model.max_enqueued_tokens(settings.tier)]
+    limits = [model.find_max_enqueued_tokens(settings.tier)]
     failed_batches = [
         batch
         for batch in batches.list_batches_in_states(tx, BatchState.FAILED)

@@ -39,10 +39,10 @@ from askrows.pipeline.core.states import BatchState, Mode, Outcome, RemoteState,
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.provider.answer_schema import make_response_schema
 from askrows.pipeline.provider.control_requests import (
-    count_own_replies,
-    find_control_replies,
-    find_misplaced_reply,
-    read_nonces,
+    count_replies_with_own_nonce,
+    describe_misplaced_reply,
+    read_and_mark_control_replies,
+    read_nonces_by_key,
 )
 from askrows.pipeline.provider.models import Model
 from askrows.pipeline.provider.requests import make_request_key
@@ -310,12 +310,14 @@ class _BatchIngest:
             nonces: Mapping[str, str] = {}
             control_replies: Mapping[str, Sequence[ParsedReply]] = {}
             if batch.control_requests:
-                nonces = read_nonces(get_checked_request_path(run.workspace.data, batch))
-                control_replies = find_control_replies(results)
+                nonces = read_nonces_by_key(get_checked_request_path(run.workspace.data, batch))
+                control_replies = read_and_mark_control_replies(results)
             # An ingest that was killed examined the result before it stored the first answer.
             if not ingested_ids:
                 self._hold_if_unusable(results, nonces, control_replies)
-            results.mark_requested(make_request_key(batch.task, row_id) for row_id in ingested_ids)
+            results.mark_keys_requested(
+                make_request_key(batch.task, row_id) for row_id in ingested_ids
+            )
             control_line_count = sum(map(len, control_replies.values()))
             self.has_replies = results.line_count > control_line_count
             validated_count = len(ingested_ids)
@@ -339,7 +341,7 @@ class _BatchIngest:
                 self.task.refresh_views(run.workspace.store)
             examples = results.collect_anomaly_examples()
 
-        own_reply_count = count_own_replies(nonces, control_replies)
+        own_reply_count = count_replies_with_own_nonce(nonces, control_replies)
         summary = run.workspace.store.query(
             summarize_batches,
             self.task,
@@ -382,7 +384,7 @@ class _BatchIngest:
         reason = ""
         if nonces:
             schema = make_response_schema(self.task.answer_model)
-            reason = find_misplaced_reply(
+            reason = describe_misplaced_reply(
                 get_checked_result_path(self.run.workspace.data, self.batch),
                 nonces,
                 control_replies,
@@ -430,7 +432,7 @@ class _BatchIngest:
             model: The model that replied.
         """
         keys = [make_request_key(self.batch.task, claim.row_id) for claim in page]
-        lines_by_claim = results.find_lines(keys)
+        lines_by_claim = results.read_and_mark_lines(keys)
 
         request_outcomes = []
         for claim, lines in zip(page, lines_by_claim, strict=True):

@@ -219,7 +219,7 @@ class _Poll:
             may_look_again = is_local and run.workspace.monotonic() - started < LOCAL_LOOK_S
             if not should_wait and not may_look_again:
                 return
-            run.workspace.sleep(self._retry_policy.delay_s(look_number))
+            run.workspace.sleep(self._retry_policy.compute_delay_s(look_number))
             self.follow_submitted_batches()
 
     def _poll_each_batch_once(self, bar: ProgressBar) -> None:

@@ -321,9 +321,9 @@ def report_prices(settings: Settings, *, day: date) -> Report:
     for model in load_models(settings.models_file).values():
         use = uses.get(model.name)
         model_limits = own_limits if use == "answers" else {}
-        limits = model.rate_limits(settings.tier, **model_limits)._asdict()
+        limits = model.find_rate_limits(settings.tier, **model_limits)._asdict()
         limits["tier"] = settings.tier
-        limits["enqueued_tokens"] = model.max_enqueued_tokens(settings.tier)
+        limits["enqueued_tokens"] = model.find_max_enqueued_tokens(settings.tier)
         document = {
             "model": model.name,
             "use": use,
@@ -354,8 +354,8 @@ def report_prices(settings: Settings, *, day: date) -> Report:
 
 def _make_price_members(model: Model, mode: Mode, *, day: date) -> dict[str, Any]:
     """Return a model's prices of prompt (`in`) and answer tokens (`out`) in a mode."""
-    prompt_price, answer_price = model.prices(mode.tier, day=day)
-    return {"in": prompt_price, "out": answer_price}
+    prices = model.find_prices(mode.tier, day=day)
+    return {"in": prices.prompt, "out": prices.answer}
 
 
 def list_due_retries(tx: Connection, task: Task) -> list[dict[str, Any]]:

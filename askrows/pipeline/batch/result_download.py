@@ -8,7 +8,6 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,8 +32,8 @@ from askrows.pipeline.provider.requests import make_request_key
 from askrows.pipeline.provider.result_file import ResultFile
 from askrows.pipeline.provider.result_lines import (
     EMPTY_BODY_DESCRIPTION,
-    describe_body,
-    rewrite_as_lines,
+    describe_downloaded_file,
+    rewrite_result_as_lines,
     write_inline_results,
 )
 from askrows.pipeline.provider.retry import RetryPolicy
@@ -364,7 +363,7 @@ def _download_until_complete(
         if remaining_tries and latest.matched_requests > 0:
             shortfall = _describe_shortfall(latest, expected_count)
             run.workspace.display.warn(f"batch {batch.number}: {shortfall}; downloading it again")
-        run.workspace.sleep(pauses.delay_s(len(request_counts)) if remaining_tries else 0)
+        run.workspace.sleep(pauses.compute_delay_s(len(request_counts)) if remaining_tries else 0)
     else:
         *earlier_counts, last_count = request_counts
         is_growing = last_count > max(earlier_counts)
@@ -430,10 +429,10 @@ def _write_result(
         write_inline_results(path, remote.inline_results)
         sha256 = files.hash_file(path)
     else:
-        keys = partial(_iterate_request_keys, store, batch)
-        sha256 = client.download(remote.result_file or "", path, keys=keys)
-    arrival_text = describe_body(path)
-    rewrite_as_lines(path, task_name=batch.task)
+        keys = _iterate_request_keys(store, batch)
+        sha256 = client.download_result(remote.result_file or "", path, keys=keys)
+    arrival_text = describe_downloaded_file(path)
+    rewrite_result_as_lines(path, task_name=batch.task)
     return arrival_text, sha256
 
 

@@ -121,7 +121,7 @@ class Run:
             "tpm": self.workspace.settings.tpm,
             "rpd": self.workspace.settings.rpd,
         }
-        return self.model.rate_limits(self.workspace.settings.tier, **set_limits)
+        return self.model.find_rate_limits(self.workspace.settings.tier, **set_limits)
 
     @property
     def version(self) -> str:
@@ -166,7 +166,7 @@ class Run:
 
         if (
             synced.task.prompt_builder.declaration.temperature is not None
-            and not synced.model.accepts_temperature
+            and not synced.model.temperature
         ):
             self.workspace.display.say(
                 f"temperature= is not sent: {synced.model.name} ignores it",
@@ -202,7 +202,7 @@ class Run:
                 model is not available in it; nothing was asked.
             ConfigurationError: The provider does not have the mode.
         """
-        self.service.check_mode(mode)
+        self.service.check_mode_is_offered(mode)
         if mode is Mode.FLEX and not self.model.flex:
             message = f"{self.model.name} is not available in flex; nothing was asked"
             hint = (

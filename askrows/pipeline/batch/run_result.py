@@ -236,7 +236,7 @@ class RunResult:
     @property
     def gate_errors(self) -> list[GateError]:
         """Return the error of each version that failed gates; its answers are stored."""
-        errors = [quality.error for quality in self.quality_reports.values()]
+        errors = [quality.gate_error for quality in self.quality_reports.values()]
         return [error for error in errors if error is not None]
 
     @property

@@ -380,7 +380,7 @@ class _Send(NamedTuple):
             sha256=batch.request_sha256,
             file_label=f"the request file of batch {batch.number}",
         )
-        upload = run.client.upload(
+        upload = run.client.upload_file(
             path,
             display_name=display_name,
             sha256=batch.request_sha256,
@@ -601,7 +601,7 @@ def try_delete_upload(
     if not upload:
         return
     try:
-        client.delete(upload)
+        client.delete_file_or_batch(upload)
     except errors.RemoteError as error:
         warn(
             f"the upload {upload} could not be deleted; the API deletes it later: {error.message}",

@@ -131,7 +131,7 @@ def _open_batch_client(run: Run) -> None:
     Raises:
         ConfigurationError: The provider has none, no key is set, or the engine cannot start.
     """
-    run.service.check_mode(Mode.BATCH)
+    run.service.check_mode_is_offered(Mode.BATCH)
     run.open_client()
 
 

@@ -20,7 +20,11 @@ from askrows.pipeline.core.states import STANDARD
 from askrows.pipeline.index.manifest import Manifest
 from askrows.pipeline.index.vector_cache import VectorCache, Vectors, make_vector_cache
 from askrows.pipeline.provider.call_errors import RUN_LATER_HINT
-from askrows.pipeline.provider.embed import add_task_prefix, embed_locally, max_embedding_bytes
+from askrows.pipeline.provider.embed import (
+    add_task_prefix_if_needed,
+    compute_max_embedding_request_bytes,
+    embed_locally,
+)
 from askrows.pipeline.provider.models import UNLIMITED_RATES
 from askrows.pipeline.provider.rate_limiter import PACED_BURST_S, RateLimiter
 from askrows.pipeline.provider.service import Service
@@ -154,7 +158,7 @@ class Embedder:
         limits = (
             UNLIMITED_RATES
             if self._model.local
-            else self._model.rate_limits(workspace.settings.tier)
+            else self._model.find_rate_limits(workspace.settings.tier)
         )
         # The server refuses calls above the limit of the day.
         self._rate_limiter = RateLimiter(
@@ -183,8 +187,7 @@ class Embedder:
         if self._model.local:
             return False
         today = self._workspace.now().date()
-        prompt_price, _ = self._model.prices(STANDARD, day=today)
-        return prompt_price > 0
+        return self._model.find_prices(STANDARD, day=today).prompt > 0
 
     def estimate_embedding_cost(
         self,
@@ -368,7 +371,9 @@ class Embedder:
         size_bytes = 0
         for position in missing_positions:
             text, text_tokens = self._fit_text_and_estimate_tokens(page[position])
-            text_bytes = max_embedding_bytes(text, self._model, dim=self._workspace.settings.dim)
+            text_bytes = compute_max_embedding_request_bytes(
+                text, self._model, dim=self._workspace.settings.dim
+            )
 
             has_all_texts = len(texts) == provider.max_embed_texts
             is_full = has_all_texts or size_bytes + text_bytes > provider.max_embed_bytes
@@ -390,7 +395,7 @@ class Embedder:
     def _fit_text_and_estimate_tokens(self, entry: Entry) -> tuple[str, int]:
         """Return an entry's text as it is sent, cut if too long, and its estimated tokens."""
         text = cut_middle_to_fit(entry.text, limit=self._model.input_limit)
-        return text, estimate_tokens(add_task_prefix(text, self._model, is_query=False))
+        return text, estimate_tokens(add_task_prefix_if_needed(text, self._model, is_query=False))
 
     def _bind_workspace_to_backend(self) -> None:
         """Bind the workspace to its backend, so that local and real vectors never mix."""

@@ -88,14 +88,14 @@ def back_up_workspace(ws: OpenWorkspace, service: Service, target: Path) -> Repo
         )
     check_and_resolve_target(target, ws.store, ws.data)
     if ws.store.path is None:
-        server_commands = _list_server_commands(ws.data, ws.store, target)
+        server_commands = _make_server_backup_commands(ws.data, ws.store, target)
         figures = {"path": str(target), "files": 0, "size": 0, "typed": server_commands}
         title = "The database is on a server, so its own programs copy it. Type these commands:"
         return Report(figures, title, [*server_commands])
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with files.staging_folder(target) as staging:
-        hashes = _copy_workspace(ws, service, staging)
+        hashes = _copy_workspace_and_hash(ws, service, staging)
         manifest = {
             "format": BACKUP_FORMAT,
             "version": __version__,
@@ -104,7 +104,7 @@ def back_up_workspace(ws: OpenWorkspace, service: Service, target: Path) -> Repo
         }
         manifest_bytes = json.dumps(manifest, indent=1).encode("ascii") + b"\n"
         files.seal_bytes(staging / MANIFEST_FILE, manifest_bytes)
-        rename_folder(staging, target)
+        rename_staging_folder(staging, target)
 
     size_bytes = sum((target / name).stat().st_size for name in hashes)
     figures = {"path": str(target), "files": len(hashes), "size": size_bytes, "typed": ()}
@@ -112,7 +112,7 @@ def back_up_workspace(ws: OpenWorkspace, service: Service, target: Path) -> Repo
     return Report(figures, f"{copied_files}; all hashes checked")
 
 
-def _list_server_commands(
+def _make_server_backup_commands(
     data: Path,
     store: Store,
     target: Path,
@@ -131,7 +131,7 @@ def _list_server_commands(
     return tuple(shlex.join(command) for command in commands)
 
 
-def rename_folder(staging: Path, folder: Path) -> None:
+def rename_staging_folder(staging: Path, folder: Path) -> None:
     """Give a complete folder its final name; the name is on disk when this returns.
 
     An existing empty folder is replaced.
@@ -149,7 +149,7 @@ def rename_folder(staging: Path, folder: Path) -> None:
     files.sync_directory(folder.parent)
 
 
-def _copy_workspace(ws: OpenWorkspace, service: Service, staging: Path) -> dict[str, str]:
+def _copy_workspace_and_hash(ws: OpenWorkspace, service: Service, staging: Path) -> dict[str, str]:
     """Copy all parts of a workspace into a folder; return the SHA-256 of each file by its name.
 
     Copies the vector cache, the database, the sealed files, the reports of all tasks, the files of
@@ -163,22 +163,24 @@ def _copy_workspace(ws: OpenWorkspace, service: Service, staging: Path) -> dict[
     hashes = dict[str, str]()
     with make_vector_cache(ws, service).open_snapshot() as vectors_tx:
         if vectors_tx is not None:
-            hashes[VECTORS_FILE] = _copy_database(vectors_tx, staging / VECTORS_FILE)
+            hashes[VECTORS_FILE] = _copy_sqlite_database_and_hash(
+                vectors_tx, staging / VECTORS_FILE
+            )
 
     with ws.store.open_connection() as connection:
-        hashes[DATABASE_FILE] = _copy_database(connection, staging / DATABASE_FILE)
-    hashes |= _copy_sealed_files(ws.data, ws.display, staging)
+        hashes[DATABASE_FILE] = _copy_sqlite_database_and_hash(connection, staging / DATABASE_FILE)
+    hashes |= _copy_sealed_files_and_hash(ws.data, ws.display, staging)
 
     engine_file = ws.data / ENGINE_FILE
     if engine_file.is_file():
         with closing(Store(engine_file)) as engine, engine.open_connection() as connection:
-            hashes[ENGINE_FILE] = _copy_database(connection, staging / ENGINE_FILE)
+            hashes[ENGINE_FILE] = _copy_sqlite_database_and_hash(connection, staging / ENGINE_FILE)
     paths = chain.from_iterable(map(ws.data.glob, CHANGING_FILES))
-    hashes |= copy_files(ws.data, staging, paths)
+    hashes |= copy_files_and_hash(ws.data, staging, paths)
     return dict(sorted(hashes.items()))
 
 
-def _copy_database(connection: Connection, target: Path) -> str:
+def _copy_sqlite_database_and_hash(connection: Connection, target: Path) -> str:
     """Copy one snapshot of an SQLite database into a single file, and return its SHA-256.
 
     The copy has no write-ahead log, so it can be read in a folder without write permission.
@@ -191,7 +193,7 @@ def _copy_database(connection: Connection, target: Path) -> str:
     return files.sync_part(target).sha256
 
 
-def _copy_sealed_files(
+def _copy_sealed_files_and_hash(
     data: Path,
     display: Progress,
     staging: Path,
@@ -221,7 +223,7 @@ def _copy_sealed_files(
     hashes = dict[str, str]()
     for batch in all_batches:
         for path, sha256, _ in clean.list_sealed_files(data, batch, cleaned_batches):
-            copied_hashes = copy_files(data, staging, [path])
+            copied_hashes = copy_files_and_hash(data, staging, [path])
             hashes |= copied_hashes
             if sha256 in copied_hashes.values():
                 continue
@@ -236,7 +238,7 @@ def _copy_sealed_files(
     return hashes
 
 
-def copy_files(
+def copy_files_and_hash(
     folder: Path,
     staging: Path,
     paths: Iterable[Path],

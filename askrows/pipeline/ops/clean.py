@@ -105,8 +105,8 @@ def clean_workspace(ws: OpenWorkspace, tasks: Sequence[Task], *, dry: bool) -> R
             # Files of a batch or a build that is being written are not in the database yet.
             locks.enter_context(ws.wait_for_lock(prepare.PREPARE_LOCK))
             locks.enter_context(ws.wait_for_lock(INDEX_LOCK))
-        _clean_batches(ws, cutoff, report)
-        _, leftovers = find_unknown_and_leftover_files(ws.data, ws.store)
+        _delete_old_batch_files(ws, cutoff, report)
+        _, leftovers = find_unrecorded_and_leftover_files(ws.data, ws.store)
         leftovers += find_index_leftovers(ws, tasks)
         pilots = ws.store.query(runs.list_pilots)
         pilot_reports = {Path(pilot.report).stem for pilot in pilots if pilot.report is not None}
@@ -120,9 +120,9 @@ def clean_workspace(ws: OpenWorkspace, tasks: Sequence[Task], *, dry: bool) -> R
         if not dry:
             for path in (*leftovers, *old_reports):
                 files.remove_path(path)
-        _clean_builds(ws, tasks, cutoff, report)
+        _delete_old_builds(ws, tasks, cutoff, report)
         if (ws.data / "index").is_dir():
-            report.vectors = delete_unneeded_vectors(ws, tasks, before=cutoff, dry=dry)
+            report.vectors = delete_or_count_unneeded_vectors(ws, tasks, before=cutoff, dry=dry)
 
     figures = asdict(report)
     removed = format_members_as_phrase(figures, REMOVED_FIGURES)
@@ -132,7 +132,7 @@ def clean_workspace(ws: OpenWorkspace, tasks: Sequence[Task], *, dry: bool) -> R
     return Report(figures, f"{verb} {removed}")
 
 
-def _clean_batches(
+def _delete_old_batch_files(
     ws: OpenWorkspace,
     cutoff: datetime,
     report: CleanReport,
@@ -242,7 +242,7 @@ def find_index_leftovers(ws: OpenWorkspace, tasks: Sequence[Task]) -> list[Path]
     return leftovers
 
 
-def _clean_builds(
+def _delete_old_builds(
     ws: OpenWorkspace,
     tasks: Sequence[Task],
     cutoff: datetime,
@@ -266,7 +266,7 @@ def _clean_builds(
             builds.delete_unused_builds(old_numbers)
 
 
-def delete_unneeded_vectors(
+def delete_or_count_unneeded_vectors(
     ws: OpenWorkspace,
     tasks: Sequence[Task],
     *,
@@ -305,7 +305,7 @@ def delete_unneeded_vectors(
     return count
 
 
-def find_unknown_and_leftover_files(data: Path, store: Store) -> tuple[list[Path], list[Path]]:
+def find_unrecorded_and_leftover_files(data: Path, store: Store) -> tuple[list[Path], list[Path]]:
     """Return (files of batches that the database does not have, leftover files).
 
     A batch is unknown if it has a result file, but no record in the database. A result file proves

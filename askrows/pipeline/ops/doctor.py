@@ -45,7 +45,7 @@ from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 RESTORE_HINT = HintTemplate("restore a backup ({})", CommandHint("restore", from_="…"))
 
 
-def _create_notice(
+def _make_notice(
     message: str,
     consequence: str,
     next_step: object,
@@ -136,7 +136,7 @@ class DoctorReport:
 WorkspaceCheck = Callable[[DoctorReport], Iterator[RowFault]]
 
 
-def check_workspace(
+def check_and_report_workspace(
     ws: OpenWorkspace,
     service: Service,
     task: Task,
@@ -163,7 +163,7 @@ def check_workspace(
             for finding in check(report):
                 report.findings.append((check_name, finding))
         except AskrowsError as error:
-            report.findings.append((check_name, _describe_failed_check(report, error)))
+            report.findings.append((check_name, _record_and_describe_failed_check(report, error)))
 
         # A row with an unknown state would cause misleading findings in the later checks.
         if check_name == "database" and report.findings:
@@ -171,7 +171,7 @@ def check_workspace(
     return report.to_report()
 
 
-def _describe_failed_check(report: DoctorReport, error: AskrowsError) -> RowFault:
+def _record_and_describe_failed_check(report: DoctorReport, error: AskrowsError) -> RowFault:
     """Return the finding for a check that raised an error.
 
     A ConfigurationError or RemoteError gives only a notice that the backend was not compared, and
@@ -180,7 +180,7 @@ def _describe_failed_check(report: DoctorReport, error: AskrowsError) -> RowFaul
     hint = error.hint or ""
     if isinstance(error, ConfigurationError | RemoteError):
         report.backend_error = error
-        return _create_notice(
+        return _make_notice(
             error.message,
             "the workspace was not compared with the backend",
             hint,
@@ -188,14 +188,14 @@ def _describe_failed_check(report: DoctorReport, error: AskrowsError) -> RowFaul
     return RowFault(error.message, "this check did not finish", hint)
 
 
-def _check_database(report: DoctorReport) -> Iterator[RowFault]:
+def _find_database_faults(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a finding for each damage of the database, and for each batch in an unknown state."""
     for find_faults in (sqlite.list_damage_messages, batches.list_unknown_state_messages):
         for message in report.ws.store.query(find_faults):
             yield RowFault(message, "rows may be lost or read wrongly", RESTORE_HINT)
 
 
-def _check_batch_counts(report: DoctorReport) -> Iterator[RowFault]:
+def _find_batch_count_faults(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a finding for each batch whose requests, claims and stored outcomes disagree.
 
     While a batch is not over, its claims and outcomes must add up to its requests. For an ingested
@@ -240,7 +240,7 @@ def _describe_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
 
 
-def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
+def _find_sealed_file_faults(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a finding for each batch with a missing, changed or wrongly named sealed file.
 
     Only batches that claim rows are checked, and none while a `forget` is interrupted,
@@ -274,7 +274,7 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
             )
 
 
-def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
+def _find_row_faults_and_add_figures(report: DoctorReport) -> Iterator[RowFault]:
     """Yield the findings about the rows of each task; add its figures to `report.row_figures`.
 
     Computed columns must follow from their rows, and rows from the applied answers.
@@ -288,7 +288,7 @@ def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
         yield from findings
 
 
-def _check_task_files(report: DoctorReport) -> Iterator[RowFault]:
+def _find_task_file_faults(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a notice for each task file that is missing or has a wrong syntax."""
     for task in report.tasks:
         path = task.user_file.path
@@ -296,20 +296,20 @@ def _check_task_files(report: DoctorReport) -> Iterator[RowFault]:
             continue
         message = task_faults.describe_syntax_error(path)
         if message:
-            yield _create_notice(
+            yield _make_notice(
                 f"the file of the task {task.subject} cannot be loaded: {message}",
                 "its rows cannot be asked, and its answers cannot be checked; all else works",
                 f"correct the file, or name its new path: {OptionHint(task='path/FILE.py')}",
             )
 
 
-def _check_indexes(report: DoctorReport) -> Iterator[RowFault]:
+def _find_faults_of_indexes(report: DoctorReport) -> Iterator[RowFault]:
     """Yield the findings about the build in service of each indexed task."""
     for indexed_task in list_indexed_tasks(report.ws, report.tasks):
-        yield from _check_index(report, indexed_task)
+        yield from _find_faults_of_index(report, indexed_task)
 
 
-def _check_index(report: DoctorReport, indexed_task: IndexedTask) -> Iterator[RowFault]:
+def _find_faults_of_index(report: DoctorReport, indexed_task: IndexedTask) -> Iterator[RowFault]:
     """Check that the build in service is intact, linked, and not newer than the database.
 
     A damaged build is a contradiction, and the only finding. A task without a build, and a build
@@ -339,7 +339,7 @@ def _check_index(report: DoctorReport, indexed_task: IndexedTask) -> Iterator[Ro
 
     link_consequence = "other programs read another index"
     if builds.find_build_to_link(ws.store):
-        yield _create_notice(
+        yield _make_notice(
             f"index/current leads to build {build.number}, which is not in service",
             link_consequence,
             rebuild_hint,
@@ -364,7 +364,7 @@ def _list_task_batches(tx: Connection) -> list[BatchRow]:
     return [batch for batch in batches.list_batches_in_states(tx) if batch.mode.claims_rows]
 
 
-def _compare_remote_batches(report: DoctorReport) -> Iterator[RowFault]:
+def _find_remote_batch_faults(report: DoctorReport) -> Iterator[RowFault]:
     """Compare the batches of this workspace with the backend's list; yield each difference.
 
     A difference is a contradiction (an error) or a notice.
@@ -403,9 +403,9 @@ def _compare_remote_batches(report: DoctorReport) -> Iterator[RowFault]:
 
     for batch in local_batches.values():
         if batch.state is BatchState.SUBMITTED:
-            yield from _check_backend_has_batch(report, batch)
+            yield from _find_missing_remote_batch(report, batch)
         elif batch.state is BatchState.SUBMITTING:
-            yield _create_notice(
+            yield _make_notice(
                 f"a run was killed while it created batch {batch.number}",
                 "its rows are not asked again until it is clear whether it exists",
                 report.find_nouns(batch.task).command("batch-submit"),
@@ -426,30 +426,30 @@ def _compare_remote_batches(report: DoctorReport) -> Iterator[RowFault]:
                 not remote_batch.state.is_final,
             )
         else:
-            yield from _check_duplicate(
+            yield from _find_paid_duplicate(
                 report.find_nouns(owner.task),
                 owner,
                 remote_batch=remote_batch,
                 cancelled_duplicates=cancelled_duplicates,
             )
-    yield from _check_models(report)
+    yield from _find_unknown_models(report)
 
 
-def _check_models(report: DoctorReport) -> Iterator[RowFault]:
+def _find_unknown_models(report: DoctorReport) -> Iterator[RowFault]:
     """Ask the backend for each configured model; yield a notice if it does not know the model."""
     for setting in ("model", "embedding_model"):
         model_name = getattr(report.ws.settings, setting).removeprefix("models/")
         try:
-            report.service.client.get_model(model_name)
+            report.service.client.describe_model(model_name)
         except MissingError:
-            yield _create_notice(
+            yield _make_notice(
                 f"{model_name} ({OptionHint(setting)}) is not in the API's list of models",
                 "requests to it are refused",
                 f"set a model that `{CommandHint('prices')}` lists",
             )
 
 
-def _check_backend_has_batch(report: DoctorReport, batch: BatchRow) -> Iterator[RowFault]:
+def _find_missing_remote_batch(report: DoctorReport, batch: BatchRow) -> Iterator[RowFault]:
     """Request a submitted batch; yield a contradiction if the backend does not have it.
 
     For a missing batch that the API may still list late, the hint is to wait.
@@ -473,7 +473,7 @@ def _check_backend_has_batch(report: DoctorReport, batch: BatchRow) -> Iterator[
         )
 
 
-def _check_duplicate(
+def _find_paid_duplicate(
     nouns: TaskNouns,
     owner: BatchRow,
     *,
@@ -505,7 +505,7 @@ def _check_duplicate(
     )
 
 
-def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
+def _find_leftover_faults(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a contradiction for each file of an unknown batch, and a notice for each leftover.
 
     A result file proves that a batch was sent. If the database does not have the batch, it is an
@@ -514,7 +514,7 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
     newer database may need them. Leftovers of builds are left out while an index is being built.
     """
     ws = report.ws
-    unrecorded_files, leftovers = clean.find_unknown_and_leftover_files(ws.data, ws.store)
+    unrecorded_files, leftovers = clean.find_unrecorded_and_leftover_files(ws.data, ws.store)
     for path in unrecorded_files:
         yield RowFault(
             f"{path.name} belongs to a batch that is not in the database; "
@@ -533,17 +533,17 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
     if ws.locks.is_free(INDEX_LOCK):
         leftovers += clean.find_index_leftovers(ws, report.tasks)
     for path in leftovers:
-        yield _create_notice(
+        yield _make_notice(
             f"{path.name} is a leftover of a killed run",
             "it uses disk space",
             CommandHint("clean"),
         )
 
 
-def _check_erasures(report: DoctorReport) -> Iterator[RowFault]:
+def _find_interrupted_erasures(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a notice for each row whose `forget` was interrupted."""
     for row_id in report.ws.store.query(journal.list_ids_of_unfinished_erasures):
-        yield _create_notice(
+        yield _make_notice(
             f"the forgetting of row {row_id} was interrupted",
             "some data of the row may remain",
             HintTemplate("run the same {} again", CommandHint("forget")),
@@ -551,14 +551,14 @@ def _check_erasures(report: DoctorReport) -> Iterator[RowFault]:
 
 
 CHECKS: Mapping[str, WorkspaceCheck] = {
-    "database": _check_database,
-    "batches": _check_batch_counts,
-    "sealed files": _check_sealed_files,
-    "rows": _check_rows,
-    "tasks": _check_task_files,
-    "index": _check_indexes,
-    "forgotten": _check_erasures,
-    "backend": _compare_remote_batches,
+    "database": _find_database_faults,
+    "batches": _find_batch_count_faults,
+    "sealed files": _find_sealed_file_faults,
+    "rows": _find_row_faults_and_add_figures,
+    "tasks": _find_task_file_faults,
+    "index": _find_faults_of_indexes,
+    "forgotten": _find_interrupted_erasures,
+    "backend": _find_remote_batch_faults,
     # Last, because it names leftovers only if nothing contradicts the stored data.
-    "litter": _check_leftovers,
+    "litter": _find_leftover_faults,
 }

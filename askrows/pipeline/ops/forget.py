@@ -65,7 +65,7 @@ DELETED_FIGURES = "lines sealed_files=files vectors refused_rows report_files=re
 MIN_ERASED_NAME_CHARACTERS = 4
 
 
-def read_names(store: Store, task: Task, path: Path) -> list[str]:
+def read_row_names_from_file(store: Store, task: Task, path: Path) -> list[str]:
     """Read the names of rows from a CSV file with a name column, or from a text file.
 
     If the first line has a cell that is a name column of the task, the cells below are returned. If
@@ -154,38 +154,40 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
     names = list(dict.fromkeys(names))
     task = run.task
     dropped_lines = dict[str, int]()
-    row_ids = _confirm_and_park(run.workspace, task, names)
+    row_ids = _confirm_and_park_rows(run.workspace, task, names)
     # A killed trial claimed no row, so only its files show which rows it asked about.
     end_live_batches_of_dead_processes(run)
 
     with run.workspace.wait_for_lock(prepare.PREPARE_LOCK):
         with run.workspace.store.read() as tx:
             all_batches = batches.list_batches_in_states(tx)
-            row_batches = _read_row_batches(tx, task, row_ids)
+            row_batches = _read_batches_that_may_have_rows(tx, task, row_ids)
         if all(batch.is_finished for batch in all_batches):
             delete_local_engine_files(run.workspace.data)
         elif run.workspace.backend == "local":
             for remote_name in (batch.remote_name for batch in row_batches if batch.remote_name):
-                run.client.delete(remote_name)
+                run.client.delete_file_or_batch(remote_name)
         for path in chain.from_iterable(
-            clean.find_unknown_and_leftover_files(run.workspace.data, run.workspace.store)
+            clean.find_unrecorded_and_leftover_files(run.workspace.data, run.workspace.store)
         ):
             files.remove_path(path)
         for batch in row_batches:
-            dropped_lines |= _drop_lines(run.workspace.data, run.workspace.store, batch, row_ids)
+            dropped_lines |= _delete_lines_about_rows(
+                run.workspace.data, run.workspace.store, batch, row_ids
+            )
         with run.workspace.wait_for_lock(INDEX_LOCK), run.workspace.store.write() as tx:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
             _erase_rows(tx, task, row_ids, names=erased_names, now=run.workspace.now())
             kept_values = other_values.count_kept_values(tx, task, row_ids)
             refused_rows = rows.delete_refused_rows_with_words(tx, task.name, [*names, *row_ids])
 
-    deleted_reports = reports.delete_reports(run.workspace.data, task.name)
+    deleted_reports = reports.delete_report_files(run.workspace.data, task.name)
     build_number = (
         _rebuild_index_without_rows(run.workspace, run.service, task, names, row_ids)
         if is_task_indexed(run.workspace, task)
         else None
     )
-    deleted_vectors = _delete_index_leftovers_and_compact(run.workspace, run.tasks)
+    deleted_vectors = _delete_index_data_and_compact_database(run.workspace, run.tasks)
 
     with run.workspace.store.write() as tx:
         for name in names:
@@ -193,7 +195,7 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
 
     provider = run.workspace.provider
     out_of_reach = OUT_OF_REACH.format(name=provider.name, age=provider.file_age_text)
-    stored_table = _find_stored_table(task, run.workspace.data)
+    stored_table = _find_rows_file_in_workspace(task, run.workspace.data)
     if stored_table is not None:
         out_of_reach = f"the row, if {stored_table} has it: delete it there; {out_of_reach}"
     figures = {
@@ -216,7 +218,7 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
     return report
 
 
-def _find_stored_table(task: Task, workspace_folder: Path) -> Path | None:
+def _find_rows_file_in_workspace(task: Task, workspace_folder: Path) -> Path | None:
     """Return the file with the task's rows if it is in the workspace's folder, else None."""
     path = Path(task.record.items)
     is_stored = path.is_relative_to(workspace_folder.resolve()) and path.is_file()
@@ -266,13 +268,13 @@ def forget_task(run: Run) -> Report:
                 path.unlink()
         if not has_open_batches:
             delete_local_engine_files(run.workspace.data)
-    reports.delete_reports(run.workspace.data, task.name)
+    reports.delete_report_files(run.workspace.data, task.name)
 
     with run.workspace.wait_for_lock(INDEX_LOCK), run.workspace.store.write() as tx:
         drop_views(tx, record)
         erasure.erase_task(tx, task.name, now=run.workspace.now())
     other_tasks = tuple(other_task for other_task in run.tasks if other_task is not task)
-    _delete_index_leftovers_and_compact(run.workspace, other_tasks)
+    _delete_index_data_and_compact_database(run.workspace, other_tasks)
     # Last, because the same command finds an unfinished task by its file.
     paths = [Path(record.path)]
     if not record.is_query:
@@ -302,7 +304,7 @@ def delete_local_engine_files(data: Path) -> None:
         files.remove_path(data / name)
 
 
-def _delete_index_leftovers_and_compact(ws: OpenWorkspace, tasks: Sequence[Task]) -> int:
+def _delete_index_data_and_compact_database(ws: OpenWorkspace, tasks: Sequence[Task]) -> int:
     """Delete index leftovers and unneeded vectors of any age, and compact the database.
 
     If the database has tables of another program, it is not compacted, and a warning is printed;
@@ -315,7 +317,7 @@ def _delete_index_leftovers_and_compact(ws: OpenWorkspace, tasks: Sequence[Task]
         # A build that was never completed may have entries of the forgotten rows.
         for path in clean.find_index_leftovers(ws, tasks):
             files.remove_path(path)
-    vector_count = clean.delete_unneeded_vectors(ws, tasks, before=None, dry=False)
+    vector_count = clean.delete_or_count_unneeded_vectors(ws, tasks, before=None, dry=False)
 
     table_names = []
     with ws.store.read() as tx:
@@ -329,7 +331,7 @@ def _delete_index_leftovers_and_compact(ws: OpenWorkspace, tasks: Sequence[Task]
     return vector_count
 
 
-def _confirm_and_park(ws: OpenWorkspace, task: Task, names: Sequence[str]) -> list[str]:
+def _confirm_and_park_rows(ws: OpenWorkspace, task: Task, names: Sequence[str]) -> list[str]:
     """Check all rows, ask the user, then journal and park the rows to forget; return their ids.
 
     A journal entry says that a row is being forgotten; entry and parking are one transaction. If an
@@ -345,11 +347,11 @@ def _confirm_and_park(ws: OpenWorkspace, task: Task, names: Sequence[str]) -> li
         ConfigurationError: The database refuses to delete a row.
     """
     with ws.store.read() as tx:
-        row_ids = [row_id for row_id, _ in _find_rows_to_forget(tx, task, names)]
+        row_ids = [row_id for row_id, _ in _require_rows_to_forget(tx, task, names)]
         is_continuation = all(
             journal.list_ids_of_unfinished_erasures(tx, task.name, name) for name in names
         )
-        _check_sealed_files(ws.data, task, tx, row_ids)
+        _check_sealed_files_unchanged(ws.data, task, tx, row_ids)
     if not is_continuation:
         ws.confirm(
             f"Forget {join_first(names)} for good: row, answers, lines in sealed files, vectors, "
@@ -358,7 +360,7 @@ def _confirm_and_park(ws: OpenWorkspace, task: Task, names: Sequence[str]) -> li
 
     with ws.store.write() as tx:
         # Another process may have changed the rows while the person was asked.
-        named_rows = _find_rows_to_forget(tx, task, names)
+        named_rows = _require_rows_to_forget(tx, task, names)
         for row_id, name in named_rows:
             # A trial deletion shows whether the database would refuse the real deletion later.
             savepoint = tx.begin_nested()
@@ -368,7 +370,7 @@ def _confirm_and_park(ws: OpenWorkspace, task: Task, names: Sequence[str]) -> li
     return list(dict.fromkeys(row_id for row_id, _ in named_rows))
 
 
-def _find_rows_to_forget(
+def _require_rows_to_forget(
     tx: Connection,
     task: Task,
     names: Sequence[str],
@@ -407,7 +409,7 @@ def _find_rows_to_forget(
     return named_rows
 
 
-def _read_row_batches(
+def _read_batches_that_may_have_rows(
     tx: Connection,
     task: Task,
     row_ids: Sequence[str],
@@ -437,7 +439,7 @@ def _make_changed_file_error(batch: BatchRow, file: clean.SealedFile) -> Inconsi
     )
 
 
-def _check_sealed_files(
+def _check_sealed_files_unchanged(
     data: Path,
     task: Task,
     tx: Connection,
@@ -448,17 +450,18 @@ def _check_sealed_files(
     Reads the existing files of all batches that may have asked about the rows. The check is skipped
     while any `forget` of the workspace is unfinished, because it may have rewritten files.
     """
-    # A killed run may have recorded a hash before its file; `_drop_lines` checks those files.
+    # A killed run may have recorded a hash before its file; `_delete_lines_about_rows` checks those
+    # files.
     if journal.list_ids_of_unfinished_erasures(tx):
         return
 
-    for batch in _read_row_batches(tx, task, row_ids):
+    for batch in _read_batches_that_may_have_rows(tx, task, row_ids):
         for file in _find_sealed_files(data, batch):
             if not file.is_sealed:
                 raise _make_changed_file_error(batch, file)
 
 
-def _drop_lines(
+def _delete_lines_about_rows(
     data: Path,
     store: Store,
     batch: BatchRow,
@@ -476,7 +479,7 @@ def _drop_lines(
     """
     forgotten_keys = {make_request_key(batch.task, row_id) for row_id in row_ids}
     dropped_lines = {
-        file.path.relative_to(data).as_posix(): _reseal_without_forgotten_lines(
+        file.path.relative_to(data).as_posix(): _rewrite_without_forgotten_lines(
             store, batch, file, forgotten_keys
         )
         for file in _find_sealed_files(data, batch)
@@ -484,7 +487,7 @@ def _drop_lines(
     return {name: count for name, count in dropped_lines.items() if count}
 
 
-def _reseal_without_forgotten_lines(
+def _rewrite_without_forgotten_lines(
     store: Store,
     batch: BatchRow,
     file: clean.SealedFile,
@@ -594,7 +597,7 @@ def _rebuild_index_without_rows(
     """
     builds = correct_link_and_open_builds(ws, task)
     entry_count = ws.store.query(require_indexed_task(ws, task).count_entries)
-    may_contain_rows = _may_contain_entries(builds, row_ids)
+    may_contain_rows = _may_index_have_rows(builds, row_ids)
     build_number: int | None = None
 
     try:
@@ -616,7 +619,7 @@ def _rebuild_index_without_rows(
     return build_number
 
 
-def _may_contain_entries(builds: Builds, row_ids: Collection[str]) -> bool:
+def _may_index_have_rows(builds: Builds, row_ids: Collection[str]) -> bool:
     """Return whether the build in service has an entry of one of the rows, or cannot be read.
 
     Without a build it is False. An unreadable build may contain any row.

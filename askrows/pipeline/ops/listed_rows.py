@@ -35,7 +35,7 @@ from askrows.pipeline.core.row_listing import (
 from askrows.pipeline.core.text import format_object, plural
 from askrows.pipeline.index.builds import make_index_state_document
 from askrows.pipeline.index.indexed_tasks import find_indexed_task
-from askrows.pipeline.provider.requests import make_request_key, redact_line
+from askrows.pipeline.provider.requests import make_request_key, replace_line_images_by_hashes
 from askrows.pipeline.provider.result_file import ResultFile
 from askrows.pipeline.rows import export
 from askrows.pipeline.rows.facets import MAX_VALUES
@@ -60,7 +60,7 @@ ROW_MEMBERS = (
 # Lists of rows
 
 
-def read_page(
+def read_rows_page(
     store: Store,
     task: Task,
     options: RowListOptions,
@@ -75,7 +75,7 @@ def read_page(
         return task.make_grid(tx).read_page(tx, options)
 
 
-def find_position(
+def find_row_position(
     store: Store,
     task: Task,
     row_id: str,
@@ -114,7 +114,7 @@ def count_rows(
         )
 
 
-def write_rows(
+def write_rows_to_file(
     ws: OpenWorkspace,
     task: Task,
     path: Path,
@@ -157,7 +157,7 @@ def write_rows(
 # Details of a row
 
 
-def describe_row(
+def read_row_details(
     ws: OpenWorkspace,
     task: Task,
     name: str,
@@ -230,7 +230,9 @@ def describe_row(
         "columns": columns,
         "changed_at": view_row.cells.get(CHANGED_AT_COLUMN) if view_row else None,
         "stale": stale_reason,
-        "answers": [_parse_answer(answer_row, preferred_answer) for answer_row in answer_rows],
+        "answers": [
+            _make_answer_document(answer_row, preferred_answer) for answer_row in answer_rows
+        ],
         "attempts": attempt_rows,
         "index": index_state,
         "requests": requests,
@@ -238,7 +240,7 @@ def describe_row(
     }
 
 
-def _parse_answer(
+def _make_answer_document(
     answer_row: dict[str, Any], preferred_answer: answers.PreferredAnswer | None
 ) -> dict[str, Any]:
     """Return a database row of an answer with its JSON parsed, and two members added."""
@@ -269,7 +271,7 @@ def report_row(
     Raises:
         InputError: No row has this name.
     """
-    document = describe_row(ws, task, name, raw=raw)
+    document = read_row_details(ws, task, name, raw=raw)
     row_id = document["row"]
     with ws.store.read() as tx:
         titles = task.rows.read_titles(tx, [row_id])
@@ -345,10 +347,14 @@ def _add_request_and_reply_lines(
     for request in requests:
         batch = batches.get_batch(tx, request["batch"])
         is_cleaned = batch.number in cleaned_batches
-        read_lines = partial(_read_sealed_lines, data, batch, request["row"], is_cleaned=is_cleaned)
+        read_lines = partial(
+            _read_sealed_lines_or_reason, data, batch, request["row"], is_cleaned=is_cleaned
+        )
         request_lines, no_request = read_lines(get_checked_request_path, batch.request_sha256)
         reply_lines, no_reply = read_lines(get_checked_result_path, batch.result_sha256)
-        redacted_lines = [redact_line(line.encode()).decode() for line in request_lines]
+        redacted_lines = [
+            replace_line_images_by_hashes(line.encode()).decode() for line in request_lines
+        ]
         request["wire"] = {
             "request": next(iter(redacted_lines), None),
             "replies": reply_lines,
@@ -357,7 +363,7 @@ def _add_request_and_reply_lines(
         }
 
 
-def _read_sealed_lines(
+def _read_sealed_lines_or_reason(
     data: Path,
     batch: batches.BatchRow,
     row_id: str,
@@ -388,7 +394,7 @@ def _read_sealed_lines(
         return [], error.message
 
     with ResultFile(path) as result_file:
-        (raw_lines,) = result_file.find_lines([make_request_key(batch.task, row_id)])
+        (raw_lines,) = result_file.read_and_mark_lines([make_request_key(batch.task, row_id)])
     lines = [line.decode("utf-8", "replace") for line in raw_lines]
     return lines, "" if lines else f"{name} has no line about this row"
 
@@ -477,7 +483,7 @@ def unpark_rows(
     return Report({"unparked": names}, title)
 
 
-def ask_again(
+def unpark_and_mark_rows(
     store: Store,
     task: Task,
     row_ids: Sequence[str],

@@ -107,7 +107,7 @@ def open_workspace(
                 should_complete_tables=not (has_workspace and is_whole_workspace),
             )
         refuses_missing_tables = access is Access.READ or is_whole_workspace
-        run = _make_run(
+        run = _check_and_make_run(
             settings, store, display, confirm, refuses_missing_tables=refuses_missing_tables
         )
         with contextlib.closing(run):
@@ -140,7 +140,7 @@ def _prepare_folder_tables_and_task(
     is_new_folder = not settings.data.exists()
     create_data_folder(settings.data)
     try:
-        workspace_id = _prepare_tables(
+        workspace_id = _create_or_complete_tables(
             settings, store, display, should_complete_tables=should_complete_tables
         )
     except ConfigurationError:
@@ -159,7 +159,7 @@ def _prepare_folder_tables_and_task(
     return settings
 
 
-def _make_run(
+def _check_and_make_run(
     settings: Settings,
     store: Store,
     display: Progress,
@@ -222,7 +222,7 @@ def _make_run(
     )
 
 
-def _prepare_tables(
+def _create_or_complete_tables(
     settings: Settings,
     store: Store,
     display: Progress,
@@ -337,7 +337,7 @@ def open_existing_or_temporary_workspace(
             )
         if is_user_task and not is_new:
             check_access_and_detect_workspace(reset_to_default_task(settings), store, Access.READ)
-        elif is_user_task and not (may_make_table and _is_table_made(settings)):
+        elif is_user_task and not (may_make_table and _is_row_table_made_by_command(settings)):
             check_access_and_detect_workspace(settings, store, Access.WRITE)
 
     if not is_new and not is_unused:
@@ -360,7 +360,7 @@ def open_existing_or_temporary_workspace(
         yield ws
 
 
-def _is_table_made(settings: Settings) -> bool:
+def _is_row_table_made_by_command(settings: Settings) -> bool:
     """Return whether the rows of the user task of TASK are in a table that a command makes."""
     from askrows.pipeline.tasks import task_registry
 
@@ -371,7 +371,7 @@ def _is_table_made(settings: Settings) -> bool:
 # ---- access
 
 
-def _check_first_use(settings: Settings, store: Store) -> bool:
+def _check_first_use_and_detect_own_rows(settings: Settings, store: Store) -> bool:
     """Check the first use of a user task; return whether a workspace can begin with its rows.
 
     It can if they come from a file, from Python or from a database of their own.
@@ -429,7 +429,9 @@ def check_access_and_detect_workspace(
             other_tables = list_tables_not_made_here(tx, has_workspace=has_workspace)
 
     if not has_workspace:
-        has_own_rows = is_user_task_set(settings) and _check_first_use(settings, store)
+        has_own_rows = is_user_task_set(settings) and _check_first_use_and_detect_own_rows(
+            settings, store
+        )
         has_database = tx is not None and not is_whole_workspace
         may_write = access is Access.WRITE and (has_own_rows or has_database)
         if access is not Access.CREATE and not may_write:

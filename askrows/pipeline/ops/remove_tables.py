@@ -127,7 +127,7 @@ def _drop_objects(tx: Connection, removed: RemovableObjects) -> None:
         ConfigurationError: An object of another program depends on a dropped object.
     """
     hint = "remove the other program's object first, then run the same command again"
-    _check_references(tx, removed, hint=hint)
+    _check_no_kept_table_refers(tx, removed, hint=hint)
     try:
         for name in removed.views:
             tx.execute(text(f"DROP VIEW {quote_name(name)}"))
@@ -149,7 +149,7 @@ def _drop_objects(tx: Connection, removed: RemovableObjects) -> None:
         ) from error
 
 
-def _check_references(
+def _check_no_kept_table_refers(
     tx: Connection,
     removed: RemovableObjects,
     *,

@@ -25,8 +25,8 @@ from askrows.pipeline.ops.backup import (
     BACKUP_FORMAT,
     DATABASE_FILE,
     MANIFEST_FILE,
-    copy_files,
-    rename_folder,
+    copy_files_and_hash,
+    rename_staging_folder,
 )
 from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.rows.reflection import read_columns
@@ -79,11 +79,11 @@ def restore_workspace(settings: Settings, source: Path) -> Report:
     row_counts = dict[str, int]()
     data.parent.mkdir(parents=True, exist_ok=True)
     with (
-        _open_server(settings, data, made_at) as (server, has_tables),
+        _open_empty_or_restored_server(settings, data, made_at) as (server, has_tables),
         files.staging_folder(data) as staging,
     ):
-        _copy_backup_files(source, staging, hashes)
-        unsent_numbers = _check_database_and_update_batches(staging / DATABASE_FILE)
+        _copy_and_check_backup_files(source, staging, hashes)
+        unsent_numbers = _check_database_and_mark_unsent_batches(staging / DATABASE_FILE)
         if server is not None:
             address = server.address
             if not has_tables:
@@ -96,7 +96,7 @@ def restore_workspace(settings: Settings, source: Path) -> Report:
                 )
             # A workspace has a single database.
             (staging / DATABASE_FILE).unlink()
-        rename_folder(staging, data)
+        rename_staging_folder(staging, data)
 
     figures = {
         "path": str(data),
@@ -145,7 +145,7 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
     return made_at, hashes
 
 
-def _copy_backup_files(
+def _copy_and_check_backup_files(
     source: Path,
     staging: Path,
     hashes: Mapping[str, str],
@@ -155,7 +155,7 @@ def _copy_backup_files(
     Raises:
         InconsistentError: Files are missing or changed; the message names the first ones.
     """
-    copied_hashes = copy_files(source, staging, [source / name for name in hashes])
+    copied_hashes = copy_files_and_hash(source, staging, [source / name for name in hashes])
     damaged_names = [name for name, sha256 in hashes.items() if copied_hashes.get(name) != sha256]
     if damaged_names:
         raise InconsistentError(
@@ -164,7 +164,7 @@ def _copy_backup_files(
         )
 
 
-def _check_database_and_update_batches(path: Path) -> list[int]:
+def _check_database_and_mark_unsent_batches(path: Path) -> list[int]:
     """Check a restored database, and record its unsent batches as perhaps created.
 
     Unsent batches are PREPARED or SUBMITTING. Such a batch may have been created at the API after
@@ -207,7 +207,7 @@ def _check_database_and_update_batches(path: Path) -> list[int]:
 
 
 @contextlib.contextmanager
-def _open_server(
+def _open_empty_or_restored_server(
     settings: Settings, data: Path, made_at: str
 ) -> Iterator[tuple[Store | None, bool]]:
     """Yield the server's database of the settings, and close it; None if DATABASE_URL is not set.
@@ -290,9 +290,9 @@ def _copy_tables_to_server(
         schema.metadata.create_all(server_tx, checkfirst=False)
         for task in ws.tasks:
             task.make_tables(server_tx)
-        row_counts = _copy_tables(tx, server_tx, schema.metadata.sorted_tables)
+        row_counts = _copy_tables_and_continue_numbers(tx, server_tx, schema.metadata.sorted_tables)
         for task in ws.tasks:
-            row_counts |= _copy_tables(
+            row_counts |= _copy_tables_and_continue_numbers(
                 tx,
                 server_tx,
                 task.list_tables(tx),
@@ -304,7 +304,9 @@ def _copy_tables_to_server(
         with cache.open_snapshot() as vectors_tx:
             if vectors_tx is not None:
                 VectorCache.table.create(server_tx)
-                row_counts |= _copy_tables(vectors_tx, server_tx, [VectorCache.table])
+                row_counts |= _copy_tables_and_continue_numbers(
+                    vectors_tx, server_tx, [VectorCache.table]
+                )
         workspace.record_event(
             server_tx,
             RESTORED_EVENT,
@@ -317,7 +319,7 @@ def _copy_tables_to_server(
     return row_counts
 
 
-def _copy_tables(
+def _copy_tables_and_continue_numbers(
     tx: Connection,
     target: Connection,
     tables: Sequence[Table],
@@ -340,7 +342,7 @@ def _copy_tables(
     row_counts = {}
     for table in tables:
         row_counts[table.name] = _copy_rows(tx, target, table)
-        _continue_numbers(tx, target, table, min_number)
+        _continue_number_sequence(tx, target, table, min_number)
         # PostgreSQL plans queries as for an empty table until it has statistics.
         target.exec_driver_sql(f'ANALYZE "{table.name}"')
     return row_counts
@@ -385,7 +387,7 @@ def _copy_rows(
     return count
 
 
-def _continue_numbers(
+def _continue_number_sequence(
     tx: Connection,
     target: Connection,
     table: Table,

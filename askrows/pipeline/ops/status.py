@@ -57,7 +57,7 @@ WATCH_INTERVAL_S = 1.0
 LAST_LOOKS = 3
 
 
-def read_status(ws: OpenWorkspace, task: Task, tasks: Sequence[Task]) -> dict[str, Any]:
+def read_status_document(ws: OpenWorkspace, task: Task, tasks: Sequence[Task]) -> dict[str, Any]:
     """Return the document of `status --json`.
 
     Args:
@@ -90,9 +90,9 @@ def make_status_document(snapshot: Snapshot) -> dict[str, Any]:
             if state is not BatchState.ASKING or state_counts[state]
         },
         "index": snapshot.index_document,
-        "twins": _list_duplicates(snapshot),
+        "twins": _list_duplicate_batches(snapshot),
         "gone": snapshot.counts.gone,
-        "stale": _describe_stale(snapshot),
+        "stale": _make_stale_document(snapshot),
         "doubtful": snapshot.doubtful_document,
         "unusable_values": describe_unusable_values(tx, task),
         "spent": snapshot.spent,
@@ -102,7 +102,7 @@ def make_status_document(snapshot: Snapshot) -> dict[str, Any]:
         "workspace": str(snapshot.ws.data),
         "workspace_id": workspace_row.workspace_id,
         "due": report.list_due_retries(tx, task),
-        **_describe_version(snapshot),
+        **_make_version_document(snapshot),
         "task_file": snapshot.syntax_error,
         "source_changed": snapshot.changed_source,
         "parked": snapshot.parked_counts,
@@ -110,7 +110,7 @@ def make_status_document(snapshot: Snapshot) -> dict[str, Any]:
         "file_version": snapshot.file_version,
         "waiting": [run.wait for run in snapshot.runs if run.wait],
         "under_way": [run.document for run in snapshot.runs],
-        "failures": _describe_failures(snapshot),
+        "failures": _make_failures_document(snapshot),
         "next": str(choose_next_command(snapshot) or ""),
     }
     return {
@@ -118,7 +118,7 @@ def make_status_document(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def count_other_tasks(snapshot: Snapshot) -> dict[str, dict[str, int]]:
+def count_rows_of_other_tasks(snapshot: Snapshot) -> dict[str, dict[str, int]]:
     """Return the counts by state of each other task that has rows, by its name.
 
     Gone rows are counted, too.
@@ -135,7 +135,7 @@ def count_other_tasks(snapshot: Snapshot) -> dict[str, dict[str, int]]:
     return counts_by_task
 
 
-def _list_duplicates(snapshot: Snapshot) -> list[dict[str, Any]]:
+def _list_duplicate_batches(snapshot: Snapshot) -> list[dict[str, Any]]:
     """Return the second remote batches of our batches, for JSON."""
     remote_names = {batch.remote_name for batch in snapshot.batches}
     return [
@@ -152,7 +152,7 @@ def _list_duplicates(snapshot: Snapshot) -> list[dict[str, Any]]:
     ]
 
 
-def _describe_stale(snapshot: Snapshot) -> dict[str, Any] | None:
+def _make_stale_document(snapshot: Snapshot) -> dict[str, Any] | None:
     """Return {count, marked, hint} of the stale rows, for JSON; None if there are none.
 
     `marked` is the number of rows that a person asked for again, which the next `tag` asks.
@@ -165,7 +165,7 @@ def _describe_stale(snapshot: Snapshot) -> dict[str, Any] | None:
     return {"count": count, "marked": marked_count, "hint": f"`{command}` asks about them again"}
 
 
-def _describe_version(snapshot: Snapshot) -> dict[str, Any]:
+def _make_version_document(snapshot: Snapshot) -> dict[str, Any]:
     """Return the version that asks and its newest pilot, for JSON.
 
     Returns:
@@ -185,7 +185,7 @@ def _describe_version(snapshot: Snapshot) -> dict[str, Any]:
     return {"version": snapshot.version, "pilot": pilot_document}
 
 
-def _describe_failures(snapshot: Snapshot) -> dict[str, Any] | None:
+def _make_failures_document(snapshot: Snapshot) -> dict[str, Any] | None:
     """Return failed rows and failed gates of the newest report for JSON; None if nothing failed.
 
     Rows that are parked because their text supports no answer are not counted. The members
@@ -250,7 +250,7 @@ def report_status(
         named_lines = _make_status_lines(snapshot, document)
         named_lines += [
             (name, _format_states(counts, counts.pop(RowState.GONE)))
-            for name, counts in count_other_tasks(snapshot).items()
+            for name, counts in count_rows_of_other_tasks(snapshot).items()
         ]
     width = max(MIN_NAME_WIDTH, *(len(name) + 1 for name, _ in named_lines))
     lines = [f"{name:<{width}}{text}" for name, text in named_lines]

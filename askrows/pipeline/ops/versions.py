@@ -62,11 +62,11 @@ class VersionSummary(NamedTuple):
 
 def report_versions(ws: OpenWorkspace, task: Task, tasks: Sequence[Task]) -> Report:
     """Report the versions of all tasks, or only of the task in use if TASK= is set."""
-    figures = [summary.document for summary in _read_versions_of_tasks(ws, task, tasks)]
+    figures = [summary.document for summary in _read_version_summaries_of_tasks(ws, task, tasks)]
     return Report(figures, parts=[make_table(figures, VERSION_COLUMNS)])
 
 
-def _read_versions_of_tasks(
+def _read_version_summaries_of_tasks(
     ws: OpenWorkspace, task: Task, tasks: Sequence[Task]
 ) -> list[VersionSummary]:
     """Return the versions of all tasks, or only of the task in use if TASK= is set.
@@ -79,7 +79,7 @@ def _read_versions_of_tasks(
     summaries = []
     with ws.store.read() as tx:
         for read_task in read_tasks:
-            summaries += _read_versions(tx, read_task)
+            summaries += _read_version_summaries(tx, read_task)
     return summaries
 
 
@@ -103,12 +103,12 @@ def delete_version_answers(run: Run, name: str) -> Report:
             program, or the user did not confirm. All versions are unchanged.
         AskrowsError: A reply of a killed run cannot be ingested.
     """
-    summaries = _find_versions(run.workspace, run.task, run.tasks, name)
+    summaries = _find_version_summaries(run.workspace, run.task, run.tasks, name)
     task = summaries[0].task if summaries else run.task
     # Batches of killed commands must not count as running, and their replies are deleted, too.
     ingest.ingest_live_batches_of_dead_processes(replace(run, task=task))
     # A person confirms counts that include the replies just ingested.
-    summaries = _find_versions(run.workspace, run.task, run.tasks, name)
+    summaries = _find_version_summaries(run.workspace, run.task, run.tasks, name)
     run.workspace.store.query(_check_can_roll_back, task, summaries)
 
     for summary in summaries:
@@ -135,7 +135,7 @@ def delete_version_answers(run: Run, name: str) -> Report:
                 deleted.update(
                     _delete_version(tx, task, summary.counts, answered_ids, now=run.workspace.now())
                 )
-        is_unbound = _unbind_local_engine(
+        is_unbound = _unbind_local_engine_if_unused(
             run.workspace.data, run.workspace.store, run.workspace.now
         )
 
@@ -161,7 +161,7 @@ def delete_version_answers(run: Run, name: str) -> Report:
     return report
 
 
-def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
+def _read_version_summaries(tx: Connection, task: Task) -> list[VersionSummary]:
     """Return every version of a task that has answers or was started in the workspace.
 
     First come versions that the workspace never asked, because another program wrote their answers,
@@ -185,7 +185,7 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
     ]
 
 
-def _find_versions(
+def _find_version_summaries(
     ws: OpenWorkspace,
     task: Task,
     tasks: Sequence[Task],
@@ -201,7 +201,7 @@ def _find_versions(
     """
     summaries = [
         summary
-        for summary in _read_versions_of_tasks(ws, task, tasks)
+        for summary in _read_version_summaries_of_tasks(ws, task, tasks)
         if name in {summary.counts.version, summary.counts.prompt_version}
     ]
     return [summary for summary in summaries if summary.task is summaries[0].task]
@@ -300,7 +300,7 @@ def _delete_version(
     }
 
 
-def _unbind_local_engine(
+def _unbind_local_engine_if_unused(
     data: Path,
     store: Store,
     now: Callable[[], datetime],

@@ -29,12 +29,12 @@ from askrows.pipeline.quality.figures import (
     ReportTable,
     ReservoirSample,
     Sample,
-    compute_divergence,
+    compute_histogram_mean,
+    compute_jensen_shannon_divergence,
+    compute_reply_values,
     divide,
-    histogram_bars,
-    mean,
-    read_figures,
-    reply_values,
+    make_histogram_tables,
+    read_figures_with_usage,
 )
 from askrows.pipeline.rows.cells import cell_to_text
 from askrows.pipeline.store import answer_counts, answers
@@ -59,7 +59,7 @@ MAX_BAR_LENGTH = 20
 SAMPLE_CONTEXT_CHARS = 140
 # The prompt asks for at most 14 concepts.
 MAX_CONCEPTS = 14
-FIGURES = read_figures(Path(__file__).with_name("figures.tsv"))
+FIGURES = read_figures_with_usage(Path(__file__).with_name("figures.tsv"))
 
 
 class _Answer(NamedTuple):
@@ -171,7 +171,7 @@ def measure(tx: Connection, shape: PassagesShape, version: str | None) -> Qualit
     values: dict[str, FigureValue] = {
         "coverage": (divide(answer_count, asked_count), asked_count),
         "evidence": (divide(tally.proven_count, concept_count), answer_count),
-        "concepts": (mean(lengths), answer_count),
+        "concepts": (compute_histogram_mean(lengths), answer_count),
         "full": (divide(full_count, answer_count), answer_count),
         "other": (divide(tally.types["other"], concept_count), concept_count),
         "parse-failure": (divide(replies.invalid, replies.total), replies.total),
@@ -179,7 +179,7 @@ def measure(tx: Connection, shape: PassagesShape, version: str | None) -> Qualit
         "garbage": (divide(tally.long_name_count, concept_count), answer_count),
         "duplicates": (divide(tally.repeated_count, concept_count), answer_count),
         "unlike-text": (divide(misquotation_count, quotation_count), quotation_count),
-        **reply_values(replies),
+        **compute_reply_values(replies),
         "passages": (answer_count, answer_count),
     }
     notes = []
@@ -195,7 +195,9 @@ def measure(tx: Connection, shape: PassagesShape, version: str | None) -> Qualit
         figures=FIGURES,
         values=values,
         tables=[
-            *histogram_bars("Concepts per passage", "passages", lengths, max_bar=MAX_BAR_LENGTH),
+            *make_histogram_tables(
+                "Concepts per passage", "passages", lengths, max_bar=MAX_BAR_LENGTH
+            ),
             ReportTable("Types of concepts", ("", "concepts"), types),
         ],
         samples=[
@@ -214,7 +216,7 @@ def _type_divergence(types: Counter[str], other_types: Counter[str]) -> FigureVa
     known_types = {name: types[name] for name in CONCEPT_TYPES if types[name]}
     known_other_types = {name: other_types[name] for name in CONCEPT_TYPES if other_types[name]}
     compared_count = min(sum(known_types.values()), sum(known_other_types.values()))
-    return compute_divergence(known_types, known_other_types), compared_count
+    return compute_jensen_shannon_divergence(known_types, known_other_types), compared_count
 
 
 def _make_sample(answer: _Answer, text: str | None) -> Sample:

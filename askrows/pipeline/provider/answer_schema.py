@@ -80,13 +80,13 @@ def make_response_schema(
         TypeError: The dialect cannot express the model; the message lists the fields at fault.
             Or the answer is not an object, or the schema is nested too deep.
     """
-    converter = _SchemaConverter(describe_limits, quoted_source)
+    converter = _ResponseSchemaConverter(describe_limits, quoted_source)
     schema = converter.convert(make_inlined_json_schema(answer_model), answer_model.__name__)
     if schema.get("type") != "OBJECT":
         raise TypeError(
             f"{answer_model.__name__} must be a model with fields, because an answer is an object",
         )
-    if _measure_depth(schema) > MAX_SCHEMA_DEPTH:
+    if max(level for level, _ in iterate_nested_schemas(schema)) > MAX_SCHEMA_DEPTH:
         raise TypeError(f"{answer_model.__name__} is nested deeper than {MAX_SCHEMA_DEPTH} levels")
     return schema
 
@@ -99,18 +99,23 @@ def describe_vocabularies(answer_model: "type[BaseModel]") -> str:
     )
 
 
-def _measure_depth(schema: Mapping[str, Any]) -> int:
-    """Count the levels of a converted schema; a schema without children has 1."""
+def iterate_nested_schemas(
+    schema: Mapping[str, Any], *, level: int = 1
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield (level, schema) for a converted schema and all schemas in it, depth first.
+
+    These are the schemas in `properties`, `anyOf` and `items`.
+    """
+    yield level, schema
     children = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
     if "items" in schema:
         children.append(schema["items"])
-
-    child_depths = map(_measure_depth, children)
-    return 1 + max(child_depths, default=0)
+    for child in children:
+        yield from iterate_nested_schemas(child, level=level + 1)
 
 
 @dataclass(frozen=True)
-class _SchemaConverter:
+class _ResponseSchemaConverter:
     """Convert nodes of a JSON schema without references to the API's dialect.
 
     The parameter `field_path` of the methods is the position of the node, used in messages.
@@ -190,17 +195,18 @@ class _SchemaConverter:
         lacks become the description of the result.
 
         Raises:
-            TypeError: The node has an unknown keyword or no type of the dialect, or the dialect
-                cannot express a node below it.
+            TypeError: The node is a mapping, or has an unknown keyword or no type of the dialect,
+                or the dialect cannot express a node below it.
         """
         union_choices = node.get("anyOf") or node.get("oneOf")
         if union_choices:
             return self._convert_union(union_choices, field_path)
 
-        if not node.get("properties") and isinstance(node.get("additionalProperties"), dict):
+        is_mapping = isinstance(node.get("additionalProperties"), dict)
+        if is_mapping or (node.get("type") == "object" and not node.get("properties")):
             raise TypeError(
-                f"{field_path}: responseSchema does not support a mapping; "
-                "use a list of a model with a field for the key and one for the value",
+                f"{field_path}: responseSchema does not support a mapping; use a model with fields,"
+                " or a list of a model with a field for the key and one for the value",
             )
         unknown_keywords = node.keys() - _KNOWN_KEYWORDS
         if unknown_keywords:
@@ -226,7 +232,7 @@ class _SchemaConverter:
         if schema["type"] == "ARRAY":
             schema["items"] = self.convert(node.get("items"), f"{field_path}[]")
         elif schema["type"] == "OBJECT":
-            schema |= self._convert_properties(node, field_path)
+            schema |= self._convert_object_members(node, field_path)
         return schema
 
     def _convert_enum(
@@ -266,20 +272,13 @@ class _SchemaConverter:
             schema["nullable"] = True
         return schema
 
-    def _convert_properties(self, node: dict[str, Any], field_path: str) -> dict[str, Any]:
+    def _convert_object_members(self, node: dict[str, Any], field_path: str) -> dict[str, Any]:
         """Return the members of an OBJECT schema: properties, their order and the required names.
 
         Raises:
-            TypeError: The object declares no properties, or allows undeclared properties of a type,
-                or the dialect cannot express some of its properties. The message has a line for
-                each fault.
+            TypeError: The dialect cannot express some of its properties. The message has a line
+                for each fault.
         """
-        if not node.get("properties") or isinstance(node.get("additionalProperties"), dict):
-            raise TypeError(
-                f"{field_path}: responseSchema does not support a free mapping; "
-                "use a model with fields",
-            )
-
         schemas_by_name = dict[str, Any]()
         messages = list[str]()
         for name, property_node in node["properties"].items():
@@ -323,15 +322,15 @@ def _iterate_constraint_texts(node: Mapping[str, Any], quoted_source: str) -> It
 
 def decode_reply(reply: Any, answer_model: "type[BaseModel]") -> Any:
     """Convert a JSON reply to the JSON that its answer model declares."""
-    return _convert_value(reply, make_inlined_json_schema(answer_model), is_reply=True)
+    return _convert_value(reply, make_inlined_json_schema(answer_model), from_reply=True)
 
 
 def encode_answer(answer: Any, answer_model: "type[BaseModel]") -> Any:
     """Convert the JSON of an answer to the form of a reply: number choices become texts."""
-    return _convert_value(answer, make_inlined_json_schema(answer_model), is_reply=False)
+    return _convert_value(answer, make_inlined_json_schema(answer_model), from_reply=False)
 
 
-def _convert_value(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:
+def _convert_value(value: Any, node: Mapping[str, Any], *, from_reply: bool) -> Any:
     """Convert a JSON value, with all values in it, from the form of a reply or to that form.
 
     In a reply, number choices are texts. A value that does not fit its node is returned unchanged,
@@ -340,49 +339,49 @@ def _convert_value(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> An
     Args:
         value: A JSON value.
         node: The node of the JSON schema that describes the value; {} if nothing does.
-        is_reply: The value is from a reply and gets the declared form. If False, it is the other
+        from_reply: The value is from a reply and gets the declared form. If False, it is the other
             way round.
     """
     choices = node.get("anyOf") or node.get("oneOf")
     if choices:
-        return _convert_union_value(value, choices, is_reply=is_reply)
+        return _convert_union_value(value, choices, from_reply=from_reply)
 
     choices_by_text = map_choices(node.get("enum", [node.get("const")]))
     if choices_by_text:
-        convert_choice = _decode_choice if is_reply else _encode_choice
+        convert_choice = _decode_choice if from_reply else _encode_choice
         return convert_choice(value, choices_by_text)
 
-    if is_reply and not isinstance(value, list | dict):
-        return _decode_scalar(value, node)
+    if from_reply and not isinstance(value, list | dict):
+        return _normalize_replied_scalar(value, node)
 
-    return _convert_children(value, node, is_reply=is_reply)
+    return _convert_children(value, node, from_reply=from_reply)
 
 
-def _convert_children(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:
+def _convert_children(value: Any, node: Mapping[str, Any], *, from_reply: bool) -> Any:
     """Convert the items of a list or the members of an object; return other values unchanged.
 
     Empty texts in a list of quotations are dropped from a reply. All other texts stay as they came.
-    Members that are absent, see `_list_absent_members`, are dropped from a reply, too.
+    Members that are absent, see `_list_nulls_of_absent_members`, are dropped from a reply, too.
 
     Args:
         value: A JSON value.
         node: The node of the JSON schema that describes the value.
-        is_reply: Convert from the form of a reply to the declared form. If False, it is the other
+        from_reply: Convert from the form of a reply to the declared form. If False, it is the other
             way round.
     """
     if isinstance(value, list):
         item_node = node.get("items", {})
-        items = [_convert_value(child, item_node, is_reply=is_reply) for child in value]
-        formats = list_text_formats(item_node) if is_reply and "" in items else ()
+        items = [_convert_value(child, item_node, from_reply=from_reply) for child in value]
+        formats = list_text_formats(item_node) if from_reply and "" in items else ()
         if formats and formats <= QUOTE_FORMATS:
             return [item for item in items if item != ""]
         return items
 
     if isinstance(value, dict):
         property_nodes = node.get("properties", {})
-        absent_names = _list_absent_members(value, node) if is_reply else ()
+        absent_names = _list_nulls_of_absent_members(value, node) if from_reply else ()
         return {
-            name: _convert_value(child, property_nodes.get(name, {}), is_reply=is_reply)
+            name: _convert_value(child, property_nodes.get(name, {}), from_reply=from_reply)
             for name, child in value.items()
             if name not in absent_names
         }
@@ -390,7 +389,7 @@ def _convert_children(value: Any, node: Mapping[str, Any], *, is_reply: bool) ->
     return value
 
 
-def _list_absent_members(value: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
+def _list_nulls_of_absent_members(value: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
     """Return the members of a replied object that are null because they are absent.
 
     In a strict schema every member is required, so an absent optional member is null. A null that
@@ -401,7 +400,7 @@ def _list_absent_members(value: Mapping[str, Any], node: Mapping[str, Any]) -> l
     required_names = set(node.get("required", ()))
     if not required_names <= value.keys() <= property_nodes.keys():
         return []
-    if not all(_fits_choices(child, property_nodes[name]) for name, child in value.items()):
+    if not all(_is_null_or_choice(child, property_nodes[name]) for name, child in value.items()):
         return []
     return [
         name
@@ -410,7 +409,7 @@ def _list_absent_members(value: Mapping[str, Any], node: Mapping[str, Any]) -> l
     ]
 
 
-def _fits_choices(value: Any, node: Mapping[str, Any]) -> bool:
+def _is_null_or_choice(value: Any, node: Mapping[str, Any]) -> bool:
     """Return whether a replied value is null or one of the choices of its node, if it has any."""
     choices_by_text = map_choices(node.get("enum", [node.get("const")]))
     if not choices_by_text or value is None:
@@ -430,7 +429,7 @@ def _convert_union_value(
     value: Any,
     choices: Sequence[Mapping[str, Any]],
     *,
-    is_reply: bool,
+    from_reply: bool,
 ) -> Any:
     """Convert a value by all choices of a union in turn; see `_convert_value`.
 
@@ -440,7 +439,7 @@ def _convert_union_value(
     Args:
         value: A JSON value.
         choices: The choices of the union, as nodes of the JSON schema.
-        is_reply: The value is from a reply and gets the declared form. If False, it is the other
+        from_reply: The value is from a reply and gets the declared form. If False, it is the other
             way round.
     """
     accepts_any_text = any(
@@ -450,7 +449,7 @@ def _convert_union_value(
         # A union with plain text accepts any text, so a text need not be a date or a quotation.
         if accepts_any_text and "format" in choice:
             continue
-        value = _convert_value(value, choice, is_reply=is_reply)
+        value = _convert_value(value, choice, from_reply=from_reply)
     return value
 
 
@@ -476,7 +475,7 @@ def _encode_choice(value: Any, choices_by_text: Mapping[str, Any]) -> Any:
     return value
 
 
-def _decode_scalar(value: Any, node: Mapping[str, Any]) -> Any:
+def _normalize_replied_scalar(value: Any, node: Mapping[str, Any]) -> Any:
     """Return a replied number or text in the declared form: 3.0 as 3, and a date in ISO 8601.
 
     A quotation loses the blanks around it. A compact date has eight digits, such as 20261127. It

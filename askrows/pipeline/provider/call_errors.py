@@ -40,7 +40,7 @@ def to_text(member: Any) -> str:
     return member if isinstance(member, str) else ""
 
 
-def format_error(error: Any) -> str:
+def format_api_error(error: Any) -> str:
     """Return an error object of the API as `<code>: <text>` on one line; "" if there is none.
 
     The error is a JSON object, read as a dict. Anything else, and an empty dict, gives "".
@@ -64,7 +64,7 @@ def convert_connection_error(
     *,
     provider: str,
     action: str,
-    key: str,
+    api_key: str,
     address: str,
     timeout_s: float,
 ) -> AskrowsError:
@@ -78,7 +78,7 @@ def convert_connection_error(
         error: An error of the HTTP library, the network or a parser.
         provider: The name of the provider, for the message.
         action: A verb and its object, such as "download files/x", for the message.
-        key: The API key, which is removed from messages.
+        api_key: The API key, which is removed from messages.
         address: The server's address, without a password.
         timeout_s: The time-out of the call, for the message.
 
@@ -87,7 +87,7 @@ def convert_connection_error(
     """
     import httpx2
 
-    error_text = redact(" ".join(str(error).split()), key)[:MAX_QUOTED_CHARS]
+    error_text = redact(" ".join(str(error).split()), api_key)[:MAX_QUOTED_CHARS]
     no_connection = (
         httpx2.ConnectError,
         httpx2.ConnectTimeout,
@@ -115,7 +115,7 @@ def convert_connection_error(
     return UnavailableError(message, hint=RUN_LATER_HINT)
 
 
-def parse_seconds(text: str) -> float | None:
+def parse_retry_after_s(text: str) -> float | None:
     """Return a number of seconds, cut to MAX_RETRY_AFTER_S.
 
     Returns:
@@ -127,7 +127,7 @@ def parse_seconds(text: str) -> float | None:
     return min(float(match[1]), MAX_RETRY_AFTER_S)
 
 
-def quote_server_text(text: Any, key: str) -> str:
+def quote_server_text(text: Any, api_key: str) -> str:
     """Return a server's text for a message, or "" if it is not a text.
 
     The text is on one line, has no credentials and no markup, and is cut to MAX_QUOTED_CHARS.
@@ -135,5 +135,5 @@ def quote_server_text(text: Any, key: str) -> str:
     if not isinstance(text, str):
         return ""
     text_without_markup = re.sub(r"<[^<>]{0,200}>", " ", text[:MAX_SERVER_TEXT_CHARS])
-    line = to_single_line(redact(text_without_markup, key))
+    line = to_single_line(redact(text_without_markup, api_key))
     return shorten(line, MAX_QUOTED_CHARS)

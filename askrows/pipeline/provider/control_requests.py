@@ -79,7 +79,7 @@ def _make_control_request(key: str, settings: RequestSettings) -> ControlRequest
     return ControlRequest(line + b"\n", usage)
 
 
-def read_nonces(request_path: Path) -> dict[str, str]:
+def read_nonces_by_key(request_path: Path) -> dict[str, str]:
     """Return the nonce of each control request of a request file, by key.
 
     A control request asks for a random text, the nonce, to show that replies are not mixed up. A
@@ -99,13 +99,13 @@ def read_nonces(request_path: Path) -> dict[str, str]:
     return nonces
 
 
-def find_control_replies(results: ResultFile) -> dict[str, list[ParsedReply]]:
+def read_and_mark_control_replies(results: ResultFile) -> dict[str, list[ParsedReply]]:
     """Return the replies to the control requests by key, and mark the keys as requested."""
-    lines_by_key = zip(CONTROL_KEYS, results.find_lines(CONTROL_KEYS), strict=True)
+    lines_by_key = zip(CONTROL_KEYS, results.read_and_mark_lines(CONTROL_KEYS), strict=True)
     return {key: [parse_result_line(line) for line in lines] for key, lines in lines_by_key}
 
 
-def count_own_replies(
+def count_replies_with_own_nonce(
     nonces: Mapping[str, str],
     replies_by_key: Mapping[str, Sequence[ParsedReply]],
 ) -> int:
@@ -121,7 +121,7 @@ def count_own_replies(
     )
 
 
-def find_misplaced_reply(
+def describe_misplaced_reply(
     result_path: Path,
     nonces: Mapping[str, str],
     replies_by_key: Mapping[str, Sequence[ParsedReply]],
@@ -143,7 +143,7 @@ def find_misplaced_reply(
     row_reply_keys = [
         key
         for key, replies in replies_by_key.items()
-        if any(_is_like_row_answer(_parse_answer(reply), row_fields) for reply in replies)
+        if any(_has_only_row_fields(_parse_answer(reply), row_fields) for reply in replies)
     ]
     if len(row_reply_keys) >= MIN_ROW_REPLIES:
         return f"{len(row_reply_keys)} of {len(nonces)} control requests got replies to rows"
@@ -160,7 +160,7 @@ def find_misplaced_reply(
     return ""
 
 
-def _is_like_row_answer(answer: Mapping[str, Any], row_fields: Collection[str]) -> bool:
+def _has_only_row_fields(answer: Mapping[str, Any], row_fields: Collection[str]) -> bool:
     """Return whether an answer has a field of an answer about a row, and no nonce."""
     return NONCE_FIELD not in answer and not answer.keys().isdisjoint(row_fields)
 

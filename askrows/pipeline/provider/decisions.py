@@ -65,7 +65,7 @@ class ClosedField:
     min_members: int = 0
     max_members: int | None = None
 
-    def iter_questions(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def iterate_questions(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (id, question) for each question to a decision model about the field.
 
         A list has a question for each value that it may contain.
@@ -76,7 +76,8 @@ class ClosedField:
                 if option.meaning:
                     member_text += f" ({option.meaning})"
                 instructions = f"{self.instructions}: does {member_text} apply?"
-                yield self._member_id(index), {"type": "noul", "instructions": instructions}
+                question_id = f"{self.name}[{index}]"
+                yield question_id, {"type": "noul", "instructions": instructions}
             return
 
         question: dict[str, Any] = {"type": self.kind, "instructions": self.instructions}
@@ -107,9 +108,9 @@ class ClosedField:
         if self.kind == "members":
             return self._read_members(answers)
 
-        answer = find_answer(answers, self.name, self.kind)
+        answer = require_answer(answers, self.name, self.kind)
         if self.kind == "noul":
-            probability = read_probability(answer.get("noul"), self.name)
+            probability = parse_probability(answer.get("noul"), self.name)
             is_true = probability >= MIN_YES_PROBABILITY
             return is_true, max(probability, 1 - probability)
         if self.kind == "score":
@@ -141,14 +142,15 @@ class ClosedField:
         Raises:
             ValueError: A probability is invalid, or no level has a probability.
         """
-        levels = list(self.options.values())
-        level_indexes = {str(index): index for index in range(len(levels))}
-        probabilities = _read_probabilities(answer, level_indexes, self.name)
+        options_by_level = {
+            str(index): option for index, option in enumerate(self.options.values())
+        }
+        probabilities = _read_probabilities(answer, options_by_level, self.name)
         if not probabilities:
             raise ValueError(f"{self.name}: no level has a probability")
 
         best_level = max(probabilities, key=lambda level: (probabilities[level], -int(level)))
-        return levels[level_indexes[best_level]].value, probabilities[best_level]
+        return options_by_level[best_level].value, probabilities[best_level]
 
     def _read_members(self, answers: Mapping[str, Any]) -> tuple[list[Any], float]:
         """Return the probable members of a list, most probable first, and their confidence.
@@ -163,10 +165,9 @@ class ClosedField:
         """
         options = list(self.options.values())
         probabilities = []
-        for index in range(len(options)):
-            question_id = self._member_id(index)
-            answer = find_answer(answers, question_id, "noul")
-            probabilities.append(read_probability(answer.get("noul"), question_id))
+        for question_id, _ in self.iterate_questions():
+            answer = require_answer(answers, question_id, "noul")
+            probabilities.append(parse_probability(answer.get("noul"), question_id))
 
         order = sorted(range(len(options)), key=lambda index: (-probabilities[index], index))
         probable_count = sum(probability >= MIN_YES_PROBABILITY for probability in probabilities)
@@ -179,12 +180,8 @@ class ClosedField:
         members = [options[index].value for index in order[:member_count]]
         return members, min(chosen_probabilities + other_probabilities)
 
-    def _member_id(self, index: int) -> str:
-        """Return the id of the question about a value that the list may contain."""
-        return f"{self.name}[{index}]"
 
-
-def find_answer(answers: Mapping[str, Any], question_id: str, kind: str) -> Mapping[str, Any]:
+def require_answer(answers: Mapping[str, Any], question_id: str, kind: str) -> Mapping[str, Any]:
     """Return the answer to a question; raise ValueError if it is missing or not of type `kind`."""
     answer = answers.get(question_id)
     if answer is None:
@@ -212,13 +209,13 @@ def _read_probabilities(
     for option_id, probability in object_or_empty(answer.get("probabilities")).items():
         if option_id not in asked_options:
             raise ValueError(f"{question_id}: {make_excerpt(option_id)!r} is not an option")
-        probabilities[option_id] = read_probability(probability, question_id)
+        probabilities[option_id] = parse_probability(probability, question_id)
 
     divisor = max(1.0, math.fsum(probabilities.values()))
     return {option_id: share / divisor for option_id, share in probabilities.items()}
 
 
-def read_probability(value: Any, question_id: str) -> float:
+def parse_probability(value: Any, question_id: str) -> float:
     """Return a probability as float; raise ValueError if it is not a number from 0 to 1.
 
     A number that is outside only by a rounding error, so that it would be stored as 0 or 1, becomes
@@ -231,22 +228,23 @@ def read_probability(value: Any, question_id: str) -> float:
     return min(1.0, max(0.0, float(value)))
 
 
-def find_closed(fields: Iterable[AnswerField]) -> dict[str, ClosedField]:
+def find_closed_fields(fields: Iterable[AnswerField]) -> dict[str, ClosedField]:
     """Return those of the fields that a decision model can answer, by name, in their order."""
-    closed_fields = map(_read_answer_field, fields)
+    closed_fields = map(_make_closed_field, fields)
     return {closed.name: closed for closed in closed_fields if closed is not None}
 
 
-def _read_answer_field(field: AnswerField) -> ClosedField | None:
+def _make_closed_field(field: AnswerField) -> ClosedField | None:
     """Return a field with its question to a decision model; None if the model cannot answer it.
 
     Its question is the description of the field, or else its label. A required boolean is a yes/no
     question, a required number a score, and any other field a choice. The model cannot answer a
-    field with fewer than MIN_OPTIONS or more than MAX_OPTIONS options; for lists see `_read_list`.
+    field with fewer than MIN_OPTIONS or more than MAX_OPTIONS options; for lists see
+    `_make_closed_list_field`.
     """
     instructions = field.description.strip() or field.label
     if field.kind == "list":
-        return _read_list(field, instructions)
+        return _make_closed_list_field(field, instructions)
 
     options = field.list_options()
     if options is None or not MIN_OPTIONS <= len(options) <= MAX_OPTIONS:
@@ -257,10 +255,10 @@ def _read_answer_field(field: AnswerField) -> ClosedField | None:
         kind = "noul"
     elif field.kind == "number" and not field.is_optional:
         kind = "score"
-    return ClosedField(field.name, field.member, kind, instructions, name_options(options))
+    return ClosedField(field.name, field.member, kind, instructions, assign_option_ids(options))
 
 
-def _read_list(field: AnswerField, instructions: str) -> ClosedField | None:
+def _make_closed_list_field(field: AnswerField, instructions: str) -> ClosedField | None:
     """Return the closed field of a list of choices or bounded numbers, or None.
 
     Each possible item becomes a question: is it in the list? None is returned if the items are not
@@ -281,13 +279,13 @@ def _read_list(field: AnswerField, instructions: str) -> ClosedField | None:
         field.member,
         "members",
         instructions,
-        name_options(options),
+        assign_option_ids(options),
         min_members=field.min_members,
         max_members=field.max_members,
     )
 
 
-def name_options(options: Sequence[Option]) -> dict[str, Option]:
+def assign_option_ids(options: Sequence[Option]) -> dict[str, Option]:
     """Return options by id, in their order.
 
     The id is the text of the value. The value None, and a text that the API does not accept as an
@@ -316,7 +314,7 @@ def build_questions(closed_fields: Iterable[ClosedField]) -> dict[str, Any]:
     The id of a question is the name of its field. The questions of a list have ids such as
     `topics[3]`.
     """
-    return dict(chain.from_iterable(field.iter_questions() for field in closed_fields))
+    return dict(chain.from_iterable(field.iterate_questions() for field in closed_fields))
 
 
 def check_question_count(questions: Mapping[str, Any]) -> None:
@@ -343,7 +341,7 @@ def parse_decisions(
     The outcome is REFUSED if the prompt was blocked, or the reply has feedback about the prompt and
     no answers. It is INVALID if the reply is not an object, or an answer is missing, was not asked,
     or has an invalid probability; the reason then names the question. The text of an ANSWERED reply
-    is JSON for `parse_answer`, with these fields only.
+    is JSON for `parse_and_validate_answer`, with these fields only.
 
     Args:
         response: The JSON of the reply, of any form.
@@ -375,7 +373,7 @@ def parse_decisions(
         )
 
     try:
-        document, confidences = _read_answers(answers, closed_fields)
+        document, confidences = _read_values_and_confidences(answers, closed_fields)
     except ValueError as error:
         reason = make_excerpt(f"does-not-validate: {error}")
         return ParsedReply(Outcome.INVALID, reason, excerpt_source=answers, **details)
@@ -393,7 +391,7 @@ def parse_decisions(
     )
 
 
-def _read_answers(
+def _read_values_and_confidences(
     answers: Mapping[str, Any],
     closed_fields: Iterable[ClosedField],
 ) -> tuple[dict[str, Any], dict[str, float]]:
@@ -410,7 +408,7 @@ def _read_answers(
     document: dict[str, Any] = {}
     confidences: dict[str, float] = {}
     for field in closed_fields:
-        question_ids.update(question_id for question_id, _ in field.iter_questions())
+        question_ids.update(question_id for question_id, _ in field.iterate_questions())
         document[field.member], confidences[field.name] = field.read_answer(answers)
 
     unasked_ids = sorted(answers.keys() - question_ids)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SEPARATOR_BYTES = 2
 
 
-def add_task_prefix(text: str, model: Model, *, is_query: bool) -> str:
+def add_task_prefix_if_needed(text: str, model: Model, *, is_query: bool) -> str:
     """Return the text to embed, with Google's prefix if the model has no task types.
 
     Args:
@@ -50,7 +50,7 @@ def build_embedding_request(text: str, model: Model, *, dim: int, is_query: bool
         dim: Numbers per vector.
         is_query: The text is a search query, not a document.
     """
-    text_to_embed = add_task_prefix(text, model, is_query=is_query)
+    text_to_embed = add_task_prefix_if_needed(text, model, is_query=is_query)
     request = {
         "model": f"models/{model.name}",
         "content": {"role": "user", "parts": [{"text": text_to_embed}]},
@@ -61,7 +61,7 @@ def build_embedding_request(text: str, model: Model, *, dim: int, is_query: bool
     return request
 
 
-def max_embedding_bytes(text: str, model: Model, *, dim: int) -> int:
+def compute_max_embedding_request_bytes(text: str, model: Model, *, dim: int) -> int:
     """Return the maximum size of an entry's request in the body of an embedding call, in bytes.
 
     It is the size with all characters outside ASCII escaped, and with a separator.
@@ -131,7 +131,7 @@ def embed_locally(model: Model, texts: Sequence[str], *, dim: int, is_query: boo
 
     from askrows.emulator.embed import embed_texts
 
-    texts_to_embed = [add_task_prefix(text, model, is_query=is_query) for text in texts]
+    texts_to_embed = [add_task_prefix_if_needed(text, model, is_query=is_query) for text in texts]
     rows = embed_texts(texts_to_embed, model.name, width=dim)
     encoded_rows = orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
     return normalize_vectors(

@@ -78,6 +78,16 @@ class RateLimits(NamedTuple):
     rpd: int | None
 
 
+class TokenPrices(NamedTuple):
+    """Prices in USD per 1 M tokens."""
+
+    # Tokens of the prompt that are not cached; tokens of answer and thoughts.
+    prompt: float
+    answer: float
+    # Tokens of the prompt that came from the cache.
+    cached: float
+
+
 UNLIMITED_RATES = RateLimits(rpm=None, tpm=None, rpd=None)
 # Our own defaults for limits that the table does not contain: the lowest limits shown for any model
 # of the kind, without billing and in tier 1.
@@ -93,8 +103,8 @@ DEFAULT_RATE_LIMITS = {
 
 
 _NO_LIMITS: Mapping[Any, Any] = {
-    tier: dict.fromkeys(("rpm", "tpm", "rpd", "enqueued_tokens"), "none")
-    for tier in (FREE_TIER, "1")
+    FREE_TIER: {"rpm": "none", "tpm": "none", "rpd": "none"},
+    "1": {"rpm": "none", "tpm": "none", "rpd": "none"},
 }
 
 
@@ -134,8 +144,8 @@ class Model:
     thinking: Mapping[str, Any] | None = None
     # Accepted thinking levels, lowest first; () if they are unknown.
     thinking_levels: tuple[ThinkingLevel, ...] = ()
-    # Whether the model uses a temperature; None if its name shows it.
-    temperature: bool | None = None
+    # Whether the model uses a temperature.
+    temperature: bool = False
     # Whether the schema of an answer is strict: all members required.
     strict_schema: bool = True
     # Whether a request calls the limit of its reply `max_tokens`, as many servers do.
@@ -164,52 +174,42 @@ class Model:
         default_factory=lambda: IMAGE_TOKENS_BY_RESOLUTION,
     )
 
-    def prices(self, service_tier: str, *, day: date) -> tuple[float, float]:
-        """Return (input, output) prices in USD per 1 M tokens on a day, with promotions.
+    def find_prices(self, service_tier: str, *, day: date) -> TokenPrices:
+        """Return the prices of a service tier on a day, with promotions.
 
-        The price is the live price times the share of the service tier, such as 0.5 for flex; an
-        unknown tier has the full price. If the table has batch prices, the share of batches is
-        computed from them.
+        A price is the live price times the share of the service tier, such as 0.5 for flex; an
+        unknown tier has the full price. If the table has a batch price, the share of batches is
+        computed from it. Cached tokens never cost more than other prompt tokens, and the same if
+        the table has no cached price.
 
         Args:
             service_tier: The service tier; see `Mode.tier`.
             day: The day of the request.
         """
-        live_price_in = self.price_in
-        live_price_out = self.price_out
-        if self._has_promotion(day):
-            live_price_in = self.promotion_in
-            live_price_out = self.promotion_out
 
-        # The table contains batch prices without promotion. A promotion has the same batch share.
-        share_in = _find_price_share(service_tier, self.price_in, self.batch_in)
-        share_out = _find_price_share(service_tier, self.price_out, self.batch_out)
-        return live_price_in * share_in, live_price_out * share_out
+        def find_price(
+            live_price: float, batch_price: float | None, promotion_price: float | None
+        ) -> float:
+            share = PRICE_SHARE_BY_SERVICE_TIER.get(service_tier, 1.0)
+            # The table contains batch prices without promotion. A promotion has the same share.
+            if service_tier == Mode.BATCH and batch_price is not None and live_price:
+                share = batch_price / live_price
+            has_promotion = self.promotion_until is not None and day <= self.promotion_until
+            if has_promotion and promotion_price is not None:
+                return promotion_price * share
+            return live_price * share
 
-    def cached_price(self, service_tier: str, *, day: date) -> float:
-        """Return the price of prompt tokens from the cache in USD per 1 M tokens on a day.
+        prompt_price = find_price(self.price_in, self.batch_in, self.promotion_in)
+        answer_price = find_price(self.price_out, self.batch_out, self.promotion_out)
+        cached_price = prompt_price
+        if self.cached_in is not None:
+            full_cached_price = find_price(
+                self.cached_in, self.batch_cached_in, self.promotion_cached_in
+            )
+            cached_price = min(prompt_price, full_cached_price)
+        return TokenPrices(prompt_price, answer_price, cached_price)
 
-        It is never above the full input price of the tier, and equal to it if the table has no
-        cached price. During a promotion, the table's promotional cached price is used. In a batch,
-        the share of the batch tier is computed from the table's batch price for cached tokens, if
-        it has one.
-        """
-        full_price, _ = self.prices(service_tier, day=day)
-        if self.cached_in is None:
-            return full_price
-
-        live_price = self.cached_in
-        if self._has_promotion(day) and self.promotion_cached_in is not None:
-            live_price = self.promotion_cached_in
-
-        share = _find_price_share(service_tier, self.cached_in, self.batch_cached_in)
-        return min(full_price, live_price * share)
-
-    def _has_promotion(self, day: date) -> bool:
-        """Return whether the promotion prices apply on a day."""
-        return self.promotion_until is not None and day <= self.promotion_until
-
-    def max_enqueued_tokens(self, usage_tier: str) -> int | None:
+    def find_max_enqueued_tokens(self, usage_tier: str) -> int | None:
         """Return how many batch tokens may wait at once in a usage tier, or None for unlimited.
 
         The free tier, which has no batches (read 2026-10), gets the limit of tier 1.
@@ -217,7 +217,7 @@ class Model:
         paid_tier = "1" if usage_tier == FREE_TIER else usage_tier
         return self._find_tier_limit("enqueued_tokens", paid_tier, self.enqueued_tokens)
 
-    def rate_limits(self, usage_tier: str, **user_limits: int | None) -> RateLimits:
+    def find_rate_limits(self, usage_tier: str, **user_limits: int | None) -> RateLimits:
         """Return the rate limits of a usage tier.
 
         A limit that the user set comes first, then the limit of the table, then our default. The
@@ -259,13 +259,6 @@ class Model:
                 limit = tier_limits[name]
                 return None if limit == "none" else limit
         return default
-
-    @property
-    def accepts_temperature(self) -> bool:
-        """Return whether the model uses a temperature; of Gemini's, only 2.x models do."""
-        if self.temperature is not None:
-            return self.temperature
-        return self.provider != "gemini" or self.name.startswith("gemini-2")
 
     def count_image_tokens(self, resolution: str | None) -> int:
         """Return the tokens of an image.
@@ -329,26 +322,26 @@ class Model:
         """Return whether the first day without the model has come."""
         return self.shutdown is not None and today >= self.shutdown
 
-    def retirement_warning(self, today: date) -> str:
+    def make_retirement_warning(self, today: date) -> str:
         """Return a warning for a model that is deprecated, or shut down within 60 days; else "".
 
-        The warning is a single line and names the setting that selects the replacement. A
+        The warning is a single line and names the setting that selects the replacement_setting. A
         deprecated model always gets a warning. Any other model that is shut down already gets none,
-        because `find_model` refuses it.
+        because `require_known_model` refuses it.
         """
         if self.is_deprecated:
             return (
                 f"{self.name} is deprecated: Gemini answers with {self.successor}; "
-                f"set {self.replacement}"
+                f"set {self.replacement_setting}"
             )
         if self.shutdown is None or self.is_shut_down(today):
             return ""
         if self.shutdown - today > SHUTDOWN_WARNING_PERIOD:
             return ""
-        return f"{self.name} shuts down on {self.shutdown}; set {self.replacement} before"
+        return f"{self.name} shuts down on {self.shutdown}; set {self.replacement_setting} before"
 
     @property
-    def replacement(self) -> str:
+    def replacement_setting(self) -> str:
         """Return the setting, NAME=VALUE, that selects the successor or else the default model."""
         setting = _SETTING_BY_KIND[self.kind]
         return f"ASKROWS_{setting}={self.successor or getattr(Settings, setting.lower())}"
@@ -372,22 +365,9 @@ class Model:
             )
 
 
-def _find_price_share(
-    service_tier: str,
-    live_price: float,
-    batch_price: float | None,
-) -> float:
-    """Return the share of a model's live price that a service tier costs.
-
-    Args:
-        batch_price: None if the table has no price of batches.
-    """
-    if service_tier == Mode.BATCH and batch_price is not None and live_price:
-        return batch_price / live_price
-    return PRICE_SHARE_BY_SERVICE_TIER.get(service_tier, 1.0)
-
-
-def find_model(name: str, *, kind: ModelKind, today: date, user_file: Path | None = None) -> Model:
+def require_known_model(
+    name: str, *, kind: ModelKind, today: date, user_file: Path | None = None
+) -> Model:
     """Return the model of a name from the table or the user's file, if it is of the right kind.
 
     Args:
@@ -421,7 +401,7 @@ def find_model(name: str, *, kind: ModelKind, today: date, user_file: Path | Non
     if model.is_shut_down(today):
         raise ConfigurationError(
             f"{bare_name} was shut down on {model.shutdown}; nothing was written or sent",
-            hint=f"set {model.replacement}",
+            hint=f"set {model.replacement_setting}",
         )
     return model
 
@@ -459,6 +439,7 @@ def make_server_model(name: str) -> Model:
         priced_on=date(2026, 11, 30),
         source="a server of your own",
         flex=False,
+        temperature=True,
         strict_schema=False,
         has_max_tokens=True,
         tiers=_NO_LIMITS,

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import itertools
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -33,7 +33,12 @@ from askrows.pipeline.provider.call_errors import RUN_LATER_HINT, UnreadableRepl
 from askrows.pipeline.provider.embed import normalize_vectors
 from askrows.pipeline.provider.models import Model
 from askrows.pipeline.provider.remote_batch import RemoteBatch
-from askrows.pipeline.provider.transport import Transport, extend_timeout, running_call, watch_gzip
+from askrows.pipeline.provider.transport import (
+    Transport,
+    extend_running_call_timeout,
+    running_call,
+    wrap_gzip_stream,
+)
 
 if TYPE_CHECKING:
     from askrows.pipeline.provider.embed import Vectors
@@ -47,8 +52,6 @@ TRANSFER_TIMEOUT_FACTOR = 10
 DOCTOR_HINT = HintTemplate("run `{}`", CommandHint("doctor"))
 
 T = TypeVar("T")
-# Yields the keys of a batch's requests, to find those that are too long for the wire.
-KeyList = Callable[[], Iterator[str]]
 
 
 class ProviderClient(Transport):
@@ -67,7 +70,9 @@ class ProviderClient(Transport):
     # Files and batches
 
     @abstractmethod
-    def upload(self, path: Path, *, display_name: str, sha256: str, size: int, model: str) -> str:
+    def upload_file(
+        self, path: Path, *, display_name: str, sha256: str, size: int, model: str
+    ) -> str:
         """Upload a sealed file; return its remote name, `files/…`, once it is verified.
 
         Each retry starts a new upload at byte 0. Files of failed uploads are deleted if possible.
@@ -92,7 +97,7 @@ class ProviderClient(Transport):
             )
 
     @abstractmethod
-    def delete(self, name: str) -> None:
+    def delete_file_or_batch(self, name: str) -> None:
         """Delete an upload, `files/…`, or a batch; succeed if it is missing or not accessible."""
 
     def create_batch(self, model: str, *, file_name: str, display_name: str) -> RemoteBatch:
@@ -192,7 +197,7 @@ class ProviderClient(Transport):
         """Ask the provider to stop a batch; it may still end otherwise."""
 
     @abstractmethod
-    def download(self, file_name: str, part_path: Path, *, keys: KeyList) -> str:
+    def download_result(self, file_name: str, part_path: Path, *, keys: Iterable[str]) -> str:
         """Write the lines of a result to `part_path` with little memory.
 
         The file is not synced. A body that was cut and has no length looks complete, so the caller
@@ -201,7 +206,7 @@ class ProviderClient(Transport):
         Args:
             file_name: The name of the result, `files/…`.
             part_path: The file to write. It is removed if an error is raised.
-            keys: The keys of the batch's requests.
+            keys: The keys of the batch's requests, to find those that are too long for the wire.
 
         Returns:
             The SHA-256 of the bytes as they came.
@@ -214,13 +219,16 @@ class ProviderClient(Transport):
             AskrowsError: The call failed for another reason, after all retries.
         """
 
-    def _append_download(self, file_name: str, file: BinaryIO, path: Path) -> str:
+    def _append_download_and_hash(
+        self, file_name: str, *, url: str, file: BinaryIO, path: Path
+    ) -> str:
         """Append the bytes of a remote file to an open file; a retry begins at the same place.
 
         Gzip data are unpacked.
 
         Args:
-            file_name: The remote name, `files/…`.
+            file_name: The remote name, `files/…`, for messages.
+            url: The address of the bytes.
             file: The file, which stays open.
             path: The path of the file for messages.
 
@@ -237,19 +245,17 @@ class ProviderClient(Transport):
             running_call.get().is_download = True
             digest = hashlib.sha256()
             try:
-                with report_disk_errors(path):
+                with convert_disk_errors(path):
                     file.seek(start)
                     file.truncate()
-                    stream = self._http_client.stream(
-                        "GET", self._make_download_url(file_name), headers=self.headers
-                    )
+                    stream = self._http_client.stream("GET", url, headers=self.headers)
                     async with stream as response:
                         await self._check_response(response)
-                        gzip_stream = watch_gzip(response)
+                        gzip_stream = wrap_gzip_stream(response)
                         async for chunk in response.aiter_bytes():
                             file.write(chunk)
                             digest.update(chunk)
-                            extend_timeout(len(chunk))
+                            extend_running_call_timeout(len(chunk))
                     file.flush()
                     size_bytes = file.tell() - start
             except httpx2.RemoteProtocolError as error:
@@ -272,10 +278,6 @@ class ProviderClient(Transport):
     @abstractmethod
     def headers(self) -> Mapping[str, str]:
         """Return the header with the key, for calls without an SDK."""
-
-    @abstractmethod
-    def _make_download_url(self, file_name: str) -> str:
-        """Return the address of the bytes of a file."""
 
     @abstractmethod
     async def _check_response(self, response: httpx2.Response) -> None:
@@ -316,7 +318,7 @@ class ProviderClient(Transport):
             return max(self.provider.flex_timeout_s, self.call_timeout_s)
         return self.call_timeout_s
 
-    async def _ask(
+    async def _make_live_call(
         self,
         call: Callable[[], Awaitable[dict[str, Any]]],
         *,
@@ -347,8 +349,8 @@ class ProviderClient(Transport):
 
         Raises:
             RemoteError: As `generate`.
-            ConfigurationError: The provider has no decision models. `Service.check_mode` refuses
-                them before.
+            ConfigurationError: The provider has no decision models. `Service.check_mode_is_offered`
+                refuses them before.
         """
         del request, on_send
         raise ConfigurationError(
@@ -414,7 +416,7 @@ class ProviderClient(Transport):
         """Send the call of `embed`, and return the vectors of its reply unchecked."""
 
     @abstractmethod
-    def get_model(self, name: str) -> dict[str, Any]:
+    def describe_model(self, name: str) -> dict[str, Any]:
         """Return the provider's description of a model; failed calls are repeated.
 
         Raises:
@@ -424,7 +426,7 @@ class ProviderClient(Transport):
 
 
 @contextlib.contextmanager
-def report_disk_errors(path: Path) -> Iterator[None]:
+def convert_disk_errors(path: Path) -> Iterator[None]:
     """Raise ConfigurationError for an error of the disk; errors of networks are of other types."""
     try:
         yield

@@ -52,7 +52,7 @@ class Provider:
     has_decisions: bool = True
 
     @property
-    def full_name(self) -> str:
+    def name_with_company(self) -> str:
         """Return the name with that of its company."""
         if self.name == self.company:
             return self.name

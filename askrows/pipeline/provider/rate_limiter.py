@@ -4,8 +4,9 @@
 - Calls are spread over the minute, so that an idle time or a restart does not end in a burst.
 - After a refusal no call starts for as long as the server asks.
 
-A limiter counts the calls of the last minute. To settle a call is to replace its estimated tokens
-by those of its reply; to withdraw it is to take back its count.
+A limiter counts the calls of the last minute. A caller counts each call that it
+starts, with its estimated tokens. Then it replaces these by the tokens of the reply, or removes the
+call if it was not made.
 
 A minute has 61 seconds here. The server sees our calls through a network, and two calls that left a
 minute apart may arrive with less time between them.
@@ -111,16 +112,18 @@ class RateLimiter:
         """Return whether a call of this size can ever start within the limits of a minute."""
         return requests <= self._max_requests and tokens <= self._max_tokens
 
-    def replace_other_calls(self, calls: Iterable[tuple[float, int]], *, today: int) -> None:
+    def replace_calls_of_other_processes(
+        self, calls: Iterable[tuple[float, int]], *, used_today: int
+    ) -> None:
         """Replace the last minute's calls of other processes, and the number of today's requests.
 
         Our own calls stay.
 
         Args:
             calls: Monotonic time and prompt tokens of each call that this process did not make.
-            today: Requests of this day of quotas, including ours.
+            used_today: Requests of this day of quotas, including ours.
         """
-        self.used_today = today
+        self.used_today = used_today
         other_calls = [StartedCall(at, tokens, is_own_call=False) for at, tokens in calls]
         our_calls = (call for call in self._calls if call.is_own_call)
         all_calls = [*our_calls, *other_calls]
@@ -136,10 +139,11 @@ class RateLimiter:
         - The limits of a minute. A call with more tokens than a minute allows waits for an empty
           minute.
         - The spread of calls over the minute: after a burst, the next call waits.
-        - The delay after a refusal (see `note_refusal`).
+        - The delay after a refusal (see `delay_calls_after_refusal`).
         - The requests of the day.
 
-        Calls that left the minute are forgotten. This call is not counted: `count_start` does that.
+        Calls that left the minute are forgotten. This call is not counted: `count_started_call`
+        does that.
 
         Args:
             tokens: Estimated prompt tokens of the call.
@@ -153,7 +157,7 @@ class RateLimiter:
 
         self._now = self._monotonic()
         while self._calls and self._calls[0].at + WINDOW_S <= self._now:
-            self._count(self._calls.popleft(), -1)
+            self._add_to_counts(self._calls.popleft(), -1)
 
         # The oldest calls have to leave the minute until this call fits into it.
         request_count = self._request_count + requests
@@ -170,12 +174,12 @@ class RateLimiter:
         wait_s = start_at - self._now
         return wait_s if wait_s > MIN_WAIT_S else 0.0
 
-    def count_start(self, tokens: int, *, requests: int = 1) -> StartedCall:
-        """Count a call that the caller starts now; return it for `settle` and `withdraw`.
+    def count_started_call(self, tokens: int, *, requests: int = 1) -> StartedCall:
+        """Count a call that the caller starts now, and return it.
 
-        Nothing is sent here. `settle` replaces the estimated tokens by those that the call used,
-        and `withdraw` takes the count back. The call also counts towards the day. The caller
-        has to call `compute_wait_s` before.
+        Nothing is sent here. The call also counts towards the day. `replace_estimated_tokens`
+        replaces its estimated tokens by those that it used, and `remove_call` takes the count back.
+        The caller has to call `compute_wait_s` before.
 
         Args:
             tokens: Estimated prompt tokens of the call.
@@ -187,11 +191,11 @@ class RateLimiter:
         has_limits = math.isfinite(self._max_requests) or math.isfinite(self._max_tokens)
         if has_limits:
             self._calls.append(call)
-            self._count(call, 1)
-        self._spread(requests, tokens)
+            self._add_to_counts(call, 1)
+        self._move_spread_ends(requests, tokens)
         return call
 
-    def settle(self, call: StartedCall, tokens: int) -> None:
+    def replace_estimated_tokens(self, call: StartedCall, tokens: int) -> None:
         """Replace the estimated prompt tokens of a started call by those of its reply.
 
         At most the tokens of a minute count, because a reply may contain any number. Nothing
@@ -202,19 +206,19 @@ class RateLimiter:
 
         settled_tokens = int(min(tokens, self._max_tokens))
         difference = settled_tokens - call.tokens
-        self._spread(0, difference)
+        self._move_spread_ends(0, difference)
         self._token_count += difference
         call.tokens = settled_tokens
 
-    def withdraw(self, call: StartedCall) -> None:
+    def remove_call(self, call: StartedCall) -> None:
         """Take back the count of a call that was not made, also from the requests of the day."""
         self.used_today = max(0, self.used_today - call.requests)
         if call in self._calls:
             self._calls.remove(call)
-            self._count(call, -1)
-            self._spread(-call.requests, -call.tokens)
+            self._add_to_counts(call, -1)
+            self._move_spread_ends(-call.requests, -call.tokens)
 
-    def note_refusal(self, requested_s: float | None) -> None:
+    def delay_calls_after_refusal(self, requested_s: float | None) -> None:
         """Let no call start for a while, because a quota per minute refused a call.
 
         The delay is at most a minute, even if the server asks for more. It never shortens a longer
@@ -229,10 +233,10 @@ class RateLimiter:
         self._throttled_since = min(self._throttled_since, now)
         delay_s = requested_s
         if delay_s is None:
-            delay_s = REFUSAL_POLICY.delay_s(self._refusals_in_a_row)
+            delay_s = REFUSAL_POLICY.compute_delay_s(self._refusals_in_a_row)
         self._hold_until = max(self._hold_until, now + min(delay_s, WINDOW_S))
 
-    def note_success(self) -> None:
+    def reset_refusals(self) -> None:
         """Note a successful call: the next refusal is the first of its row."""
         self._refusals_in_a_row = 0
         self._throttled_since = math.inf
@@ -267,12 +271,12 @@ class RateLimiter:
         """
         try:
             while True:
-                self._wait_for_start(tokens, requests=requests, sleep=sleep)
+                self._wait_and_count_start(tokens, requests=requests, sleep=sleep)
                 try:
                     result = do()
                 except ThrottledError as error:
                     with self._lock:
-                        self.note_refusal(error.retry_after_s)
+                        self.delay_calls_after_refusal(error.retry_after_s)
                         # A daily quota, or a long time of refusals, is not worth a repetition.
                         if error.resets_at is not None:
                             raise
@@ -281,13 +285,13 @@ class RateLimiter:
                             raise
                     continue
                 with self._lock:
-                    self.note_success()
+                    self.reset_refusals()
                 return result
         except BaseException as error:
             self._failure = self._failure or error
             raise
 
-    def _wait_for_start(
+    def _wait_and_count_start(
         self,
         tokens: int,
         *,
@@ -303,21 +307,23 @@ class RateLimiter:
             with self._lock:
                 pause_s = self.compute_wait_s(tokens, requests=requests)
                 if pause_s == 0:
-                    self.count_start(tokens, requests=requests)
+                    self.count_started_call(tokens, requests=requests)
                     return
             sleep(min(pause_s, FAILURE_CHECK_INTERVAL_S))
         raise self._failure
 
-    def _count(self, call: StartedCall, sign: int) -> None:
+    def _add_to_counts(self, call: StartedCall, sign: int) -> None:
         self._request_count += sign * call.requests
         self._token_count += sign * call.tokens
 
-    def _spread(self, requests: int, tokens: int) -> None:
+    def _move_spread_ends(self, requests: int, tokens: int) -> None:
         """Move the times until which requests and tokens are spread; a number may be < 0."""
-        self._requests_until = self._extend(self._requests_until, requests, self._max_requests)
-        self._tokens_until = self._extend(self._tokens_until, tokens, self._max_tokens)
+        self._requests_until = self._compute_spread_end(
+            self._requests_until, requests, self._max_requests
+        )
+        self._tokens_until = self._compute_spread_end(self._tokens_until, tokens, self._max_tokens)
 
-    def _extend(self, until: float, amount: int, limit: float) -> float:
+    def _compute_spread_end(self, until: float, amount: int, limit: float) -> float:
         """Return the later of `until` and now, plus the share of a minute for `amount`."""
         begin = max(self._now, until)
         return max(self._now, begin + amount * WINDOW_S / limit)

@@ -28,7 +28,7 @@ from askrows.pipeline.provider.usage import (
     DEFAULT_ANSWER_TOKENS,
     DEFAULT_IMAGE_TOKENS,
     Usage,
-    estimate_request,
+    estimate_request_usage,
 )
 
 # Our own limit: the API documents no limit for the key of a request.
@@ -133,7 +133,7 @@ def list_prompt_parts(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [{"text": parts}] if isinstance(parts, str) else list(parts)
 
 
-def redact_line(line: bytes) -> bytes:
+def replace_line_images_by_hashes(line: bytes) -> bytes:
     """Return a request line with size and SHA-256 in place of each image's bytes.
 
     A line without an image is returned unchanged.
@@ -141,17 +141,17 @@ def redact_line(line: bytes) -> bytes:
     if b'"inlineData"' not in line and b'"mime_type"' not in line:
         return line
 
-    return orjson.dumps(_replace_images(orjson.loads(line)))
+    return orjson.dumps(_replace_images_by_hashes(orjson.loads(line)))
 
 
-def _replace_images(node: Any) -> Any:
+def _replace_images_by_hashes(node: Any) -> Any:
     """Copy a JSON value, with each image's bytes replaced by MIME type, size and SHA-256.
 
     Raises:
         KeyError: Inline data lacks its data or its MIME type.
     """
     if isinstance(node, list):
-        return [_replace_images(child) for child in node]
+        return [_replace_images_by_hashes(child) for child in node]
     if not isinstance(node, dict):
         return node
 
@@ -159,7 +159,7 @@ def _replace_images(node: Any) -> Any:
         return {**node, "data": _summarize_image(node["mime_type"], node["data"])}
     inline_data = node.get("inlineData")
     if not isinstance(inline_data, dict):
-        return {name: _replace_images(child) for name, child in node.items()}
+        return {name: _replace_images_by_hashes(child) for name, child in node.items()}
 
     return {"inlineData": _summarize_image(inline_data["mimeType"], inline_data["data"])}
 
@@ -232,7 +232,7 @@ class RequestSettings:
                 f"the request {key!r} cannot be written as JSON: {error}; no line was written",
             ) from error
 
-        estimate = estimate_request(
+        estimate = estimate_request_usage(
             system,
             prompt.parts,
             generation_config,

@@ -2,7 +2,7 @@
 
 - Gemini answers 200 or "succeeded" for many replies without an answer: a blocked prompt has no
   candidates, a cut answer does not parse, and a result file may contain error lines. Each reply
-  gets an outcome and a reason. `parse_answer` then validates its text.
+  gets an outcome and a reason. `parse_and_validate_answer` then validates its text.
 - To parse a reply is to find its outcome, reason and text. To validate it is to check the text
   against the model of the task's answers.
 - An error line is a line of a result file with `error` in place of `response`.
@@ -190,13 +190,13 @@ def decode_result_line(line: bytes) -> Any:
     return orjson.loads(orjson.dumps(document))
 
 
-def _finite_or_none(number_text: str) -> float | None:
+def _parse_finite_float(number_text: str) -> float | None:
     """Return a number; None if it is too large for a float."""
     number = float(number_text)
     return number if math.isfinite(number) else None
 
 
-def _integer_or_none(number_text: str) -> int | None:
+def _parse_short_integer(number_text: str) -> int | None:
     """Return a whole number; None if it has more digits than 64 bits always have room for."""
     return int(number_text) if len(number_text) <= MAX_INTEGER_CHARS else None
 
@@ -212,8 +212,8 @@ def parse_result_line(
     error without content is ignored if the line has a response.
 
     Args:
-        parse: Parses the `response` of a line without an error; None means `parse_response`, for a
-            reply of generateContent.
+        parse: Parses the `response` of a line without an error; None means
+            `parse_generated_response`, for a reply of generateContent.
     """
     try:
         document = decode_result_line(line)
@@ -224,24 +224,24 @@ def parse_result_line(
 
     error = document.get("error")
     if error is not None and (has_error_content(error) or "response" not in document):
-        return _parse_error(error)
+        return _parse_error_reply(error)
 
     if document.get("response") is None:
         return ParsedReply(Outcome.REFUSED, "no-response", excerpt_source=document)
-    return (parse or parse_response)(document["response"])
+    return (parse or parse_generated_response)(document["response"])
 
 
-def parse_response(response: Any) -> ParsedReply:
+def parse_generated_response(response: Any) -> ParsedReply:
     """Parse a GenerateContentResponse; only its first candidate counts.
 
     The outcome is INVALID if the response or the candidate is not an object, else that of
-    `_parse_candidate`. Only an ANSWERED reply has a text. Missing and malformed details are empty
-    or 0; see `read_usage` for the token counts.
+    `_parse_first_candidate`. Only an ANSWERED reply has a text. Missing and malformed details are
+    empty or 0; see `read_usage` for the token counts.
     """
     if not isinstance(response, dict):
         return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=response)
 
-    outcome, reason, finish_reason, text = _parse_candidate(response)
+    outcome, reason, finish_reason, text = _parse_first_candidate(response)
     metadata = object_or_empty(response.get("usageMetadata") or response.get("usage_metadata"))
     return ParsedReply(
         outcome,
@@ -251,12 +251,12 @@ def parse_response(response: Any) -> ParsedReply:
         usage=read_usage(metadata),
         model_version=excerpt_or_empty(response.get("modelVersion")),
         response_id=excerpt_or_empty(response.get("responseId")),
-        served_tier=_find_tier(metadata),
+        served_tier=_find_service_tier(metadata),
         excerpt_source=text or finish_reason or response.get("promptFeedback") or "",
     )
 
 
-def parse_answer(
+def parse_and_validate_answer(
     reply: ParsedReply,
     answer_model: "type[BaseModel]",
 ) -> "tuple[BaseModel | None, str]":
@@ -285,7 +285,7 @@ def parse_answer(
 
     try:
         document = _STRICT_DECODER.decode(reply.text)
-        _check_texts(document)
+        _check_no_invalid_text(document)
         declared_document = decode_reply(document, answer_model)
 
         # An unchanged document is validated from the original text, which preserves its decimals.
@@ -369,7 +369,7 @@ def read_rpc_code(error: Mapping[str, Any]) -> int | None:
     code becomes UNAVAILABLE from 500 on, else UNKNOWN.
     """
     status_name = normalize_api_enum(excerpt_or_empty(error.get("status")))
-    code = parse_count(error.get("code"), below=1_000)
+    code = parse_count_or_zero(error.get("code"), below=1_000)
     if not code:
         return _rpc_code(status_name) if status_name in RPC_STATUS_NAMES else None
     if code <= len(RPC_STATUS_NAMES):
@@ -384,7 +384,7 @@ def _rpc_code(status_name: str) -> int:
     return RPC_STATUS_NAMES.index(status_name) + 1
 
 
-def _parse_error(error: Any) -> ParsedReply:
+def _parse_error_reply(error: Any) -> ParsedReply:
     """Return the refused reply of an error, which may be an object or any other JSON value.
 
     Its reason is WRONG_FORM_REASON if the error has FORM_EFFECT, else `error-line`.
@@ -402,7 +402,7 @@ def _parse_error(error: Any) -> ParsedReply:
     )
 
 
-def _parse_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, str]:
+def _parse_first_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, str]:
     """Return outcome, reason, finish reason and text of the first candidate.
 
     The reason is our code for the outcome, such as `ok` or `prompt-blocked`. The finish reason is
@@ -422,7 +422,7 @@ def _parse_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, st
     if not isinstance(candidate, dict):
         return Outcome.INVALID, "unreadable", "", ""
 
-    text = _join_texts(candidate.get("content"))
+    text = _join_answer_texts(candidate.get("content"))
     finish_reason = normalize_api_enum(excerpt_or_empty(candidate.get("finishReason")))
     outcome, reason = _classify_finish(finish_reason, text)
     return outcome, reason, finish_reason, text
@@ -448,7 +448,7 @@ def _classify_finish(finish_reason: str, text: str) -> tuple[Outcome, str]:
     return Outcome.ANSWERED, "ok"
 
 
-def _join_texts(content: Any) -> str:
+def _join_answer_texts(content: Any) -> str:
     """Join the texts of a candidate's content without its thoughts; "" for malformed content."""
     parts = object_or_empty(content).get("parts")
     if not isinstance(parts, list):
@@ -473,7 +473,7 @@ def read_usage(metadata: Mapping[str, Any]) -> Usage:
             continue
         if str(value).startswith("-"):
             return NO_USAGE
-        counts[kind] = max(counts[kind], parse_count(value, below=MAX_TOKEN_COUNT))
+        counts[kind] = max(counts[kind], parse_count_or_zero(value, below=MAX_TOKEN_COUNT))
 
     input_count = counts["prompt"] + counts["tool prompt"]
     uncounted_output = counts["total"] - input_count - counts["thoughts"]
@@ -481,7 +481,7 @@ def read_usage(metadata: Mapping[str, Any]) -> Usage:
     return Usage(counts["prompt"], answer_count, counts["thoughts"], counts["cached"])
 
 
-def _find_tier(metadata: Mapping[str, Any]) -> str:
+def _find_service_tier(metadata: Mapping[str, Any]) -> str:
     """Return the service tier that `usageMetadata` names; "" if it names none.
 
     The member is `serviceTier` or `trafficType`, for example ON_DEMAND_FLEX. A name that is not
@@ -494,7 +494,7 @@ def _find_tier(metadata: Mapping[str, Any]) -> str:
     return STANDARD if tier_name else ""
 
 
-def parse_count(value: Any, *, below: int) -> int:
+def parse_count_or_zero(value: Any, *, below: int) -> int:
     """Return a whole number, also of a float or a text; return 0 if the value is not valid.
 
     These are not valid: a negative number, a fraction, a boolean, more than ten digits, and any
@@ -522,7 +522,7 @@ def excerpt_or_empty(value: Any) -> str:
     return make_excerpt(value) if isinstance(value, str) else ""
 
 
-def _make_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+def _make_object_without_duplicates(members: list[tuple[str, Any]]) -> dict[str, Any]:
     """Make a JSON object; raise ValueError if two members have the same name."""
     document = dict(members)
     if len(document) != len(members):
@@ -537,16 +537,16 @@ def _refuse_constant(name: str) -> Any:
 
 _LENIENT_DECODER = json.JSONDecoder(
     parse_constant=lambda _name: None,
-    parse_float=_finite_or_none,
-    parse_int=_integer_or_none,
+    parse_float=_parse_finite_float,
+    parse_int=_parse_short_integer,
 )
 _STRICT_DECODER = json.JSONDecoder(
-    object_pairs_hook=_make_object,
+    object_pairs_hook=_make_object_without_duplicates,
     parse_constant=_refuse_constant,
 )
 
 
-def _check_texts(node: Any) -> None:
+def _check_no_invalid_text(node: Any) -> None:
     """Raise ValueError if a JSON document contains NUL or half a surrogate pair.
 
     Texts and member names are checked.
@@ -560,4 +560,4 @@ def _check_texts(node: Any) -> None:
     elif isinstance(node, list | tuple):
         children = node
     for child in children:
-        _check_texts(child)
+        _check_no_invalid_text(child)

@@ -34,11 +34,11 @@ def read_line_key(line: bytes) -> str | None:
         The key. "" if the line is JSON without a text as key, and None if the line is not JSON and
         shows no key or two different keys.
     """
-    key, _ = _examine_line(line)
+    key, _ = _read_key_and_is_json(line)
     return key
 
 
-def _examine_line(line: bytes) -> tuple[str | None, bool]:
+def _read_key_and_is_json(line: bytes) -> tuple[str | None, bool]:
     """Return the key of a result line, and whether the line is JSON.
 
     The key is "" if a JSON line has no text as key, and None if a broken line shows no key.
@@ -59,11 +59,11 @@ def _find_key_in_broken_line(line: bytes) -> str | None:
         _KEY_AT_START_PATTERN.match(line),
         _KEY_AT_END_PATTERN.search(line, tail_offset),
     )
-    keys = {_unquote(match.group(1)) for match in matches if match}
+    keys = {_parse_quoted_text(match.group(1)) for match in matches if match}
     return keys.pop() if len(keys) == 1 else None
 
 
-def _unquote(quoted_text: bytes) -> str | None:
+def _parse_quoted_text(quoted_text: bytes) -> str | None:
     """Parse a JSON text in quotes; return None if it is invalid."""
     try:
         return str(orjson.loads(quoted_text))
@@ -98,9 +98,9 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         # Offsets and excerpts of the first unreadable lines.
         self._unreadable_examples: list[tuple[int, str]] = []
 
-        self._read_lines(path)
+        self._index_lines(path)
 
-    def _read_lines(self, path: Path) -> None:
+    def _index_lines(self, path: Path) -> None:
         """Read the file once; set the offsets of each key, the counts and `is_truncated`.
 
         The file is not changed. `is_truncated` becomes true if the last line has no line end,
@@ -115,7 +115,7 @@ class ResultFile(AbstractContextManager["ResultFile"]):
             last_line = line
 
             self.line_count += 1
-            key, is_json = _examine_line(line)
+            key, is_json = _read_key_and_is_json(line)
             if not is_json:
                 self.broken_count += 1
             if key is not None:
@@ -130,16 +130,16 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         is_broken_object = last_line.lstrip().startswith(b"{") and not is_json
         self.is_truncated = is_broken_object and not has_line_end
 
-    def find_lines(self, keys: Sequence[str]) -> list[list[bytes]]:
+    def read_and_mark_lines(self, keys: Sequence[str]) -> list[list[bytes]]:
         """Return the raw lines of each key in the order of the file; mark the keys as requested."""
-        return [list(map(self._read_line, self._request_offsets(key))) for key in keys]
+        return [list(map(self._read_line, self._mark_and_find_offsets(key))) for key in keys]
 
-    def mark_requested(self, keys: Iterable[str]) -> None:
+    def mark_keys_requested(self, keys: Iterable[str]) -> None:
         """Mark keys as requested without reading their lines."""
         for key in keys:
-            self._request_offsets(key)
+            self._mark_and_find_offsets(key)
 
-    def _request_offsets(self, key: str) -> Sequence[int]:
+    def _mark_and_find_offsets(self, key: str) -> Sequence[int]:
         """Return the offsets of the lines of a key, and mark a key with lines as requested.
 
         The key "" has no offsets, because it collects the lines whose key is not a text.

@@ -17,7 +17,7 @@ import orjson
 
 from askrows.pipeline.core.errors import IncompleteError
 from askrows.pipeline.core.files import new_part_path, read_lines, removed_on_error
-from askrows.pipeline.provider.call_errors import RUN_LATER_HINT, format_error
+from askrows.pipeline.provider.call_errors import RUN_LATER_HINT, format_api_error
 from askrows.pipeline.provider.requests import make_request_key
 from askrows.pipeline.provider.responses import decode_result_line, has_error_content
 from askrows.pipeline.provider.result_file import UTF8_BOM, ResultFile
@@ -33,7 +33,7 @@ _TOKEN_OUTSIDE_TEXT = re.compile(rb'["{}\]]')
 _TOKEN_INSIDE_TEXT = re.compile(rb'["\\]')
 
 
-def rewrite_as_lines(path: Path, *, task_name: str) -> None:
+def rewrite_result_as_lines(path: Path, *, task_name: str) -> None:
     """Rewrite a result file in place so that each line is an object with a text as its key.
 
     A file that has this form already is not written. Lines that are not JSON objects are written
@@ -48,7 +48,7 @@ def rewrite_as_lines(path: Path, *, task_name: str) -> None:
             or inside an object.
     """
     if _DOCUMENT_START.match(_read_head(path)):
-        objects = read_objects(path)
+        objects = iterate_json_objects(path)
     else:
         with ResultFile(path) as result_file:
             if not result_file.has_invalid_keys:
@@ -58,7 +58,7 @@ def rewrite_as_lines(path: Path, *, task_name: str) -> None:
     with removed_on_error(new_part_path(path)) as draft:
         with draft.open("wb") as file:
             for document in objects:
-                file.write(_with_text_key(document, task_name) + b"\n")
+                file.write(_copy_with_text_key(document, task_name) + b"\n")
         draft.replace(path)
 
 
@@ -68,7 +68,7 @@ def write_inline_results(path: Path, entries: Sequence[Any]) -> None:
     path.write_bytes(b"".join(lines))
 
 
-def describe_body(path: Path) -> str:
+def describe_downloaded_file(path: Path) -> str:
     """Return in words what a downloaded file contains instead of a result.
 
     The words have no text of a row or an answer. They say that the file is empty, a page of HTML,
@@ -85,12 +85,12 @@ def describe_body(path: Path) -> str:
     with contextlib.suppress(orjson.JSONDecodeError, AttributeError):
         error = orjson.loads(head).get("error")
         if has_error_content(error):
-            reason = format_error(error) or "without a reason"
+            reason = format_api_error(error) or "without a reason"
             return f"an error ({reason})"
     return f"{path.stat().st_size:,} bytes without a key of this batch"
 
 
-def read_objects(path: Path) -> Iterator[bytes]:
+def iterate_json_objects(path: Path) -> Iterator[bytes]:
     """Yield each object of a JSON list, or of several objects in a row, as a single line.
 
     Line ends in an object become blanks. Bytes between the objects are left out. The objects are
@@ -107,7 +107,7 @@ def read_objects(path: Path) -> Iterator[bytes]:
     earlier_parts = list[bytes]()
     with path.open("rb") as file:
         chunks = iter(partial(file.read, CHUNK_BYTES), b"")
-        for chunk, end, byte in _find_marks(chunks):
+        for chunk, end, byte in _iterate_brackets(chunks):
             if not byte:
                 if depth:
                     earlier_parts.append(chunk[start:])
@@ -132,7 +132,7 @@ def read_objects(path: Path) -> Iterator[bytes]:
         raise IncompleteError("the result ends inside an object or a list", hint=RUN_LATER_HINT)
 
 
-def _find_marks(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
+def _iterate_brackets(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
     """Find each brace and closing bracket outside JSON texts, and the end of each chunk.
 
     Yields:
@@ -166,7 +166,7 @@ def _read_head(path: Path) -> bytes:
         return file.read(HEAD_BYTES).removeprefix(UTF8_BOM).lstrip()
 
 
-def _with_text_key(line: bytes, task_name: str) -> bytes:
+def _copy_with_text_key(line: bytes, task_name: str) -> bytes:
     """Return a line whose key is the text member `key`, as the API documents it.
 
     If the line has no member `key`, its key is the `key` in its `metadata`. If the key is a whole

@@ -23,7 +23,7 @@ class RetryPolicy:
     # The smallest random share of a delay; 1.0 means that no delay is random.
     min_share: float = 1.0
 
-    def delay_s(self, failures: int, *, requested_s: float | None = None) -> float:
+    def compute_delay_s(self, failures: int, *, requested_s: float | None = None) -> float:
         """Return the seconds to wait after a failure.
 
         Args:

@@ -20,10 +20,10 @@ from askrows.pipeline.core.states import Mode
 from askrows.pipeline.provider.models import (
     Model,
     ModelKind,
-    find_model,
     find_recorded_model,
     load_models,
     make_server_model,
+    require_known_model,
 )
 from askrows.pipeline.provider.openai.requests import make_wire_line
 from askrows.pipeline.provider.providers import Provider, find_provider
@@ -38,40 +38,16 @@ LOCAL_KEY = "key-of-the-local-engine"
 def choose_backend(settings: Settings) -> str:
     """Return the backend of a workspace that is not bound: that of MODEL, else that of the key.
 
-    MODEL decides only if it is set and known and the backend is not set. A model of OpenAI gives
-    "openai", or "server" if an address is set without a key. A model of Gemini gives "gemini" if
-    its key is set, else "local". A local model does not decide.
-
-    Raises:
-        ConfigurationError: MODEL is a model of Gemini, and only another provider is set up.
+    MODEL decides only if it is set to a known model of OpenAI and the backend is not set. It gives
+    "openai", or "server" if an address is set without a key. All other models are of the backend
+    that keys choose, or are refused by `check_model_fits_backend`.
     """
     if settings.backend is None and "model" in settings.sources:
         model = load_models(settings.models_file).get(settings.model.removeprefix("models/"))
         if model is not None and model.provider == "openai":
             has_only_address = settings.openai_url and not settings.openai_key
             return "server" if has_only_address else "openai"
-        if model is not None and not model.local:
-            if settings.api_key:
-                return "gemini"
-            _check_no_other_provider(settings, model)
-            return "local"
     return settings.backend_of_keys
-
-
-def _check_no_other_provider(settings: Settings, model: Model) -> None:
-    """Check that a model of Gemini is not set if only another provider is set up.
-
-    Raises:
-        ConfigurationError: The key or the address of another provider is set.
-    """
-    provider = find_provider(settings.backend_of_keys)
-    if provider.protocol == model.provider:
-        return
-    variable = provider.key_variable if settings.openai_key else provider.address_variable
-    raise ConfigurationError(
-        f"{model.name} is a model of Gemini, but only {variable} is set; nothing was read",
-        hint=f"set {find_provider(model.provider).key_variable}, or another {OptionHint('model')}",
-    )
 
 
 def describe_address(settings: Settings, backend: str) -> str:
@@ -82,7 +58,7 @@ def describe_address(settings: Settings, backend: str) -> str:
     return str(address).rstrip("/")
 
 
-def check_model_provider(model: Model, backend: str) -> None:
+def check_model_fits_backend(model: Model, backend: str) -> None:
     """Check that a backend can use a model.
 
     A model of the local engine is for the backend "local"; one for embeddings also serves providers
@@ -92,21 +68,24 @@ def check_model_provider(model: Model, backend: str) -> None:
         ConfigurationError: The backend cannot use the model.
     """
     provider = find_provider(backend)
+    is_usable = model.provider == provider.protocol
+    if model.local:
+        has_local_vectors = model.kind == "embed" and not provider.has_embeddings
+        is_usable = backend == "local" or has_local_vectors
+    if is_usable:
+        return
+
     hint = f"set a model of {provider.name}: `{CommandHint('prices')}` lists them"
     if backend == "server":
         hint = f"set {OptionHint(model='llama3.2')}, or another model of your server"
-    has_local_vectors = model.kind == "embed" and not provider.has_embeddings
-    if model.local and backend != "local" and not has_local_vectors:
-        raise ConfigurationError(
-            f"{model.name} is a model of the local engine, but this workspace uses {provider.name}",
-            hint=hint,
-        )
-    if not model.local and model.provider != provider.protocol:
-        raise ConfigurationError(
-            f"{model.name} is not a model of {provider.name}, which this workspace uses; "
-            "nothing was read",
-            hint=f"{hint}; another {OptionHint('data')} may use another provider",
-        )
+    if not model.local:
+        key_variable = find_provider(model.provider).key_variable
+        hint += f"; with {key_variable}, another {OptionHint('data')} may use this model"
+    raise ConfigurationError(
+        f"{model.name} is not a model of {provider.name}, which this workspace uses; "
+        "nothing was read",
+        hint=hint,
+    )
 
 
 @dataclass
@@ -172,12 +151,12 @@ class Service:
                 client = Client(**options)
             else:
                 client = OpenAIClient(
-                    provider=self.provider, find_model=self._find_asked_model, **options
+                    provider=self.provider, require_asked_model=self._require_asked_model, **options
                 )
         self._closing.callback(client.close)
         return client
 
-    def _find_asked_model(self, name: str) -> Model:
+    def _require_asked_model(self, name: str) -> Model:
         """Return the model of a request file or call, which may be an earlier MODEL.
 
         Raises:
@@ -185,7 +164,7 @@ class Service:
         """
         models_by_name = load_models(self.settings.models_file)
         model = find_recorded_model(name, models_by_name, self.settings)
-        return model or find_model(name, kind="generate", today=self.now().date())
+        return model or require_known_model(name, kind="generate", today=self.now().date())
 
     def check_access(self) -> None:
         """Check that a key is set and its server is confirmed, unless the engine is local.
@@ -221,7 +200,7 @@ class Service:
             )
         self.settings.confirm_server(self.backend)
 
-    def check_mode(self, mode: Mode) -> None:
+    def check_mode_is_offered(self, mode: Mode) -> None:
         """Check that the provider has what a mode needs.
 
         Raises:
@@ -239,7 +218,7 @@ class Service:
                 f"{provider.name} has no decision models; nothing was asked", hint=hint
             )
 
-    def measure_request(self, model: Model, line: bytes) -> int:
+    def measure_wire_bytes(self, model: Model, line: bytes) -> int:
         """Return the bytes of a request line on the wire, with one line end."""
         if self.provider.protocol == "openai":
             return len(make_wire_line(model, line))
@@ -305,9 +284,11 @@ class Service:
         if is_server_model:
             model = make_server_model(bare_name)
         else:
-            model = find_model(name, kind=kind, today=today, user_file=self.settings.models_file)
-        check_model_provider(model, self.backend)
-        if warning := model.retirement_warning(today):
+            model = require_known_model(
+                name, kind=kind, today=today, user_file=self.settings.models_file
+            )
+        check_model_fits_backend(model, self.backend)
+        if warning := model.make_retirement_warning(today):
             self.display.warn(warning)
         self._models[name, kind] = model
         return model

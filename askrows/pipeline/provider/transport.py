@@ -12,7 +12,7 @@ import contextlib
 import re
 import threading
 import time
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError, Future
 from contextvars import ContextVar
@@ -38,6 +38,7 @@ from askrows.pipeline.provider.call_errors import (
     PARSE_ERRORS,
     RUN_LATER_HINT,
     UnreadableReplyError,
+    convert_connection_error,
 )
 from askrows.pipeline.provider.providers import Provider
 from askrows.pipeline.provider.retry import RetryPolicy
@@ -220,7 +221,7 @@ class Transport(ABC):
         def next_delay_s(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
             requested_s = getattr(error, "retry_after_s", None)
-            return self.retry_policy.delay_s(state.attempt_number, requested_s=requested_s)
+            return self.retry_policy.compute_delay_s(state.attempt_number, requested_s=requested_s)
 
         def should_stop(state: tenacity.RetryCallState) -> bool:
             total_delay_s = state.idle_for + state.upcoming_sleep
@@ -280,7 +281,7 @@ class Transport(ABC):
         """Make one attempt of a call within a time-out; connect before the first call.
 
         The time-out of the whole attempt is longer by CONNECT_GRACE_S. The bytes of its replies are
-        recorded in `running_call`, from which `reply_document` reads them.
+        recorded in `running_call`, from which `await_and_parse_reply` reads them.
 
         Args:
             call: Makes the call.
@@ -301,7 +302,7 @@ class Transport(ABC):
         except Exception as error:  # noqa: BLE001 - a fault of our own is raised as it is
             raise self._convert_error(error, action=action, timeout_s=timeout_s) from None
 
-    async def reply_document(self, call: Awaitable[object]) -> Any:
+    async def await_and_parse_reply(self, call: Awaitable[object]) -> Any:
         """Await a call and return the JSON of its reply, without credentials.
 
         The reply is used even if a library cannot parse it. A list that contains an entry of
@@ -312,9 +313,9 @@ class Transport(ABC):
         except PARSE_ERRORS:
             if not running_call.get().body:
                 raise
-        return self.parse_reply()
+        return self.parse_last_reply()
 
-    def parse_reply(self) -> Any:
+    def parse_last_reply(self) -> Any:
         """Return the JSON of the last reply of the running call, without credentials."""
         body = redact_document(running_call.get().body, self.key.reveal())
         return orjson.loads(body)
@@ -351,8 +352,8 @@ class Transport(ABC):
         Raises:
             ConfigurationError: The base URL, a certificate file or a proxy cannot be used.
         """
-        base_url = self._checked_base_url()
-        self._http_client, ssl_context = self._open_http_client()
+        base_url = self._require_base_url()
+        self._http_client, ssl_context = self._make_http_client()
         keep_out_of_logs(self.key.reveal())
         return self._connect(base_url, ssl_context)
 
@@ -361,11 +362,20 @@ class Transport(ABC):
         del base_url, ssl_context
         return self._http_client
 
-    @abstractmethod
     def _convert_error(self, error: Exception, *, action: str, timeout_s: float) -> AskrowsError:
-        """Return our error for an exception of a call; see `call_errors`."""
+        """Return our error for an exception of the HTTP client, the network or a parser."""
+        if isinstance(error, AskrowsError):
+            return error
+        return convert_connection_error(
+            error,
+            provider=self.provider.name,
+            action=action,
+            api_key=self.key.reveal(),
+            address=str(self.address),
+            timeout_s=timeout_s,
+        )
 
-    async def _record_response(self, response: httpx2.Response) -> None:
+    async def _record_and_check_response(self, response: httpx2.Response) -> None:
         """Record the body of a reply in the running call, except that of a download.
 
         Raises:
@@ -378,7 +388,7 @@ class Transport(ABC):
             raise UnreadableReplyError(f"the reply is longer than {MAX_REPLY_BYTES:,} bytes")
         call.body = await response.aread()
 
-    def _checked_base_url(self) -> str:
+    def _require_base_url(self) -> str:
         """Return the base URL; raise ConfigurationError if it is not an HTTP address of a host.
 
         An address with a blank is refused, too.
@@ -396,7 +406,7 @@ class Transport(ABC):
             )
         return base_url
 
-    def _open_http_client(self) -> "tuple[httpx2.AsyncClient, ssl.SSLContext]":
+    def _make_http_client(self) -> "tuple[httpx2.AsyncClient, ssl.SSLContext]":
         """Create the HTTP client, with a hook that records each reply, and its SSL context.
 
         Raises:
@@ -413,7 +423,10 @@ class Transport(ABC):
                     max_connections=MAX_CONNECTIONS,
                     max_keepalive_connections=MAX_CONNECTIONS,
                 ),
-                event_hooks={"request": [_prepare_request], "response": [self._record_response]},
+                event_hooks={
+                    "request": [_add_connect_timeout_and_send_hook],
+                    "response": [self._record_and_check_response],
+                },
             )
         # An error of the SSL library, which does not name the file.
         except OSError as error:
@@ -432,7 +445,7 @@ class Transport(ABC):
         return http_client, ssl_context
 
 
-async def _prepare_request(request: httpx2.Request) -> None:
+async def _add_connect_timeout_and_send_hook(request: httpx2.Request) -> None:
     """Shorten the time-out for making a connection, and let the request call `on_send`.
 
     A slow reply keeps the time-out of its call.
@@ -452,7 +465,7 @@ async def _prepare_request(request: httpx2.Request) -> None:
     request.extensions["trace"] = trace
 
 
-def watch_gzip(response: httpx2.Response) -> GzipStream | None:
+def wrap_gzip_stream(response: httpx2.Response) -> GzipStream | None:
     """Watch the body of a download, if it arrives gzipped, so that its length can be checked.
 
     The body is not read here. Its stream is replaced by the returned stream. Returns None if the
@@ -466,7 +479,7 @@ def watch_gzip(response: httpx2.Response) -> GzipStream | None:
     return gzip_stream
 
 
-def extend_timeout(byte_count: int) -> None:
+def extend_running_call_timeout(byte_count: int) -> None:
     """Add the seconds to the running call that bytes take at MIN_TRANSFER_BYTES_PER_S."""
     timeout = running_call.get().timeout
     extra_s = byte_count / MIN_TRANSFER_BYTES_PER_S

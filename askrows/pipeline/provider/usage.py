@@ -62,13 +62,12 @@ def calculate_cost(model: Model, usage: Usage, service_tier: str, *, day: date) 
         service_tier: The service tier; see `Mode.tier`.
         day: The day of the request, which selects the prices.
     """
-    input_price, output_price = model.prices(service_tier, day=day)
-    cached_price = model.cached_price(service_tier, day=day)
+    prices = model.find_prices(service_tier, day=day)
     cached_tokens = min(usage.cached, usage.prompt)
     uncached_tokens = usage.prompt - cached_tokens
 
-    input_cost = uncached_tokens * input_price + cached_tokens * cached_price
-    output_cost = (usage.answer + usage.thoughts) * output_price
+    input_cost = uncached_tokens * prices.prompt + cached_tokens * prices.cached
+    output_cost = (usage.answer + usage.thoughts) * prices.answer
     return (input_cost + output_cost) / 1_000_000
 
 
@@ -80,7 +79,7 @@ def estimate_tokens(text: str) -> int:
     return math.ceil(len(text.encode("utf-8", "surrogatepass")) / BYTES_PER_TOKEN)
 
 
-def estimate_request(
+def estimate_request_usage(
     system: str,
     parts: Iterable[Mapping[str, Any]],
     settings: Mapping[str, Any],

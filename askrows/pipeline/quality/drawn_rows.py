@@ -27,7 +27,7 @@ class RowDraw:
     checked_ids: Collection[str]
 
     @property
-    def leading_ids(self) -> list[str]:
+    def leading_checked_ids(self) -> list[str]:
         """Return the checked rows before the first row that is not checked."""
         return list(takewhile(self.checked_ids.__contains__, self.row_ids))
 
@@ -52,19 +52,19 @@ class RowDraw:
         following_ids = takewhile(self.unchecked_ids.__contains__, reversed(self.wanted_ids))
         return self.unchecked_ids[: len(self.unchecked_ids) - len(list(following_ids))]
 
-    def find_next(self, row_id: str | None) -> str | None:
+    def find_next_unchecked(self, row_id: str | None) -> str | None:
         """Return the first unchecked wanted row, or the first after a wanted row; None if none."""
         ids = self.wanted_ids
         place = ids.index(row_id) + 1 if row_id in ids else 0
         return next((other_id for other_id in ids[place:] if other_id in self.unchecked_ids), None)
 
-    def find_previous(self, row_id: str) -> str | None:
+    def find_previous_wanted(self, row_id: str) -> str | None:
         """Return the wanted row before another, whether it is checked or not; None if none is."""
         earlier_ids = takewhile(row_id.__ne__, self.wanted_ids)
         return None if row_id not in self.wanted_ids else next(reversed([*earlier_ids]), None)
 
 
-def draw_rows(
+def draw_answered_rows(
     tx: Connection,
     task: Task,
     versions: Sequence[str],

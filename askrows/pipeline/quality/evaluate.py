@@ -14,7 +14,7 @@ from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.provider.service import Service
 from askrows.pipeline.quality import figures
 from askrows.pipeline.quality.figures import Figure, TaskMeasure
-from askrows.pipeline.quality.report import QualityReport, delete_partial_reports
+from askrows.pipeline.quality.report import QualityReport, delete_abandoned_report_parts
 from askrows.pipeline.tasks.announcements import announce_placeholders
 from askrows.pipeline.tasks.shipped_task import find_shipped_task
 from askrows.pipeline.tasks.task import Task
@@ -62,7 +62,7 @@ def read_effective_gates(
     if settings.gates:
         other_figures = chain.from_iterable(_load_task_measure(other).figures for other in tasks)
         other_gates = {figure.name for figure in other_figures}
-    return figures.apply_gate_settings(
+    return figures.make_effective_gates(
         _load_task_measure(task).figures,
         bounds_by_source,
         other_gates=other_gates,
@@ -79,10 +79,10 @@ def _load_task_measure(task: Task) -> TaskMeasure:
 
     from askrows.pipeline.quality import measure
 
-    return TaskMeasure(measure.list_figures(task), measure.measure)
+    return TaskMeasure(measure.list_figures_without_means(task), measure.measure_answers)
 
 
-def write_report(
+def measure_and_write_report(
     workspace: OpenWorkspace,
     task: Task,
     *,
@@ -127,10 +127,10 @@ def write_report(
     gates = read_effective_gates(task, workspace.settings, tasks=tasks)
 
     report = QualityReport(quality, figures.judge_figures(quality, gates), workspace.now())
-    return report.seal(workspace.data, task.name)
+    return report.write_files(workspace.data, task.name)
 
 
-def report_quality(
+def measure_and_report_quality(
     workspace: OpenWorkspace,
     service: Service,
     task: Task,
@@ -147,21 +147,21 @@ def report_quality(
     Args:
         task: The task whose answers are measured.
         tasks: All tasks of the workspace, whose names a file of gates may have.
-        version: The version, as in `write_report`.
+        version: The version, as in `measure_and_write_report`.
 
     Raises:
         InputError: A version was named that has no answers; no file was written.
         ConfigurationError: The gates are malformed.
     """
-    delete_partial_reports(workspace.data, task.name)
-    quality = write_report(workspace, task, tasks=tasks, version=version)
+    delete_abandoned_report_parts(workspace.data, task.name)
+    quality = measure_and_write_report(workspace, task, tasks=tasks, version=version)
     if quality is not None:
         announce_placeholders(workspace, service, task)
         figures = {**quality.document, "placeholder": workspace.has_placeholder_answers}
         report = Report(figures, f"{quality.gates_text}; report: {quality.path}")
         report.parts.append(make_table(figures["gates"], GATE_COLUMNS))
-        if quality.error is not None:
-            report.errors = [quality.error]
+        if quality.gate_error is not None:
+            report.errors = [quality.gate_error]
         return report
 
     # A task without answers is an error only if the user named a version.

@@ -160,12 +160,12 @@ class TaskMeasure(NamedTuple):
     measure: Callable[[Connection, Task, str | None], QualityFigures]
 
 
-def read_figures(path: Path) -> tuple[Figure, ...]:
+def read_figures_with_usage(path: Path) -> tuple[Figure, ...]:
     """Return the figures that a TSV file defines, in its order, followed by USAGE_FIGURES."""
-    return (*parse_figures(path), *USAGE_FIGURES)
+    return (*read_figures_of_file(path), *USAGE_FIGURES)
 
 
-def parse_figures(path: Path) -> tuple[Figure, ...]:
+def read_figures_of_file(path: Path) -> tuple[Figure, ...]:
     """Return the figures that a TSV file defines, in its order.
 
     The first line is skipped. The columns are name, unit, low, high, minimum number of cases,
@@ -197,7 +197,7 @@ USAGE_FIGURES = (
 )
 
 
-def reply_values(replies: ReplyCounts) -> dict[str, FigureValue]:
+def compute_reply_values(replies: ReplyCounts) -> dict[str, FigureValue]:
     """Return the share of failed replies, and cost and tokens for each answer.
 
     Cost and tokens include replies without an answer.
@@ -227,13 +227,13 @@ def format_value(value: float | None, unit: Unit, *, bound: float | None = None)
         return "-"
 
     for digits in range(2, 9):
-        text = _format_value(value, unit, digits)
-        if bound is None or value == bound or text != _format_value(bound, unit, digits):
+        text = _format_rounded_value(value, unit, digits)
+        if bound is None or value == bound or text != _format_rounded_value(bound, unit, digits):
             return text
     return repr(value)
 
 
-def _format_value(value: float, unit: Unit, digits: int) -> str:
+def _format_rounded_value(value: float, unit: Unit, digits: int) -> str:
     """Return a value, rounded to a number of digits after the decimal point; see `format_value`.
 
     A share is multiplied by 100 and shown in percent, and USD with its sign. Other units are not
@@ -256,13 +256,13 @@ def _format_number(number: float, digits: int) -> str:
     return f"{number:,.{digits}f}".rstrip("0").rstrip(".")
 
 
-def mean(histogram: Mapping[int, int]) -> float | None:
+def compute_histogram_mean(histogram: Mapping[int, int]) -> float | None:
     """Return the mean of {value: count}, or None if it is empty."""
     count = sum(histogram.values())
     return divide(sum(value * times for value, times in histogram.items()), count)
 
 
-def compute_divergence(
+def compute_jensen_shannon_divergence(
     weights: Mapping[str, float], other_weights: Mapping[str, float]
 ) -> float | None:
     """Return the Jensen-Shannon divergence of two distributions, base 2.
@@ -319,7 +319,7 @@ def divide(part: float, total: float) -> float | None:
     return part / total if total else None
 
 
-def histogram_bars(
+def make_histogram_tables(
     title: str,
     unit: str,
     histogram: Mapping[int, int],
@@ -390,7 +390,7 @@ def _judge_figure(
     return MeasuredFigure(gate, value, case_count, gate.find_missed_bound(value) is None)
 
 
-def apply_gate_settings(
+def make_effective_gates(
     figures: Iterable[Figure],
     settings: Mapping[str, str],
     *,
@@ -418,7 +418,7 @@ def apply_gate_settings(
             name, _, bounds = map(str.strip, part.partition("="))
             if name in figures_by_name:
                 try:
-                    effective[name] = _replace_bounds(figures_by_name[name], bounds)
+                    effective[name] = _copy_with_bounds(figures_by_name[name], bounds)
                 except ValueError:
                     message = f"{place}: {part} has no valid bounds"
                     raise ConfigurationError(message, hint=GATES_HINT) from None
@@ -430,7 +430,7 @@ def apply_gate_settings(
     return effective
 
 
-def _replace_bounds(gate: Figure, text: str) -> Figure | None:
+def _copy_with_bounds(gate: Figure, text: str) -> Figure | None:
     """Return a copy of a gate with the bounds that a text sets, or None if the text is "off".
 
     The text has one of these forms:

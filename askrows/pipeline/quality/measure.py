@@ -23,11 +23,11 @@ from askrows.pipeline.quality.figures import (
     ReportTable,
     ReservoirSample,
     Sample,
+    compute_reply_values,
     divide,
-    read_figures,
-    reply_values,
+    read_figures_with_usage,
 )
-from askrows.pipeline.quality.tag_figures import make_tag_figures, measure_tags
+from askrows.pipeline.quality.tag_figures import make_tag_figures, measure_tag_list
 from askrows.pipeline.store import answer_counts, answers, claims
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks.tag_lists import list_tag_lists
@@ -42,10 +42,10 @@ MAX_SAMPLES = 20
 MAX_SAMPLE_CHARS = 300
 # A field with more distinct values has no bars.
 MAX_BARS = 24
-FIGURES = read_figures(Path(__file__).with_name("figures.tsv"))
+FIGURES = read_figures_with_usage(Path(__file__).with_name("figures.tsv"))
 
 
-def list_figures(task: Task) -> list[Figure]:
+def list_figures_without_means(task: Task) -> list[Figure]:
     """Return the figures of a task without the means of its fields.
 
     These are FIGURES and those of its lists of texts whose names are not the names of others.
@@ -54,7 +54,7 @@ def list_figures(task: Task) -> list[Figure]:
     return [*FIGURES, *(figure for figure in make_tag_figures(task) if figure.name not in names)]
 
 
-def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
+def measure_answers(tx: Connection, task: Task, version: str | None) -> QualityFigures:
     """Return the figures, value counts and sample answers of a version, for its quality report.
 
     Rows that are parked under the task's present prompt version count as asked but not answered,
@@ -67,7 +67,7 @@ def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
     """
     tally = _FieldTally()
     for row_id, answer in answers.iterate_newest_answers(tx, task.name, version):
-        tally.add(row_id, answer)
+        tally.add_answer(row_id, answer)
 
     replies = answer_counts.count_replies(tx, task.name, version)
     cut_count = answer_counts.count_cut_short_replies(tx, task.name, version)
@@ -88,13 +88,13 @@ def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
     tables = list[ReportTable]()
     tag_lists = list_tag_lists(task)
     for tag_list in tag_lists:
-        list_values, list_tables = measure_tags(tx, tag_list, version)
+        list_values, list_tables = measure_tag_list(tx, tag_list, version)
         tag_values |= list_values
         tables += list_tables
     # These tables have the values of the lists, and their lengths.
     tag_fields = {tag_list.field.name for tag_list in tag_lists}
     counted_paths = tag_fields | {f"{name}-count" for name in tag_fields}
-    tables += [table for table in tally.bars() if table.title not in counted_paths]
+    tables += [table for table in tally.iterate_value_tables() if table.title not in counted_paths]
     values: dict[str, FigureValue] = {
         **tag_values,
         "answered": (divide(answer_count, asked_count), asked_count),
@@ -105,7 +105,7 @@ def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
         "null-texts": (divide(tally.null_answer_count, answer_count), answer_count),
         "answers": (answer_count, answer_count),
         **mean_values,
-        **reply_values(replies),
+        **compute_reply_values(replies),
     }
     mean_figures = [
         Figure(
@@ -119,7 +119,7 @@ def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
         title=f"Quality of the answers of {task.name}",
         version=version or "all",
         rows=answer_count,
-        figures=(*list_figures(task), *mean_figures),
+        figures=(*list_figures_without_means(task), *mean_figures),
         values=values,
         tables=tables,
         samples=list(_read_samples(tx, task, list(tally.sample))),
@@ -150,7 +150,7 @@ class _FieldTally:
         self.quotes = Counter[str]()
         self.missing = Counter[str]()
 
-    def add(self, row_id: str, answer_json: str) -> None:
+    def add_answer(self, row_id: str, answer_json: str) -> None:
         """Count an answer and the values of its fields, and offer it to the random sample.
 
         The answer is also counted in these:
@@ -165,7 +165,7 @@ class _FieldTally:
         self.answer_hashes[hash(json.dumps(answer, sort_keys=True))] += 1
         self.sample.offer(row_id, (row_id, answer_json))
         null_paths = set[str]()
-        for path, value in _iterate_leaf_values(answer):
+        for path, value in _iterate_values_and_lengths(answer):
             self._count_value(path, value)
             if isinstance(value, str) and value.strip().lower() == NULL_WORD:
                 null_paths.add(path)
@@ -193,7 +193,7 @@ class _FieldTally:
         if len(value_counts) <= MAX_BARS or text in value_counts:
             value_counts[text] += 1
 
-    def bars(self) -> Iterator[ReportTable]:
+    def iterate_value_tables(self) -> Iterator[ReportTable]:
         """Yield a table of the number of answers by value for each field with 2 to MAX_BARS values.
 
         Fields with quotations are left out.
@@ -203,7 +203,7 @@ class _FieldTally:
                 yield ReportTable(path, ("", "rows"), value_counts.most_common())
 
 
-def _iterate_leaf_values(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def _iterate_values_and_lengths(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (path, value) of each field in an answer.
 
     The path of a member of an object is `path.name`; at the top level it is `name`. A list yields
@@ -213,10 +213,10 @@ def _iterate_leaf_values(value: Any, path: str = "") -> Iterator[tuple[str, Any]
     if isinstance(value, list):
         yield f"{path}-count", len(value)
         for member in value:
-            yield from _iterate_leaf_values(member, path)
+            yield from _iterate_values_and_lengths(member, path)
     elif isinstance(value, dict) and not is_stored_quotation(value):
         for name, member in value.items():
-            yield from _iterate_leaf_values(member, f"{path}.{name}" if path else name)
+            yield from _iterate_values_and_lengths(member, f"{path}.{name}" if path else name)
     else:
         yield path, value
 
@@ -236,11 +236,11 @@ def _read_samples(
     texts = task.read_input_texts(tx, ids)
     for row_id, answer in chosen_answers:
         if row_id in names:
-            text = shorten_text(texts.get(row_id, ""))
-            yield Sample(row_id, names[row_id], text, (), shorten_text(answer))
+            text = shorten_sample_text(texts.get(row_id, ""))
+            yield Sample(row_id, names[row_id], text, (), shorten_sample_text(answer))
 
 
-def shorten_text(text: str) -> str:
+def shorten_sample_text(text: str) -> str:
     """Return a text, or its first MAX_SAMPLE_CHARS characters with an ellipsis."""
     if len(text) <= MAX_SAMPLE_CHARS:
         return text

@@ -58,10 +58,12 @@ def plan_next_pilot(
     size = size or DEFAULT_PILOT_SIZE
     if seed is None:
         seed = DEFAULT_PILOT_SEED
-    return size, seed, draw_pilot(tx, task, version, size=size, seed=seed)
+    return size, seed, draw_pilot_row_ids(tx, task, version, size=size, seed=seed)
 
 
-def draw_pilot(tx: "Connection", task: Task, version: str, *, size: int, seed: int) -> list[str]:
+def draw_pilot_row_ids(
+    tx: "Connection", task: Task, version: str, *, size: int, seed: int
+) -> list[str]:
     """Return the ids of at most `size` random rows for a pilot of a version, in the order drawn.
 
     They are drawn from all rows that can be asked or have an answer of the version, without rows
@@ -102,7 +104,7 @@ def draw_row_ids(ids: Iterable[str], *, size: int, seed: int) -> list[str]:
     return list(dict.fromkeys(row_id for _, row_id in drawn_pairs))[:size]
 
 
-def has_unfinished_pilot(tx: "Connection", version: str) -> bool:
+def is_newest_pilot_unfinished(tx: "Connection", version: str) -> bool:
     """Return whether the newest pilot of a version is unfinished.
 
     Args:
@@ -112,7 +114,7 @@ def has_unfinished_pilot(tx: "Connection", version: str) -> bool:
     return pilot is not None and pilot.ended_at is None
 
 
-def find_blocking_reason(tx: "Connection", version: str, *, is_required: bool = False) -> str:
+def describe_blocking_pilot(tx: "Connection", version: str, *, is_required: bool = False) -> str:
     """Return the reason why a pilot keeps rows of a version from being asked; "" if none does.
 
     The first rule that applies decides:
@@ -143,7 +145,7 @@ def find_blocking_reason(tx: "Connection", version: str, *, is_required: bool = 
     return ""
 
 
-def waive_required_pilot(
+def waive_pilot_if_needed(
     store: Store, task: Task, *, version: str, now: Callable[[], datetime]
 ) -> None:
     """Record that a person waived the pilot of a version, so that its rows may be asked.
@@ -151,11 +153,11 @@ def waive_required_pilot(
     Does nothing if no pilot blocks them, and none is missing that the task needs.
     """
     with store.write() as tx:
-        if find_blocking_reason(tx, version, is_required=task.needs_pilot):
+        if describe_blocking_pilot(tx, version, is_required=task.needs_pilot):
             runs.record_waived_pilot(tx, task.name, version, now=now())
 
 
-def block_if_hopeless(
+def record_failed_pilot_if_hopeless(
     store: Store, task: Task, *, data: Path, quality: QualityReport, now: Callable[[], datetime]
 ) -> bool:
     """Record a failed pilot, which blocks the version, if a report is hopeless; return if it is.
@@ -179,7 +181,9 @@ def block_if_hopeless(
     return True
 
 
-def check_pilot(tx: "Connection", task: Task, version: str, *, is_required: bool = False) -> None:
+def check_pilot_allows_asking(
+    tx: "Connection", task: Task, version: str, *, is_required: bool = False
+) -> None:
     """Check that no pilot forbids to ask all rows of a version; raise if one does.
 
     If a pilot has ended, the newest ended pilot decides, whatever newer pilot is unfinished.
@@ -192,7 +196,7 @@ def check_pilot(tx: "Connection", task: Task, version: str, *, is_required: bool
         GateError: The newest ended pilot failed, no pilot has ended yet, or a required pilot is
             missing. The hint has the command that runs a pilot.
     """
-    reason = find_blocking_reason(tx, version, is_required=is_required)
+    reason = describe_blocking_pilot(tx, version, is_required=is_required)
     if not reason:
         return
 

@@ -84,7 +84,7 @@ class QualityReport(NamedTuple):
         return False
 
     @property
-    def error(self) -> GateError | None:
+    def gate_error(self) -> GateError | None:
         """An error that describes the failed gates and their values; None if no gate failed.
 
         It is not raised here. Its message says that the answers are stored, because a failed gate
@@ -177,7 +177,7 @@ class QualityReport(NamedTuple):
     def render_markdown(self) -> str:
         """Return the report as Markdown."""
         quality = self.quality
-        return _template().render(
+        return _load_template().render(
             quality=quality,
             at=self.at,
             gates_text=self.gates_text,
@@ -193,7 +193,7 @@ class QualityReport(NamedTuple):
             step=CommandHint,
         )
 
-    def seal(self, data: Path, task: str) -> "QualityReport":
+    def write_files(self, data: Path, task: str) -> "QualityReport":
         """Write the report into the workspace folder `data`, and return it with its `path`.
 
         `path` is that of the Markdown file, which is written before the JSON file of the same name.
@@ -214,7 +214,7 @@ class QualityReport(NamedTuple):
 
 
 @cache
-def _template() -> "Template":
+def _load_template() -> "Template":
     """Return the template of a report, compiled on the first call."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -227,7 +227,7 @@ def _template() -> "Template":
     environment.filters |= {
         "code": format_markdown_code,
         "cell": _format_cell,
-        "aligned": _alignments,
+        "aligned": _make_column_alignments,
     }
     return environment.get_template("report.md")
 
@@ -250,7 +250,7 @@ def _format_cell(cell: str | float) -> str:
     return f"{cell:,.3f}"
 
 
-def _alignments(rows: ReportTable) -> list[str]:
+def _make_column_alignments(rows: ReportTable) -> list[str]:
     """Return the Markdown alignment of each column: right, except for columns with text."""
     columns = zip(*rows.cells, strict=True)
     return [
@@ -258,7 +258,7 @@ def _alignments(rows: ReportTable) -> list[str]:
     ]
 
 
-def delete_partial_reports(data: Path, task: str) -> None:
+def delete_abandoned_report_parts(data: Path, task: str) -> None:
     """Delete partially written reports of a task whose processes ended."""
     for part in (data / REPORTS_FOLDER).glob(f"{task}-*{files.PART_SUFFIX}"):
         if files.is_abandoned(part):
@@ -293,7 +293,7 @@ def read_newest_report(data: Path, task: str) -> dict[str, Any] | None:
     return None
 
 
-def delete_reports(data: Path, task: str) -> int:
+def delete_report_files(data: Path, task: str) -> int:
     """Delete all reports of a task, because they contain samples of its rows.
 
     Returns:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.quality.drawn_rows import MIN_CHECKED_ROWS, RowDraw, draw_rows
+from askrows.pipeline.quality.drawn_rows import MIN_CHECKED_ROWS, RowDraw, draw_answered_rows
 from askrows.pipeline.store import answers, edits
 from askrows.pipeline.store.confidences import has_rows_asked_by_decisions
 from askrows.pipeline.store.database import Connection
@@ -101,8 +101,8 @@ class FieldComparison:
     only_a_ids: Sequence[str] = ()
     only_b_ids: Sequence[str] = ()
 
-    def describe_share(self, index: int) -> dict[str, Any]:
-        """Return the share of a version as JSON members; see `to_field_documents`.
+    def make_share_document(self, index: int) -> dict[str, Any]:
+        """Return the share of a version as JSON members; see `make_comparison_documents`.
 
         If rows were drawn, the interval is that of the drawn rows, or None without values.
         """
@@ -132,7 +132,7 @@ class FieldComparison:
     @property
     def p_value(self) -> float:
         """Return the probability of such a difference if both versions are equally good."""
-        return sign_test(self.only_a_right, self.only_b_right)
+        return compute_sign_test_p_value(self.only_a_right, self.only_b_right)
 
     @property
     def verdict(self) -> str:
@@ -142,7 +142,7 @@ class FieldComparison:
         return BETTER_A if self.only_a_right > self.only_b_right else BETTER_B
 
 
-def sign_test(first_count: int, second_count: int) -> float:
+def compute_sign_test_p_value(first_count: int, second_count: int) -> float:
     """Return the two-sided probability of a split at least as uneven, if both sides are equal."""
     total = first_count + second_count
     extreme_count = min(first_count, second_count)
@@ -194,7 +194,7 @@ def compare_with_right_values(
     return comparisons
 
 
-def _compare_with_intervals(
+def _compare_all_and_drawn_rows(
     right_values_by_id: Mapping[str, RightValues],
     sides: Sequence[Mapping[str, Mapping[str, Any]]],
     leading_ids: Sequence[str],
@@ -212,7 +212,7 @@ def _compare_with_intervals(
     ]
 
 
-def to_field_documents(comparisons: Sequence[FieldComparison]) -> list[dict[str, Any]]:
+def make_comparison_documents(comparisons: Sequence[FieldComparison]) -> list[dict[str, Any]]:
     """Return comparisons as JSON: a document for each field, in the same order.
 
     For one version, a document has these members:
@@ -234,7 +234,7 @@ def to_field_documents(comparisons: Sequence[FieldComparison]) -> list[dict[str,
         document: dict[str, Any] = {
             "field": comparison.name,
             **{
-                side: comparison.describe_share(index)
+                side: comparison.make_share_document(index)
                 for index, side in enumerate("ab"[: len(comparison.shares)])
             },
         }
@@ -253,10 +253,10 @@ def read_valid_right_values(tx: Connection, task: Task) -> dict[str, RightValues
     If the input of every labelled row differs, the prompt must have other columns now, so all
     right values are returned.
     """
-    return _select_valid_right_values(tx, task, edits.read_right_values(tx, task.name))
+    return _keep_right_values_of_unchanged_rows(tx, task, edits.read_right_values(tx, task.name))
 
 
-def _select_valid_right_values(
+def _keep_right_values_of_unchanged_rows(
     tx: Connection, task: Task, right_values_by_id: Mapping[str, RightValues]
 ) -> dict[str, RightValues]:
     """Return those of the right values of all rows that `read_valid_right_values` returns."""
@@ -307,7 +307,7 @@ class AccuracyReport:
         """Return how many more labelled rows a judgement needs, after a trial of unasked rows."""
         return max(0, MIN_LABELLED_ROWS - self.measured_rows - self.unasked_rows)
 
-    def list_named_ids(self) -> list[str]:
+    def list_mentioned_row_ids(self) -> list[str]:
         """Return the ids of the rows that the report names: skipped, or right in one version."""
         row_ids = [*self.draw.skipped_ids]
         for comparison in self.fields:
@@ -323,13 +323,13 @@ class AccuracyReport:
             "unasked": self.unasked_rows,
             "labels_needed": self.missing_labelled_rows,
             "drawn": {
-                "leading": len(self.draw.leading_ids),
+                "leading": len(self.draw.leading_checked_ids),
                 "checked": self.draw.checked_count,
                 "of": len(self.draw.wanted_ids),
                 "skipped": self.draw.skipped_ids,
             },
             "versions": [asdict(version) for version in self.versions],
-            "fields": to_field_documents(self.fields),
+            "fields": make_comparison_documents(self.fields),
         }
 
 
@@ -342,7 +342,7 @@ class VersionChoices(NamedTuple):
     labelled: list[str]
 
 
-def list_version_choices(tx: Connection, task: Task) -> VersionChoices:
+def list_measurable_versions(tx: Connection, task: Task) -> VersionChoices:
     """Return the versions of a task with answers, and those with answers to labelled rows."""
     answered_versions = _list_answered_versions(tx, task)
     row_ids = list(edits.read_right_values(tx, task.name))
@@ -370,14 +370,14 @@ def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
     Raises:
         InputError: A version has no answers, or A and B are the same version.
     """
-    versions = _choose_versions(tx, task, texts)
+    versions = _choose_measured_versions(tx, task, texts)
     right_values_by_id = edits.read_right_values(tx, task.name)
     measured_versions = []
     sides = []
     for version in versions:
         cost_per_1000 = edits.compute_cost_per_1000_rows(tx, task.name, version)
         measured = MeasuredVersion(version, cost_per_1000)
-        sides.append(_read_measured_answers(tx, task, right_values_by_id, measured))
+        sides.append(_read_answers_and_set_left_out(tx, task, right_values_by_id, measured))
         measured_versions.append(measured)
 
     measured_ids = [
@@ -389,7 +389,7 @@ def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
         )
     draw = RowDraw((), ())
     if sides:
-        draw = draw_rows(
+        draw = draw_answered_rows(
             tx,
             task,
             versions,
@@ -401,7 +401,7 @@ def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
         len(right_values_by_id),
         len(measured_ids) if sides else 0,
         measured_versions,
-        _compare_with_intervals(right_values_by_id, sides, draw.leading_ids),
+        _compare_all_and_drawn_rows(right_values_by_id, sides, draw.leading_checked_ids),
         draw,
     )
     for index, version in enumerate(versions):
@@ -410,20 +410,20 @@ def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
             other_sides = sides[:index] + sides[index + 1 :]
             report.unasked_rows = sum(
                 row_id not in sides[index] and all(row_id in side for side in other_sides)
-                for row_id in _select_valid_right_values(tx, task, right_values_by_id)
+                for row_id in _keep_right_values_of_unchanged_rows(tx, task, right_values_by_id)
             )
             report.present_uses_decisions = has_rows_asked_by_decisions(tx, task.name, version)
     return report
 
 
-def expand_version(task: Task, text: str) -> str:
+def expand_version_number(task: Task, text: str) -> str:
     """Return `task@2` for "2" and `task@2/model` for "2/model"; other texts stay unchanged."""
     if text.partition("/")[0].isdecimal():
         return f"{task.prompt_version.partition('@')[0]}@{text}"
     return text
 
 
-def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) -> list[str]:
+def _choose_measured_versions(tx: Connection, task: Task, texts: Sequence[str | None]) -> list[str]:
     """Return the versions to measure, A before B; an empty list if no version has answers.
 
     If all `texts` are None or empty, these are the two newest versions with answers, or the only
@@ -439,7 +439,7 @@ def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
 
     versions = []
     for text in filter(None, texts):
-        version = expand_version(task, text)
+        version = expand_version_number(task, text)
         if not any(belongs_to_version(name, version) for name in answered_versions):
             raise InputError(
                 f"version {text!r} has no answers; nothing was measured",
@@ -464,7 +464,7 @@ def _list_answered_versions(tx: Connection, task: Task) -> list[str]:
     ]
 
 
-def _read_measured_answers(
+def _read_answers_and_set_left_out(
     tx: Connection,
     task: Task,
     right_values_by_id: Mapping[str, RightValues],

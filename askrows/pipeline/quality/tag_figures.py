@@ -21,10 +21,10 @@ from askrows.pipeline.quality.figures import (
     FigureValue,
     ReportTable,
     ReservoirSample,
+    compute_histogram_mean,
     divide,
-    histogram_bars,
-    mean,
-    parse_figures,
+    make_histogram_tables,
+    read_figures_of_file,
 )
 from askrows.pipeline.rows.cells import stripped_text
 from askrows.pipeline.store import answers
@@ -58,7 +58,7 @@ TEXT_SAMPLE_SIZE = 500
 # With fewer rows, no text is compared.
 MIN_ROWS_TO_COMPARE = 50
 # Names, descriptions and reasons have placeholders. `gates=` and GATES set the bounds.
-_FIGURES = parse_figures(Path(__file__).with_name("tag_figures.tsv"))
+_FIGURES = read_figures_of_file(Path(__file__).with_name("tag_figures.tsv"))
 
 
 def make_tag_figures(task: Task) -> list[Figure]:
@@ -66,24 +66,24 @@ def make_tag_figures(task: Task) -> list[Figure]:
     figures: list[Figure] = []
     for tag_list in list_tag_lists(task):
         for figure in _FIGURES:
-            description = _fill(figure.description, tag_list)
-            reason = _fill(figure.bounds_reason, tag_list)
-            name = name_figure(figure.name, tag_list)
+            description = _fill_placeholders(figure.description, tag_list)
+            reason = _fill_placeholders(figure.bounds_reason, tag_list)
+            name = make_figure_name(figure.name, tag_list)
             figures.append(
                 figure._replace(name=name, description=description, bounds_reason=reason)
             )
     return figures
 
 
-def name_figure(template: str, tag_list: TagList) -> str:
+def make_figure_name(template: str, tag_list: TagList) -> str:
     """Return the name of a figure of a list; it has the field's name if there are several lists."""
-    name = _fill(template, tag_list)
+    name = _fill_placeholders(template, tag_list)
     if name == template and len(list_tag_lists(tag_list.task)) > 1:
         return f"{name}-{tag_list.field.name}"
     return name
 
 
-def _fill(template: str, tag_list: TagList) -> str:
+def _fill_placeholders(template: str, tag_list: TagList) -> str:
     """Return a text with the words of a list in its placeholders."""
     nouns = tag_list.task.nouns
     return template.format(
@@ -106,7 +106,7 @@ class TagTally:
         # Ids and tags of the rows whose texts are read.
         self.sample = ReservoirSample[tuple[str, Sequence[str]]](TEXT_SAMPLE_SIZE, seed=SEED)
 
-    def add(self, row_id: str, tags: Sequence[str]) -> None:
+    def add_tags(self, row_id: str, tags: Sequence[str]) -> None:
         """Count the tags of a row."""
         self.lengths[len(tags)] += 1
         self.rows_by_tag.update(tags)
@@ -117,7 +117,7 @@ class TagTally:
         """Return the number of counted rows."""
         return self.lengths.total()
 
-    def measure(
+    def compute_values_and_unlike_tags(
         self, tag_lists: Iterable[Sequence[str]], texts: Sequence[tuple[str, Sequence[str]]]
     ) -> tuple[dict[str, FigureValue], Counter[str]]:
         """Return the values by the names in `tag_figures.tsv`, and tags that are unlike their text.
@@ -133,7 +133,7 @@ class TagTally:
         compared_tags = sum(len(tags) for _, tags in texts)
         single_use_tags = sum(use_count == 1 for use_count in self.rows_by_tag.values())
         values: dict[str, FigureValue] = {
-            "{field}": (mean(self.lengths), row_count),
+            "{field}": (compute_histogram_mean(self.lengths), row_count),
             "used-once": (divide(single_use_tags, len(self.rows_by_tag)), row_count),
             "commonest": (divide(common_rows, row_count), row_count),
             "at-minimum": (divide(self.lengths[1], row_count), row_count),
@@ -154,7 +154,7 @@ class TagTally:
             noun: Word for a row.
             plural_noun: Word for several rows.
         """
-        histogram = histogram_bars(
+        histogram = make_histogram_tables(
             f"{title.capitalize()} per {noun}",
             plural_noun,
             self.lengths,
@@ -170,7 +170,7 @@ class TagTally:
         ]
 
 
-def measure_tags(
+def measure_tag_list(
     tx: Connection, tag_list: TagList, version: str | None
 ) -> tuple[dict[str, FigureValue], list[ReportTable]]:
     """Return the values and the tables of a list of texts. Rows with an empty list are left out.
@@ -179,19 +179,20 @@ def measure_tags(
 
     Args:
         tx: A transaction, only read.
-        version: As in `measure.measure`.
+        version: As in `measure.measure_answers`.
     """
     tally = TagTally()
-    for row_id, tags in _read_tags(tx, tag_list, version):
-        tally.add(row_id, tags)
+    for row_id, tags in _iterate_row_tags(tx, tag_list, version):
+        tally.add_tags(row_id, tags)
     texts: list[tuple[str, Sequence[str]]] = []
     if tally.row_count >= MIN_ROWS_TO_COMPARE:
-        texts = read_english_texts(tx, tag_list, tally.sample)
+        texts = read_english_texts_with_tags(tx, tag_list, tally.sample)
 
-    tags_again = (tags for _, tags in _read_tags(tx, tag_list, version))
-    values_by_template, unlike_tags = tally.measure(tags_again, texts)
+    tags_again = (tags for _, tags in _iterate_row_tags(tx, tag_list, version))
+    values_by_template, unlike_tags = tally.compute_values_and_unlike_tags(tags_again, texts)
     values = {
-        name_figure(template, tag_list): value for template, value in values_by_template.items()
+        make_figure_name(template, tag_list): value
+        for template, value in values_by_template.items()
     }
     nouns = tag_list.task.nouns
     tables = tally.make_tables(
@@ -203,7 +204,7 @@ def measure_tags(
     return values, tables
 
 
-def _read_tags(
+def _iterate_row_tags(
     tx: Connection, tag_list: TagList, version: str | None
 ) -> Iterator[tuple[str, list[str]]]:
     """Yield the id and the tags of each row with tags in an answer of a version."""
@@ -213,7 +214,7 @@ def _read_tags(
             yield row_id, tags
 
 
-def read_english_texts(
+def read_english_texts_with_tags(
     tx: Connection, tag_list: TagList, sample: Iterable[tuple[str, Sequence[str]]]
 ) -> list[tuple[str, Sequence[str]]]:
     """Return the sent text, without the key, and the tags of the rows with an English text.
@@ -289,10 +290,12 @@ def _find_tags_without_common_term(
 
 def _is_in_text(term: str, text_terms: set[str]) -> bool:
     """Return whether a term, or another term of its root, is among the terms of a text."""
-    return term in text_terms or any(_are_alike(term, text_term) for text_term in text_terms)
+    return term in text_terms or any(
+        _is_part_or_same_root(term, text_term) for text_term in text_terms
+    )
 
 
-def _are_alike(tag_term: str, text_term: str) -> bool:
+def _is_part_or_same_root(tag_term: str, text_term: str) -> bool:
     """Return whether the term of a text is part of a tag's term, or both probably share a root.
 
     `keep` is part of `beekeep`; a part has at least MIN_TERM_LETTERS letters. The reverse, a tag's

@@ -328,4 +328,6 @@ class _LiveRun:
     async def _count_other_calls(self) -> None:
         """Count for the rate limiter the calls of other runs in this minute and day."""
         other_calls, calls_today = await asyncio.to_thread(self._batches.read_other_calls)
-        self._throttle.rate_limiter.replace_other_calls(other_calls, today=calls_today)
+        self._throttle.rate_limiter.replace_calls_of_other_processes(
+            other_calls, used_today=calls_today
+        )

@@ -179,7 +179,9 @@ class LiveCalls:
             day=run.workspace.now().date(),
         )
         if parsed_reply.usage.prompt:
-            self._throttle.rate_limiter.settle(started_call, parsed_reply.usage.prompt)
+            self._throttle.rate_limiter.replace_estimated_tokens(
+                started_call, parsed_reply.usage.prompt
+            )
         self._throttle.note_answer(duration_s=duration_s)
         self._settle_refusals()
         self._count_reply(call.batch)
@@ -230,7 +232,7 @@ class LiveCalls:
             call.batch.record_calls(-1)
         # No quota counted a throttled or unsent call.
         if isinstance(error, errors.ThrottledError | errors.NotSentError):
-            self._throttle.rate_limiter.withdraw(started_call)
+            self._throttle.rate_limiter.remove_call(started_call)
         if isinstance(error, errors.ThrottledError):
             self._throttle.note_refusal(error)
             self.queue.appendleft(call)
@@ -275,7 +277,9 @@ class LiveCalls:
             return
 
         requested_s = min(error.retry_after_s or 0.0, MAX_PAUSE_S)
-        call.not_before = now + self._retry_policy.delay_s(call.failures, requested_s=requested_s)
+        call.not_before = now + self._retry_policy.compute_delay_s(
+            call.failures, requested_s=requested_s
+        )
         self.queue.append(call)
 
     # Rows without a reply

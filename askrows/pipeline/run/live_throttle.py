@@ -172,7 +172,7 @@ class LiveThrottle:
             self.raise_if_late()
             pause_s = self._seconds_to_start(tokens)
             if pause_s <= 0:
-                return self.rate_limiter.count_start(tokens)
+                return self.rate_limiter.count_started_call(tokens)
             await self.wait_for_change(pause_s)
         return None
 
@@ -275,7 +275,7 @@ class LiveThrottle:
         printed. Updates the moving average of call durations. The number of running calls is
         changed elsewhere.
         """
-        self.rate_limiter.note_success()
+        self.rate_limiter.reset_refusals()
         self._unanswered_since = self._run.workspace.monotonic()
         if self._is_stalled:
             self._run.workspace.display.say("replies arrive again: several calls are made at once")
@@ -297,7 +297,7 @@ class LiveThrottle:
         - It is the second 429 of the run, and the run has a patience, because a person waits for
           it.
         """
-        self.rate_limiter.note_refusal(error.retry_after_s)
+        self.rate_limiter.delay_calls_after_refusal(error.retry_after_s)
         self._throttled_count += 1
         timeout_s = max(self._shed_retry_s, self._run.workspace.settings.poll_patience)
         is_lasting = self.rate_limiter.throttled_s > timeout_s
@@ -334,7 +334,7 @@ class LiveThrottle:
             self._failed_at = now
             self._failed_row = row_id
         if self._failure_count > 1:
-            self._hold_until = now + self._hold_policy.delay_s(self._failure_count - 1)
+            self._hold_until = now + self._hold_policy.compute_delay_s(self._failure_count - 1)
 
         has_failed_too_long = now - self._failing_since > self.patience_s(error)
         if self._failure_count >= MAX_PARALLEL_FAILURES and has_failed_too_long:

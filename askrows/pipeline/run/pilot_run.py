@@ -61,22 +61,22 @@ def check_or_run_pilot(
         RemoteError, ConfigurationError: The pilot was stopped; the next run continues it.
     """
     if skip:
-        pilot.waive_required_pilot(
+        pilot.waive_pilot_if_needed(
             run.workspace.store, run.task, version=run.version, now=run.workspace.now
         )
 
     with run.workspace.store.read() as tx:
         needs_pilot = size is not None or (is_required and not skip)
         # Counting reads all rows, so it is left out if no pilot is needed.
-        if not pilot.find_blocking_reason(tx, run.version, is_required=needs_pilot):
+        if not pilot.describe_blocking_pilot(tx, run.version, is_required=needs_pilot):
             return None
 
         has_open_rows = claiming.count_claimable(tx, run.task) > 0
         if size is None:
             if has_open_rows:
-                pilot.check_pilot(tx, run.task, run.version, is_required=needs_pilot)
+                pilot.check_pilot_allows_asking(tx, run.task, run.version, is_required=needs_pilot)
             return None
-        if not (has_open_rows or pilot.has_unfinished_pilot(tx, run.version)):
+        if not (has_open_rows or pilot.is_newest_pilot_unfinished(tx, run.version)):
             return None
 
     report = run_pilot(run, size=min(size, limit or size), seed=None, is_confirmed=is_confirmed)
@@ -140,7 +140,7 @@ def run_pilot(
 
     sample_text = f"{len(row_ids)} {run.task.nouns.plural}"
     note = f"Pilot {pilot_row.number}: {sample_text}, seed {pilot_row.seed}."
-    quality = evaluate.write_report(
+    quality = evaluate.measure_and_write_report(
         run.workspace, run.task, tasks=run.tasks, version=run.version, notes=[note]
     )
     parked_hint = f"`{run.task.nouns.command('parked')}` lists the reasons"

@@ -467,7 +467,7 @@ class _PlanEstimator:
             }
             # Why a pilot stops the rows; empty if none does.
             self.pilot_reason = (
-                "" if is_pilot_waived else pilot.find_blocking_reason(tx, run.version)
+                "" if is_pilot_waived else pilot.describe_blocking_pilot(tx, run.version)
             )
 
         # The rows of a stopped live run are asked again, at most at its price.
@@ -600,7 +600,7 @@ class _PlanEstimator:
         plan = self.plan
         max_batches = self.run.workspace.provider.max_active_batches
         prompt_tokens = plan.usage.prompt
-        max_tokens = self.run.model.max_enqueued_tokens(self.run.workspace.settings.tier)
+        max_tokens = self.run.model.find_max_enqueued_tokens(self.run.workspace.settings.tier)
         if max_tokens is None or not prompt_tokens:
             return max_batches
         batches_for_tokens = int(max_tokens * plan.batches / prompt_tokens)

@@ -11,7 +11,7 @@ from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import OPEN_STATES, BatchState
 from askrows.pipeline.quality import evaluate, pilot
-from askrows.pipeline.quality.report import delete_partial_reports
+from askrows.pipeline.quality.report import delete_abandoned_report_parts
 from askrows.pipeline.store import batches, claims, money, runs
 from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.equal_rows import count_waiting_rows
@@ -191,13 +191,13 @@ class RunState:
                 newest_pilot is None or newest_pilot.verdict is runs.PilotVerdict.WAIVED
             )
             notes = [WAIVED_PILOT_NOTE] if run.task.needs_pilot and has_no_verdict else []
-            quality = evaluate.write_report(
+            quality = evaluate.measure_and_write_report(
                 run.workspace, run.task, tasks=run.tasks, version=version, notes=notes
             )
             if quality is None:
                 continue
 
-            is_hopeless = pilot.block_if_hopeless(
+            is_hopeless = pilot.record_failed_pilot_if_hopeless(
                 run.workspace.store,
                 run.task,
                 data=run.workspace.data,
@@ -271,7 +271,7 @@ class RunState:
         if is_run_finished and result.newest_quality is None:
             self.unreported_versions[run.version] = None
         self.write_quality_reports(is_last=True)
-        delete_partial_reports(run.workspace.data, task.name)
+        delete_abandoned_report_parts(run.workspace.data, task.name)
 
         with store.read() as tx:
             parked_count = len(

@@ -274,7 +274,7 @@ def is_pilot_clear(tx: Connection, run: Run) -> bool:
     A pilot is a random sample that is asked first. It blocks if it failed or is unfinished. If the
     task needs pilots, a missing pilot blocks, too.
     """
-    return not pilot.find_blocking_reason(tx, run.version, is_required=run.task.needs_pilot)
+    return not pilot.describe_blocking_pilot(tx, run.version, is_required=run.task.needs_pilot)
 
 
 def is_index_due(run: Run, *, exact: bool) -> bool:

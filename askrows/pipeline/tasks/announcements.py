@@ -78,7 +78,7 @@ def describe_first_upload(workspace: OpenWorkspace, task: Task) -> str:
 
     provider = workspace.provider
     base_url = workspace.settings.find_address_of_backend(workspace.backend)
-    service = f"{provider.name} at {base_url}" if base_url else provider.full_name
+    service = f"{provider.name} at {base_url}" if base_url else provider.name_with_company
     settings = workspace.settings
     choice = ""
     if settings.backend is None and settings.api_key and settings.openai_key:

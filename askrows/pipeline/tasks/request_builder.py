@@ -121,7 +121,7 @@ class RequestBuilder:
         return requests.RequestSettings(
             answer_schema=self.schema,
             thinking_config=model.choose_thinking_config(declared.thinking),
-            temperature=declared.temperature if model.accepts_temperature else None,
+            temperature=declared.temperature if model.temperature else None,
             answer_tokens=self.task.record.answer_tokens,
             media_resolution=resolution,
             image_tokens=model.count_image_tokens(resolution),
@@ -202,5 +202,5 @@ def describe_open_fields(field_names: Sequence[str]) -> str:
 def choose_response_parser(task: Task, model: Model) -> responses.ResponseParser:
     """Return the function that parses the responses of a model about rows of the task."""
     if model.kind != "decide":
-        return responses.parse_response
+        return responses.parse_generated_response
     return partial(decisions.parse_decisions, closed_fields=task.closed_fields.values())

@@ -141,9 +141,9 @@ def choose_reply_outcome(
     """
     answer: RequestOutcome | None = None
     failure: RequestOutcome | None = None
-    parse_response = choose_response_parser(task, model)
+    parse_generated_response = choose_response_parser(task, model)
     for line in lines:
-        reply = responses.parse_result_line(line, parse_response)
+        reply = responses.parse_result_line(line, parse_generated_response)
         request_outcome = validate_reply(task, claim, reply, row=row)
         if reply.confidences:
             confidences = {
@@ -199,7 +199,7 @@ def validate_reply(
         )
 
     try:
-        answer, reason = responses.parse_answer(reply, task.answer_model)
+        answer, reason = responses.parse_and_validate_answer(reply, task.answer_model)
     except (Exception, SystemExit) as error:
         raise task.user_file.make_code_error(error, claim.row_id) from error
 

@@ -443,9 +443,9 @@ class Task:
     @cached_property
     def closed_fields(self) -> "Mapping[str, ClosedField]":
         """Return the fields that a decision model can answer, by name in their order."""
-        from askrows.pipeline.provider.decisions import find_closed
+        from askrows.pipeline.provider.decisions import find_closed_fields
 
-        return find_closed(self.answer_fields)
+        return find_closed_fields(self.answer_fields)
 
     @property
     def is_closed(self) -> bool:

@@ -88,7 +88,7 @@ def report_accuracy(run: Run, texts: Sequence[str | None]) -> Report:
     report.parts.append(make_table(versions, VERSION_COLUMNS))
     if accuracy.fields:
         columns = FIELD_COLUMNS if len(accuracy.versions) == 1 else COMPARISON_COLUMNS
-        fields = right_value_accuracy.to_field_documents(accuracy.fields)
+        fields = right_value_accuracy.make_comparison_documents(accuracy.fields)
         report.parts.append(make_table(fields, columns))
     if any(version.own_corrections for version in accuracy.versions):
         report.parts.append(CORRECTION_NOTE)
@@ -121,8 +121,8 @@ def report_accuracy(run: Run, texts: Sequence[str | None]) -> Report:
 def _describe_draw(draw: RowDraw) -> str:
     """Return from which rows the intervals are, and which rows of the draw are to be checked."""
     sentence = (
-        f"intervals are of the {len(draw.leading_ids):,} first rows of a random order that are all "
-        f"checked; {draw.checked_count} of its first {len(draw.wanted_ids)} are checked"
+        f"intervals are of the {len(draw.leading_checked_ids):,} first rows of a random order that "
+        f"are all checked; {draw.checked_count} of its first {len(draw.wanted_ids)} are checked"
     )
     if draw.skipped_ids:
         sentence += f", skipped: {', '.join(draw.skipped_ids)}"

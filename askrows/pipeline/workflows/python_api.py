@@ -507,7 +507,9 @@ class Workspace:
         The member `next` is the next command to type.
         """
         return self._run(
-            lambda run: ResultDocument(status.read_status(run.workspace, run.task, run.tasks)),
+            lambda run: ResultDocument(
+                status.read_status_document(run.workspace, run.task, run.tasks)
+            ),
             task,
         )
 
@@ -526,7 +528,7 @@ class Workspace:
         """
         return self._run(
             lambda run: ResultDocument(
-                listed_rows.describe_row(run.workspace, run.task, str(row), raw=raw)
+                listed_rows.read_row_details(run.workspace, run.task, str(row), raw=raw)
             ),
             task,
         )

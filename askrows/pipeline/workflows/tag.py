@@ -279,7 +279,7 @@ def _tag_open_rows(
     )
     report.asked = estimate.plan.rows
     is_pilot_begun = options.pilot is not None and store.query(
-        pilot.has_unfinished_pilot, run.version
+        pilot.is_newest_pilot_unfinished, run.version
     )
     if not (report.asked or open_batches or is_pilot_begun):
         state.complete_result()
@@ -305,7 +305,7 @@ def _tag_open_rows(
         hint_suffix=f", and so does {OptionHint(mode='live')}" if is_dear else "",
     )
     if options.skip_pilot:
-        pilot.waive_required_pilot(
+        pilot.waive_pilot_if_needed(
             store,
             run.task,
             version=run.version,

@@ -30,8 +30,8 @@ from askrows.pipeline.quality import evaluate, pilot
 from askrows.pipeline.quality.right_value_accuracy import (
     FieldComparison,
     compare_with_right_values,
+    make_comparison_documents,
     read_valid_right_values,
-    to_field_documents,
 )
 from askrows.pipeline.run import live, preflight
 from askrows.pipeline.store import request_history
@@ -130,7 +130,7 @@ class TryReport:
             "draft_of": self.draft_of or None,
             "rows": [vars(row) for row in self.rows],
             "stopped": self.stopped.message if self.stopped else None,
-            "accuracy": to_field_documents(self.accuracy),
+            "accuracy": make_comparison_documents(self.accuracy),
         }
 
     @property
@@ -339,7 +339,7 @@ def plan_rows(run: Run, row_ids: Sequence[str]) -> PlannedRows:
     tried_rows = dict[str, TriedRow]()
     usage = NO_USAGE
     for row_id, request in planned_requests.items():
-        shown_request = requests.parse_request(requests.redact_line(request.line))
+        shown_request = requests.parse_request(requests.replace_line_images_by_hashes(request.line))
         tried_rows[row_id] = TriedRow(row_id, names.get(row_id, row_id), shown_request)
         usage += request.usage
     request_count = len(planned_requests)
@@ -561,7 +561,7 @@ def _select_rows(
         if open_ids:
             return open_ids
         seed = pilot.DEFAULT_PILOT_SEED
-    return pilot.draw_pilot(
+    return pilot.draw_pilot_row_ids(
         tx,
         task,
         version,

@@ -195,7 +195,7 @@ def _ask_and_measure(run: Run, check_run: Run) -> dict[str, Any]:
     for remote_name in filter(None, remote_names):
         # If this fails, the API deletes the batch later.
         with contextlib.suppress(RemoteError):
-            check_run.client.delete(remote_name)
+            check_run.client.delete_file_or_batch(remote_name)
 
     return {
         "backend": check_run.workspace.backend,

@@ -33,7 +33,7 @@ from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.ops import health
 from askrows.pipeline.ops.open_task import open_workspace
-from askrows.pipeline.ops.status import read_status
+from askrows.pipeline.ops.status import read_status_document
 from askrows.pipeline.run import work
 from askrows.pipeline.run.units import Unit, list_units
 from askrows.pipeline.store import schema
@@ -501,7 +501,7 @@ class Worker:
         status_documents = {}
         for name in self._task_names():
             with self._open_run(name, Access.READ) as run:
-                document = read_status(run.workspace, run.task, run.tasks)
+                document = read_status_document(run.workspace, run.task, run.tasks)
                 status_documents[run.workspace.settings.task] = document
         return health.render_metrics(status_documents, self._error_counts)
 

@@ -14,7 +14,7 @@ from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.provider.models import load_models
 from askrows.pipeline.provider.providers import Provider, find_provider
 from askrows.pipeline.provider.service import (
-    check_model_provider,
+    check_model_fits_backend,
     choose_backend,
     describe_address,
 )
@@ -154,7 +154,7 @@ def _check_named_model(settings: Settings, backend: str) -> None:
     """
     model = load_models(settings.models_file).get(settings.model.removeprefix("models/"))
     if model is not None:
-        check_model_provider(model, backend)
+        check_model_fits_backend(model, backend)
 
 
 def _check_bound_backend(settings: Settings, bound_backend: str | None) -> None:

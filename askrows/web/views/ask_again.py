@@ -151,8 +151,10 @@ def mark_and_start_asking(
         run.choose_model()
         run.open_client()
         with run.workspace.store.read() as tx:
-            pilot.check_pilot(tx, run.task, run.version, is_required=run.task.needs_pilot)
-        asked_ids = listed_rows.ask_again(
+            pilot.check_pilot_allows_asking(
+                tx, run.task, run.version, is_required=run.task.needs_pilot
+            )
+        asked_ids = listed_rows.unpark_and_mark_rows(
             run.workspace.store, run.task, row_ids, who=PAGE_EDITOR, now=run.workspace.now()
         )
         if not asked_ids:

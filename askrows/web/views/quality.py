@@ -51,7 +51,7 @@ def render_quality(
         accuracy = find_version_accuracy(run.workspace.store, run.task, a, b)
         named_ids = [sample["id"] for sample in samples]
         if accuracy is not None:
-            named_ids += accuracy.report.list_named_ids()
+            named_ids += accuracy.report.list_mentioned_row_ids()
         with read_snapshot(run.workspace, run.task, run.tasks) as snapshot:
             titles = snapshot.rows.read_titles(snapshot.tx, named_ids)
             parked_counts = snapshot.parked_counts

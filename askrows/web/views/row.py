@@ -124,9 +124,9 @@ def _find_next_id(run: Run, query: RowQuery) -> str | None:
     store = run.workspace.store
     after_id = store.query(run.task.find_row_id, query.after) if query.after else None
     if query.is_draw:
-        return _read_draw(run).find_next(after_id)
+        return _read_draw(run).find_next_unchecked(after_id)
     options = query.make_list_options(within_s=SORT_TIMEOUT_S)._replace(after=after_id)
-    rows = listed_rows.read_page(store, run.task, options).rows
+    rows = listed_rows.read_rows_page(store, run.task, options).rows
     return rows[0].id if rows else None
 
 
@@ -136,11 +136,11 @@ def _find_previous_id(run: Run, query: RowQuery, row_id: str) -> str | None:
     None if there is no such row, if sorting takes over SORT_TIMEOUT_S, or if the query is invalid.
     """
     if query.is_draw:
-        return _read_draw(run).find_previous(row_id)
+        return _read_draw(run).find_previous_wanted(row_id)
     options = query.make_list_options(within_s=SORT_TIMEOUT_S)
     options = options._replace(after=row_id, is_reversed=True)
     with suppress(InputError):
-        for row in listed_rows.read_page(run.workspace.store, run.task, options).rows:
+        for row in listed_rows.read_rows_page(run.workspace.store, run.task, options).rows:
             return row.id
     return None
 
@@ -184,7 +184,7 @@ def render_place_in_list(app_state: PageState, query: RowPageParameters) -> HTML
             previous_address = query.address("/row", task, key=[previous_key])
         position = None
         if not query.is_draw:
-            position = listed_rows.find_position(run.workspace.store, run.task, row_id, options)
+            position = listed_rows.find_row_position(run.workspace.store, run.task, row_id, options)
         return render_page(
             app_state,
             "parts/position.html",
@@ -332,7 +332,7 @@ def _row_values(
     work_documents = app_state.background_work.describe_newest(
         [ASK_WORK_KIND.format(task), FORGET_WORK_KIND.format(task)], row_key=key
     )
-    row = listed_rows.describe_row(run.workspace, run.task, key, raw=query.raw)
+    row = listed_rows.read_row_details(run.workspace, run.task, key, raw=query.raw)
     row_id = row["row"]
     if row["stale"] or row["parked"]:
         # The page says above the columns why the row is stale or parked.

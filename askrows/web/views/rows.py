@@ -378,7 +378,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     limit = PAGE_PASSAGES if isinstance(task, PassagesTask) else PAGE_ROWS
     options = query.make_list_options(limit=limit, within_s=SORT_TIMEOUT_S)
     options = options._replace(fields=[*column_names, *bar_names.values()])
-    page = listed_rows.read_page(store, task, options)
+    page = listed_rows.read_rows_page(store, task, options)
     displayed_names = [
         name for name in page.names if name in column_names or name not in bar_names.values()
     ]

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 
 from askrows.pipeline.quality.right_value_accuracy import (
     AccuracyReport,
-    list_version_choices,
+    list_measurable_versions,
     measure_versions,
 )
 from askrows.pipeline.store.database import Store
@@ -59,7 +59,7 @@ def find_version_accuracy(
         InputError: A requested version has no answers.
     """
     with store.read() as tx:
-        choices = list_version_choices(tx, task)
+        choices = list_measurable_versions(tx, task)
         if not choices.answered:
             return None
 

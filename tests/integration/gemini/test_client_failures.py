@@ -306,7 +306,7 @@ def test_a_dripping_reply_is_cut_by_the_timeout_of_its_call(script: Script, tmp_
         "create": lambda: client.create_batch("m", file_name="files/abc", display_name="w/1"),
         "ask": lambda: generated(client, "m", {"contents": [{"parts": [{"text": "x"}]}]}),
         "list": client.list_batches,
-        "download": lambda: client.download("files/batch-1", tmp_path / "r.part"),
+        "download": lambda: client.download_result("files/batch-1", tmp_path / "r.part"),
     }
     with contextlib.closing(client):
         for name, call in calls.items():

@@ -93,7 +93,7 @@ def upload(client: Client, folder: Path, content: bytes) -> str:
     path = folder / "requests.jsonl"
     path.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
-    return client.upload(path, display_name="w/1", sha256=digest, size=len(content))
+    return client.upload_file(path, display_name="w/1", sha256=digest, size=len(content))
 
 
 def test_hostile_environment_changes_nothing(
@@ -143,8 +143,8 @@ def test_deleting_a_missing_file_or_batch_succeeds(script: Script, client: Clien
         code=403 if request.method == "POST" else 404,
     )
 
-    client.delete("files/abc")
-    client.delete(BATCH)
+    client.delete_file_or_batch("files/abc")
+    client.delete_file_or_batch(BATCH)
     with pytest.raises(MissingError):
         client.cancel_batch(BATCH)
     assert script.calls == [
@@ -162,7 +162,7 @@ def test_download_goes_by_name_and_streams(script: Script, client: Client, tmp_p
     assert client._connected_api is not None
 
     tracemalloc.start()
-    sha256 = client.download(RESULT, tmp_path / "r.part")
+    sha256 = client.download_result(RESULT, tmp_path / "r.part")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert sha256 == hashlib.sha256(payload).hexdigest()
@@ -366,9 +366,9 @@ def test_invalid_requests_are_never_sent(script: Script, client: Client, tmp_pat
     with pytest.raises(InconsistentError):
         client.get_batch("../files/x")
     with pytest.raises(InconsistentError):
-        client.download("https://host/files/batch-b1:download", Path("x"))
+        client.download_result("https://host/files/batch-b1:download", Path("x"))
     with pytest.raises(InconsistentError):
-        client.upload(tmp_path / "r.jsonl", display_name="w", sha256="0" * 64, size=6)
+        client.upload_file(tmp_path / "r.jsonl", display_name="w", sha256="0" * 64, size=6)
     for texts in ([], [" "], ["a"] * 101):
         with pytest.raises(ValueError, match="1 to 100"):
             client.embed(EMBEDDING_MODEL, texts, dim=2, is_query=False)
@@ -444,17 +444,17 @@ def test_download_is_complete_or_absent(script: Script, client: Client, tmp_path
         Answer(body=payload),
     ]
     sha256 = hashlib.sha256(payload).hexdigest()
-    assert client.download(RESULT, tmp_path / "r.part") == sha256
+    assert client.download_result(RESULT, tmp_path / "r.part") == sha256
     assert (tmp_path / "r.part").read_bytes() == payload
 
     script.reply = lambda _request: Answer({"error": {"code": 404, "message": "no"}}, code=404)
     with pytest.raises(MissingError):
-        client.download(RESULT, tmp_path / "s.part")
+        client.download_result(RESULT, tmp_path / "s.part")
     assert not (tmp_path / "s.part").exists()
 
     script.reply = lambda _request: Answer(body=b"x")
     with pytest.raises(ConfigurationError, match="cannot write"):
-        client.download(RESULT, tmp_path / "no" / "r.part")
+        client.download_result(RESULT, tmp_path / "no" / "r.part")
     assert not (tmp_path / "no").exists()
 
 

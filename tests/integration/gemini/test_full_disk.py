@@ -38,10 +38,12 @@ def test_a_full_disk_is_no_error_of_the_network(
     options: dict[str, Any] = {"api_key": KEY, "base_url": script.url, "trust_env": False}
     client: Client | OpenAIClient = Client(**options)
     if provider == "openai":
-        client = OpenAIClient(provider=OPENAI, find_model=load_models(None).__getitem__, **options)
+        client = OpenAIClient(
+            provider=OPENAI, require_asked_model=load_models(None).__getitem__, **options
+        )
     script.answers = [Answer(body=b"{}\n" * MAX_FILE_BYTES)]
     with limited_file_size(), pytest.raises(ConfigurationError, match="cannot write") as refusal:
-        client.download("files/result", tmp_path / "r.part", keys=lambda: iter(()))
+        client.download_result("files/result", tmp_path / "r.part", keys=())
     client.close()
 
     assert "r.part" in refusal.value.message

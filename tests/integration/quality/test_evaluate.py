@@ -10,8 +10,8 @@ from askrows.pipeline.passages.table import read_shape
 from askrows.pipeline.quality.figures import (
     MeasuredFigure,
     QualityFigures,
-    apply_gate_settings,
     judge_figures,
+    make_effective_gates,
 )
 from tests.lab import Workspace
 
@@ -129,7 +129,7 @@ def value_of(quality_figures: QualityFigures, name: str) -> Any:
 
 def verdict_of(quality_figures: QualityFigures, name: str) -> MeasuredFigure:
     """Return the verdict on a figure."""
-    gates = apply_gate_settings(quality_figures.figures, {})
+    gates = make_effective_gates(quality_figures.figures, {})
     verdicts = judge_figures(quality_figures, gates)
     return next(verdict for verdict in verdicts if verdict.figure.name == name)
 

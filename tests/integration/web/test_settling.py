@@ -24,7 +24,7 @@ PERSON = {"username": "ada"}
         (
             "/parts/row?task=experts&key=ada",
             (ASK_WORK_KIND.format("experts"), "ada"),
-            (listed_rows, "describe_row"),
+            (listed_rows, "read_row_details"),
         ),
     ],
     ids=["index", "row"],

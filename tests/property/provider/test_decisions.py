@@ -13,10 +13,10 @@ from askrows.pipeline.core.states import Outcome
 from askrows.pipeline.provider.decisions import (
     build_questions,
     check_question_count,
-    find_closed,
+    find_closed_fields,
     parse_decisions,
 )
-from askrows.pipeline.provider.responses import parse_answer
+from askrows.pipeline.provider.responses import parse_and_validate_answer
 
 # Texts of options, also such that the API does not accept as ids.
 OPTION_TEXTS = st.lists(
@@ -101,7 +101,7 @@ def _answer(draw: Any, question: dict[str, Any]) -> dict[str, Any]:
 def test_every_closed_answer_round_trips(data: st.DataObject, kind: Any) -> None:
     """The questions are within the API's limits, and any valid reply becomes a valid answer."""
     model: type[BaseModel] = create_model("Answer", field=(kind, ...))
-    closed_fields = find_closed(list_answer_fields(model))
+    closed_fields = find_closed_fields(list_answer_fields(model))
     assert tuple(closed_fields) == ("field",)
     questions = build_questions(closed_fields.values())
     check_question_count(questions)
@@ -118,7 +118,7 @@ def test_every_closed_answer_round_trips(data: st.DataObject, kind: Any) -> None
     reply = parse_decisions({"answers": answers}, closed_fields.values())
     assert reply.outcome is Outcome.ANSWERED
     assert 0 <= reply.confidences["field"] <= 1
-    answer, reason = parse_answer(reply, model)
+    answer, reason = parse_and_validate_answer(reply, model)
     assert reason == "ok"
     assert answer is not None
     assert model.model_validate_json(answer.model_dump_json()) == answer
@@ -136,9 +136,9 @@ def test_every_closed_answer_round_trips(data: st.DataObject, kind: Any) -> None
 @example({"answers": {"tone": {"type": "choice", "choice": "praise", "probabilities": {"": 1}}}})
 def test_any_reply_has_an_outcome(response: Any) -> None:
     """No form of a reply raises an error; an ANSWERED reply is a valid answer with confidences."""
-    reply = parse_decisions(response, find_closed(list_answer_fields(Example)).values())
+    reply = parse_decisions(response, find_closed_fields(list_answer_fields(Example)).values())
     assert reply.reason.isprintable()
-    answer, reason = parse_answer(reply, Example)
+    answer, reason = parse_and_validate_answer(reply, Example)
     if reply.outcome is Outcome.ANSWERED:
         assert (answer is not None, reason) == (True, "ok")
         assert set(reply.confidences) == set(FIELDS)

@@ -75,7 +75,7 @@ def _run_worker(
         if wait_s > 0:
             clock.now_s += wait_s + delays[len(calls) % len(delays)]
             continue
-        limiter.count_start(tokens)
+        limiter.count_started_call(tokens)
         calls.append((clock.now_s, tokens))
     return calls
 
@@ -84,7 +84,9 @@ def _run_worker(
 def _events(draw: st.DrawFn, *, max_tokens: int) -> list[tuple[str, float, int]]:
     """Draw events of a limiter: (kind, seconds since the previous event, tokens)."""
     # Most events are starts.
-    kinds = st.sampled_from(["start"] * 6 + ["rush", "refused", "succeeded", "settle"])
+    kinds = st.sampled_from(
+        ["start"] * 6 + ["rush", "refused", "succeeded", "replace_estimated_tokens"]
+    )
     return draw(
         st.lists(st.tuples(kinds, st.floats(0, 30), st.integers(0, max_tokens)), max_size=150)
     )
@@ -99,17 +101,17 @@ def test_no_window_is_ever_above_the_limit(rpm: int, tpm: int, chance: st.DataOb
     earlier_calls = chance.draw(
         st.lists(st.tuples(st.floats(-60, 0), st.integers(0, tpm // 10)), max_size=min(rpm, 5))
     )
-    limiter.replace_other_calls(earlier_calls, today=len(earlier_calls))
+    limiter.replace_calls_of_other_processes(earlier_calls, used_today=len(earlier_calls))
     last_call = list[Any]()
     calls: Calls = sorted(earlier_calls)
     for kind, lapse, tokens in chance.draw(_events(max_tokens=tpm)):
         clock.now_s += lapse
         if kind == "refused":
-            limiter.note_refusal(lapse if tokens % 2 else None)
+            limiter.delay_calls_after_refusal(lapse if tokens % 2 else None)
         elif kind == "succeeded":
-            limiter.note_success()
-        elif kind == "settle" and last_call:
-            limiter.settle(last_call[0], min(tokens, last_call[1]))
+            limiter.reset_refusals()
+        elif kind == "replace_estimated_tokens" and last_call:
+            limiter.replace_estimated_tokens(last_call[0], min(tokens, last_call[1]))
             calls[-1] = (calls[-1][0], min(tokens, last_call[1]))
         else:
             size = min(tokens % 7 + 1, tpm) if kind == "rush" else tokens
@@ -118,7 +120,7 @@ def test_no_window_is_ever_above_the_limit(rpm: int, tpm: int, chance: st.DataOb
                 clock.now_s += wait_s if kind == "start" else 0.0
                 if wait_s > 0 and limiter.compute_wait_s(size) > 0:
                     continue
-                last_call = [limiter.count_start(size), size]
+                last_call = [limiter.count_started_call(size), size]
                 calls.append((clock.now_s, size))
 
     requests, total = _max_in_window(calls, width=MINUTE_S)
@@ -159,4 +161,4 @@ def test_a_call_may_start_after_its_wait(rpm: int, tpm: int, chance: st.DataObje
     ):
         clock.now_s += limiter.compute_wait_s(tokens)
         assert limiter.compute_wait_s(tokens) == 0.0
-        limiter.settle(limiter.count_start(tokens), min(settled, tokens))
+        limiter.replace_estimated_tokens(limiter.count_started_call(tokens), min(settled, tokens))

@@ -46,7 +46,7 @@ def test_damage_stays_in_its_line(
             b"\n".join(damaged if key == damaged_key else line for key, line in raw.items())
         )
         with ResultFile(path) as results:
-            lines_by_key = {key: results.find_lines([key])[0] for key in raw}
+            lines_by_key = {key: results.read_and_mark_lines([key])[0] for key in raw}
             for key, line in raw.items():
                 assert key == damaged_key or line in lines_by_key[key]
             requested_count = sum(len(key_lines) for key_lines in lines_by_key.values())

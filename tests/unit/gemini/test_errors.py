@@ -37,10 +37,10 @@ def test_next_midnight_pacific(now: datetime, reset: datetime) -> None:
 )
 def test_any_body_gives_an_error(document: Any) -> None:
     """A refusal with any body at all is classified by its code."""
-    assert type(build_refusal(400, document, action="x", key="k", now=NOW)) is RefusedError
-    assert type(build_refusal(429, document, action="x", key="k", now=NOW)) is ThrottledError
-    assert type(build_refusal(503, document, action="x", key="k", now=NOW)) is UnavailableError
-    assert type(build_refusal(401, document, action="x", key="k", now=NOW)) is KeyRefusedError
+    assert type(build_refusal(400, document, action="x", api_key="k", now=NOW)) is RefusedError
+    assert type(build_refusal(429, document, action="x", api_key="k", now=NOW)) is ThrottledError
+    assert type(build_refusal(503, document, action="x", api_key="k", now=NOW)) is UnavailableError
+    assert type(build_refusal(401, document, action="x", api_key="k", now=NOW)) is KeyRefusedError
 
 
 @pytest.mark.parametrize("message", ["Error (at line 2): no", "thinking budget is too large", ""])
@@ -48,7 +48,7 @@ def test_any_body_gives_an_error(document: Any) -> None:
 def test_refusal_has_the_text_of_the_server_apart(code: int, message: str) -> None:
     """The text is also part of the message, which begins with the request and may have a hint."""
     error = build_refusal(
-        code, {"error": {"message": message}}, action="ask m (live): x", key="secret", now=NOW
+        code, {"error": {"message": message}}, action="ask m (live): x", api_key="secret", now=NOW
     )
     assert error.server_text == message
     assert message in error.message
@@ -61,18 +61,18 @@ def test_one_daily_quota_among_others_counts() -> None:
         {"quotaId": "GenerateRequestsPerDayPerProject"},
     ]
     details = [{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": violations}]
-    error = build_refusal(429, {"error": {"details": details}}, action="x", key="k", now=NOW)
+    error = build_refusal(429, {"error": {"details": details}}, action="x", api_key="k", now=NOW)
     assert isinstance(error, ThrottledError)
     assert error.resets_at == datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 
 
 def test_hints_of_refusals_name_what_is_meant() -> None:
     """A full quota does not presume running batches, and a refused file is not called the key."""
-    full = build_refusal(429, {}, action="create batch b", key="k", now=NOW)
+    full = build_refusal(429, {}, action="create batch b", api_key="k", now=NOW)
     assert full.hint.startswith("run the same command again later")
-    forbidden = build_refusal(403, {}, action="read files/x", key="k", now=NOW)
+    forbidden = build_refusal(403, {}, action="read files/x", api_key="k", now=NOW)
     assert "may be deleted or belong to another project" in forbidden.hint
-    lost_upload = build_refusal(403, {}, action="create batch b", key="k", now=NOW)
+    lost_upload = build_refusal(403, {}, action="create batch b", api_key="k", now=NOW)
     assert lost_upload.hint.startswith("run the same command again")
 
 
@@ -89,6 +89,6 @@ def test_hints_of_refusals_name_what_is_meant() -> None:
 def test_hint_of_a_retired_model_names_its_setting(action: str, option: str) -> None:
     """The hint names only the setting of the model that the request used, if it is known."""
     document = {"error": {"message": "This model is no longer available to new users."}}
-    error = build_refusal(404, document, action=action, key="k", now=NOW)
+    error = build_refusal(404, document, action=action, api_key="k", now=NOW)
     setting_hint = f"this project cannot use the model; set {option} to another model"
     assert error.hint == f"{setting_hint}, then run the command again"

@@ -13,8 +13,8 @@ from askrows.pipeline.core.errors import NotSentError, UnavailableError
 from askrows.pipeline.core.states import REMOTE_STATES, Outcome, is_known_state, remote_state
 from askrows.pipeline.provider.call_errors import UnreadableReplyError
 from askrows.pipeline.provider.gemini.api_errors import convert_exception
-from askrows.pipeline.provider.gemini.remote import read_batch_page, read_operation
-from askrows.pipeline.provider.responses import BLOCKING_FINISH_REASONS, parse_response
+from askrows.pipeline.provider.gemini.remote import parse_batch_page, parse_remote_batch
+from askrows.pipeline.provider.responses import BLOCKING_FINISH_REASONS, parse_generated_response
 
 # Spellings of a value of an enumeration.
 SPELLINGS: tuple[Callable[[str, str], str], ...] = (
@@ -40,7 +40,7 @@ def test_only_stop_is_an_answer(spell: Callable[[str, str], str]) -> None:
         response = {
             "candidates": [{"content": {"parts": [{"text": "{}"}]}, "finishReason": spelled_reason}]
         }
-        reply = parse_response(response)
+        reply = parse_generated_response(response)
         assert reply.finish_reason in finish_reason.value
         assert (reply.reason == "blocked") == (finish_reason.value in BLOCKING_FINISH_REASONS)
         if reply.outcome is Outcome.ANSWERED:
@@ -66,7 +66,7 @@ def test_every_transport_error_is_converted(kind: type[httpx2.RequestError]) -> 
     converted_error = convert_exception(
         kind("it broke"),
         action="try",
-        key="k",
+        api_key="k",
         now=datetime.now(UTC),
         address="http://a",
         timeout_s=1,
@@ -89,7 +89,7 @@ def test_invalid_operation_or_page_is_refused() -> None:
     ]
     for document in documents:
         with pytest.raises(UnreadableReplyError):
-            read_operation(document)
+            parse_remote_batch(document)
     invalid_pages: list[Any] = [
         None,
         [],
@@ -103,14 +103,14 @@ def test_invalid_operation_or_page_is_refused() -> None:
         {"operations": [], "unreachable": ["x"]},
     ):
         with pytest.raises(UnreadableReplyError):
-            read_batch_page(page)
+            parse_batch_page(page)
     empty_pages: list[Any] = [
         {},
         {"nextPageToken": ""},
         {"operations": [], "x": 1},
         {"unreachable": []},
     ]
-    assert [read_batch_page(page) for page in empty_pages] == [([], "")] * 4
+    assert [parse_batch_page(page) for page in empty_pages] == [([], "")] * 4
 
 
 def test_unnamed_batches_of_other_programs_are_skipped() -> None:
@@ -118,7 +118,7 @@ def test_unnamed_batches_of_other_programs_are_skipped() -> None:
     named = {"name": "batches/b1", "metadata": {"displayName": "askrows-w-t-1-a-t1"}}
     other = {"metadata": {"displayName": "nightly report"}}
     page = {"operations": [other, named, {**other, "name": "operations/2"}]}
-    batches, page_token = read_batch_page(page)
+    batches, page_token = parse_batch_page(page)
     assert ([batch.name for batch in batches], page_token) == (["batches/b1"], "")
 
     possibly_ours: list[Any] = [
@@ -131,7 +131,7 @@ def test_unnamed_batches_of_other_programs_are_skipped() -> None:
     ]
     for operation in possibly_ours:
         with pytest.raises(UnreadableReplyError):
-            read_batch_page({"operations": [named, operation]})
+            parse_batch_page({"operations": [named, operation]})
 
 
 def test_invalid_members_count_as_missing() -> None:
@@ -152,7 +152,7 @@ def test_invalid_members_count_as_missing() -> None:
         },
         {"batchStats": {}, "createTime": "2026-01-01T00:00:00", "output": {"responsesFile": 3}},
     ):
-        batch = read_operation({"name": "batches/b", "metadata": metadata, "error": []})
+        batch = parse_remote_batch({"name": "batches/b", "metadata": metadata, "error": []})
         assert (batch.state.is_final, batch.result_file, batch.created_at, batch.error) == (
             False,
             None,
@@ -161,5 +161,5 @@ def test_invalid_members_count_as_missing() -> None:
         )
         assert batch.ended_request_count == 0
     stats = {"requestCount": 3, "successfulRequestCount": "3"}
-    batch = read_operation({"name": "batches/b", "metadata": {"batchStats": stats}})
+    batch = parse_remote_batch({"name": "batches/b", "metadata": {"batchStats": stats}})
     assert batch.ended_request_count == 3

@@ -7,7 +7,7 @@ import pytest
 
 from askrows.pipeline.core.states import Outcome
 from askrows.pipeline.passages.declaration import NamedConcept, PassageConcepts
-from askrows.pipeline.provider.responses import ParsedReply, parse_answer
+from askrows.pipeline.provider.responses import ParsedReply, parse_and_validate_answer
 
 
 def make_concept(name: str = "CNN", **members: Any) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def make_concept(name: str = "CNN", **members: Any) -> dict[str, Any]:
 def parse_concepts(*concepts: dict[str, Any], text: str = "") -> tuple[list[NamedConcept], str]:
     """Return the concepts of an answer, and the reason if it is invalid."""
     reply = ParsedReply(Outcome.ANSWERED, "ok", text or json.dumps({"concepts": concepts}))
-    answer, reason = parse_answer(reply, PassageConcepts)
+    answer, reason = parse_and_validate_answer(reply, PassageConcepts)
     return (answer.concepts if isinstance(answer, PassageConcepts) else []), reason
 
 

@@ -10,11 +10,11 @@ import pytest
 from askrows.pipeline.provider.control_requests import (
     CONTROL_KEYS,
     NONCE_FIELD,
-    count_own_replies,
-    find_control_replies,
-    find_misplaced_reply,
+    count_replies_with_own_nonce,
+    describe_misplaced_reply,
     make_control_requests,
-    read_nonces,
+    read_and_mark_control_replies,
+    read_nonces_by_key,
 )
 from askrows.pipeline.provider.requests import RequestSettings
 from askrows.pipeline.provider.result_file import ResultFile
@@ -60,7 +60,7 @@ class Trial:
             *row_keys[half:],
             CONTROL_KEYS[2],
         ]
-        self.nonces = read_nonces(self.path)
+        self.nonces = read_nonces_by_key(self.path)
         self.texts = [
             json.dumps({NONCE_FIELD: self.nonces[key]})
             if key in self.nonces
@@ -77,9 +77,9 @@ class Trial:
             lines.append(json.dumps({"key": key, "response": {"candidates": [candidate]}}))
         result_path.write_text("\n".join(lines), encoding="utf-8")
         with ResultFile(result_path) as results:
-            replies = find_control_replies(results)
-        reason = find_misplaced_reply(result_path, self.nonces, replies, row_fields=ROW_FIELDS)
-        return reason, len(CONTROL_KEYS) - count_own_replies(self.nonces, replies)
+            replies = read_and_mark_control_replies(results)
+        reason = describe_misplaced_reply(result_path, self.nonces, replies, row_fields=ROW_FIELDS)
+        return reason, len(CONTROL_KEYS) - count_replies_with_own_nonce(self.nonces, replies)
 
     def with_text(self, text: str, keys: Sequence[str]) -> Texts:
         """Return the texts with another text of some keys."""
@@ -178,6 +178,6 @@ def test_nonces_are_read_only_from_control_requests(tmp_path: Path, trial: Trial
     """Other lines, and a file that is lost or cut, have no nonces."""
     assert set(trial.nonces) == set(CONTROL_KEYS)
     assert len(set(trial.nonces.values())) == len(CONTROL_KEYS)
-    assert read_nonces(tmp_path / "missing.jsonl") == {}
+    assert read_nonces_by_key(tmp_path / "missing.jsonl") == {}
     trial.path.write_bytes(b'{"key":"people/1","request":{}}\n\n{"key":"control-1"')
-    assert read_nonces(trial.path) == {}
+    assert read_nonces_by_key(trial.path) == {}

@@ -15,7 +15,7 @@ from askrows.pipeline.provider.decisions import (
     ClosedField,
     build_questions,
     check_question_count,
-    find_closed,
+    find_closed_fields,
     parse_decisions,
 )
 from askrows.pipeline.provider.responses import ParsedReply
@@ -102,7 +102,7 @@ TICKET_ANSWERS = {
 
 def read_closed(model: type[BaseModel], names: Sequence[str]) -> list[ClosedField]:
     """Return some closed fields of a model."""
-    fields = find_closed(list_answer_fields(model))
+    fields = find_closed_fields(list_answer_fields(model))
     return [fields[name] for name in names]
 
 
@@ -112,7 +112,7 @@ def _parse_tone(answers: Any, **members: Any) -> ParsedReply:
 
 def test_closed_fields_are_choices_booleans_and_bounded_numbers() -> None:
     """Free texts, open bounds, fractions, lists of booleans and constants are not closed."""
-    assert tuple(find_closed(list_answer_fields(Ticket))) == CLOSED_FIELDS
+    assert tuple(find_closed_fields(list_answer_fields(Ticket))) == CLOSED_FIELDS
 
 
 def test_each_kind_of_field_has_its_question() -> None:

@@ -8,7 +8,7 @@ import pytest
 from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.provider import models
-from askrows.pipeline.provider.models import RateLimits, find_model
+from askrows.pipeline.provider.models import RateLimits, require_known_model
 
 DEFAULT_GENERATE = Settings.model
 DEFAULT_EMBED = Settings.embedding_model
@@ -22,22 +22,22 @@ ENTRY_WITH_TIER = ENTRY + '[models.m.tiers.1]\nrpm = 7\ntpm = "none"\n'
 
 def test_promotion_ends_on_its_day() -> None:
     """A promotion is valid up to and including its last day."""
-    model = find_model("gemini-3.8-flash", kind="generate", today=TODAY)
-    assert model.prices("standard", day=date(2026, 12, 31)) == (0.75, 3.75)
-    assert model.prices("standard", day=date(2027, 1, 1)) == (1.50, 7.50)
-    assert model.prices("batch", day=date(2027, 1, 1)) == (0.75, 3.75)
+    model = require_known_model("gemini-3.8-flash", kind="generate", today=TODAY)
+    assert model.find_prices("standard", day=date(2026, 12, 31)) == (0.75, 3.75, 0.075)
+    assert model.find_prices("standard", day=date(2027, 1, 1)) == (1.50, 7.50, 0.15)
+    assert model.find_prices("batch", day=date(2027, 1, 1)) == (0.75, 3.75, 0.075)
 
 
 def test_retired_model_is_refused_after_a_warning() -> None:
     """A warning names the successor for 60 days, then the model is refused."""
-    model = find_model("gemini-2.5-flash", kind="generate", today=date(2026, 11, 30))
-    assert model.retirement_warning(date(2026, 10, 1)) == ""
-    assert "gemini-3.5-flash-lite" in model.retirement_warning(date(2026, 10, 2))
-    assert "2026-12-01" in model.retirement_warning(date(2026, 11, 30))
+    model = require_known_model("gemini-2.5-flash", kind="generate", today=date(2026, 11, 30))
+    assert model.make_retirement_warning(date(2026, 10, 1)) == ""
+    assert "gemini-3.5-flash-lite" in model.make_retirement_warning(date(2026, 10, 2))
+    assert "2026-12-01" in model.make_retirement_warning(date(2026, 11, 30))
     with pytest.raises(ConfigurationError) as caught:
-        find_model("gemini-2.5-flash", kind="generate", today=date(2026, 12, 1))
+        require_known_model("gemini-2.5-flash", kind="generate", today=date(2026, 12, 1))
     assert "gemini-3.5-flash-lite" in caught.value.hint
-    assert model.retirement_warning(date(2026, 12, 1)) == ""
+    assert model.make_retirement_warning(date(2026, 12, 1)) == ""
 
 
 def test_a_reply_has_the_price_of_the_model_that_served_it() -> None:
@@ -63,18 +63,20 @@ def test_unusable_model_is_refused() -> None:
         ("", "embed", DEFAULT_EMBED),
     ):
         with pytest.raises(ConfigurationError) as caught:
-            find_model(name, kind="generate" if kind == "generate" else "embed", today=TODAY)
+            require_known_model(
+                name, kind="generate" if kind == "generate" else "embed", today=TODAY
+            )
         assert default_name in caught.value.message
         assert "ASKROWS_" in caught.value.hint
     with pytest.raises(ConfigurationError, match="not a model that can generate"):
-        find_model(DEFAULT_EMBED, kind="generate", today=TODAY)
+        require_known_model(DEFAULT_EMBED, kind="generate", today=TODAY)
     with pytest.raises(ConfigurationError, match="not a model that can embed"):
-        find_model(f"models/{DEFAULT_GENERATE}", kind="embed", today=TODAY)
-    local_model = find_model("askrows-local-embedding-1", kind="embed", today=TODAY)
+        require_known_model(f"models/{DEFAULT_GENERATE}", kind="embed", today=TODAY)
+    local_model = require_known_model("askrows-local-embedding-1", kind="embed", today=TODAY)
     local_model.check_vector_width(768)
     with pytest.raises(ConfigurationError, match="1 to 768"):
         local_model.check_vector_width(769)
-    assert find_model("models/gemini-embedding-2", kind="embed", today=TODAY).task_in_text
+    assert require_known_model("models/gemini-embedding-2", kind="embed", today=TODAY).task_in_text
     assert not models.load_models()["gemini-embedding-001"].task_in_text
 
 
@@ -115,19 +117,26 @@ def _model(tmp_path: Path, text: str) -> models.Model:
 def test_missing_limit_comes_from_the_next_lower_tier_or_the_default(tmp_path: Path) -> None:
     """Limits are inherited down to tier 1; a limit may be missing."""
     table = models.load_models()
-    assert table["gemini-3.8-flash"].rate_limits("3") == RateLimits(
+    assert table["gemini-3.8-flash"].find_rate_limits("3") == RateLimits(
         rpm=1_000, tpm=2_000_000, rpd=10_000
     )
     assert (
-        table["gemini-2.5-flash-lite"].rate_limits("free")
+        table["gemini-2.5-flash-lite"].find_rate_limits("free")
         == models.DEFAULT_RATE_LIMITS["generate", "free"]
     )
-    assert _model(tmp_path, ENTRY_WITH_TIER).rate_limits("1") == RateLimits(
+    assert _model(tmp_path, ENTRY_WITH_TIER).find_rate_limits("1") == RateLimits(
         rpm=7, tpm=None, rpd=250
     )
-    assert _model(tmp_path, ENTRY).rate_limits("2") == models.DEFAULT_RATE_LIMITS["generate", "1"]
+    assert (
+        _model(tmp_path, ENTRY).find_rate_limits("2") == models.DEFAULT_RATE_LIMITS["generate", "1"]
+    )
     model = _model(
         tmp_path, f"{ENTRY}enqueued_tokens = 5\n[models.m.tiers.2]\nenqueued_tokens = 9\n"
     )
-    assert [model.max_enqueued_tokens(tier) for tier in ("free", "1", "2", "3")] == [5, 5, 9, 9]
-    assert all(entry.rate_limits("1", rpm=300).rpm == 300 for entry in table.values())
+    assert [model.find_max_enqueued_tokens(tier) for tier in ("free", "1", "2", "3")] == [
+        5,
+        5,
+        9,
+        9,
+    ]
+    assert all(entry.find_rate_limits("1", rpm=300).rpm == 300 for entry in table.values())

@@ -31,12 +31,12 @@ def _clock() -> Clock:
 def test_withdrawn_call_does_not_count(clock: Clock) -> None:
     """A withdrawn call and its tokens count towards no limit."""
     limiter = RateLimiter(RateLimits(rpm=1, tpm=1000, rpd=2), monotonic=clock.read)
-    call = limiter.count_start(1000)
+    call = limiter.count_started_call(1000)
     clock.now_s = 1.0
     assert limiter.compute_wait_s(1000) == pytest.approx(60.0)
-    limiter.withdraw(call)
+    limiter.remove_call(call)
     assert (limiter.compute_wait_s(1000), limiter.used_today) == (0.0, 0)
-    limiter.count_start(1000)
+    limiter.count_started_call(1000)
     clock.now_s = 2.0
     assert limiter.compute_wait_s(1000) == pytest.approx(60.0)
 
@@ -44,11 +44,11 @@ def test_withdrawn_call_does_not_count(clock: Clock) -> None:
 def test_used_daily_limit_is_reset_on_a_new_day(clock: Clock) -> None:
     """At the daily limit the wait is infinite until a new day starts."""
     limiter = RateLimiter(RateLimits(rpm=1000, tpm=None, rpd=3), monotonic=clock.read)
-    limiter.replace_other_calls([], today=1)
+    limiter.replace_calls_of_other_processes([], used_today=1)
     for _ in range(2):
-        limiter.count_start(1)
+        limiter.count_started_call(1)
     assert (limiter.used_today, limiter.compute_wait_s(1)) == (3, math.inf)
-    limiter.replace_other_calls([], today=2)
+    limiter.replace_calls_of_other_processes([], used_today=2)
     clock.now_s = 5.0
     assert (limiter.used_today, limiter.compute_wait_s(1)) == (2, 0.0)
 

@@ -11,7 +11,7 @@ from askrows.pipeline.core.states import Outcome
 from askrows.pipeline.provider.responses import (
     ParsedReply,
     make_excerpt,
-    parse_answer,
+    parse_and_validate_answer,
     parse_bad_line_number,
     parse_result_line,
 )
@@ -133,7 +133,7 @@ def test_blanks_count_in_free_texts_only(kind: Any, replied: Any, stored: Any) -
     """Choices and quotations are read without blanks around them, and texts as they came."""
     answer_model = kind if kind is Tags else create_model("Answer", tags=(kind, ...))
     reply = ParsedReply(Outcome.ANSWERED, "ok", json.dumps({"tags": replied}))
-    answer, reason = parse_answer(reply, answer_model)
+    answer, reason = parse_and_validate_answer(reply, answer_model)
     assert (answer.model_dump()["tags"] if answer else None) == stored, reason
 
 
@@ -161,6 +161,8 @@ def test_null_stands_for_an_absent_optional_member(kind: Any, replied: Any, stor
     """A strict reply has null for it, at any depth; a null that the field accepts is a value."""
     answer_model = create_model("Answer", places=(kind, ...), note=(str, "none"))
     text = json.dumps({"places": replied, "note": None})
-    answer, reason = parse_answer(ParsedReply(Outcome.ANSWERED, "ok", text), answer_model)
+    answer, reason = parse_and_validate_answer(
+        ParsedReply(Outcome.ANSWERED, "ok", text), answer_model
+    )
     expected = None if stored is None else {"places": stored, "note": "none"}
     assert (answer.model_dump() if answer else None) == expected, reason

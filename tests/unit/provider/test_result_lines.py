@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 
 from askrows.pipeline.core.errors import IncompleteError
-from askrows.pipeline.provider.result_lines import CHUNK_BYTES, read_objects, rewrite_as_lines
+from askrows.pipeline.provider.result_lines import (
+    CHUNK_BYTES,
+    iterate_json_objects,
+    rewrite_result_as_lines,
+)
 
 TRICKY = 'a "quoted" } ] \\ text'
 
@@ -29,7 +33,7 @@ def test_objects_are_split_wherever_a_piece_ends(
         if not is_list:
             text = "\n".join(json.dumps(document, indent=indent) for document in documents)
         path.write_text(text, encoding="utf-8")
-        assert [json.loads(read_object) for read_object in read_objects(path)] == documents
+        assert [json.loads(read_object) for read_object in iterate_json_objects(path)] == documents
 
 
 def test_result_in_lines_keeps_its_bytes_and_a_cut_list_is_incomplete(tmp_path: Path) -> None:
@@ -37,14 +41,14 @@ def test_result_in_lines_keeps_its_bytes_and_a_cut_list_is_incomplete(tmp_path: 
     path = tmp_path / "result.jsonl"
     data = b'\xef\xbb\xbf{"key": "task/1", "response": {}}\r\n%%% garbage [ {\n\n{"key": "task/2"}'
     path.write_bytes(data)
-    rewrite_as_lines(path, task_name="task")
+    rewrite_result_as_lines(path, task_name="task")
     assert path.read_bytes() == data
     path.write_bytes(b'[{"key": "task/1"}, {"key": "task/2"}')
     with pytest.raises(IncompleteError):
-        rewrite_as_lines(path, task_name="task")
+        rewrite_result_as_lines(path, task_name="task")
     path.write_bytes(
         b'{"key": true}\n{"key": 2}\n{"metadata": {"key": 3}}\n{"key": null, "metadata": 1}\n'
     )
-    rewrite_as_lines(path, task_name="task")
+    rewrite_result_as_lines(path, task_name="task")
     keys = [json.loads(line)["key"] for line in path.read_bytes().splitlines()]
     assert keys == [True, "task/2", "task/3", None]

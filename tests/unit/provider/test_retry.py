@@ -22,13 +22,13 @@ POLICY = RetryPolicy(first_delay_s=5.0, max_delay_s=60.0, growth=1.5, max_elapse
 )
 def test_delays_grow_up_to_the_limit(failures: int, requested_s: float, delay_s: float) -> None:
     """Each delay is longer than the delay before by the factor, up to the limit."""
-    assert POLICY.delay_s(failures, requested_s=requested_s) == pytest.approx(delay_s)
+    assert POLICY.compute_delay_s(failures, requested_s=requested_s) == pytest.approx(delay_s)
 
 
 def test_a_random_delay_is_at_least_its_smallest_share() -> None:
     """A random delay is between its smallest share and the full delay."""
     policy = RetryPolicy(first_delay_s=1.0, max_delay_s=4.0, min_share=0.5)
-    delays = [policy.delay_s(5) for _ in range(100)]
+    delays = [policy.compute_delay_s(5) for _ in range(100)]
     assert 2.0 <= min(delays) < max(delays) <= 4.0
 
 

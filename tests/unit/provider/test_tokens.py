@@ -10,7 +10,7 @@ from askrows.pipeline.provider.usage import (
     DEFAULT_THOUGHT_TOKENS,
     Usage,
     calculate_cost,
-    estimate_request,
+    estimate_request_usage,
     estimate_tokens,
 )
 
@@ -63,4 +63,6 @@ def test_tokens_of_a_text(text: str, tokens: int) -> None:
 )
 def test_estimate_expects_thoughts(settings: dict[str, Any], thoughts: int) -> None:
     """Disabled thinking costs nothing, a budget counts fully, else the default applies."""
-    assert estimate_request("", [], {"maxOutputTokens": 8192, **settings}).thoughts == thoughts
+    assert (
+        estimate_request_usage("", [], {"maxOutputTokens": 8192, **settings}).thoughts == thoughts
+    )

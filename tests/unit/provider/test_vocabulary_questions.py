@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, create_model
 from askrows.pipeline.core.answer_fields import list_answer_fields
 from askrows.pipeline.core.vocabulary import Vocabulary
 from askrows.pipeline.provider.answer_schema import describe_vocabularies, make_response_schema
-from askrows.pipeline.provider.decisions import build_questions, find_closed
+from askrows.pipeline.provider.decisions import build_questions, find_closed_fields
 
 TERMS = "term,description,aliases\ndesk lamp,on a desk,reading lamp\nsun,,\n"
 
@@ -38,7 +38,7 @@ def test_question_about_a_member_of_a_list_has_single_brackets(tmp_path: Path) -
     (tmp_path / "topics.csv").write_text(text)
     topic: Any = Annotated[str, Vocabulary(str(tmp_path / "topics.csv"))]
     model = create_model("Answer", topics=(list[topic], ...))
-    questions = build_questions(find_closed(list_answer_fields(model)).values())
+    questions = build_questions(find_closed_fields(list_answer_fields(model)).values())
     instructions = [question["instructions"] for question in questions.values()]
     assert instructions == [
         'topics: does "desk lamp" (on a desk; also: reading lamp) apply?',

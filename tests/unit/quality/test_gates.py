@@ -9,9 +9,9 @@ from askrows.pipeline.quality.figures import (
     Figure,
     MeasuredFigure,
     QualityFigures,
-    apply_gate_settings,
     format_value,
     judge_figures,
+    make_effective_gates,
 )
 
 GATES = (
@@ -44,7 +44,7 @@ def judge_gate(name: str, measured: QualityFigures, overrides: str = "") -> Meas
 
 def make_gates(*texts: str, **options: Any) -> dict[str, Figure | None]:
     """Return the gates with the bounds of some texts."""
-    return apply_gate_settings(
+    return make_effective_gates(
         GATES, dict(zip(("gates=", "GATES")[-len(texts) :], texts, strict=True)), **options
     )
 

@@ -9,8 +9,8 @@ from askrows.pipeline.quality.figures import (
     QualityFigures,
     ReportTable,
     Sample,
-    apply_gate_settings,
     judge_figures,
+    make_effective_gates,
 )
 from askrows.pipeline.quality.report import QualityReport
 
@@ -46,13 +46,13 @@ def make_report(bounds: str = "") -> QualityReport:
         samples=(Sample("p-1", "water law", "We study water law here.", [(9, 18)], "domain, 0.9"),),
         notes=("one note",),
     )
-    verdicts = judge_figures(quality, apply_gate_settings(FIGURES, {"GATES": bounds}))
+    verdicts = judge_figures(quality, make_effective_gates(FIGURES, {"GATES": bounds}))
     return QualityReport(quality, verdicts, CREATED_AT)
 
 
 def write_report(data: Path, *, at: datetime = CREATED_AT) -> Path:
     """Write the report of `make_report` and return its Markdown."""
-    return make_report()._replace(at=at).seal(data, TASK).path
+    return make_report()._replace(at=at).write_files(data, TASK).path
 
 
 def test_report_contains_the_verdict_of_each_gate(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from askrows.pipeline.quality.right_value_accuracy import (
     NO_DIFFERENCE,
     Share,
     compare_with_right_values,
-    sign_test,
+    compute_sign_test_p_value,
 )
 from askrows.pipeline.store.edits import RightValues
 
@@ -39,8 +39,8 @@ def test_share_of_nothing_has_no_accuracy() -> None:
 )
 def test_sign_test_is_exact_and_two_sided(counts: tuple[int, int], chance: float) -> None:
     """The probability counts both tails, and is at most 1."""
-    assert sign_test(*counts) == chance
-    assert sign_test(*reversed(counts)) == chance
+    assert compute_sign_test_p_value(*counts) == chance
+    assert compute_sign_test_p_value(*reversed(counts)) == chance
 
 
 def test_only_rows_that_both_sides_answered_are_compared() -> None:

@@ -28,7 +28,7 @@ from askrows.pipeline.core.states import normalize_api_enum
 from askrows.pipeline.provider.call_errors import (
     RUN_LATER_HINT,
     convert_connection_error,
-    parse_seconds,
+    parse_retry_after_s,
     quote_server_text,
     to_text,
 )
@@ -37,7 +37,7 @@ from askrows.pipeline.provider.responses import (
     HTTP_STATUS_BY_RPC_CODE,
     has_error_content,
     object_or_empty,
-    parse_count,
+    parse_count_or_zero,
     read_rpc_code,
 )
 
@@ -79,7 +79,7 @@ def convert_exception(
     error: Exception,
     *,
     action: str,
-    key: str,
+    api_key: str,
     now: datetime,
     address: str,
     timeout_s: float,
@@ -94,7 +94,7 @@ def convert_exception(
         error: An error of the SDK, the HTTP library or the network. An AskrowsError is returned
             unchanged.
         action: A verb and its object, such as "download files/x", for the message.
-        key: The API key, which is removed from messages.
+        api_key: The API key, which is removed from messages.
         now: Gives the day of a daily quota.
         address: The server's address, without a password.
         timeout_s: The time-out of the call, for the message.
@@ -111,7 +111,7 @@ def convert_exception(
             error.code,
             error.details,
             action=action,
-            key=key,
+            api_key=api_key,
             now=now,
             headers=getattr(error.response, "headers", None),
         )
@@ -120,7 +120,7 @@ def convert_exception(
         error,
         provider="Gemini",
         action=action,
-        key=key,
+        api_key=api_key,
         address=address,
         timeout_s=timeout_s,
     )
@@ -131,7 +131,7 @@ def build_refusal(
     document: Any,
     *,
     action: str,
-    key: str,
+    api_key: str,
     now: datetime,
     headers: Mapping[str, str] | None = None,
 ) -> RemoteError:
@@ -141,7 +141,7 @@ def build_refusal(
         code: The HTTP code.
         document: The body, of any form.
         action: A verb and its object, such as "download files/x", for the message.
-        key: The API key, which is removed from messages.
+        api_key: The API key, which is removed from messages.
         now: Gives the day of a daily quota.
         headers: The reply's headers, which may contain `Retry-After`.
 
@@ -159,8 +159,8 @@ def build_refusal(
           subclasses.
     """
     error = _find_error_object(document)
-    status = quote_server_text(error.get("status"), key)[:MAX_STATUS_CHARS]
-    quoted_text = quote_server_text(error.get("message"), key)
+    status = quote_server_text(error.get("status"), api_key)[:MAX_STATUS_CHARS]
+    quoted_text = quote_server_text(error.get("message"), api_key)
     code_and_status = str(code)
     if status:
         code_and_status += f" {status}"
@@ -224,7 +224,7 @@ def build_refusal(
     return error_type(message, hint=hint, code=code, status=status)
 
 
-def find_error_code(document: Any) -> int | None:
+def find_error_code_in_reply(document: Any) -> int | None:
     """Return the HTTP code of an error that was sent with status 200 instead of a reply.
 
     Returns:
@@ -238,7 +238,7 @@ def find_error_code(document: Any) -> int | None:
         return None
 
     error = object_or_empty(document["error"])
-    code = parse_count(error.get("code"), below=600)
+    code = parse_count_or_zero(error.get("code"), below=600)
     if code >= 400:  # noqa: PLR2004 - HTTP's own numbers
         return code
     rpc_code = read_rpc_code(error) or 0
@@ -316,7 +316,7 @@ def _build_throttling_error(
             retry_after_s=retry_after_s,
         )
 
-    quota_failures = _details_of_type(error, "QuotaFailure")
+    quota_failures = _find_details_of_type(error, "QuotaFailure")
     if any("PerDay" in str(quota_failure.get("violations")) for quota_failure in quota_failures):
         resets_at = GEMINI.next_reset(now)
         return ThrottledError(
@@ -370,7 +370,7 @@ def _is_key_error(code: int, error: Mapping[str, Any]) -> bool:
         code: The HTTP code.
         error: The error object of the reply.
     """
-    error_infos = _details_of_type(error, "ErrorInfo")
+    error_infos = _find_details_of_type(error, "ErrorInfo")
     if any(str(info.get("reason", "")).startswith(KEY_REASON_PREFIXES) for info in error_infos):
         return True
 
@@ -399,7 +399,7 @@ def _find_error_object(document: Any) -> dict[str, Any]:
     return error if isinstance(error, dict) else {"message": str(error)}
 
 
-def _details_of_type(error: Mapping[str, Any], type_name: str) -> list[Mapping[str, Any]]:
+def _find_details_of_type(error: Mapping[str, Any], type_name: str) -> list[Mapping[str, Any]]:
     """Return the details of an error whose `@type` ends with a type name such as RetryInfo."""
     details = error.get("details")
     if not isinstance(details, list):
@@ -410,8 +410,8 @@ def _details_of_type(error: Mapping[str, Any], type_name: str) -> list[Mapping[s
 
 def _find_retry_after_s(error: Mapping[str, Any], headers: Mapping[str, str]) -> float | None:
     """Return the longest delay that the header or the error asks for, in seconds, else None."""
-    retry_infos = _details_of_type(error, "RetryInfo")
+    retry_infos = _find_details_of_type(error, "RetryInfo")
     delay_texts = [str(info.get("retryDelay", "")).removesuffix("s") for info in retry_infos]
     delay_texts.append(headers.get("retry-after", ""))
-    delays_s = [parse_seconds(delay_text) for delay_text in delay_texts]
+    delays_s = [parse_retry_after_s(delay_text) for delay_text in delay_texts]
     return max(filter(None, delays_s), default=None)

@@ -12,7 +12,7 @@ import contextlib
 import math
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,6 @@ from askrows.pipeline.core.errors import (
     AskrowsError,
     InconsistentError,
     MissingError,
-    RemoteError,
     UploadTypeRefusedError,
 )
 from askrows.pipeline.core.files import removed_on_error
@@ -37,9 +36,8 @@ from askrows.pipeline.provider.models import Model
 from askrows.pipeline.provider.port import (
     DOCTOR_HINT,
     LIST_PAGE_SIZE,
-    KeyList,
     ProviderClient,
-    report_disk_errors,
+    convert_disk_errors,
 )
 from askrows.pipeline.provider.providers import GEMINI, Provider
 from askrows.pipeline.provider.remote_batch import RemoteBatch
@@ -77,16 +75,6 @@ class Client(ProviderClient):
         sdk: genai.Client = self._connected_api
         return sdk
 
-    def build_refusal(self, code: int, document: Any) -> RemoteError:
-        """Return our error for an HTTP code and a body of the running call; see `api_errors`."""
-        return api_errors.build_refusal(
-            code,
-            document,
-            action=running_call.get().action,
-            key=self.key.reveal(),
-            now=self.now(),
-        )
-
     @property
     def headers(self) -> Mapping[str, str]:
         """Return the header with the key."""
@@ -96,36 +84,11 @@ class Client(ProviderClient):
         """Return the address of a path after the version, such as "decisions"."""
         return f"{self.address.reveal().rstrip('/')}/{API_VERSION}/{path}"
 
-    def _make_download_url(self, file_name: str) -> str:
-        """Return the address of the bytes of a file."""
-        return self.make_url(f"{file_name}:download?alt=media")
-
     async def _check_response(self, response: httpx2.Response) -> None:
         """Raise google.genai.errors.APIError if the status of a response is not 200."""
         from google.genai import errors
 
         await errors.APIError.raise_for_async_response(response)
-
-    async def post(self, path: str, body: Mapping[str, Any], *, timeout_s: float) -> None:
-        """Send a body without the SDK, in the running call; a response hook records the reply.
-
-        Args:
-            path: The path after the version, such as "decisions".
-            body: The JSON object, which is sent unchanged.
-            timeout_s: The time-out of the call, which the server is told.
-
-        Raises:
-            google.genai.errors.APIError: The status of the reply is not 200.
-        """
-        headers = {
-            "content-type": "application/json",
-            "x-server-timeout": str(math.ceil(timeout_s)),
-            **self.headers,
-        }
-        response = await self._http_client.post(
-            self.make_url(path), content=orjson.dumps(body), headers=headers
-        )
-        await self._check_response(response)
 
     def _connect(self, base_url: str, ssl_context: "ssl.SSLContext") -> "genai.Client":
         """Return the SDK with explicit options.
@@ -157,13 +120,13 @@ class Client(ProviderClient):
         return api_errors.convert_exception(
             error,
             action=action,
-            key=self.key.reveal(),
+            api_key=self.key.reveal(),
             now=self.now(),
             address=str(self.address),
             timeout_s=timeout_s,
         )
 
-    async def _record_response(self, response: httpx2.Response) -> None:
+    async def _record_and_check_response(self, response: httpx2.Response) -> None:
         """Record the body and the service tier of a reply in the running call.
 
         A refused piece of an upload raises an error. The SDK would accept any upload status,
@@ -174,7 +137,7 @@ class Client(ProviderClient):
                 upload has an unexpected status.
             google.genai.errors.APIError: The API refused a piece of an upload.
         """
-        await super()._record_response(response)
+        await super()._record_and_check_response(response)
         running_call.get().service_tier = response.headers.get("x-gemini-service-tier", "")
 
         upload_command = response.request.headers.get("x-goog-upload-command", "")
@@ -190,10 +153,10 @@ class Client(ProviderClient):
 
     # Files and batches
 
-    def upload(
+    def upload_file(
         self, path: Path, *, display_name: str, sha256: str, size: int, model: str = ""
     ) -> str:
-        """Upload a sealed file; see `ProviderClient.upload`.
+        """Upload a sealed file; see `ProviderClient.upload_file`.
 
         Waits until the API has processed the file. The size must agree, and so must the hash if
         the API returns it; a failed upload is deleted. If the API refuses the type of the file, the
@@ -210,16 +173,16 @@ class Client(ProviderClient):
             Returns:
                 The name of the file at the API.
             """
-            config = _request_config(
+            config = _make_request_config(
                 self.transfer_timeout_s,
                 display_name=display_name,
                 mime_type=mime_type,
             )
             try:
                 upload_call = self._sdk.aio.files.upload(file=path, config=config)
-                document = await self.reply_document(upload_call)
-                file = await self._wait_until_active(document)
-                remote.verify_upload(file, sha256=sha256, size=size)
+                document = await self.await_and_parse_reply(upload_call)
+                file = await self._wait_until_file_is_active(document)
+                remote.check_uploaded_file(file, sha256=sha256, size=size)
             except Exception:
                 await self._delete_failed_upload()
                 raise
@@ -236,7 +199,7 @@ class Client(ProviderClient):
                     raise
         raise AssertionError("the last type returns or raises")
 
-    async def _wait_until_active(self, document: Any) -> dict[str, Any]:
+    async def _wait_until_file_is_active(self, document: Any) -> dict[str, Any]:
         """Poll an uploaded file until it is processed; return its resource.
 
         Polls every UPLOAD_POLL_INTERVAL_S seconds, for at most the time-out of a transfer. A file
@@ -250,20 +213,19 @@ class Client(ProviderClient):
             UnreadableReplyError: The reply names no file, or the file has another state after
                 processing, such as FAILED, or is still in the state PROCESSING after the time-out.
         """
-        error = document.get("error") if isinstance(document, dict) else None
-        if isinstance(error, dict) and isinstance(error.get("code"), int):
-            raise self.build_refusal(error["code"], document)
-
-        file = remote.read_file_resource(document)
+        self._check_no_error_in_reply(document)
+        file = remote.parse_file_resource(document)
         waited_s = 0.0
         while file["state"] == "PROCESSING" and waited_s < self.transfer_timeout_s:
             await asyncio.to_thread(self.sleep, UPLOAD_POLL_INTERVAL_S)
             waited_s += UPLOAD_POLL_INTERVAL_S
             status_call = self._sdk.aio.files.get(
                 name=file["name"],
-                config=_request_config(self.call_timeout_s),
+                config=_make_request_config(self.call_timeout_s),
             )
-            file = remote.read_file_resource({"file": await self.reply_document(status_call)})
+            file = remote.parse_file_resource(
+                {"file": await self.await_and_parse_reply(status_call)}
+            )
 
         if file["state"] not in ("", "ACTIVE", "UNSPECIFIED"):
             raise call_errors.UnreadableReplyError(
@@ -277,13 +239,15 @@ class Client(ProviderClient):
         Google deletes files after two days, so a file that remains does no harm.
         """
         with contextlib.suppress(Exception):
-            document = self.parse_reply()
+            document = self.parse_last_reply()
             if "file" not in document:
                 document = {"file": document}
-            name = remote.read_file_resource(document)["name"]
-            await self._sdk.aio.files.delete(name=name, config=_request_config(self.call_timeout_s))
+            name = remote.parse_file_resource(document)["name"]
+            await self._sdk.aio.files.delete(
+                name=name, config=_make_request_config(self.call_timeout_s)
+            )
 
-    def delete(self, name: str) -> None:
+    def delete_file_or_batch(self, name: str) -> None:
         """Delete an upload or a batch; succeed if it is missing or not accessible (403, 404).
 
         Args:
@@ -294,31 +258,28 @@ class Client(ProviderClient):
             AskrowsError: The call failed for another reason, after all retries.
         """
         is_file = name.startswith("files/")
-        config = _request_config(self.call_timeout_s)
         if is_file:
-            _check_name(name, FILE_NAME_PATTERN, "file")
+            _check_remote_name(name, FILE_NAME_PATTERN, "file")
         else:
-            _check_name(name, BATCH_NAME_PATTERN, "batch")
+            _check_remote_name(name, BATCH_NAME_PATTERN, "batch")
 
         async def delete_resource() -> None:
-            if is_file:
-                await self._sdk.aio.files.delete(name=name, config=config)
-            else:
-                await self._sdk.aio.batches.delete(name=name, config=config)
+            resources = self._sdk.aio.files if is_file else self._sdk.aio.batches
+            await resources.delete(name=name, config=_make_request_config(self.call_timeout_s))
 
         with contextlib.suppress(MissingError):
             self.call_with_retries(delete_resource, action=f"delete {name}")
 
     async def _create_batch(self, model: str, file_name: str, display_name: str) -> RemoteBatch:
         """Send the create call; its reply must not name two batches."""
-        _check_name(file_name, FILE_NAME_PATTERN, "file")
+        _check_remote_name(file_name, FILE_NAME_PATTERN, "file")
         create_call = self._sdk.aio.batches.create(
             model=model,
             src=file_name,
-            config=_request_config(self.create_timeout_s, display_name=display_name),
+            config=_make_request_config(self.create_timeout_s, display_name=display_name),
         )
-        document = await self.reply_document(create_call)
-        batch = remote.read_operation(document)
+        document = await self.await_and_parse_reply(create_call)
+        batch = remote.parse_remote_batch(document)
 
         metadata = document.get("metadata")
         if isinstance(metadata, dict) and metadata.get("name", batch.name) != batch.name:
@@ -327,11 +288,13 @@ class Client(ProviderClient):
 
     async def _fetch_batch(self, name: str) -> RemoteBatch:
         """Read a batch."""
-        _check_name(name, BATCH_NAME_PATTERN, "batch")
-        get_call = self._sdk.aio.batches.get(name=name, config=_request_config(self.call_timeout_s))
-        return remote.read_operation(await self.reply_document(get_call))
+        _check_remote_name(name, BATCH_NAME_PATTERN, "batch")
+        get_call = self._sdk.aio.batches.get(
+            name=name, config=_make_request_config(self.call_timeout_s)
+        )
+        return remote.parse_remote_batch(await self.await_and_parse_reply(get_call))
 
-    def get_model(self, name: str) -> dict[str, Any]:
+    def describe_model(self, name: str) -> dict[str, Any]:
         """Return the API's description of a model (`models.get`): token limits and methods.
 
         Raises:
@@ -341,9 +304,9 @@ class Client(ProviderClient):
         async def fetch_model() -> dict[str, Any]:
             """Read the model; raise UnreadableReplyError if the reply has no name of a model."""
             get_call = self._sdk.aio.models.get(
-                model=name, config=_request_config(self.call_timeout_s)
+                model=name, config=_make_request_config(self.call_timeout_s)
             )
-            document = await self.reply_document(get_call)
+            document = await self.await_and_parse_reply(get_call)
             if not isinstance(document, dict) or not isinstance(document.get("name"), str):
                 raise call_errors.UnreadableReplyError("the reply does not describe a model")
             return document
@@ -357,11 +320,13 @@ class Client(ProviderClient):
         """
 
         async def fetch_page(token: str) -> tuple[list[RemoteBatch], str]:
-            config = _request_config(self.call_timeout_s, page_size=LIST_PAGE_SIZE)
-            if token:
-                config["page_token"] = token
+            config = _make_request_config(
+                self.call_timeout_s, page_size=LIST_PAGE_SIZE, page_token=token or None
+            )
             list_call: Any = self._sdk.aio.batches.list
-            return remote.read_batch_page(await self.reply_document(list_call(config=config)))
+            return remote.parse_batch_page(
+                await self.await_and_parse_reply(list_call(config=config))
+            )
 
         return self._read_pages(fetch_page)
 
@@ -372,20 +337,20 @@ class Client(ProviderClient):
             InconsistentError: The name is not that of a batch (`batches/…`).
             AskrowsError: The call failed, or its reply is not JSON.
         """
-        _check_name(name, BATCH_NAME_PATTERN, "batch")
+        _check_remote_name(name, BATCH_NAME_PATTERN, "batch")
 
         async def cancel() -> None:
             await self._sdk.aio.batches.cancel(
-                name=name, config=_request_config(self.call_timeout_s)
+                name=name, config=_make_request_config(self.call_timeout_s)
             )
             # An empty body is as good as `{}`. A proxy's page is an error, and is not JSON.
             if running_call.get().body.strip():
-                self.parse_reply()
+                self.parse_last_reply()
 
         self.call_with_retries(cancel, action=f"cancel {name}")
 
-    def download(self, file_name: str, part_path: Path, *, keys: KeyList | None = None) -> str:
-        """Write a result file to `part_path`; see `ProviderClient.download`.
+    def download_result(self, file_name: str, part_path: Path, *, keys: Iterable[str] = ()) -> str:
+        """Write a result file to `part_path`; see `ProviderClient.download_result`.
 
         Args:
             file_name: `files/…`.
@@ -393,13 +358,14 @@ class Client(ProviderClient):
             keys: Not needed here, because a key has any length.
         """
         del keys
-        _check_name(file_name, FILE_NAME_PATTERN, "file")
+        _check_remote_name(file_name, FILE_NAME_PATTERN, "file")
         with (
-            report_disk_errors(part_path),
+            convert_disk_errors(part_path),
             removed_on_error(part_path),
             part_path.open("wb", buffering=DOWNLOAD_BUFFER_BYTES) as file,
         ):
-            return self._append_download(file_name, file, part_path)
+            url = self.make_url(f"{file_name}:download?alt=media")
+            return self._append_download_and_hash(file_name, url=url, file=file, path=part_path)
 
     # Live calls
 
@@ -418,15 +384,18 @@ class Client(ProviderClient):
         async def send_request() -> dict[str, Any]:
             """Send the request and return the reply with its service tier; raise its error."""
             # One call gives one reply: the SDK would otherwise continue a cut answer.
-            config = _request_config(timeout_s, body=body, automatic_continuation=False)
-            document = await self.reply_document(
+            config = _make_request_config(timeout_s, body=body, automatic_continuation=False)
+            document = await self.await_and_parse_reply(
                 self._sdk.aio.models.generate_content(model=model, contents="-", config=config),
             )
-            reply = self._check_live_reply(document)
-            _add_service_tier(reply)
+            reply = self._require_live_reply(document)
+            answering_tier = running_call.get().service_tier
+            if answering_tier:
+                usage = object_or_empty(reply.get("usageMetadata"))
+                reply["usageMetadata"] = {**usage, "serviceTier": answering_tier}
             return reply
 
-        return await self._ask(
+        return await self._make_live_call(
             send_request, action=f"ask {model}", timeout_s=timeout_s, on_send=on_send
         )
 
@@ -446,18 +415,25 @@ class Client(ProviderClient):
 
         async def send_request() -> dict[str, Any]:
             """Send the questions and return the reply; raise its error."""
-            post_call = self.post("decisions", body, timeout_s=self.call_timeout_s)
-            document = await self.reply_document(post_call)
-            return self._check_live_reply(document)
+            headers = {
+                "content-type": "application/json",
+                "x-server-timeout": str(math.ceil(self.call_timeout_s)),
+                **self.headers,
+            }
+            response = await self._http_client.post(
+                self.make_url("decisions"), content=orjson.dumps(body), headers=headers
+            )
+            await self._check_response(response)
+            return self._require_live_reply(self.parse_last_reply())
 
-        return await self._ask(
+        return await self._make_live_call(
             send_request,
             action=f"ask the decision model {model}",
             timeout_s=self.call_timeout_s,
             on_send=on_send,
         )
 
-    def _check_live_reply(self, document: Any) -> dict[str, Any]:
+    def _require_live_reply(self, document: Any) -> dict[str, Any]:
         """Return the reply to a live call, which must be a JSON object and not empty.
 
         Raises:
@@ -467,10 +443,20 @@ class Client(ProviderClient):
         if not isinstance(document, dict) or not document:
             raise call_errors.UnreadableReplyError("the reply is empty or is not a JSON object")
 
-        error_code = api_errors.find_error_code(document)
-        if error_code is not None:
-            raise self.build_refusal(error_code, document)
+        self._check_no_error_in_reply(document)
         return document
+
+    def _check_no_error_in_reply(self, document: Any) -> None:
+        """Raise the error that a reply of the running call contains, although its status is 200."""
+        error_code = api_errors.find_error_code_in_reply(document)
+        if error_code is not None:
+            raise api_errors.build_refusal(
+                error_code,
+                document,
+                action=running_call.get().action,
+                api_key=self.key.reveal(),
+                now=self.now(),
+            )
 
     async def _fetch_vectors(
         self, model: Model, texts: Sequence[str], *, dim: int, is_query: bool
@@ -483,29 +469,14 @@ class Client(ProviderClient):
             build_embedding_request(text, model, dim=dim, is_query=is_query) for text in texts
         ]
         timeout_s = self.call_timeout_s if is_query else self.transfer_timeout_s
-        config = _request_config(timeout_s, body={"requests": requests})
-        document = await self.reply_document(
+        config = _make_request_config(timeout_s, body={"requests": requests})
+        document = await self.await_and_parse_reply(
             self._sdk.aio.models.embed_content(model=model.name, contents="-", config=config),
         )
         return [object_or_empty(embedding).get("values") for embedding in document["embeddings"]]
 
 
-def _add_service_tier(document: dict[str, Any]) -> None:
-    """Add the service tier that answered to `usageMetadata` of a reply, in place.
-
-    The tier is from a header of the reply, as recorded in the context variable `running_call`. Does
-    nothing if no header named a tier. A `usageMetadata` that is not an object is replaced.
-    """
-    service_tier = running_call.get().service_tier
-    if not service_tier:
-        return
-    usage = document.get("usageMetadata")
-    if not isinstance(usage, dict):
-        usage = {}
-    document["usageMetadata"] = {**usage, "serviceTier": service_tier}
-
-
-def _request_config(
+def _make_request_config(
     timeout_s: float,
     *,
     body: Mapping[str, Any] | None = None,
@@ -524,7 +495,7 @@ def _request_config(
     return {"http_options": http_options, **members}
 
 
-def _check_name(name: str, pattern: re.Pattern[str], kind: str) -> None:
+def _check_remote_name(name: str, pattern: re.Pattern[str], kind: str) -> None:
     """Raise InconsistentError if a stored name of a remote file or batch is malformed."""
     if not pattern.fullmatch(name):
         raise InconsistentError(

@@ -24,11 +24,15 @@ from askrows.pipeline.core.states import (
 )
 from askrows.pipeline.provider.call_errors import (
     UnreadableReplyError,
-    format_error,
+    format_api_error,
     to_text,
 )
 from askrows.pipeline.provider.remote_batch import RemoteBatch
-from askrows.pipeline.provider.responses import has_error_content, object_or_empty, parse_count
+from askrows.pipeline.provider.responses import (
+    has_error_content,
+    object_or_empty,
+    parse_count_or_zero,
+)
 
 # At most 400 characters is our own choice; Google's names have about 40.
 BATCH_NAME_PATTERN = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")
@@ -42,7 +46,7 @@ RESULT_NAME_PATTERN = re.compile(
 MAX_REQUEST_COUNT = 10**9
 
 
-def read_operation(document: Any) -> RemoteBatch:
+def parse_remote_batch(document: Any) -> RemoteBatch:
     """Return the batch that an operation of the API describes.
 
     A missing or malformed member becomes "", None or 0, and a time without a zone becomes None. A
@@ -57,27 +61,27 @@ def read_operation(document: Any) -> RemoteBatch:
     metadata = object_or_empty(document.get("metadata"))
     state_name = metadata.get("state")
     if not isinstance(state_name, str):
-        state_name = _infer_state_name(document)
+        state_name = _infer_missing_state_name(document)
 
     stats = object_or_empty(metadata.get("batchStats"))
     successful_request_count, failed_request_count = (
-        parse_count(stats.get(count_name), below=MAX_REQUEST_COUNT)
+        parse_count_or_zero(stats.get(count_name), below=MAX_REQUEST_COUNT)
         for count_name in ("successfulRequestCount", "failedRequestCount")
     )
 
     # A result is in the metadata, in the response, or in both.
     outputs = [object_or_empty(metadata.get("output")), object_or_empty(document.get("response"))]
-    result_names = (_parse_result_name(output.get("responsesFile")) for output in outputs)
+    result_names = (_parse_result_file_name(output.get("responsesFile")) for output in outputs)
     inline_outputs = [object_or_empty(output.get("inlinedResponses")) for output in outputs]
     inline_results = (output.get("inlinedResponses") for output in inline_outputs)
     return RemoteBatch(
         name=document["name"],
         display_name=to_text(metadata.get("displayName")),
-        created_at=_parse_time(metadata.get("createTime")),
+        created_at=_parse_aware_time(metadata.get("createTime")),
         state_name=state_name,
         state=remote_state(state_name),
         result_file=next(filter(None, result_names), None),
-        error=format_error(document.get("error")),
+        error=format_api_error(document.get("error")),
         ended_request_count=successful_request_count + failed_request_count,
         failed_request_count=failed_request_count,
         inline_results=next(
@@ -86,7 +90,7 @@ def read_operation(document: Any) -> RemoteBatch:
     )
 
 
-def _parse_time(member: Any) -> datetime | None:
+def _parse_aware_time(member: Any) -> datetime | None:
     """Return an aware time; None if it is missing, invalid, or has no zone."""
     with contextlib.suppress(ValueError):
         moment = datetime.fromisoformat(to_text(member))
@@ -95,7 +99,7 @@ def _parse_time(member: Any) -> datetime | None:
     return None
 
 
-def _infer_state_name(document: Mapping[str, Any]) -> str | None:
+def _infer_missing_state_name(document: Mapping[str, Any]) -> str | None:
     """Return the state of an operation that is done and has no metadata; else None.
 
     An error means failed, and a response means succeeded. With neither, the state is None.
@@ -109,7 +113,7 @@ def _infer_state_name(document: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _parse_result_name(location: Any) -> str | None:
+def _parse_result_file_name(location: Any) -> str | None:
     """Return the name `files/…` of a result given as a name, a bare id or a full address.
 
     Returns:
@@ -121,7 +125,7 @@ def _parse_result_name(location: Any) -> str | None:
     return f"files/{match[1]}"
 
 
-def read_batch_page(document: Any) -> tuple[list[RemoteBatch], str]:
+def parse_batch_page(document: Any) -> tuple[list[RemoteBatch], str]:
     """Return the batches of one page of the list, and the token of the next page or "".
 
     `{}` is an empty last page.
@@ -145,7 +149,7 @@ def read_batch_page(document: Any) -> tuple[list[RemoteBatch], str]:
     if document.get("unreachable"):
         raise UnreadableReplyError("the list is incomplete: Gemini cannot reach a part of it")
     batches = [
-        read_operation(operation)
+        parse_remote_batch(operation)
         for operation in operations
         if _has_batch_name(operation) or not _is_of_other_program(operation)
     ]
@@ -169,7 +173,7 @@ def _is_of_other_program(document: Any) -> bool:
     return bool(display_name) and not display_name.startswith(DISPLAY_NAME_PREFIX)
 
 
-def read_file_resource(document: Any) -> dict[str, Any]:
+def parse_file_resource(document: Any) -> dict[str, Any]:
     """Return the file resource in an upload's last reply, `{"file": {…}}`.
 
     Its `state` is normalized, see `normalize_api_enum`; "" if there is none.
@@ -183,7 +187,7 @@ def read_file_resource(document: Any) -> dict[str, Any]:
     return {**file, "state": normalize_api_enum(to_text(file.get("state")))}
 
 
-def verify_upload(file: Mapping[str, Any], *, sha256: str, size: int) -> None:
+def check_uploaded_file(file: Mapping[str, Any], *, sha256: str, size: int) -> None:
     """Check the size and the hash of an uploaded file, because lost pieces cause no other error.
 
     The API sends the hash as base64 of the digest (documented) or of its hex text (seen live

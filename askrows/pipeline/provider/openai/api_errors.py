@@ -21,10 +21,13 @@ from askrows.pipeline.core.errors import (
     ThrottledError,
     UnavailableError,
 )
-from askrows.pipeline.provider.call_errors import RUN_LATER_HINT, parse_seconds, quote_server_text
-from askrows.pipeline.provider.openai.result_lines import EFFECTS, SCHEMA_PARAMETER
+from askrows.pipeline.provider.call_errors import (
+    RUN_LATER_HINT,
+    parse_retry_after_s,
+    quote_server_text,
+)
+from askrows.pipeline.provider.openai.result_lines import EFFECTS, SCHEMA_PARAMETER, parse_error
 from askrows.pipeline.provider.providers import Provider
-from askrows.pipeline.provider.responses import object_or_empty
 
 # The 4xx codes after which the call may have had an effect.
 UNCLEAR_CLIENT_ERROR_CODES = frozenset({408, 409, 499})
@@ -45,7 +48,7 @@ def build_refusal(
     *,
     provider: Provider,
     action: str,
-    key: str,
+    api_key: str,
     now: datetime,
     headers: Mapping[str, str],
 ) -> RemoteError:
@@ -56,7 +59,7 @@ def build_refusal(
         document: The body, of any form.
         provider: Its name is in the message.
         action: A verb and its object, such as "download files/x", for the message.
-        key: The API key, which is removed from messages.
+        api_key: The API key, which is removed from messages.
         now: Gives the day of a daily quota.
         headers: The reply's headers, which may contain a delay.
 
@@ -69,10 +72,9 @@ def build_refusal(
           SHED_CODE (flex has no room) counts as 503, whatever the status is.
         - RefusedError itself for all others.
     """
-    error = document.get("error", document) if isinstance(document, dict) else document
-    fields = error if isinstance(error, dict) else {"message": str(error or "")}
-    code = quote_server_text(fields.get("code") or fields.get("type"), key)
-    server_text = quote_server_text(fields.get("message"), key)
+    error = parse_error(status, document)
+    code = quote_server_text(error.code, api_key)
+    server_text = quote_server_text(error.message, api_key)
     if code == SHED_CODE:
         status = HTTPStatus.SERVICE_UNAVAILABLE.value
     reason = f"{status} {code}".rstrip()
@@ -105,15 +107,17 @@ def build_refusal(
             now=now,
         )
     if status in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
-        return _build_missing_error(message, f"{code} {server_text}", details)
+        return _build_missing_or_model_error(message, f"{code} {server_text}", details)
 
-    parameter = str(object_or_empty(fields).get("param") or "")
-    if status == HTTPStatus.BAD_REQUEST and parameter.startswith(SCHEMA_PARAMETER):
+    is_about_schema = error.parameter.startswith(SCHEMA_PARAMETER)
+    if status == HTTPStatus.BAD_REQUEST and is_about_schema:
         return SchemaRefusedError(message, **details)
     return RefusedError(message, server_text=server_text, **details)
 
 
-def _build_missing_error(message: str, server_text: str, details: Mapping[str, Any]) -> RemoteError:
+def _build_missing_or_model_error(
+    message: str, server_text: str, details: Mapping[str, Any]
+) -> RemoteError:
     """Return the error for a 403 or 404.
 
     It is a ModelRefusedError if the server's code or message has the word "model". Otherwise a
@@ -171,7 +175,7 @@ def _find_delay_s(headers: Mapping[str, str]) -> float | None:
 
     `retry-after` counts if it is there. Otherwise it is the longest time until a limit is reset.
     """
-    delay_s = parse_seconds(headers.get("retry-after", ""))
+    delay_s = parse_retry_after_s(headers.get("retry-after", ""))
     if delay_s is not None:
         return delay_s
     delays_s = [

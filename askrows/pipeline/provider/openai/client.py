@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
 from http import HTTPStatus
 from io import BufferedRandom
 from pathlib import Path
@@ -21,13 +20,12 @@ from typing import Any, BinaryIO
 
 import httpx2
 
-from askrows.pipeline.core.errors import AskrowsError, MissingError
+from askrows.pipeline.core.errors import MissingError
 from askrows.pipeline.core.files import new_part_path, remove_abandoned_parts, removed_on_error
 from askrows.pipeline.core.states import STANDARD, RemoteState, remote_state
 from askrows.pipeline.provider.call_errors import (
     UnreadableReplyError,
-    convert_connection_error,
-    format_error,
+    format_api_error,
     to_text,
 )
 from askrows.pipeline.provider.models import Model
@@ -35,12 +33,11 @@ from askrows.pipeline.provider.openai import requests, result_lines
 from askrows.pipeline.provider.openai.api_errors import build_refusal
 from askrows.pipeline.provider.port import (
     LIST_PAGE_SIZE,
-    KeyList,
     ProviderClient,
-    report_disk_errors,
+    convert_disk_errors,
 )
 from askrows.pipeline.provider.remote_batch import RemoteBatch
-from askrows.pipeline.provider.responses import object_or_empty, parse_count
+from askrows.pipeline.provider.responses import object_or_empty, parse_count_or_zero
 from askrows.pipeline.provider.transport import MIN_TRANSFER_BYTES_PER_S, running_call
 
 # The member of a batch's metadata with the name of our try.
@@ -73,7 +70,7 @@ class OpenAIClient(ProviderClient):
     """Calls OpenAI, or a server that speaks its API; see `ProviderClient`."""
 
     # Returns the model of a name, whose fields say how it is asked.
-    find_model: Callable[[str], Model]
+    require_asked_model: Callable[[str], Model]
     # The names of input files by id, in our form of a display name.
     _file_names: dict[str, str] = field(default_factory=dict, init=False)
 
@@ -88,15 +85,11 @@ class OpenAIClient(ProviderClient):
             method, self.make_url(path), headers=self.headers, **options
         )
         await self._check_response(response)
-        return self.parse_reply()
+        return self.parse_last_reply()
 
     def make_url(self, path: str) -> str:
         """Return the address of a path after the version, such as `batches`."""
         return f"{self.address.reveal().rstrip('/')}/{path}"
-
-    def _make_download_url(self, file_name: str) -> str:
-        """Return the address of the bytes of a file."""
-        return self.make_url(f"{file_name}/content")
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -109,7 +102,7 @@ class OpenAIClient(ProviderClient):
         if response.status_code in SUCCESS_CODES:
             return
         try:
-            document = self.parse_reply()
+            document = self.parse_last_reply()
         except ValueError:
             document = response.text
         raise build_refusal(
@@ -117,25 +110,12 @@ class OpenAIClient(ProviderClient):
             document,
             provider=self.provider,
             action=running_call.get().action,
-            key=self.key.reveal(),
+            api_key=self.key.reveal(),
             now=self.now(),
             headers=response.headers,
         )
 
-    def _convert_error(self, error: Exception, *, action: str, timeout_s: float) -> AskrowsError:
-        """Return our error for an exception of the HTTP client, the network or a parser."""
-        if isinstance(error, AskrowsError):
-            return error
-        return convert_connection_error(
-            error,
-            provider=self.provider.name,
-            action=action,
-            key=self.key.reveal(),
-            address=str(self.address),
-            timeout_s=timeout_s,
-        )
-
-    def _call(self, action: str, method: str, path: str, **options: Any) -> Any:
+    def _request_with_retries(self, action: str, method: str, path: str, **options: Any) -> Any:
         """Make a repeatable call with retries, and return the JSON of its reply."""
 
         async def send() -> Any:
@@ -145,20 +125,24 @@ class OpenAIClient(ProviderClient):
 
     # Files and batches
 
-    def upload(self, path: Path, *, display_name: str, sha256: str, size: int, model: str) -> str:
-        """Translate and upload a sealed file; see `ProviderClient.upload`.
+    def upload_file(
+        self, path: Path, *, display_name: str, sha256: str, size: int, model: str
+    ) -> str:
+        """Translate and upload a sealed file; see `ProviderClient.upload_file`.
 
         The lines are translated to OpenAI's form in a temporary file. OpenAI returns no hash of an
         upload, so only the size of the translated file is compared.
         """
         del sha256
         self._check_sealed_file(path, size)
-        asked_model = self.find_model(model)
-        with _open_wire_file(path) as wire_file, path.open("rb") as lines:
+        asked_model = self.require_asked_model(model)
+        with _make_temporary_wire_file(path) as wire_file, path.open("rb") as lines:
             wire_file.writelines(requests.make_wire_line(asked_model, line) for line in lines)
-            return self._upload_file(wire_file, f"{display_name}{UPLOAD_SUFFIX}", wire_file.tell())
+            return self._upload_wire_file(
+                wire_file, f"{display_name}{UPLOAD_SUFFIX}", wire_file.tell()
+            )
 
-    def _upload_file(self, file: BinaryIO, name: str, size: int) -> str:
+    def _upload_wire_file(self, file: BinaryIO, name: str, size: int) -> str:
         """Upload an open file and return its remote name, `files/…`, after its size was verified.
 
         An upload that is not verified is deleted. Failed calls are repeated.
@@ -172,12 +156,12 @@ class OpenAIClient(ProviderClient):
                 data={"purpose": "batch"},
                 files={"file": (name, file, "application/jsonl")},
             )
-            file_id = _read_id(object_or_empty(document).get("id"))
+            file_id = _parse_plain_id(object_or_empty(document).get("id"))
             if not file_id:
                 raise UnreadableReplyError("the reply does not name a file")
             remote_name = f"files/{file_id}"
             try:
-                await self._verify_size(document, remote_name, size)
+                await self._check_uploaded_size(document, remote_name, size)
             except Exception:
                 with contextlib.suppress(Exception):
                     await self.request("DELETE", remote_name)
@@ -187,7 +171,9 @@ class OpenAIClient(ProviderClient):
         timeout_s = self.transfer_timeout_s + size / MIN_TRANSFER_BYTES_PER_S
         return self.call_with_retries(send, action=f"upload {name}", timeout_s=timeout_s)
 
-    async def _verify_size(self, document: dict[str, Any], remote_name: str, size: int) -> None:
+    async def _check_uploaded_size(
+        self, document: dict[str, Any], remote_name: str, size: int
+    ) -> None:
         """Compare the size of an upload; read the file's resource again until it has a size.
 
         Raises:
@@ -201,11 +187,11 @@ class OpenAIClient(ProviderClient):
         if document.get("bytes") != size:
             raise UnreadableReplyError(f"{document.get('bytes')} of {size} bytes were uploaded")
 
-    def delete(self, name: str) -> None:
+    def delete_file_or_batch(self, name: str) -> None:
         """Delete an upload; succeed if it is missing. A batch of OpenAI cannot be deleted."""
         if name.startswith("files/"):
             with contextlib.suppress(MissingError):
-                self._call(f"delete {name}", "DELETE", name)
+                self._request_with_retries(f"delete {name}", "DELETE", name)
 
     async def _create_batch(self, _model: str, file_name: str, display_name: str) -> RemoteBatch:
         """Send the create call."""
@@ -215,11 +201,11 @@ class OpenAIClient(ProviderClient):
             "completion_window": COMPLETION_WINDOW,
             "metadata": {METADATA_NAME: display_name},
         }
-        return _read_batch(await self.request("POST", "batches", json=body))
+        return _parse_remote_batch(await self.request("POST", "batches", json=body))
 
     async def _fetch_batch(self, name: str) -> RemoteBatch:
         """Read a batch."""
-        return _read_batch(await self.request("GET", name))
+        return _parse_remote_batch(await self.request("GET", name))
 
     def list_batches(self) -> list[RemoteBatch]:
         """Return all batches; see `ProviderClient.list_batches`.
@@ -236,7 +222,7 @@ class OpenAIClient(ProviderClient):
             if not isinstance(documents, list):
                 raise UnreadableReplyError("the page is not a list")
             entries = [
-                (_read_batch(document), _read_id(document.get("input_file_id")))
+                (_parse_remote_batch(document), _parse_plain_id(document.get("input_file_id")))
                 for document in documents
             ]
             if not page.get("has_more"):
@@ -244,11 +230,11 @@ class OpenAIClient(ProviderClient):
             return entries, documents[-1]["id"]
 
         return [
-            batch if batch.display_name else self._add_file_name(batch, file_id)
+            batch if batch.display_name else self._copy_with_file_name(batch, file_id)
             for batch, file_id in self._read_pages(fetch_page)
         ]
 
-    def _add_file_name(self, batch: RemoteBatch, file_id: str) -> RemoteBatch:
+    def _copy_with_file_name(self, batch: RemoteBatch, file_id: str) -> RemoteBatch:
         """Return a batch whose display name is the name of its input file without UPLOAD_SUFFIX.
 
         The name is "" if the file is missing. Each file is read once.
@@ -256,37 +242,43 @@ class OpenAIClient(ProviderClient):
         if file_id and file_id not in self._file_names:
             file: Any = {}
             with contextlib.suppress(MissingError):
-                file = self._call(f"read {file_id}", "GET", f"files/{file_id}")
+                file = self._request_with_retries(f"read {file_id}", "GET", f"files/{file_id}")
             file_name = to_text(object_or_empty(file).get("filename"))
             self._file_names[file_id] = file_name.removesuffix(UPLOAD_SUFFIX)
         return replace(batch, display_name=self._file_names.get(file_id, ""))
 
     def cancel_batch(self, name: str) -> None:
         """Ask the server to stop a batch; it may still end otherwise."""
-        self._call(f"cancel {name}", "POST", f"{name}/cancel")
+        self._request_with_retries(f"cancel {name}", "POST", f"{name}/cancel")
 
-    def get_model(self, name: str) -> dict[str, Any]:
+    def describe_model(self, name: str) -> dict[str, Any]:
         """Return the server's description of a model."""
-        document: dict[str, Any] = self._call(f"describe the model {name}", "GET", f"models/{name}")
+        document: dict[str, Any] = self._request_with_retries(
+            f"describe the model {name}", "GET", f"models/{name}"
+        )
         return document
 
-    def download(self, file_name: str, part_path: Path, *, keys: KeyList) -> str:
-        """Write the translated lines of a result to a path; see `ProviderClient.download`.
+    def download_result(self, file_name: str, part_path: Path, *, keys: Iterable[str]) -> str:
+        """Write the translated lines of a result to a path; see `ProviderClient.download_result`.
 
         `file_name` has the ids of the output file and the error file, joined by "~". The returned
         hash is that of their original bytes, one file after the other.
         """
         file_ids = file_name.removeprefix("files/").split("~")
-        with _open_wire_file(part_path) as wire_file:
+        with _make_temporary_wire_file(part_path) as wire_file:
             for file_id in file_ids:
-                self._append_download(f"files/{file_id}", wire_file, part_path)
+                file_name = f"files/{file_id}"
+                url = self.make_url(f"{file_name}/content")
+                self._append_download_and_hash(file_name, url=url, file=wire_file, path=part_path)
             wire_file.seek(0)
             sha256 = hashlib.file_digest(wire_file, "sha256").hexdigest()
-            common_error = result_lines.find_common_error(_iterate_lines(wire_file))
-            lines = result_lines.translate_lines(
-                _iterate_lines(wire_file),
-                has_wrong_form=common_error is not None,
-                find_key=_make_key_finder(keys),
+            wire_file.seek(0)
+            has_wrong_form = result_lines.have_all_requests_failed_alike(wire_file)
+            wire_file.seek(0)
+            lines = result_lines.translate_result_lines(
+                wire_file,
+                has_wrong_form=has_wrong_form,
+                keys_by_id={requests.make_custom_id(key): key for key in keys},
             )
             with removed_on_error(part_path), part_path.open("wb") as part_file:
                 part_file.writelines(lines)
@@ -306,7 +298,7 @@ class OpenAIClient(ProviderClient):
 
         The request is translated to a chat completion, and its reply to a reply of ours.
         """
-        body = requests.make_body(self.find_model(model), request)
+        body = requests.make_completion_body(self.require_asked_model(model), request)
         if service_tier != STANDARD:
             body["service_tier"] = service_tier
 
@@ -314,9 +306,9 @@ class OpenAIClient(ProviderClient):
             document = await self.request("POST", "chat/completions", json=body)
             if not isinstance(document, dict) or not isinstance(document.get("choices"), list):
                 raise UnreadableReplyError("the reply is not a chat completion")
-            return requests.read_completion(document)
+            return requests.convert_completion(document)
 
-        return await self._ask(
+        return await self._make_live_call(
             send,
             action=f"ask {model}",
             timeout_s=self.find_live_timeout_s(service_tier),
@@ -337,7 +329,7 @@ class OpenAIClient(ProviderClient):
         return [entry["embedding"] for entry in entries]
 
 
-def _read_batch(document: Any) -> RemoteBatch:
+def _parse_remote_batch(document: Any) -> RemoteBatch:
     """Return the batch that the server describes; its display name is in the metadata, or "".
 
     It has a result file only in a final state. An expired or cancelled batch has 0 failed requests,
@@ -347,19 +339,19 @@ def _read_batch(document: Any) -> RemoteBatch:
         UnreadableReplyError: The document names no batch.
     """
     fields = object_or_empty(document)
-    if not _read_id(fields.get("id")):
+    if not _parse_plain_id(fields.get("id")):
         raise UnreadableReplyError("the reply does not name a batch")
     word = _STATES.get(to_text(fields.get("status")), to_text(fields.get("status")).upper())
     state = remote_state(word)
     counts = object_or_empty(fields.get("request_counts"))
-    completed = parse_count(counts.get("completed"), below=MAX_REQUEST_COUNT)
-    failed = parse_count(counts.get("failed"), below=MAX_REQUEST_COUNT)
+    completed = parse_count_or_zero(counts.get("completed"), below=MAX_REQUEST_COUNT)
+    failed = parse_count_or_zero(counts.get("failed"), below=MAX_REQUEST_COUNT)
     # Requests that never ran may count as failed.
     if state in {RemoteState.EXPIRED, RemoteState.CANCELLED}:
         failed = 0
-    created_at = parse_count(fields.get("created_at"), below=10**11)
+    created_at = parse_count_or_zero(fields.get("created_at"), below=10**11)
     file_ids = [fields.get("output_file_id"), fields.get("error_file_id")]
-    result_name = "~".join(filter(None, map(_read_id, file_ids)))
+    result_name = "~".join(filter(None, map(_parse_plain_id, file_ids)))
     errors = object_or_empty(fields.get("errors")).get("data")
     return RemoteBatch(
         name=f"batches/{fields['id']}",
@@ -368,14 +360,14 @@ def _read_batch(document: Any) -> RemoteBatch:
         state_name=f"BATCH_STATE_{word}" if word else None,
         state=state,
         result_file=f"files/{result_name}" if result_name and state.is_final else None,
-        error="; ".join(map(_describe_error, errors)) if isinstance(errors, list) else "",
+        error="; ".join(map(_format_batch_error, errors)) if isinstance(errors, list) else "",
         ended_request_count=completed + failed,
         failed_request_count=failed,
     )
 
 
 @contextlib.contextmanager
-def _open_wire_file(path: Path) -> Iterator[BufferedRandom]:
+def _make_temporary_wire_file(path: Path) -> Iterator[BufferedRandom]:
     """Open a new part file next to a path for the bytes on the wire, and remove it at the end.
 
     Parts that killed processes left are removed first.
@@ -383,44 +375,21 @@ def _open_wire_file(path: Path) -> Iterator[BufferedRandom]:
     """
     target = path.with_suffix(WIRE_SUFFIX)
     remove_abandoned_parts(target)
-    with report_disk_errors(path), removed_on_error(new_part_path(target)) as wire_path:
+    with convert_disk_errors(path), removed_on_error(new_part_path(target)) as wire_path:
         with wire_path.open("w+b") as wire_file:
             yield wire_file
         wire_path.unlink()
 
 
-def _make_key_finder(keys: KeyList) -> Callable[[str], str]:
-    """Return a function that finds the key of an id on the wire; it reads the keys at most once."""
-
-    @cache
-    def read_keys_by_id() -> dict[str, str]:
-        return {requests.make_custom_id(key): key for key in keys()}
-
-    def find_key(custom_id: str) -> str:
-        """Return the key; an id that is no hash of a long key is the key itself."""
-        if len(custom_id) != requests.SHORT_ID_CHARS or "/" in custom_id:
-            return custom_id
-        return read_keys_by_id().get(custom_id, custom_id)
-
-    return find_key
-
-
-def _read_id(member: Any) -> str:
+def _parse_plain_id(member: Any) -> str:
     """Return an id of the server, which becomes a part of a URL; "" if it is not a plain one."""
     file_id = to_text(member)
     return file_id if _ID_PATTERN.fullmatch(file_id) else ""
 
 
-def _iterate_lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines of an open file that are not blank, from its beginning."""
-    file.seek(0)
-    lines: Iterable[bytes] = file
-    return (line for line in lines if line.strip())
-
-
-def _describe_error(error: Any) -> str:
+def _format_batch_error(error: Any) -> str:
     """Return an error of a failed batch as `parse_bad_line_number` reads it."""
     fields = object_or_empty(error)
     place = f"Error on line {fields['line']}: " if fields.get("line") else ""
     message = f"{place}{to_text(fields.get('message'))}"
-    return format_error({"code": fields.get("code") or "", "message": message})
+    return format_api_error({"code": fields.get("code") or "", "message": message})

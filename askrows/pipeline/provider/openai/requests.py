@@ -7,8 +7,15 @@ from typing import Any
 import orjson
 
 from askrows.pipeline.provider.models import Model
-from askrows.pipeline.provider.openai.strict_schema import check_strict_schema, make_json_schema
-from askrows.pipeline.provider.responses import object_or_empty
+from askrows.pipeline.provider.openai.strict_schema import (
+    check_strict_schema_limits,
+    convert_to_json_schema,
+)
+from askrows.pipeline.provider.responses import (
+    MAX_TOKEN_COUNT,
+    object_or_empty,
+    parse_count_or_zero,
+)
 
 ENDPOINT = "/v1/chat/completions"
 # A longer custom id is refused (Batch API reference, read 2025-09).
@@ -35,26 +42,26 @@ def make_wire_line(model: Model, line: bytes) -> bytes:
         "custom_id": make_custom_id(document["key"]),
         "method": "POST",
         "url": ENDPOINT,
-        "body": make_body(model, document["request"]),
+        "body": make_completion_body(model, document["request"]),
     }
     return orjson.dumps(wire_document) + b"\n"
 
 
-def make_body(model: Model, request: Mapping[str, Any]) -> dict[str, Any]:
+def make_completion_body(model: Model, request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body of a chat completion for a request of ours.
 
     Text parts are joined to one text if the prompt has no image. The thinking level becomes
     `reasoning_effort`. A temperature and a level that are missing are left out.
 
     Raises:
-        ConfigurationError: The schema of the answer is too large; see `check_strict_schema`.
+        ConfigurationError: The schema of the answer is too large; see `check_strict_schema_limits`.
     """
     config = request["generationConfig"]
     messages = list[dict[str, Any]]()
     instruction = object_or_empty(request.get("systemInstruction"))
     for part in instruction.get("parts", ()):
         messages.append({"role": "system", "content": part["text"]})
-    parts = [_convert_part(part, config) for part in request["contents"][0]["parts"]]
+    parts = [_convert_prompt_part(part, config) for part in request["contents"][0]["parts"]]
     # Some servers take only a text.
     has_only_texts = all(part["type"] == "text" for part in parts)
     content: Any = parts
@@ -63,9 +70,9 @@ def make_body(model: Model, request: Mapping[str, Any]) -> dict[str, Any]:
         content = "\n\n".join(texts)
     messages.append({"role": "user", "content": content})
 
-    schema = make_json_schema(config["responseSchema"], is_strict=model.strict_schema)
+    schema = convert_to_json_schema(config["responseSchema"], is_strict=model.strict_schema)
     if model.strict_schema:
-        check_strict_schema(schema)
+        check_strict_schema_limits(schema)
     json_schema = {"name": "answer", "strict": model.strict_schema, "schema": schema}
     limit_name = "max_tokens" if model.has_max_tokens else "max_completion_tokens"
     body = {
@@ -83,7 +90,7 @@ def make_body(model: Model, request: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
-def _convert_part(part: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+def _convert_prompt_part(part: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a text or an image of a prompt as a part of a message.
 
     An image has low detail if the media resolution in `config` is low.
@@ -97,8 +104,8 @@ def _convert_part(part: Mapping[str, Any], config: Mapping[str, Any]) -> dict[st
     return {"type": "image_url", "image_url": image_url}
 
 
-def read_completion(completion: Any) -> dict[str, Any]:
-    """Return a chat completion as a reply of ours; see `responses.parse_response`.
+def convert_completion(completion: Any) -> dict[str, Any]:
+    """Return a chat completion as a reply of ours; see `responses.parse_generated_response`.
 
     Only the first choice counts. A refusal of the model is a blocked reply with its text. Reasoning
     tokens are thoughts, and are not in the count of the answer. Members of another form count as
@@ -108,13 +115,18 @@ def read_completion(completion: Any) -> dict[str, Any]:
     usage = object_or_empty(body.get("usage"))
     output_details = object_or_empty(usage.get("completion_tokens_details"))
     input_details = object_or_empty(usage.get("prompt_tokens_details"))
-    output_tokens = _whole_number(usage.get("completion_tokens"))
-    thought_tokens = min(output_tokens, _whole_number(output_details.get("reasoning_tokens")))
+    output_tokens = parse_count_or_zero(usage.get("completion_tokens"), below=MAX_TOKEN_COUNT)
+    reasoning_tokens = parse_count_or_zero(
+        output_details.get("reasoning_tokens"), below=MAX_TOKEN_COUNT
+    )
+    thought_tokens = min(output_tokens, reasoning_tokens)
     metadata: dict[str, Any] = {
-        "promptTokenCount": _whole_number(usage.get("prompt_tokens")),
+        "promptTokenCount": parse_count_or_zero(usage.get("prompt_tokens"), below=MAX_TOKEN_COUNT),
         "candidatesTokenCount": output_tokens - thought_tokens,
         "thoughtsTokenCount": thought_tokens,
-        "cachedContentTokenCount": _whole_number(input_details.get("cached_tokens")),
+        "cachedContentTokenCount": parse_count_or_zero(
+            input_details.get("cached_tokens"), below=MAX_TOKEN_COUNT
+        ),
     }
     service_tier = body.get("service_tier")
     if isinstance(service_tier, str):
@@ -122,14 +134,14 @@ def read_completion(completion: Any) -> dict[str, Any]:
         metadata["serviceTier"] = "standard" if is_standard else service_tier
 
     return {
-        "candidates": _read_candidates(body.get("choices")),
+        "candidates": _convert_choices(body.get("choices")),
         "usageMetadata": metadata,
         "modelVersion": body.get("model"),
         "responseId": body.get("id"),
     }
 
 
-def _read_candidates(choices: Any) -> list[dict[str, Any]]:
+def _convert_choices(choices: Any) -> list[dict[str, Any]]:
     """Return the first choice of a completion as the only candidate; [] if there is none.
 
     If the model refused, the text is its refusal and the finish reason SAFETY. An unknown finish
@@ -145,10 +157,3 @@ def _read_candidates(choices: Any) -> list[dict[str, Any]]:
         finish_reason = "SAFETY"
         text = message["refusal"]
     return [{"finishReason": finish_reason, "content": {"parts": [{"text": text}]}}]
-
-
-def _whole_number(value: Any) -> int:
-    """Return a count of a reply; 0 if it is not a whole number."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        return 0
-    return max(0, value)

@@ -12,19 +12,21 @@ lines get the effect *form*: no row is charged.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import orjson
 
+from askrows.pipeline.provider.call_errors import format_api_error, to_text
 from askrows.pipeline.provider.control_requests import CONTROL_KEYS
-from askrows.pipeline.provider.openai.requests import read_completion
+from askrows.pipeline.provider.openai.requests import convert_completion
 from askrows.pipeline.provider.responses import (
     ACCOUNT_EFFECT,
     FORM_EFFECT,
     SERVICE_EFFECT,
     decode_result_line,
     object_or_empty,
+    parse_count_or_zero,
 )
 
 NOT_RUN_EFFECT = "not run"
@@ -44,13 +46,15 @@ EFFECTS: Mapping[str | int, str] = {
 }
 MIN_SERVER_ERROR_STATUS = 500
 OK_STATUS = 200
+MAX_STATUS = 1_000
 # The parameter of an error about the schema of all answers.
 SCHEMA_PARAMETER = "response_format"
 
 
-class ErrorLine(NamedTuple):
-    """An error of a line, as far as its effect depends on it."""
+class ErrorObject(NamedTuple):
+    """An error of a refusal or of a result line; a missing member is ""."""
 
+    # The HTTP status; 0 without one.
     status: int
     code: str
     parameter: str
@@ -69,100 +73,103 @@ class ErrorLine(NamedTuple):
         return EFFECTS.get(self.status, REQUEST_EFFECT)
 
 
-def read_error(document: Mapping[str, Any]) -> ErrorLine | None:
-    """Return the error of a line of a result; None if it has no error and its status is 200.
+def parse_error(status: int, document: Any) -> ErrorObject:
+    """Return the error that a server sends as a document.
 
-    A missing status is 0 with an error, else 200. The code begins the message, unless the message
-    contains it.
+    Args:
+        status: The HTTP status.
+        document: The error object, or an object with it as `error`. A text, such as the page of a
+            proxy, is the message of the error, and so is any other JSON value.
     """
-    response = object_or_empty(document.get("response"))
-    status = response.get("status_code", 0 if document.get("error") else OK_STATUS)
-    error = document.get("error")
-    if not error and status == OK_STATUS:
-        return None
-
-    body = object_or_empty(response.get("body"))
-    # The text of a body that is no error, such as the page of a proxy.
-    fields = error or body.get("error") or response.get("body") or {}
-    if not isinstance(fields, dict):
-        fields = {"message": str(fields)}
-    code = str(fields.get("code") or fields.get("type") or "")
-    message = str(fields.get("message") or "no reason given")
-    if code and code not in message:
-        message = f"{code}: {message}"
-    return ErrorLine(
-        status if isinstance(status, int) else 0,
-        code,
-        str(fields.get("param") or ""),
-        message,
+    error = document.get("error", document) if isinstance(document, dict) else document
+    fields = error if isinstance(error, dict) else {"message": str(error or "")}
+    return ErrorObject(
+        status=status,
+        code=to_text(fields.get("code")) or to_text(fields.get("type")),
+        parameter=to_text(fields.get("param")),
+        message=to_text(fields.get("message")),
     )
 
 
-def find_common_error(lines: Iterable[bytes]) -> ErrorLine | None:
-    """Return the error with which all requests about rows failed alike, else None.
+def find_line_error(document: Mapping[str, Any]) -> ErrorObject | None:
+    """Return the error of a line of a result; None if it has no error and its status is 200.
+
+    A missing status is 0 with an error, else 200.
+    """
+    response = object_or_empty(document.get("response"))
+    error = document.get("error")
+    status = response.get("status_code", 0 if error else OK_STATUS)
+    if not error and status == OK_STATUS:
+        return None
+    return parse_error(parse_count_or_zero(status, below=MAX_STATUS), error or response.get("body"))
+
+
+def have_all_requests_failed_alike(lines: Iterable[bytes]) -> bool:
+    """Return whether all requests about rows failed alike, so that the form of all is wrong.
 
     They fail alike if code and parameter are the same. A single request counts only if its error is
     about the schema, which all requests share. Requests that never ran do not count. The result is
-    None if a request got a reply, or an error is about the account or the service.
+    False if a request got a reply, or an error is about the account or the service.
     """
     kinds = Counter[tuple[str, str]]()
-    common: ErrorLine | None = None
     for line in lines:
-        document = _decode(line)
+        document = _decode_line_with_id(line)
         if document is None or document["custom_id"] in CONTROL_KEYS:
             continue
-        error = read_error(document)
+        error = find_line_error(document)
         if error is None or error.effect in {ACCOUNT_EFFECT, SERVICE_EFFECT}:
-            return None
+            return False
         if error.effect == REQUEST_EFFECT:
             kinds[error.code, error.parameter] += 1
-            common = error
 
-    if common is None or len(kinds) > 1:
-        return None
-    is_about_schema = common.parameter.startswith(SCHEMA_PARAMETER)
-    return common if kinds.total() > 1 or is_about_schema else None
+    if len(kinds) != 1:
+        return False
+    [(_, parameter)] = kinds
+    return kinds.total() > 1 or parameter.startswith(SCHEMA_PARAMETER)
 
 
-def translate_lines(
+def translate_result_lines(
     lines: Iterable[bytes],
     *,
     has_wrong_form: bool,
-    find_key: Callable[[str], str],
+    keys_by_id: Mapping[str, str],
 ) -> Iterator[bytes]:
     """Yield a result line of ours, with a line end, for each line of an output or error file.
 
     A line that cannot be read is passed on as it is. A request that never ran gets no line.
 
     Args:
-        has_wrong_form: All requests about rows failed alike; see `find_common_error`. Their lines
-            get FORM_EFFECT.
-        find_key: Returns the key of a request for its id on the wire.
+        has_wrong_form: All requests about rows failed alike; see `have_all_requests_failed_alike`.
+            Their lines get FORM_EFFECT.
+        keys_by_id: The keys of requests by their ids on the wire; another id is a key itself.
     """
     for line in lines:
-        document = _decode(line)
+        document = _decode_line_with_id(line)
         if document is None:
             yield line.rstrip(b"\r\n") + b"\n"
             continue
 
-        key = find_key(document["custom_id"])
-        error = read_error(document)
+        custom_id = document["custom_id"]
+        key = keys_by_id.get(custom_id, custom_id)
+        error = find_line_error(document)
         result: dict[str, Any] = {"key": key}
         if error is None:
-            result["response"] = read_completion(object_or_empty(document["response"]).get("body"))
+            result["response"] = convert_completion(
+                object_or_empty(document["response"]).get("body")
+            )
         elif error.effect == NOT_RUN_EFFECT:
             continue
         else:
             is_form_error = has_wrong_form and error.effect == REQUEST_EFFECT
             result["error"] = {
                 "code": error.status or 500,
-                "message": error.message,
+                "message": format_api_error({"code": error.code, "message": error.message}),
                 "effect": FORM_EFFECT if is_form_error else error.effect,
             }
         yield orjson.dumps(result) + b"\n"
 
 
-def _decode(line: bytes) -> dict[str, Any] | None:
+def _decode_line_with_id(line: bytes) -> dict[str, Any] | None:
     """Return a line of a result; None if it is not an object with the id of a request."""
     try:
         document = decode_result_line(line)

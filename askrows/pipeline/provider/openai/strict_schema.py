@@ -5,10 +5,11 @@ that may be missing accepts null instead; `decode_reply` drops such a null. Limi
 outputs guide, read 2025-09.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from askrows.pipeline.core.errors import ConfigurationError
+from askrows.pipeline.provider.answer_schema import iterate_nested_schemas
 
 MAX_MEMBERS = 5_000
 MAX_CHOICES = 1_000
@@ -23,27 +24,26 @@ _COPIED_KEYWORDS = (
 )
 
 
-def make_json_schema(schema: Mapping[str, Any], *, is_strict: bool) -> dict[str, Any]:
+def convert_to_json_schema(schema: Mapping[str, Any], *, is_strict: bool) -> dict[str, Any]:
     """Return the JSON Schema of a `responseSchema`; see the docstring of the module.
 
     Args:
         schema: A node of a `responseSchema`.
         is_strict: Require all members, as OpenAI does. Other servers take optional members.
     """
+    converted = {keyword: schema[keyword] for keyword in _COPIED_KEYWORDS if keyword in schema}
     if "anyOf" in schema:
-        choices = [make_json_schema(choice, is_strict=is_strict) for choice in schema["anyOf"]]
+        choices = [
+            convert_to_json_schema(choice, is_strict=is_strict) for choice in schema["anyOf"]
+        ]
         if schema.get("nullable"):
             choices.append({"type": "null"})
-        converted: dict[str, Any] = {"anyOf": choices}
-        if "description" in schema:
-            converted["description"] = schema["description"]
-        return converted
+        return {"anyOf": choices, **converted}
 
     kind = schema["type"].lower()
-    converted = {"type": kind}
-    converted |= {keyword: schema[keyword] for keyword in _COPIED_KEYWORDS if keyword in schema}
+    converted = {"type": kind, **converted}
     if kind == "array":
-        converted["items"] = make_json_schema(schema["items"], is_strict=is_strict)
+        converted["items"] = convert_to_json_schema(schema["items"], is_strict=is_strict)
     if kind == "object":
         converted |= _convert_members(schema, is_strict=is_strict)
     if schema.get("nullable"):
@@ -63,7 +63,7 @@ def _convert_members(schema: Mapping[str, Any], *, is_strict: bool) -> dict[str,
     for name, node in schema["properties"].items():
         if is_strict and name not in required_names:
             node = {**node, "nullable": True}  # noqa: PLW2901 - the node as it is sent
-        members[name] = make_json_schema(node, is_strict=is_strict)
+        members[name] = convert_to_json_schema(node, is_strict=is_strict)
     return {
         "properties": members,
         "required": list(members) if is_strict else list(required_names),
@@ -71,17 +71,17 @@ def _convert_members(schema: Mapping[str, Any], *, is_strict: bool) -> dict[str,
     }
 
 
-def check_strict_schema(schema: Mapping[str, Any]) -> None:
+def check_strict_schema_limits(schema: Mapping[str, Any]) -> None:
     """Check that a strict schema has no more members and choices than OpenAI accepts.
 
     Args:
-        schema: The result of `make_json_schema`. An answer of every provider is an object of at
-            most 10 levels; see `make_response_schema`.
+        schema: The result of `convert_to_json_schema`. An answer of every provider is an object of
+            at most 10 levels; see `make_response_schema`.
 
     Raises:
         ConfigurationError: The schema has too many members or choices; nothing was sent.
     """
-    nodes = list(_iterate_subschemas(schema))
+    nodes = [node for _, node in iterate_nested_schemas(schema)]
     figures = {
         "members": (sum(len(node.get("properties", ())) for node in nodes), MAX_MEMBERS),
         "choices": (sum(len(node.get("enum", ())) for node in nodes), MAX_CHOICES),
@@ -92,13 +92,3 @@ def check_strict_schema(schema: Mapping[str, Any]) -> None:
                 f"the answer has {count:,} {name}, and OpenAI accepts {limit:,}; nothing was sent",
                 hint="shorten the lists of choices, or split the task in two",
             )
-
-
-def _iterate_subschemas(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield a schema and all schemas in its `properties`, `anyOf` and `items`, depth first."""
-    yield schema
-    children = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
-    if "items" in schema:
-        children.append(schema["items"])
-    for child in children:
-        yield from _iterate_subschemas(child)
