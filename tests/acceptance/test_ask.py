@@ -16,7 +16,7 @@ from tests.acceptance.database import count_rows, run_sql
 from tests.acceptance.engine import HANGS, LIVE_CALL, LIVE_CALL_PATH, Engine
 from tests.acceptance.killing import kill_after_calls
 from tests.acceptance.process import NO_FATE
-from tests.acceptance.product import Workspace
+from tests.acceptance.product import Workspace, on_a_server
 from tests.acceptance.scripts import script
 from tests.acceptance.steps import Fate
 from tests.acceptance.table_files import TEXTS, write_table
@@ -205,6 +205,34 @@ def test_query_is_asked_about(workspace: Workspace) -> None:
     assert [row["nr"] for row in ask_document["answers"]] == ["7", "8"]
     [row] = workspace.read_json("try", TASK="tickets", row="7")["rows"]
     assert row["request"] == ask_document["tried"]["rows"][0]["request"]
+
+
+@on_a_server
+def test_times_that_python_cannot_hold_are_texts(workspace: Workspace) -> None:
+    """A table with an infinite time, a year after 9999 or the time 24:00 is read whole."""
+    run_sql(workspace, "CREATE TABLE offers (nr TIMESTAMPTZ, note TEXT, days DATE[], hour TIME)")
+    run_sql(
+        workspace,
+        "INSERT INTO offers VALUES ('infinity', 'the lid is broken', '{12026-01-01}', '24:00'), "
+        "('2026-01-01 UTC', 'the kettle sings', '{-infinity,2026-01-01}', '12:00')",
+    )
+    workspace.run_command(
+        "ask", "SELECT * FROM offers", QUESTION, key="nr", name="offers", yes=True
+    )
+    cells = [
+        [row[name] for name in ("nr", "days", "hour")] for row in workspace.exported_rows("offers")
+    ]
+    assert sorted(cells) == [
+        ["2026-01-01T00:00:00+00:00", ["-infinity", "2026-01-01"], "12:00:00"],
+        ["infinity", ["12026-01-01"], "24:00:00"],
+    ]
+
+
+def test_reason_is_named_if_each_row_is_refused(workspace: Workspace) -> None:
+    """A CSV file that is named as JSON lines has no row, and so no columns."""
+    workspace.write_file("letters.jsonl", "id,text\n1,The lid is broken.\n")
+    ask_run = workspace.run_command("ask", "letters.jsonl", QUESTION, name="letters", code=2)
+    assert "each row of the table is refused; line 1: not JSON" in ask_run.stderr
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,8 @@ SELECT set_config('TimeZone', 'UTC', false),
        )
 """
 
+# Types with values that Python cannot hold: infinity, years before 1 and after 9999, and 24:00.
+_TIME_TYPES = ("date", "time", "timetz", "timestamp", "timestamptz", "interval")
 _SELECT_PID = "SELECT pg_backend_pid()"
 _SELECT_LOCK_HOLDER = """
 SELECT max(a.application_name) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
@@ -290,6 +292,7 @@ class PostgresqlServer:
             )
         connection.execute(_CONNECTION_SETTINGS)
         connection.commit()
+        _load_all_times(connection)
 
 
 class Session:
@@ -417,6 +420,35 @@ def _check_address(url: URL) -> None:
             f"the URL of a PostgreSQL database cannot be used: {error}",
             hint="check ASKROWS_DATABASE_URL",
         ) from error
+
+
+def _load_all_times(connection: Any) -> None:
+    """Let a connection of psycopg return a date or time that Python cannot hold as text.
+
+    It is the server's text, such as `infinity` or `10001-01-01`. psycopg would refuse all rows.
+    """
+    from psycopg import DataError
+    from psycopg.adapt import Loader
+
+    class TimeLoader(Loader):
+        """Loads a date or time by psycopg's own loader if it can, otherwise as text."""
+
+        def __init__(self, oid: int, context: Any = None) -> None:
+            super().__init__(oid, context)
+            self._loader = own_loaders[oid](oid, context)
+
+        def load(self, data: Any) -> Any:
+            try:
+                return self._loader.load(data)
+            except DataError:
+                return bytes(data).decode()
+
+    adapters = connection.adapters
+    own_loaders = {}
+    for name in _TIME_TYPES:
+        oid = adapters.types[name].oid
+        own_loaders[oid] = adapters.get_loader(oid, Loader.format)
+        adapters.register_loader(oid, TimeLoader)
 
 
 def _begin_transaction(connection: Connection) -> None:
