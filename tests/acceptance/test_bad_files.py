@@ -110,6 +110,8 @@ UNREADABLE_FILES: dict[str, tuple[bytes, str]] = {
         "people.csv is a zip archive",
     ),
     "a PDF document": (b"%PDF-1.4\n%\xe2\xe3\nstream\nabc,def\n", NO_TABLE),
+    "a page saved as a table": (b"\xef\xbb\xbf\n<HTML>\n<tr><td>1</td></tr>\n", NO_TABLE),
+    "an XML document": (b'<?xml version="1.0"?>\n<rows>\n<row id="1">a, b</row>\n', NO_TABLE),
     "a PNG image": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), NO_TABLE),
     "a JPEG image": (b"\xff\xd8\xff\xe0" + bytes(range(256)), NO_TABLE),
     "a binary file": (b"id,text\n" + bytes(range(8)) * 40, NO_TABLE),

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.core.text import join_first
+from askrows.pipeline.core.text import join_first, plural
 from askrows.pipeline.rows.row_findings import (
     MAX_STORED_CHARS,
     Finding,
@@ -229,8 +229,8 @@ def _check_first_record_is_header(file: SourceFile, records: Sequence[Record]) -
         reason = f"the header is on line {header_line}, below a title"
         if header_line == header.line_number:
             reason = (
-                f"line {header_line} has {filled_count} filled cells, but a typical row has "
-                f"{typical_count:g}, and no header is below it"
+                f"line {header_line} has {plural(filled_count, 'filled cell')}, "
+                f"but a typical row has {typical_count:g}, and no header is below it"
             )
     elif value:
         reason = f"no header: {make_excerpt(value)!r} is a value like the value below it"

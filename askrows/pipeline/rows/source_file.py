@@ -63,6 +63,8 @@ _ARCHIVE_BY_PATTERN = {
 }
 # The first bytes of an old .xls file or a workbook with a password, a PDF and an RTF document.
 _DOCUMENT_SIGNATURES = (b"\xd0\xcf\x11\xe0", b"%PDF-", b"{\\rtf")
+# The beginning of a page or document in HTML or XML, which programs also save as .xls or .csv.
+_MARKUP_START = re.compile(r"<(?:!doctype|\?xml|html|head|body|table)\b", re.IGNORECASE)
 # Characters that are checked for control characters.
 _CHECKED_CHARS = 4_096
 # Text has hardly any of these: control characters except tab, line ends, form feed and escape.
@@ -254,7 +256,8 @@ class SourceFile:
         checked = text[:_CHECKED_CHARS]
         control_count = len(_CONTROLS.findall(checked))
         is_binary = control_count > max(_MAX_CONTROL_COUNT, _MAX_CONTROL_SHARE * len(checked))
-        if is_binary or start.startswith(_DOCUMENT_SIGNATURES):
+        is_document = start.startswith(_DOCUMENT_SIGNATURES) or _MARKUP_START.match(text)
+        if is_binary or is_document:
             raise self.make_error(
                 " is a binary file or a document, not a table",
                 hint=(

@@ -99,12 +99,19 @@ def guess_key_and_content(
         choice: Columns that a person named.
 
     Raises:
-        InputError: There is no column, a chosen column does not exist or cannot be a key, no column
-            is left for the text, or the name of a sent column cannot be made into a placeholder of
-            a prompt.
+        InputError: There is no column (perhaps because each row has a fault), a chosen column does
+            not exist or cannot be a key, no column is left for the text, or the name of a sent
+            column cannot be made into a placeholder of a prompt.
     """
     if not columns:
-        raise InputError("the table has no rows and no columns; nothing was written")
+        finding = next((row for row in rows if isinstance(row, Finding)), None)
+        if finding is None:
+            raise InputError("the table has no rows and no columns; nothing was written")
+        raise InputError(
+            f"each row of the table is refused; line {finding.line}: {finding.reason}; "
+            "nothing was written",
+            hint="correct the rows, or the ending of the file's name if it has another format",
+        )
 
     named = _resolve_choice(choice, columns)
     cells = _sample_cells(columns, rows)
