@@ -14,7 +14,6 @@ be left out on make's command line.
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from itertools import chain
 
 import click
@@ -277,8 +276,9 @@ def read_settings() -> Settings:
         ConfigurationError: A setting is invalid, or `.env` cannot be read.
     """
     all_texts = {name: read_setting_option(name) for name in OPTION_SETTINGS}
-    option_texts = {name: text for name, text in all_texts.items() if text}
-    option_variables = {f"{PREFIX}{name.upper()}": str(text) for name, text in option_texts.items()}
-    settings = load_settings(os.environ | option_variables, dotenv=read_dotenv())
-    option_sources = {name: f"--{name.replace('_', '-')}" for name in option_texts}
-    return replace(settings, sources={**settings.sources, **option_sources})
+    return load_settings(
+        os.environ,
+        dotenv=read_dotenv(),
+        option_texts={name: str(text) for name, text in all_texts.items() if text},
+        make_variables=read_make_variables(),
+    )

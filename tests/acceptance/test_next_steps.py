@@ -47,6 +47,11 @@ def test_unknown_name_is_answered_with_the_nearest_name(workspace: Workspace) ->
     for words in (("status", "--task", "lettres"), ("ask", "tasks/leters.csv", "Who?")):
         assert "did you mean 'letters" in workspace.run_command(*words, code="any").stderr
 
+    workspace.run_command("tag_live", task="letters", yes=True)
+    (workspace.home / "tasks/letters.py").rename(workspace.home / "moved.py")
+    error_output = workspace.run_command("status", "--task", "lettres", code=3).stderr
+    assert "did you mean 'letters'?" in error_output
+
 
 def test_printed_command_has_no_path(workspace: Workspace) -> None:
     """A next step begins with `askrows`, also if the shell does not find it."""

@@ -58,6 +58,9 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
         "unknown variable ASKROWS_LIMTI; did you mean ASKROWS_LIMIT?; nothing was done",
     ),
     (("status",), {"TASK": "passges"}, 3, "there is no task 'passges'"),
+    (("status",), {"TASK": "Experts"}, 2, "ASKROWS_TASK is 'Experts' (environment): must be"),
+    (("status", "--task=Experts"), {}, 2, "error: --task is 'Experts': must be experts,"),
+    (("status", "--task=Experts"), {}, 2, "the path of its file; did you mean 'experts'?"),
     (
         ("status",),
         {"DIM": "many"},
@@ -136,7 +139,7 @@ def test_mistyped_command_is_refused_with_a_hint_and_changes_nothing(workspace: 
         assert set(document) == {"error", "hint", "exit_code"}, words
         assert document["exit_code"] == code, words
 
-    workspace.used_tasks.discard("passges")
+    workspace.used_tasks -= {"passges", "Experts"}
     assert workspace.status() == status
     assert not (workspace.home / "nope").exists()
 
@@ -248,6 +251,8 @@ def test_make_passes_words_unchanged_and_ignores_foreign_variables(workspace: Wo
     assert "unknown variable LIMTI; did you mean LIMIT?; nothing was done" in mistyped_run.stderr
     assert run_make(workspace, "search", "Q=law", "BATCH=1").returncode == 2
     assert run_make(workspace, "search", "q=law").returncode == 2
+    message = "ASKROWS_TASK is 'Experts' (make's command line): must be"
+    assert message in run_make(workspace, "status", "TASK=Experts").stderr
 
     question = "a \"b\" 'c' ; touch $$HOME/x `id` #d"
     words = (f"Q={question}", f"DATA={workspace.data}")

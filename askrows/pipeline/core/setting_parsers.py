@@ -2,13 +2,13 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
 from askrows.pipeline.core.redact import mask_url_secrets
-from askrows.pipeline.core.text import split_names
+from askrows.pipeline.core.text import split_names, suggest_similar
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
@@ -213,10 +213,25 @@ parse_prompt_version = _make_pattern_parser(
     r"[^\s/\ud800-\udfff]{1,100}",
     "a name of at most 100 characters without blanks and slashes, such as passage-concepts@2",
 )
-parse_task_reference = _make_pattern_parser(
+_parse_name_or_path = _make_pattern_parser(
     r"[a-z][a-z0-9_]{0,40}|.*/.*|.*\.py",
     "experts, passages, the name of a task (a-z, 0-9 and _), or the path of its file",
 )
+
+
+def parse_task_reference(text: str, *, known_names: Collection[str]) -> str:
+    """Return the name of a task, or the path of its file; the task need not exist.
+
+    Raises:
+        ValueError: The text is neither. The message suggests a similar name.
+    """
+    try:
+        return _parse_name_or_path(text)
+    except ValueError as error:
+        suggestion = suggest_similar(text, known_names)
+        if not suggestion:
+            raise
+        raise ValueError(f"{error}; {suggestion}") from None
 
 
 def parse_confirmed_values(text: str) -> tuple[str, ...]:

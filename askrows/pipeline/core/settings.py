@@ -2,18 +2,20 @@
 
 The value of a setting is the first of these:
 
-1. The environment variable `ASKROWS_<NAME>`; make passes its variables on under these names.
-2. The same variable in `.env`.
-3. The default in this module.
+1. The option of the command, such as `--task`, if the setting has one.
+2. The environment variable `ASKROWS_<NAME>`; make passes its variables on under these names.
+3. The same variable in `.env`.
+4. The default in this module.
 
 Keys and the base URL have the variable names that the SDK reads. `Settings.sources` has the origin
 of each value, and `askrows settings` prints both.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from datetime import datetime
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,6 +67,7 @@ _ACCESS_BY_BACKEND = {
 # Sources of settings.
 DOTENV = ".env"
 IN_PYTHON = "given in Python"
+MAKE_PLACE = "make's command line"
 # The task of commands without TASK=.
 DEFAULT_TASK = "experts"
 # Tasks that are no task files.
@@ -264,7 +267,7 @@ class Settings:
     )
     task: str = _declare_setting(
         DEFAULT_TASK,
-        parse_task_reference,
+        partial(parse_task_reference, known_names=(DEFAULT_TASK, *BUILT_IN_TASKS)),
         "experts, passages, or your own task by its name or file",
     )
     index_columns: tuple[str, ...] | None = _declare_setting(
@@ -471,15 +474,20 @@ def load_settings(
     environ: Mapping[str, str],
     *,
     dotenv: Mapping[str, str | None] | None = None,
+    option_texts: Mapping[str, str] | None = None,
+    make_variables: Collection[str] = (),
 ) -> Settings:
-    """Return the settings of the environment and `.env`, and the source of each value.
+    """Return the settings of options, the environment and `.env`, and the source of each value.
 
-    An empty value counts as not set. For each variable, the environment is read before `.env`. If a
-    setting has several variables, the first that has a value in either place counts.
+    An empty value counts as not set. An option overrides the environment. For each variable, the
+    environment is read before `.env`. If a setting has several variables, the first that has a
+    value in either place counts.
 
     Args:
         environ: Environment, such as `os.environ`.
         dotenv: Values of `.env`.
+        option_texts: Texts of typed options, such as `--task`, by setting.
+        make_variables: Settings in the environment that were typed as variables of make.
 
     Raises:
         InputError: A value is invalid.
@@ -493,9 +501,16 @@ def load_settings(
 
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    places = (("environment", environ), (DOTENV, dotenv or {}))
     # The key is read first, because the error of another setting may quote it.
     for setting in sorted(_DECLARED.values(), key=lambda setting: setting.name not in KEY_SETTINGS):
+        option_text = (option_texts or {}).get(setting.name)
+        if option_text:
+            option = f"--{setting.name.replace('_', '-')}"
+            values[setting.name] = _parse_setting(setting, option_text, option)
+            sources[setting.name] = option
+            continue
+        environ_place = MAKE_PLACE if setting.name in make_variables else "environment"
+        places = ((environ_place, environ), (DOTENV, dotenv or {}))
         names = VARIABLES[setting.name]
         for name, (place, mapping) in product(names, places):
             text = mapping.get(name)

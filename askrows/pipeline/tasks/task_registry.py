@@ -6,7 +6,7 @@
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -161,8 +161,12 @@ def resolve_registered_task_name(tx: Connection, settings: Settings) -> str | No
     return declared_name if declared_name in names_of_path else None
 
 
-def _resolve_task_file(settings: Settings) -> Path:
+def _resolve_task_file(settings: Settings, registered_names: Iterable[str] = ()) -> Path:
     """Return the path of the file that the TASK setting names.
+
+    Args:
+        settings: The settings.
+        registered_names: Other names that a person may have meant; none without a workspace.
 
     Raises:
         InputError: TASK is the path of a file that does not exist.
@@ -171,7 +175,8 @@ def _resolve_task_file(settings: Settings) -> Path:
     path = find_task_file(settings.task, settings.data)
     if path is None:
         shipped_names = [*(task.name for task in list_shipped_tasks()), *shipped.TASK_NAMES]
-        names = [*shipped_names, *task_file.list_file_names(settings.data)]
+        file_names = task_file.list_file_names(settings.data)
+        names = [*shipped_names, *file_names, *registered_names]
         raise ConfigurationError(
             f"there is no task {settings.task!r}: tasks/{settings.task}.py is neither here nor in "
             f"{settings.data}",
@@ -278,7 +283,7 @@ def require_registered_task_name(tx: Connection, settings: Settings) -> str:
     if name is not None:
         return name
 
-    _resolve_task_file(settings)
+    _resolve_task_file(settings, [record.name for record in workspace.list_task_records(tx)])
     try_command = CommandHint("try", task=settings.task)
     tag_command = CommandHint("tag", task=settings.task)
     hint = f"`{try_command}` asks about a few rows, `{tag_command}` about all"
