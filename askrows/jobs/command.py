@@ -144,7 +144,7 @@ class ClickCommand(click.Command):
         standard error. If no error ends the command, the next step is printed last, but not with
         `--json`. A command without a report printed its output itself.
         """
-        trust.use_confirmation(ask_person_or_exit)
+        trust.set_confirmation_function(ask_person_or_exit)
 
         report = run_command(self.entry, ctx.params)
         if report is None:

@@ -13,7 +13,12 @@ import click
 from askrows.jobs.cli import main as askrows
 from askrows.jobs.output import Terminal
 from askrows.jobs.variables import MAKE_COMMAND_LINE_VARIABLE, read_settings
-from askrows.pipeline.core.command_hint import PREFIX, CommandHint, current_form, set_command_form
+from askrows.pipeline.core.command_hint import (
+    PREFIX,
+    CommandHint,
+    get_command_form,
+    set_command_form,
+)
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.settings import Settings
 
@@ -59,7 +64,7 @@ def demo() -> Report:
     demo_folder = read_settings().data / "demo"
     _delete_folder_and_set_environment(demo_folder)
 
-    form = replace(current_form(), places={"data": str(demo_folder)})
+    form = replace(get_command_form(), places={"data": str(demo_folder)})
     for command in DEMO_COMMANDS:
         # Each command sets the form of its own hints.
         set_command_form(form)

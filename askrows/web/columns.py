@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from askrows.pipeline.rows.facets import (
-    format_any_equality,
+    format_where_any_equals,
     parse_canonical_number,
     quote_where_name,
 )
@@ -73,7 +73,7 @@ def make_condition_example(names: Sequence[str], rows: Sequence[Mapping[str, Any
         if str(value).isdecimal():
             return f"{quote_where_name(name)} > {value}"
         if isinstance(value, str) and 0 < len(value) <= MAX_EXAMPLE_CHARS:
-            return format_any_equality([name], value)
+            return format_where_any_equals([name], value)
     return ""
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote_plus
 from markupsafe import Markup, escape
 
 from askrows.pipeline.core.column_placeholders import find_exact_or_similar_column
-from askrows.pipeline.core.command_hint import current_form
+from askrows.pipeline.core.command_hint import get_command_form
 from askrows.pipeline.core.text import CENT_USD, format_usd
 from askrows.pipeline.workflows.try_out import list_prompt_texts
 
@@ -119,7 +119,7 @@ def adapt_message_to_page(text: object) -> str:
     message = str(text)
     for typed, shown in _PAGE_WORDS.items():
         message = message.replace(typed, shown)
-    program = current_form().program
+    program = get_command_form().program
     if program:
         message = message.replace(f"{program} ", "askrows ")
     message = _FOLDER.sub("", _CONDITION.sub("the condition", message))

@@ -35,7 +35,7 @@ from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AccountError, AskrowsError, InconsistentError
 from askrows.pipeline.core.progress import NoProgress
-from askrows.pipeline.core.states import BatchState, Mode, Outcome, RemoteState, remote_state
+from askrows.pipeline.core.states import BatchState, Mode, Outcome, RemoteState, parse_remote_state
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.provider.answer_schema import make_response_schema
 from askrows.pipeline.provider.control_requests import (
@@ -554,7 +554,7 @@ class _BatchIngest:
             )
 
         is_cancelled = batch.cancel_asked_at is not None
-        if remote_state(batch.remote_word) is RemoteState.SUCCEEDED and not is_cancelled:
+        if parse_remote_state(batch.remote_word) is RemoteState.SUCCEEDED and not is_cancelled:
             return RequestOutcome(claim, Outcome.MISSING, NO_LINE)
         reason = f"{NO_LINE}: {batch.reason}"
         return RequestOutcome(

@@ -33,8 +33,8 @@ from askrows.pipeline.core.states import (
     BatchState,
     RemoteState,
     describe_remote_state,
-    is_known_state,
-    remote_state,
+    is_known_remote_state,
+    parse_remote_state,
 )
 from askrows.pipeline.core.text import describe_requests, format_duration
 from askrows.pipeline.provider.remote_batch import RemoteBatch
@@ -327,7 +327,7 @@ class _Poll:
         if changes:
             with run.workspace.store.write() as tx:
                 batches.update_if_submitted(tx, batch, **changes)
-        if "remote_word" in changes and not is_known_state(remote.state_name):
+        if "remote_word" in changes and not is_known_remote_state(remote.state_name):
             run.workspace.display.warn(
                 f"batch {number}: unknown remote state {remote.state_name!r}; "
                 "the batch counts as running",
@@ -436,7 +436,7 @@ class _Poll:
                     result.waiting_batches.append(batch.number)
                 continue
 
-            remote = remote_state(batch.remote_word)
+            remote = parse_remote_state(batch.remote_word)
             has_failed = batch.state is BatchState.FAILED or remote in UNSUCCESSFUL_STATES
             if has_failed and batch.cancel_asked_at is None:
                 result.failed_batches[batch.number] = batch.reason or str(remote)

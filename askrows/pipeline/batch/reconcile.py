@@ -21,7 +21,7 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.core.states import ENDED_STATES, BatchState, RemoteState, remote_state
+from askrows.pipeline.core.states import ENDED_STATES, BatchState, RemoteState, parse_remote_state
 from askrows.pipeline.core.text import format_usd
 from askrows.pipeline.provider.remote_batch import RemoteBatch
 from askrows.pipeline.store import batches
@@ -363,12 +363,12 @@ def is_given_up_and_runs(batch: BatchRow, remote: RemoteBatch) -> bool:
 def _was_given_up_after_submit(batch: BatchRow) -> bool:
     """Return whether a submitted batch was given up before the API said that it is over."""
     was_submitted = batch.state is BatchState.FAILED and batch.remote_name is not None
-    return was_submitted and not remote_state(batch.remote_word).is_final
+    return was_submitted and not parse_remote_state(batch.remote_word).is_final
 
 
 def _may_succeed_late(batch: BatchRow) -> bool:
     """Return whether the remote batch of a cancelled or given-up batch may succeed."""
-    is_cancelled = remote_state(batch.remote_word) is RemoteState.CANCELLED
+    is_cancelled = parse_remote_state(batch.remote_word) is RemoteState.CANCELLED
     return _was_given_up_after_submit(batch) or (batch.state in ENDED_STATES and is_cancelled)
 
 

@@ -120,7 +120,7 @@ class RunReport:
         failed_ids = dict.fromkeys(attempt.row_id for attempt in attempts)
         table = task.rows
         states_to_ask = (RowState.OPEN, RowState.STALE, RowState.PARKED)
-        words_to_ask = {table.name_state(state) for state in states_to_ask}
+        words_to_ask = {table.find_state_word(state) for state in states_to_ask}
         rows = table.read_by_ids(tx, list(failed_ids), [table.row_id, table.state_expression])
         ids_to_ask = {row_id for row_id, word in rows if word in words_to_ask}
         return [row_id for row_id in failed_ids if row_id in ids_to_ask]

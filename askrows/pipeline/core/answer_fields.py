@@ -135,7 +135,7 @@ class AnswerField:
         if self.kind in {"text", "quotation"}:
             return text
         if self.kind == "choice":
-            return map_choices(self.choices).get(text.strip(), text)
+            return map_choices_by_text(self.choices).get(text.strip(), text)
         if self.kind == "list" and not text.startswith("["):
             separator = ";" if ";" in text else ","
             parts = (part.strip() for part in text.split(separator))
@@ -187,7 +187,7 @@ class AnswerField:
             return [Option(value=True, meaning="yes"), Option(value=False, meaning="no")]
         if self.kind not in {"choice", "null"}:
             return None
-        texts = map_choices(self.choices)
+        texts = map_choices_by_text(self.choices)
         return [Option(text, self.meanings.get(text, "")) for text in texts]
 
     def _list_union_values(self) -> list[Option] | None:
@@ -214,7 +214,7 @@ class AnswerField:
         return [Option(number) for number in numbers]
 
 
-def map_choices(choices: Sequence[Any]) -> dict[str, Any]:
+def map_choices_by_text(choices: Sequence[Any]) -> dict[str, Any]:
     """Map the text of each enum choice to the choice; null is left out."""
     return {
         choice if isinstance(choice, str) else json.dumps(choice): choice
@@ -373,6 +373,6 @@ def _read_choice_meanings(node: Mapping[str, Any], choices: Sequence[Any]) -> di
     for term in node.get(VOCABULARY, {}).get("terms", ()):
         meanings[term["name"]] = describe_meaning(term)
     if len(choices) == 1 and isinstance(node.get("description"), str):
-        for text in map_choices(choices):
+        for text in map_choices_by_text(choices):
             meanings.setdefault(text, node["description"])
     return meanings

@@ -122,7 +122,7 @@ def set_command_form(form: CommandForm) -> None:
     _current_form[:] = [form]
 
 
-def current_form() -> CommandForm:
+def get_command_form() -> CommandForm:
     """Return the form of hints."""
     return _current_form[0]
 
@@ -137,7 +137,7 @@ class CommandHint:
         }
 
     def __str__(self) -> str:
-        return current_form().format_command(self.command, self.options)
+        return get_command_form().format_command(self.command, self.options)
 
 
 class OptionHint:
@@ -149,7 +149,7 @@ class OptionHint:
         self.value: Any = option.get(self.name)
 
     def __str__(self) -> str:
-        form = current_form()
+        form = get_command_form()
         if form.is_python:
             return form.format_python_argument(self.name, self.value)
         return form.format_option(self.name, self.value)

@@ -81,7 +81,7 @@ def find_meaning_difference(quote: str, text: str, start: int, end: int) -> str:
 
     slice_start = len(before)
     slice_end = len(before) + len(slice_)
-    slice_words = _words_within(nearby_words, slice_start, slice_end)
+    slice_words = _list_words_within(nearby_words, slice_start, slice_end)
     blocks = _find_matching_blocks(quote_words, slice_words)[:-1]
     if blocks:
         # The slice can begin or end inside a word. If it lacks words at the ends of the quotation,
@@ -94,14 +94,14 @@ def find_meaning_difference(quote: str, text: str, start: int, end: int) -> str:
             slice_start -= len(_LAST_WORDS.findall(surroundings[:slice_start])[0])
         if len(quote_words) - last_block.a > len(slice_words) - last_block.b:
             slice_end += len(_FIRST_WORDS.findall(surroundings[slice_end:])[0])
-        slice_words = _words_within(nearby_words, slice_start, slice_end)
+        slice_words = _list_words_within(nearby_words, slice_start, slice_end)
 
     differing_parts = _iterate_differing_parts(quote_words, slice_words)
     differences = set(chain.from_iterable(starmap(_iterate_difference_kinds, differing_parts)))
     return next((kind for kind in (NEGATION, NUMBER, NAME) if kind in differences), "")
 
 
-def _words_within(words: Sequence[_Word], start: int, end: int) -> list[_Word]:
+def _list_words_within(words: Sequence[_Word], start: int, end: int) -> list[_Word]:
     """Return the words of which at least a part is in [start, end)."""
     return [word for word in words if word.end > start and word.start < end]
 
@@ -183,8 +183,8 @@ def _iterate_difference_kinds(
     negated form of a word of the other. If the words of both, written without blanks, are the same
     and no word is a number, nothing is yielded.
     """
-    quote_numbers = _forms_of_kind(quote_words, NUMBER)
-    text_numbers = _forms_of_kind(text_words, NUMBER)
+    quote_numbers = _list_forms_of_kind(quote_words, NUMBER)
+    text_numbers = _list_forms_of_kind(text_words, NUMBER)
     quote_letters = "".join(word.form for word in quote_words)
     text_letters = "".join(word.form for word in text_words)
     # The parts differ in blanks only.
@@ -193,15 +193,17 @@ def _iterate_difference_kinds(
 
     if quote_numbers != text_numbers:
         yield NUMBER
-    negation_counts = {len(_forms_of_kind(words, NEGATION)) for words in (quote_words, text_words)}
+    negation_counts = {
+        len(_list_forms_of_kind(words, NEGATION)) for words in (quote_words, text_words)
+    }
     word_pairs = product([word.form for word in quote_words], [word.form for word in text_words])
     if len(negation_counts) > 1 or any(starmap(_is_negation_of_other, word_pairs)):
         yield NEGATION
-    if _forms_of_kind(quote_words, NAME) != _forms_of_kind(text_words, NAME):
+    if _list_forms_of_kind(quote_words, NAME) != _list_forms_of_kind(text_words, NAME):
         yield NAME
 
 
-def _forms_of_kind(words: Sequence[_Word], kind: str) -> list[str]:
+def _list_forms_of_kind(words: Sequence[_Word], kind: str) -> list[str]:
     return [word.form for word in words if word.kind == kind]
 
 

@@ -108,7 +108,7 @@ class FoldedText:
                 self._end_offsets.extend(end_offsets)
         self.text = "".join(pieces)
 
-    def original_span(self, start: int, end: int) -> tuple[int, int]:
+    def find_original_span(self, start: int, end: int) -> tuple[int, int]:
         """Return the offsets in the original text of a slice of the folded text.
 
         The slice is not empty and has no blanks at its ends.

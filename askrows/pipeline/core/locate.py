@@ -226,7 +226,7 @@ class SearchableText:
     def _find_folded(self, phrase: str) -> Iterator[tuple[int, int]]:
         """Yield the spans in the original text of a folded phrase."""
         for start in _find_all(self._folded.text, phrase):
-            yield self._folded.original_span(start, start + len(phrase))
+            yield self._folded.find_original_span(start, start + len(phrase))
 
     def _find_similar(self, quote: str) -> Location | None:
         """Return the location of the words with the highest likeness to a quotation, or None.
@@ -262,7 +262,7 @@ class SearchableText:
         likeness, folded_start, folded_end = max(candidates, default=(0.0, 0, 0))
         if likeness < MIN_LIKENESS:
             return None
-        start, end = self._folded.original_span(folded_start, folded_end)
+        start, end = self._folded.find_original_span(folded_start, folded_end)
         if end - start > MAX_LENGTH_FACTOR * len(quote):
             return None
         return _similar_location(start, end, likeness)
@@ -276,13 +276,15 @@ class SearchableText:
             phrase: The folded quotation, which is longer than the text.
         """
         text = self._folded.text
-        stripped_text = _strip_punctuation(text)
-        likeness = Indel.normalized_similarity(phrase, stripped_text)
-        if not stripped_text or likeness < MIN_LIKENESS:
+        to_stripped_text = _strip_punctuation(text)
+        likeness = Indel.normalized_similarity(phrase, to_stripped_text)
+        if not to_stripped_text or likeness < MIN_LIKENESS:
             return None
 
-        folded_start = text.index(stripped_text)
-        start, end = self._folded.original_span(folded_start, folded_start + len(stripped_text))
+        folded_start = text.index(to_stripped_text)
+        start, end = self._folded.find_original_span(
+            folded_start, folded_start + len(to_stripped_text)
+        )
         return _similar_location(start, end, likeness)
 
     def _choose_occurrence(

@@ -104,7 +104,7 @@ class Secret:
         return cls(text)
 
     @classmethod
-    def url(cls, text: str) -> "Secret":
+    def from_url(cls, text: str) -> "Secret":
         """Return a URL as a secret that is shown without its password."""
         return cls(text, mask_url_secrets)
 

@@ -133,7 +133,7 @@ class Settings:
     )
     database_url: Secret | None = _declare_setting(
         None,
-        Secret.url,
+        Secret.from_url,
         "SQLAlchemy URL of the database; default: DATA/askrows.db",
     )
     model: str = _declare_setting(
@@ -329,7 +329,7 @@ class Settings:
     )
     base_url: Secret | None = _declare_setting(
         None,
-        Secret.url,
+        Secret.from_url,
         "a server instead of Google's",
         names=BASE_NAMES,
     )
@@ -341,7 +341,7 @@ class Settings:
     )
     openai_url: Secret | None = _declare_setting(
         None,
-        Secret.url,
+        Secret.from_url,
         "a server that speaks OpenAI's API, instead of OpenAI's",
         names=OPENAI_BASE_NAMES,
     )
@@ -422,7 +422,7 @@ class Settings:
             return self.database_url
         # These two characters have a meaning in a URL.
         path = str(self.data / "askrows.db").replace("%", "%25").replace("?", "%3F")
-        return Secret.url(f"sqlite:///{path}")
+        return Secret.from_url(f"sqlite:///{path}")
 
     def confirm_server(self, backend: str) -> Secret:
         """Return the address of a backend's API, confirmed; key and rows are sent to it.
@@ -439,7 +439,7 @@ class Settings:
                 address, but not the key; then nobody is asked.
         """
         key_setting, address_setting, own_address = _ACCESS_BY_BACKEND[backend]
-        server = self.find_address_of_backend(backend) or Secret.url(own_address)
+        server = self.find_address_of_backend(backend) or Secret.from_url(own_address)
         is_own = server.reveal().rstrip("/") == own_address.rstrip("/")
         if is_own or self.sources.get(address_setting) != DOTENV:
             return server

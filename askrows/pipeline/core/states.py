@@ -1,7 +1,7 @@
 """The states of batches, at askrows and at the API, and the outcomes of requests.
 
 `BATCH_MOVES` has all allowed moves; `askrows.pipeline.store.batches` checks every change of a
-state. `remote_state` maps every state of the SDK, and any unknown state.
+state. `parse_remote_state` maps every state of the SDK, and any unknown state.
 """
 
 import re
@@ -147,7 +147,7 @@ def normalize_api_enum(word: str) -> str:
     return _ENUM_PREFIX.sub("", upper_word, count=1)
 
 
-def remote_state(word: str | None) -> RemoteState:
+def parse_remote_state(word: str | None) -> RemoteState:
     """Return the state for a state word of the API; WAITING for None and unknown words."""
     return REMOTE_STATES.get(normalize_api_enum(word or ""), RemoteState.WAITING)
 
@@ -157,7 +157,7 @@ def describe_remote_state(word: str) -> str:
     return word.lower().rpartition("state_")[2].replace("_", " ")
 
 
-def is_known_state(word: str | None) -> bool:
+def is_known_remote_state(word: str | None) -> bool:
     """Return whether a state word of the API is documented; callers warn of other words."""
     return normalize_api_enum(word or "") in REMOTE_STATES
 

@@ -132,11 +132,11 @@ def extract_query_terms(query: str, *, filler_words: str = "") -> list[str]:
     """
     joined_terms = [term for _, _, term in find_joined_terms(query, _WORD_JOINED_BY_AMPERSAND)]
     terms = extract_terms(query) + joined_terms
-    return [term for term in terms if term not in _filler_terms(filler_words)] or terms
+    return [term for term in terms if term not in _extract_filler_terms(filler_words)] or terms
 
 
 @cache
-def _filler_terms(filler_words: str) -> frozenset[str]:
+def _extract_filler_terms(filler_words: str) -> frozenset[str]:
     return frozenset(
         chain(
             extract_terms(QUERY_FILLER_WORDS),

@@ -22,7 +22,7 @@ _confirmation_askers: list[Ask] = []
 _confirmed: set[str] = set()
 
 
-def use_confirmation(ask: Ask) -> None:
+def set_confirmation_function(ask: Ask) -> None:
     """Set the function that asks a person; without it, every answer is no."""
     _confirmation_askers[:] = [ask]
 

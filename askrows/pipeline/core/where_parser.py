@@ -112,7 +112,7 @@ def parse_where(text: str) -> Expression:
     return _Parser(text).parse()
 
 
-def _syntax_error(offset: int, reason: str) -> InputError:
+def _make_syntax_error(offset: int, reason: str) -> InputError:
     return InputError(
         f"WHERE cannot be read at character {offset + 1}: {reason}",
         hint=WHERE_HINT,
@@ -136,7 +136,7 @@ class _Parser:
                 reason = f"{token.text!r} is not an operator"
                 if token.text in "'\"":
                     reason = f"{token.text} is not closed"
-                raise _syntax_error(token.offset, reason)
+                raise _make_syntax_error(token.offset, reason)
         self._tokens.append(_Token(_END, "", len(text)))
         self._index = 0
         self._depth = 0
@@ -148,12 +148,12 @@ class _Parser:
             InputError: The syntax is wrong.
         """
         expression = self._parse_junction("or")
-        if self._next.kind != _END:
+        if self._next_token.kind != _END:
             raise self._make_expected_error("AND, OR or the end")
         return expression
 
     @property
-    def _next(self) -> _Token:
+    def _next_token(self) -> _Token:
         return self._tokens[self._index]
 
     def _take_token(self) -> str:
@@ -162,7 +162,9 @@ class _Parser:
 
     def _take_token_if(self, keyword: str) -> bool:
         """Take the next token if it is a keyword or mark (in lower case), and return whether."""
-        is_match = self._next.kind in {"word", "mark"} and self._next.text.lower() == keyword
+        is_match = (
+            self._next_token.kind in {"word", "mark"} and self._next_token.text.lower() == keyword
+        )
         self._index += is_match
         return is_match
 
@@ -172,9 +174,11 @@ class _Parser:
 
     def _make_expected_error(self, description: str) -> InputError:
         found_text = "the end"
-        if self._next.text:
-            found_text = repr(self._next.text)
-        return _syntax_error(self._next.offset, f"expected {description}, found {found_text}")
+        if self._next_token.text:
+            found_text = repr(self._next_token.text)
+        return _make_syntax_error(
+            self._next_token.offset, f"expected {description}, found {found_text}"
+        )
 
     def _parse_junction(self, keyword: str) -> Expression:
         """Parse conditions between "or", or between "and"; a single condition is returned as it is.
@@ -204,14 +208,14 @@ class _Parser:
         Raises:
             InputError: The syntax is wrong, or more than MAX_DEPTH parentheses and NOT are open.
         """
-        offset = self._next.offset
+        offset = self._next_token.offset
         is_negated = self._take_token_if("not")
         if not is_negated and not self._take_token_if("("):
             return self._parse_comparison()
 
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise _syntax_error(offset, f"more than {MAX_DEPTH} nested parentheses and NOT")
+            raise _make_syntax_error(offset, f"more than {MAX_DEPTH} nested parentheses and NOT")
         inner = self._parse_part() if is_negated else self._parse_junction("or")
         self._depth -= 1
         if is_negated:
@@ -228,9 +232,9 @@ class _Parser:
         Raises:
             InputError: The syntax is wrong.
         """
-        place = f"WHERE, character {self._next.offset + 1}"
+        place = f"WHERE, character {self._next_token.offset + 1}"
         column = self._parse_column()
-        if self._next.kind == "operator":
+        if self._next_token.kind == "operator":
             sign = self._take_token()
             operator = _SPELLINGS.get(sign) or cast(Operator, sign)
             return Comparison(column, operator, (self._parse_value(),), place)
@@ -241,7 +245,7 @@ class _Parser:
             self._require("null")
             comparison = Comparison(column, "null", offset=place)
         elif self._take_token_if("contains"):
-            if self._next.kind not in {"text", "name"}:
+            if self._next_token.kind not in {"text", "name"}:
                 raise self._make_expected_error("a text between single quotes")
             comparison = Comparison(column, "contains", (self._parse_value(),), place)
         else:
@@ -272,11 +276,14 @@ class _Parser:
         Raises:
             InputError: There is no column.
         """
-        if self._next.kind == "name":
+        if self._next_token.kind == "name":
             return _unquote(self._take_token())
 
         words = []
-        while self._next.kind in {"word", "number"} and self._next.text.lower() not in _KEYWORDS:
+        while (
+            self._next_token.kind in {"word", "number"}
+            and self._next_token.text.lower() not in _KEYWORDS
+        ):
             words.append(self._take_token())
         if not words:
             raise self._make_expected_error("a column")
@@ -290,7 +297,7 @@ class _Parser:
         Raises:
             InputError: There is another token; the message for NULL names IS NULL.
         """
-        kind, text, offset = self._next
+        kind, text, offset = self._next_token
         if kind in {"text", "name"}:
             return _unquote(self._take_token())
         if kind == "number":
@@ -301,9 +308,9 @@ class _Parser:
         if text.lower() in {"true", "false"}:
             return self._take_token().lower() == "true"
         if text.lower() == "null":
-            raise _syntax_error(offset, "IS NULL finds empty cells")
+            raise _make_syntax_error(offset, "IS NULL finds empty cells")
         if kind == "word" and text.lower() not in _KEYWORDS:
-            raise _syntax_error(offset, f"a text needs single quotes: {text!r}")
+            raise _make_syntax_error(offset, f"a text needs single quotes: {text!r}")
         raise self._make_expected_error("a number, TRUE, FALSE or a text between single quotes")
 
 

@@ -429,7 +429,7 @@ class _IndexBuilder:
             moved_aside=moved_files,
             out_of=state_counts.total,
             left_out={
-                table.name_state(state): state_counts.count(state)
+                table.find_state_word(state): state_counts.count(state)
                 for state in table.source_states
                 if state is not RowState.ANSWERED and state_counts.count(state)
             },

@@ -200,7 +200,7 @@ class Index(AbstractContextManager["Index"]):
         self, terms: Iterable[str], limit: int = -1
     ) -> Iterator[tuple[int, float]]:
         """Yield (row, BM25 score) of the rows that contain any of the terms, best first."""
-        fts_query = " OR ".join(map(_quote, terms))
+        fts_query = " OR ".join(map(_quote_fts_term, terms))
         return self.entries.execute(_SCORE_WORDS, (fts_query, self._bm25_function, limit))
 
     def find_rows_with_all_terms(
@@ -214,7 +214,7 @@ class Index(AbstractContextManager["Index"]):
             required_terms: The terms. Without terms, all searched rows match.
             candidate_rows: The rows to search. Empty means all rows of the build, not none.
         """
-        fts_query = " AND ".join(map(_quote, dict.fromkeys(required_terms)))
+        fts_query = " AND ".join(map(_quote_fts_term, dict.fromkeys(required_terms)))
         if fts_query:
             statement = "SELECT rowid FROM words WHERE words MATCH ?"
         else:
@@ -310,7 +310,7 @@ class Index(AbstractContextManager["Index"]):
         return dict(self.entries.execute(statement, (len(self),)))
 
 
-def _quote(term: str) -> str:
+def _quote_fts_term(term: str) -> str:
     return '"' + term.replace('"', '""') + '"'
 
 

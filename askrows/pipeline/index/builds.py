@@ -213,7 +213,7 @@ class Builds:
         moved_to = files.move_aside(self._data_dir / name)
         files.replace_link(
             self._data_dir / name,
-            self._link_target(name),
+            self._make_link_target(name),
         )
         return moved_to
 
@@ -385,7 +385,7 @@ class Builds:
         for name in self._linked_files:
             path = self._data_dir / name
             if not os.path.lexists(path):
-                files.replace_link(path, self._link_target(name))
+                files.replace_link(path, self._make_link_target(name))
         self._link_current_build(number)
 
     def delete_unused_builds(self, numbers: Iterable[int]) -> None:
@@ -498,12 +498,12 @@ class Builds:
         names = (path.name for path in self._builds_dir.glob("*"))
         return {int(name) for name in names if name.isdecimal()}
 
-    def _link_target(self, name: str) -> Path:
+    def _make_link_target(self, name: str) -> Path:
         return Path("index") / self._current_link.name / name
 
     def _is_linked(self, name: str) -> bool:
         path = self._data_dir / name
-        return path.is_symlink() and path.readlink() == self._link_target(name)
+        return path.is_symlink() and path.readlink() == self._make_link_target(name)
 
 
 def count_stale_entries(

@@ -148,7 +148,7 @@ def parse_query(typed_query: str) -> SearchQuery:
     text_parts.append(text[offset:])
     plain_text = " ".join(" ".join(text_parts).split())
     if not plain_text:
-        raise _nothing_to_search_error(": the question has only excluded words")
+        raise _make_nothing_to_search_error(": the question has only excluded words")
     return SearchQuery(
         plain_text,
         phrases=tuple(dict.fromkeys(phrases)),
@@ -156,7 +156,7 @@ def parse_query(typed_query: str) -> SearchQuery:
     )
 
 
-def _nothing_to_search_error(reason: str = "") -> InputError:
+def _make_nothing_to_search_error(reason: str = "") -> InputError:
     return InputError(
         f"there is nothing to search for{reason}",
         hint=f"`{CommandHint('search', q='who knows water law')}`",
@@ -171,7 +171,7 @@ def _check_and_collapse_query(typed_query: str) -> str:
     """
     text = " ".join(typed_query.split())
     if not text:
-        raise _nothing_to_search_error()
+        raise _make_nothing_to_search_error()
     if INVALID_TEXT.search(text):
         raise InputError(
             "the question is not valid text: it has a NUL character or invalid UTF-8",

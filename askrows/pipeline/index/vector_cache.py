@@ -160,7 +160,7 @@ class VectorCache:
         for key, row in zip(keys, rows, strict=True):
             raw = bytes(row)
             records.append(
-                {"key": key, "model": self.model, "vector": raw, "crc": _checksum(key, raw)}
+                {"key": key, "model": self.model, "vector": raw, "crc": _compute_checksum(key, raw)}
             )
         with self.store.write() as tx:
             self.table.create(tx, checkfirst=True)
@@ -180,7 +180,9 @@ class VectorCache:
             stored = {key: (raw, checksum) for key, raw, checksum in records}
 
         intact = {
-            key: raw for key, (raw, checksum) in stored.items() if _checksum(key, raw) == checksum
+            key: raw
+            for key, (raw, checksum) in stored.items()
+            if _compute_checksum(key, raw) == checksum
         }
         damaged_keys = list(stored.keys() - intact.keys())
         if damaged_keys:
@@ -293,7 +295,7 @@ class VectorCache:
         return read_matching_rows(tx, query, self.key, keys)
 
 
-def _checksum(key: bytes, raw_vector: bytes) -> int:
+def _compute_checksum(key: bytes, raw_vector: bytes) -> int:
     return zlib.crc32(raw_vector, zlib.crc32(key))
 
 

@@ -38,7 +38,7 @@ _ROW_COUNT_BYTES = slice(8, 16)
 _VALUE_COUNT_BYTES = slice(-8, None)
 
 
-def is_exact(row_count: int) -> bool:
+def stores_exact_vectors(row_count: int) -> bool:
     """Return whether an index of this many rows stores float32 vectors instead of 8-bit numbers."""
     return row_count <= MAX_EXACT_ROWS
 
@@ -64,7 +64,7 @@ def write_faiss_index(
     Returns:
         The hash and the size of the file, which is on disk.
     """
-    if is_exact(row_count):
+    if stores_exact_vectors(row_count):
         return _write_and_seal_index(
             path,
             untyped_faiss.IndexFlatIP(dim),

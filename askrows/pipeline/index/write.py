@@ -47,7 +47,7 @@ from askrows.pipeline.index.vector_cache import (
     Vectors,
     check_unit_length_rows,
 )
-from askrows.pipeline.index.vector_file import BLOCK_ROWS, is_exact, write_faiss_index
+from askrows.pipeline.index.vector_file import BLOCK_ROWS, stores_exact_vectors, write_faiss_index
 from askrows.pipeline.store.database import split_into_pages
 
 # Bytes before, between and after the lines of metadata.json.
@@ -504,7 +504,7 @@ def _verify_vectors(index: Index, cache: VectorCache) -> None:
 
     unit_tolerance = UNIT_TOLERANCE
     similarity_tolerance = SIMILARITY_TOLERANCE
-    if not is_exact(count):
+    if not stores_exact_vectors(count):
         unit_tolerance = QUANTIZED_UNIT_TOLERANCE
         similarity_tolerance = QUANTIZED_SIMILARITY_TOLERANCE
 

@@ -490,7 +490,7 @@ def remove_concepts(
     statement = delete(shape.concepts).where(is_of_version(shape, versions))
     if ids is None:
         return tx.execute(statement).rowcount
-    native_ids = shape.ids.to_native_ids(ids)
+    native_ids = shape.ids.list_comparable_ids(ids)
     return change_matching_rows(tx, statement, shape.concepts.c.passage_id, native_ids)
 
 
@@ -548,7 +548,7 @@ def iterate_concepts(
     query = query.order_by(
         id_column, concepts.concept_name, *shape.version_columns, concepts.created_at
     )
-    native_ids = None if passage_ids is None else shape.ids.to_native_ids(passage_ids)
+    native_ids = None if passage_ids is None else shape.ids.list_comparable_ids(passage_ids)
     for row in read_matching_rows(tx, query, id_column, native_ids):
         yield ConceptRow(
             passage_id=cell_to_text(row.passage_id),

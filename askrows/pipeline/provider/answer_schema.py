@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from askrows.pipeline.core.answer_fields import OPTION_MEANINGS_KEYWORD, map_choices
+from askrows.pipeline.core.answer_fields import OPTION_MEANINGS_KEYWORD, map_choices_by_text
 from askrows.pipeline.core.declaration import make_inlined_json_schema
 from askrows.pipeline.core.quotes import QUOTE_FORMATS, list_text_formats
 from askrows.pipeline.core.vocabulary import VOCABULARY, describe_terms, separate_vocabularies
@@ -255,7 +255,7 @@ class _ResponseSchemaConverter:
             terms_note = _TERMS_NOTE.format(node[VOCABULARY]["file"])
             limits = f"{limits}; {terms_note}" if limits else terms_note
 
-        texts = list(map_choices(choices))
+        texts = list(map_choices_by_text(choices))
         choice_count = sum(choice is not None for choice in choices)
         has_blanks = any(text != text.strip() or not text for text in texts)
         if len(texts) < choice_count or not texts or has_blanks:
@@ -346,7 +346,7 @@ def _convert_value(value: Any, node: Mapping[str, Any], *, from_reply: bool) -> 
     if choices:
         return _convert_union_value(value, choices, from_reply=from_reply)
 
-    choices_by_text = map_choices(node.get("enum", [node.get("const")]))
+    choices_by_text = map_choices_by_text(node.get("enum", [node.get("const")]))
     if choices_by_text:
         convert_choice = _decode_choice if from_reply else _encode_choice
         return convert_choice(value, choices_by_text)
@@ -411,7 +411,7 @@ def _list_nulls_of_absent_members(value: Mapping[str, Any], node: Mapping[str, A
 
 def _is_null_or_choice(value: Any, node: Mapping[str, Any]) -> bool:
     """Return whether a replied value is null or one of the choices of its node, if it has any."""
-    choices_by_text = map_choices(node.get("enum", [node.get("const")]))
+    choices_by_text = map_choices_by_text(node.get("enum", [node.get("const")]))
     if not choices_by_text or value is None:
         return True
     return _decode_choice(value, choices_by_text) in choices_by_text.values()

@@ -149,7 +149,7 @@ class Transport(ABC):
                 hint=f"set {self.provider.key_variable}",
             )
         self.key = Secret(key)
-        self.address = Secret.url(base_url or self.provider.own_address)
+        self.address = Secret.from_url(base_url or self.provider.own_address)
         # How often a failing call is repeated, except after a clear refusal.
         self.retry_policy = RetryPolicy(
             first_delay_s=self.first_wait_s,

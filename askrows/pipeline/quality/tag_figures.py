@@ -26,7 +26,7 @@ from askrows.pipeline.quality.figures import (
     make_histogram_tables,
     read_figures_of_file,
 )
-from askrows.pipeline.rows.cells import stripped_text
+from askrows.pipeline.rows.cells import to_stripped_text
 from askrows.pipeline.store import answers
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.tag_merges import get_tags
@@ -228,7 +228,7 @@ def read_english_texts_with_tags(
     tags_by_id = dict(sample)
     texts: list[tuple[str, Sequence[str]]] = []
     for row_id, row in tag_list.task.read_rows(tx, list(tags_by_id)).items():
-        text = " ".join(stripped_text(row[name]) for name in columns)
+        text = " ".join(to_stripped_text(row[name]) for name in columns)
         if is_english(text):
             texts.append((text, tags_by_id[row_id]))
     return texts

@@ -91,7 +91,7 @@ _NOT_IN_SQLITE_PATHS = re.compile(r'["\\\x00-\x1f]')
 _VIEW_KINDS = {"date": "text", "time": "text"}
 
 
-def view_names_of(prefix: str) -> tuple[str, str]:
+def make_view_names(prefix: str) -> tuple[str, str]:
     """Return the names of a task's view of answers and of its view of answered rows."""
     return f"{prefix}_answers", f"{prefix}_answered"
 
@@ -203,7 +203,7 @@ def is_our_view(tx: Connection, name: str) -> bool:
 
 def check_view_names_are_free(tx: Connection, task: TaskRecord) -> None:
     """Raise ConfigurationError if another program's object has the name of a view of a task."""
-    for name in view_names_of(task.prefix):
+    for name in make_view_names(task.prefix):
         stamp = _read_object_comment(tx, name)
         if stamp is not None and not stamp.startswith(_STAMP_PREFIX):
             raise make_adoption_error(
@@ -215,7 +215,7 @@ def check_view_names_are_free(tx: Connection, task: TaskRecord) -> None:
 
 def drop_views(tx: Connection, task: TaskRecord) -> None:
     """Drop both views of a task; objects of other programs stay."""
-    for name in view_names_of(task.prefix):
+    for name in make_view_names(task.prefix):
         if is_our_view(tx, name):
             _run_sql(tx, f"DROP VIEW {quote_name(name)}")
 
@@ -223,7 +223,7 @@ def drop_views(tx: Connection, task: TaskRecord) -> None:
 def are_views_current(tx: Connection, task: TaskRecord) -> bool:
     """Return whether both views of a task are as `create_or_replace_views` would make them now."""
     stamp = _compute_view_stamp(tx, task, _read_preference(tx, task))
-    return all(_read_object_comment(tx, name) == stamp for name in view_names_of(task.prefix))
+    return all(_read_object_comment(tx, name) == stamp for name in make_view_names(task.prefix))
 
 
 def _compute_view_stamp(tx: Connection, task: TaskRecord, preference: VersionPreference) -> str:
@@ -250,8 +250,8 @@ def _compute_view_stamp(tx: Connection, task: TaskRecord, preference: VersionPre
 def create_or_replace_views(tx: Connection, task: TaskRecord) -> None:
     """Make both views of a task, or replace them with their current definitions.
 
-    They are the views of its answers and of its answered rows (see `view_names_of`). Existing views
-    are made again even if they are current. Runs in the caller's transaction.
+    They are the views of its answers and of its answered rows. Existing views are made
+    again even if they are current. Runs in the caller's transaction.
 
     Raises:
         ConfigurationError: Another program's object has the name of a view, or depends on a view
@@ -260,7 +260,7 @@ def create_or_replace_views(tx: Connection, task: TaskRecord) -> None:
     check_view_names_are_free(tx, task)
     preference = _read_preference(tx, task)
     stamp = _compute_view_stamp(tx, task, preference)
-    for name, per_version in zip(view_names_of(task.prefix), (True, False), strict=True):
+    for name, per_version in zip(make_view_names(task.prefix), (True, False), strict=True):
         # Existing columns keep their positions.
         leading_names = [column.casefold() for column in read_columns(tx, name)]
         query = _make_view_query(

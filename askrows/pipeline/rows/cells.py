@@ -65,7 +65,7 @@ def cell_to_text(cell: Any) -> str:
     return "" if cell is None else str(cell)
 
 
-def stripped_text(cell: Any) -> str:
+def to_stripped_text(cell: Any) -> str:
     """Return a cell's text without surrounding white space; NULL is the empty text."""
     return cell_to_text(cell).strip()
 

@@ -357,7 +357,7 @@ def _resolve_map_columns(
             raise InputError(
                 f"{path} has no column {make_excerpt(name)!r}, "
                 f"which {OptionHint('map')} names for {chosen_column}; nothing was imported. "
-                f"Found: {list_names(file_names)}",
+                f"Found: {join_first_excerpts(file_names)}",
                 hint=f"set {OptionHint(map=f'{chosen_column}=…')} to one of these names",
             )
         if name and name in names_by_column.values():
@@ -376,6 +376,6 @@ def _resolve_map_columns(
     return names_by_column
 
 
-def list_names(names: Sequence[str]) -> str:
+def join_first_excerpts(names: Sequence[str]) -> str:
     """Return the first twelve names, separated by commas and safe to print."""
     return ", ".join(make_excerpt(name) for name in names[:_MAX_LISTED_NAMES])

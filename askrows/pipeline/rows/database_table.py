@@ -36,8 +36,8 @@ from askrows.pipeline.rows.answer_views import ANSWERED_AT, CORRECTED_BY, VERSIO
 from askrows.pipeline.rows.cells import (
     parse_finite_number,
     parse_strict_json,
-    stripped_text,
     to_column_value,
+    to_stripped_text,
 )
 from askrows.pipeline.rows.columns import ColumnLayout, ColumnMapping
 from askrows.pipeline.rows.reflection import (
@@ -98,7 +98,7 @@ _MISFIT_REASONS = {
 # ---- read and write rows
 
 
-def get_file_key(record: TaskRecord) -> str:
+def find_file_key_column(record: TaskRecord) -> str:
     """Return the column by which rows of files and documents are matched: `file_key=`, or the key.
 
     Every other function that takes the key of a row of a file means the value of this column.
@@ -116,7 +116,7 @@ def read_table_rows_by_key(
     id is returned. Keys without a row are left out.
     """
     table = _reflect_task_table(tx, record)
-    file_key = get_file_key(record)
+    file_key = find_file_key_column(record)
     id_column = table.c[record.key[0][0]]
     query = select(*(table.c[name] for name in record.columns)).order_by(id_column.desc())
     rows = dict[str, Mapping[str, Any]]()
@@ -160,7 +160,8 @@ def insert_table_rows(
     ]
     names = dict.fromkeys([*chain.from_iterable(rows), *needed_names])
     new_rows = [
-        _replace_nulls(table, record, {name: row.get(name) for name in names}) for row in rows
+        _replace_nulls_in_required_columns(table, record, {name: row.get(name) for name in names})
+        for row in rows
     ]
     id_column = reflected_columns.get(ID_COLUMN)
     if id_column is not None and ID_COLUMN not in file_columns:
@@ -191,7 +192,7 @@ def update_table_row(
         RefusedRowError: A rule of the table refuses the change.
     """
     table = _reflect_task_table(tx, record)
-    changes = _replace_nulls(table, record, values)
+    changes = _replace_nulls_in_required_columns(table, record, values)
     with translate_refusals(record.table):
         tx.execute(update(table).where(_make_id_condition(table, record, row_id)).values(changes))
 
@@ -239,7 +240,9 @@ def _make_id_condition(table: Table, record: TaskRecord, row_id: str) -> ColumnE
     return and_(type_coerce(key, ColumnTyped()) == row_id, cast(key, Text) == row_id)
 
 
-def _replace_nulls(table: Table, record: TaskRecord, values: Mapping[str, Any]) -> dict[str, Any]:
+def _replace_nulls_in_required_columns(
+    table: Table, record: TaskRecord, values: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return values with a blank instead of None in columns that need a value."""
     return {
         name: _BLANKS_BY_KIND[record.columns[name]]
@@ -260,7 +263,7 @@ def make_column_layout(record: TaskRecord) -> ColumnLayout:
     made `id`, are ignored. Values under other names that exports add are ignored in exports only.
     """
     names = list_file_columns(record)
-    labels = {name: get_label(record, name) for name in (*names, *record.file_columns)}
+    labels = {name: find_column_label(record, name) for name in (*names, *record.file_columns)}
     made_names = [
         *dict(record.fields),
         *choose_answer_column_names(record).values(),
@@ -271,7 +274,7 @@ def make_column_layout(record: TaskRecord) -> ColumnLayout:
     confidence_names = [f"{field}_confidence" for field, _ in record.fields]
     answer_names = [VERSION_COLUMN, ANSWERED_AT, CORRECTED_BY, *COST_KINDS, *confidence_names]
     return ColumnLayout(
-        get_file_key(record),
+        find_file_key_column(record),
         labels,
         f"give a file with the columns {', '.join(labels[name] for name in names)}",
         columns_kept_twice=frozenset((record.file_key, *record.file_columns)),
@@ -288,7 +291,7 @@ def list_file_columns(record: TaskRecord) -> list[str]:
     return [name for name in record.columns if not (record.file_key and name == ID_COLUMN)]
 
 
-def get_label(record: TaskRecord, name: str) -> str:
+def find_column_label(record: TaskRecord, name: str) -> str:
     """Return what messages call a column of files: its header, or its name."""
     return record.headers.get(name, name)
 
@@ -345,7 +348,7 @@ def _apply_read_cells(
     findings = [
         Finding(
             row.line_number,
-            get_label(record, column),
+            find_column_label(record, column),
             reason,
             make_excerpt(cell),
             FindingKind.CHANGED,
@@ -363,7 +366,7 @@ def make_sound_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Findi
     Cells without a column become `extra_cells`, unless their name is blank or begins with
     RESERVED_PREFIX.
     """
-    key_column = get_file_key(record)
+    key_column = find_file_key_column(record)
     key_kind = record.columns[key_column]
     found_cell = row.values.get(key_column)
     key_cell = found_cell.strip() if isinstance(found_cell, str) else found_cell
@@ -372,7 +375,7 @@ def make_sound_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Findi
     if not reason and key_kind == "integer" and _convert_cell(key_cell, key_kind) is None:
         reason = _MISFIT_REASONS[key_kind]
     if reason:
-        label = get_label(record, key_column)
+        label = find_column_label(record, key_column)
         return make_rejection(row.line_number, reason, found_cell or "", column=label)
 
     findings = list[Finding]()
@@ -387,7 +390,7 @@ def make_sound_table_row(record: TaskRecord, row: SourceRow) -> SoundRow | Findi
         if values[name] is None and cell is not None and str(cell).strip():
             excerpt = make_excerpt(cell)
             reason = f"{_MISFIT_REASONS[kind]}; left empty"
-            label = get_label(record, name)
+            label = find_column_label(record, name)
             findings.append(
                 Finding(row.line_number, label, reason, excerpt, FindingKind.CHANGED, key)
             )
@@ -406,7 +409,7 @@ def _convert_cell(cell: Any, kind: str) -> Any:
     column.
     """
     if kind == "text":
-        return stripped_text(to_column_value(kind, cell)) or None
+        return to_stripped_text(to_column_value(kind, cell)) or None
     if isinstance(cell, str):
         cell = parse_finite_number(cell)
     return to_column_value(kind, cell)
@@ -435,7 +438,7 @@ def parse_document_row_with_notes(
     """
     source_name = "standard input" if document_name == "-" else document_name
     layout = make_column_layout(record)
-    labels = [get_label(record, name) for name in list_file_columns(record)]
+    labels = [find_column_label(record, name) for name in list_file_columns(record)]
     hint = f"write a JSON object with the keys {', '.join(labels)}"
     try:
         document = parse_strict_json(data.decode("utf-8-sig", "surrogateescape"))
@@ -484,17 +487,17 @@ def iterate_other_column_notes(record: TaskRecord, mapping: ColumnMapping) -> It
     if mapping.kept_names:
         yield (
             f"other columns, stored for exports and {OptionHint('where')}: "
-            f"{_list_columns(mapping.kept_names)}"
+            f"{_join_first_columns(mapping.kept_names)}"
         )
     if mapping.ignored_names:
         correct_command = CommandHint("correct", task=record.name, row="…")
         yield (
-            f"columns ignored: {_list_columns(sorted(mapping.ignored_names))}; "
+            f"columns ignored: {_join_first_columns(sorted(mapping.ignored_names))}; "
             f"`{correct_command}` changes an answer"
         )
 
 
-def _list_columns(names: Iterable[str]) -> str:
+def _join_first_columns(names: Iterable[str]) -> str:
     return join_first([make_excerpt(name) for name in names], MAX_LISTED_COLUMNS)
 
 
@@ -558,12 +561,12 @@ def _find_gone_keys(
     if not report.updated + report.unchanged:
         return
     columns = _reflect_task_table(tx, record).c
-    keys = select(_make_text_expression(columns[get_file_key(record)])).order_by(
+    keys = select(_make_text_expression(columns[find_file_key_column(record)])).order_by(
         columns[record.key[0][0]]
     )
     for (key,) in tx.execute(keys):
-        if key is not None and not file.has_read_key(stripped_text(key)):
-            yield stripped_text(key)
+        if key is not None and not file.has_read_key(to_stripped_text(key)):
+            yield to_stripped_text(key)
 
 
 def _write_or_count_rows(
@@ -630,7 +633,7 @@ def _find_changed_extra_cells(
     cells_by_key = {row.key: row.extra_cells for row in rows if row.extra_cells}
     table_rows = read_table_rows_by_key(tx, record, list(cells_by_key))
     id_column, _ = record.key[0]
-    file_key = get_file_key(record)
+    file_key = find_file_key_column(record)
     names_by_id = {str(row[id_column]): str(row[file_key]) for row in table_rows.values()}
     stored_cells = extra_cells.read_extra_cells(tx, record.name, names_by_id)
     changed_rows = dict[str, tuple[str, str, Mapping[str, Any]]]()
@@ -647,11 +650,11 @@ def _find_changed_values(
     table: Table, record: TaskRecord, row: SoundRow, stored_row: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the values of a row of a file that differ from the stored row, without its key."""
-    stored_values = _replace_nulls(table, record, row.values)
+    stored_values = _replace_nulls_in_required_columns(table, record, row.values)
     return {
         name: value
         for name, value in row.values.items()
-        if name != get_file_key(record)
+        if name != find_file_key_column(record)
         and _to_comparable_cell(record.columns[name], stored_values[name])
         != _to_comparable_cell(record.columns[name], stored_row[name])
     }
@@ -660,5 +663,5 @@ def _find_changed_values(
 def _to_comparable_cell(kind: str, cell: Any) -> str | float | None:
     """Return a cell in a form in which equal contents are equal, whatever the column's type."""
     if kind == "text":
-        return stripped_text(cell) or None
+        return to_stripped_text(cell) or None
     return parse_finite_number(cell) if kind == "real" else cell

@@ -221,11 +221,11 @@ def _format_number(number: Decimal) -> str:
 def _make_value_count(name: str, value: Any, row_count: int) -> FieldCount:
     """Return the count of a value, with the WHERE= that selects its rows."""
     if isinstance(value, str):
-        return FieldCount(value, row_count, format_any_equality([name], value))
+        return FieldCount(value, row_count, format_where_any_equals([name], value))
     condition = f"{quote_where_name(name)} = {json.dumps(value)}"
     return FieldCount(to_display_value(value), row_count, condition)
 
 
-def format_any_equality(names: Iterable[str], text: str) -> str:
+def format_where_any_equals(names: Iterable[str], text: str) -> str:
     """Return the text of WHERE= that one of several cells equals a text."""
     return " OR ".join(f"{quote_where_name(name)} = {quote_text(text)}" for name in names)

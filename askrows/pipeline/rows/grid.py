@@ -52,7 +52,7 @@ from askrows.pipeline.core.row_listing import (
 from askrows.pipeline.core.where_parser import parse_where
 from askrows.pipeline.rows.facets import (
     MAX_VALUES,
-    format_any_equality,
+    format_where_any_equals,
     is_countable_by_value,
     list_commonest,
     list_value_counts,
@@ -216,7 +216,7 @@ class Grid:
         native_ids = None
         state = self.table.scanned_state_expression
         if row_ids is not None:
-            native_ids = self.table.ids.to_native_ids(row_ids)
+            native_ids = self.table.ids.list_comparable_ids(row_ids)
             state = self.table.state_expression
         query = self.select_rows(
             tx, row_filter, *self._list_cells(state), version=version, has_gone_rows=has_gone_rows
@@ -350,7 +350,7 @@ class Grid:
         sort_keys = self._make_sort_expressions(options)
         after_name = str(options.after)
         after_id = self.table.find_id_by_place_title(tx, after_name) or after_name
-        is_last_row = self.table.match_ids([after_id])
+        is_last_row = self.table.make_ids_condition([after_id])
         query = select(*sort_keys).select_from(self._join_answers()).where(is_last_row).limit(1)
         last_row = tx.execute(query).first()
         if last_row is None:
@@ -391,7 +391,7 @@ class Grid:
             options.row_filter,
             func.count(),
             func.count().filter(is_earlier),
-            func.count().filter(self.table.match_ids([row_id])),
+            func.count().filter(self.table.make_ids_condition([row_id])),
         )
         try:
             with limit_time(tx, options.within_s):
@@ -453,7 +453,7 @@ class Grid:
         """
         conditions = [self._make_word_condition(tx, word) for word in row_filter.words]
         where_texts = [row_filter.where, *row_filter.choices.values()]
-        where_texts += [format_any_equality(self.facets, tag) for tag in row_filter.tags]
+        where_texts += [format_where_any_equals(self.facets, tag) for tag in row_filter.tags]
         conditions += [self._compile_where_text(tx, text) for text in where_texts if text]
 
         if row_filter.state:
@@ -466,7 +466,7 @@ class Grid:
             conditions.append(self.table.state_expression == row_filter.state)
 
         if row_filter.ids:
-            conditions.append(self.table.match_ids(row_filter.ids))
+            conditions.append(self.table.make_ids_condition(row_filter.ids))
         judged_values = (
             (self.judgements.is_doubtful, row_filter.is_doubtful),
             (self.judgements.is_checked, row_filter.is_checked),
@@ -620,7 +620,9 @@ class Grid:
         if self._make_row_and_answer_conditions(tx, row_filter):
             return self._count_values(tx, row_filter, [self.state_name])[self.state_name]
         counts = reuse_or_count_states(tx, self.table, data)
-        return Counter({self.table.name_state(state): counts.count(state) for state in RowState})
+        return Counter(
+            {self.table.find_state_word(state): counts.count(state) for state in RowState}
+        )
 
     def _count_facet_values(
         self, tx: Connection, row_filter: RowFilter

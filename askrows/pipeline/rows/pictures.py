@@ -108,7 +108,7 @@ class Picture(NamedTuple):
 # ---- files
 
 
-def make_stamp(status: os.stat_result) -> Stamp:
+def make_file_stamp(status: os.stat_result) -> Stamp:
     """Return size and time of change of a file, which differ after a change."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
@@ -140,12 +140,12 @@ def read_image_file(
         OSError: The file does not exist, cannot be read, or is a link.
     """
     with open(path, "rb", opener=_open_regular_file) as file:
-        first_stamp = make_stamp(os.fstat(file.fileno()))
+        first_stamp = make_file_stamp(os.fstat(file.fileno()))
         content = file.read(_HEAD_BYTES)
         if accepts_head is not None and not accepts_head(content):
             return None
         content += file.read(MAX_IMAGE_BYTES + 1 - len(content))
-        last_stamp = make_stamp(os.fstat(file.fileno()))
+        last_stamp = make_file_stamp(os.fstat(file.fileno()))
 
     size = last_stamp[0]
     is_complete = len(content) == min(size, MAX_IMAGE_BYTES + 1)

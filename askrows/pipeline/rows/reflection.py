@@ -97,7 +97,7 @@ def read_columns(
     # SQLAlchemy warns of types that it does not know.
     with _WARNINGS_LOCK, warnings.catch_warnings(action="ignore", category=exc.SAWarning):
         try:
-            columns = _inspector(tx).get_columns(_find_stored_table_name(tx, table), schema)
+            columns = _get_inspector(tx).get_columns(_find_stored_table_name(tx, table), schema)
         except exc.NoSuchTableError:
             return {}
     return {fold_column_name(tx, column["name"]): column for column in columns}
@@ -116,7 +116,7 @@ def read_key_and_index_columns(
         schema: Its schema; None means the search path.
         only_unique: Leave out indexes that are not unique.
     """
-    inspector = _inspector(tx)
+    inspector = _get_inspector(tx)
     name = _find_stored_table_name(tx, table)
     keys = [inspector.get_pk_constraint(name, schema)["constrained_columns"]]
     # SQLite has an index for each unique key. SQLAlchemy lists it only on request, and misses some
@@ -155,7 +155,7 @@ def _find_stored_table_name(tx: Connection, table: str) -> str:
 
 
 @cached_in_snapshot
-def _inspector(tx: Connection) -> Inspector:
+def _get_inspector(tx: Connection) -> Inspector:
     """Return a reader of the database's catalogue, which caches its results."""
     return inspect(tx)
 
@@ -236,7 +236,7 @@ class IdColumnFacts:
             return str(uuid.UUID(value))
         return value
 
-    def to_native_ids(self, ids: Iterable[str]) -> list[str]:
+    def list_comparable_ids(self, ids: Iterable[str]) -> list[str]:
         """Return the ids that the column can be compared with, in their order.
 
         The others are left out, because PostgreSQL fails if an id does not fit the column's type.

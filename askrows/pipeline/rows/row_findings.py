@@ -185,9 +185,10 @@ def make_refused_row(finding: Finding) -> RefusedRow:
     """
     reason = f"{finding.reason} (column {finding.column!r})" if finding.column else finding.reason
     cells = {
-        escape_unsound(name): _make_storable_cell(cell) for name, cell in finding.cells.items()
+        escape_unstorable_characters(name): _make_storable_cell(cell)
+        for name, cell in finding.cells.items()
     }
-    return RefusedRow(finding.line, escape_unsound(reason), cells)
+    return RefusedRow(finding.line, escape_unstorable_characters(reason), cells)
 
 
 def _make_storable_cell(cell: Any) -> Any:
@@ -203,10 +204,10 @@ def _make_storable_cell(cell: Any) -> Any:
     text = to_text_or_json(cell)
     if len(text) > MAX_STORED_CHARS:
         text = f"{text[:MAX_CUT_CELL]}{CUT_MARK}"
-    return escape_unsound(text)
+    return escape_unstorable_characters(text)
 
 
-def escape_unsound(text: str) -> str:
+def escape_unstorable_characters(text: str) -> str:
     r"""Return a text with escapes such as `\xe9` for the characters that cannot be stored."""
     return INVALID_TEXT.sub(lambda match: _escape_character(match[0]), text)
 

@@ -22,7 +22,7 @@ from askrows.pipeline.core.text import encode_csv_line
 from askrows.pipeline.rows.columns import (
     ColumnLayout,
     ColumnMapping,
-    list_names,
+    join_first_excerpts,
     parse_column_map,
 )
 from askrows.pipeline.rows.row_findings import (
@@ -355,7 +355,7 @@ class MappedFile(TableFile):
         hint = f"name the column with {option}; for a table of another kind, use `{ask_command}`"
         raise InputError(
             f"{self.path} has no {layout.columns[layout.key]} column; nothing was imported. "
-            f"Found: {make_excerpt(list_names(self.names))}",
+            f"Found: {make_excerpt(join_first_excerpts(self.names))}",
             hint=hint,
         )
 

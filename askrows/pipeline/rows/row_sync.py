@@ -34,7 +34,7 @@ from askrows.pipeline.rows.row_findings import (
     KeyLines,
     ReadRow,
     SourceRow,
-    escape_unsound,
+    escape_unstorable_characters,
     find_unstorable_text,
     make_excerpt,
     make_refused_row,
@@ -407,7 +407,7 @@ class RowSync:
             if finding is not None:
                 self.report.escaped[finding.column] += 1
                 values = {
-                    name: escape_unsound(value) if isinstance(value, str) else value
+                    name: escape_unstorable_characters(value) if isinstance(value, str) else value
                     for name, value in values.items()
                 }
                 json_bytes = orjson.dumps(values)

@@ -126,27 +126,27 @@ class TaskRows:
     ) -> ColumnElement[str]:
         """Return the state expression with the conditions of claimed and of parked rows."""
         branches = [
-            (self.is_gone, self.name_state(RowState.GONE)),
-            (self.is_refused, self.name_state(RowState.REFUSED)),
-            (is_claimed, self.name_state(RowState.CLAIMED)),
-            (is_parked, self.name_state(RowState.PARKED)),
-            (self.is_stale, self.name_state(RowState.STALE)),
-            (self.is_answered, self.name_state(RowState.ANSWERED)),
-            (self.is_unusable, self.name_state(RowState.UNUSABLE)),
-            (~self.is_empty, self.name_state(RowState.OPEN)),
+            (self.is_gone, self.find_state_word(RowState.GONE)),
+            (self.is_refused, self.find_state_word(RowState.REFUSED)),
+            (is_claimed, self.find_state_word(RowState.CLAIMED)),
+            (is_parked, self.find_state_word(RowState.PARKED)),
+            (self.is_stale, self.find_state_word(RowState.STALE)),
+            (self.is_answered, self.find_state_word(RowState.ANSWERED)),
+            (self.is_unusable, self.find_state_word(RowState.UNUSABLE)),
+            (~self.is_empty, self.find_state_word(RowState.OPEN)),
         ]
         possible_branches = [
             (condition, word) for condition, word in branches if condition is not None
         ]
-        return case(*possible_branches, else_=self.name_state(RowState.EMPTY))
+        return case(*possible_branches, else_=self.find_state_word(RowState.EMPTY))
 
-    def name_state(self, state: RowState) -> str:
+    def find_state_word(self, state: RowState) -> str:
         """Return the task's word for a state."""
         return self.state_words.get(state, state.value)
 
     def has_state(self, state: RowState) -> ColumnElement[bool]:
         """Return the SQL condition that a row is in a state."""
-        return self.state_expression == self.name_state(state)
+        return self.state_expression == self.find_state_word(state)
 
     @property
     def reason_cells(self) -> Sequence[ColumnElement[Any]]:
@@ -166,9 +166,9 @@ class TaskRows:
     @property
     def listed_state_words(self) -> list[str]:
         """Return the words for the states that a list can be filtered by."""
-        words = [self.name_state(state) for state in self.source_states]
+        words = [self.find_state_word(state) for state in self.source_states]
         if self.is_gone is not None:
-            words.append(self.name_state(RowState.GONE))
+            words.append(self.find_state_word(RowState.GONE))
         return words
 
     @property
@@ -301,13 +301,13 @@ class TaskRows:
             return query
 
         same_table = self.table.alias().c
-        is_after_row = same_table[self.id_column].in_(self.ids.to_native_ids([after]))
+        is_after_row = same_table[self.id_column].in_(self.ids.list_comparable_ids([after]))
         order_of_row = select(same_table[self.order_column]).where(is_after_row).limit(1)
         return query.where(order > order_of_row.scalar_subquery())
 
-    def match_ids(self, ids: Sequence[str]) -> ColumnElement[bool]:
+    def make_ids_condition(self, ids: Sequence[str]) -> ColumnElement[bool]:
         """Return the condition that a row has one of these ids."""
-        return self.table.c[self.id_column].in_(self.ids.to_native_ids(ids))
+        return self.table.c[self.id_column].in_(self.ids.list_comparable_ids(ids))
 
     def read_by_ids(
         self,
@@ -332,7 +332,7 @@ class TaskRows:
         query = select(*columns).where(*conditions).order_by(self.table.c[self.order_column])
         if should_lock:
             query = query.with_for_update()
-        native_ids = None if ids is None else self.ids.to_native_ids(ids)
+        native_ids = None if ids is None else self.ids.list_comparable_ids(ids)
         return read_matching_rows(tx, query, self.table.c[self.id_column], native_ids)
 
     def read_rows(
@@ -419,7 +419,7 @@ class TaskRows:
 
     def count_rows_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> StateCounts:
         """Return the number of rows in the table that meet all conditions, by state."""
-        names_by_word = {self.name_state(state): state.value for state in RowState}
+        names_by_word = {self.find_state_word(state): state.value for state in RowState}
         counts_by_word = tx.execute(self.select_state_counts(*conditions))
         return StateCounts(**{names_by_word[word]: count for word, count in counts_by_word})
 
@@ -433,6 +433,6 @@ class TaskRows:
     def make_count_document(self, counts: StateCounts) -> dict[str, int]:
         """Return the counts of rows in the source for JSON: `total`, then by the task's words."""
         counts_by_word = {
-            self.name_state(state): counts.count(state) for state in self.source_states
+            self.find_state_word(state): counts.count(state) for state in self.source_states
         }
         return {"total": counts.total, **counts_by_word}

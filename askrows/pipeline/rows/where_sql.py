@@ -421,8 +421,8 @@ def _extract_member_json(document: str | None, *names: str) -> str:
 
 def is_not_blank(column: ColumnElement[Any]) -> ColumnElement[bool]:
     """Return the condition that a cell contains more than white space."""
-    stripped_text = func.trim(cast(column, Text), _WHITE_SPACE)
-    return and_(column.is_not(None), stripped_text != "")
+    to_stripped_text = func.trim(cast(column, Text), _WHITE_SPACE)
+    return and_(column.is_not(None), to_stripped_text != "")
 
 
 def contains_word(tx: Connection, text: ColumnElement[Any], word: str) -> ColumnElement[bool]:

@@ -358,7 +358,8 @@ class AnswerTarget:
 
         for page_keys in split_into_pages(sorted(keys)):
             preferred_answers = {
-                key: _select_preferred(new_answers.get(key, ()), preference) for key in page_keys
+                key: _find_preferred_answer(new_answers.get(key, ()), preference)
+                for key in page_keys
             }
             with translate_refusals(self.label, hint="change the value, or the rules of the table"):
                 self._write_preferred_answers(tx, preferred_answers, former_by_key)
@@ -377,9 +378,9 @@ class AnswerTarget:
         """
         kind = self.column_kinds[self.column_name]
         changes = [
-            _number_values("key", [row_id])
-            | _number_values("text", [row_id])
-            | _number_values("new", [to_column_value(kind, value)])
+            _make_parameter_values("key", [row_id])
+            | _make_parameter_values("text", [row_id])
+            | _make_parameter_values("new", [to_column_value(kind, value)])
             for row_id, value in values_by_id.items()
         ]
         key_values = _make_parameters("key", self.key_names)
@@ -477,10 +478,10 @@ class AnswerTarget:
                 self._make_target_cells(former) for former in former_answers.get(key, ())
             ]
             new_cells = empty_cells if answer is None else self._make_target_cells(answer)
-            row = _number_values("key", key) | _number_values("text", key)
-            row |= _number_values("new", new_cells.values())
+            row = _make_parameter_values("key", key) | _make_parameter_values("text", key)
+            row |= _make_parameter_values("new", new_cells.values())
             former_rows = [
-                row | _number_values("old", cells.values())
+                row | _make_parameter_values("old", cells.values())
                 for cells in former_cells
                 if cells != new_cells
             ]
@@ -492,7 +493,7 @@ class AnswerTarget:
             if not self.has_records and new_cells != empty_cells:
                 fillings.append(row)
             if self.has_records:
-                inserts.append(row | _number_values("inserted", key))
+                inserts.append(row | _make_parameter_values("inserted", key))
 
         key_values = _make_parameters("key", self.key_names)
         new_values = _make_parameters("new", self.column_kinds)
@@ -713,15 +714,19 @@ class AnswerTarget:
             if not is_shown:
                 # The column may store the answer otherwise, for example rounded.
                 key = self._make_target_key(answer.row_id, model)
-                parameters = _number_values("key", key) | _number_values("text", key)
-                parameters |= _number_values("old", self._make_target_cells(answer).values())
+                parameters = _make_parameter_values("key", key) | _make_parameter_values(
+                    "text", key
+                )
+                parameters |= _make_parameter_values(
+                    "old", self._make_target_cells(answer).values()
+                )
                 is_shown = tx.execute(shown_row, parameters).first() is not None
             if is_shown and answer.is_applied:
                 own_ids.add(answer.row_id)
         return own_ids
 
 
-def _number_values(prefix: str, values: Iterable[Any]) -> dict[str, Any]:
+def _make_parameter_values(prefix: str, values: Iterable[Any]) -> dict[str, Any]:
     """Return values by the names of the parameters that `_make_parameters` makes."""
     return {f"askrows_{prefix}_{index}": value for index, value in enumerate(values)}
 
@@ -730,7 +735,7 @@ def _make_parameters(prefix: str, names: Iterable[str]) -> dict[str, ColumnEleme
     """Return a numbered parameter for each column, which takes the type of its column."""
     return {
         name: bindparam(parameter, type_=ColumnTyped())
-        for parameter, name in _number_values(prefix, names).items()
+        for parameter, name in _make_parameter_values(prefix, names).items()
     }
 
 
@@ -791,7 +796,7 @@ def make_derived_targets(record: TaskRecord) -> dict[str, AnswerTarget]:
     return targets
 
 
-def _select_preferred(
+def _find_preferred_answer(
     answers: Sequence[TargetValue], preference: VersionPreference
 ) -> TargetValue | None:
     """Return the preferred answer, the newest of a version; None without answers."""

@@ -24,7 +24,7 @@ from askrows.pipeline.batch.budget import find_quota_refusal_reason
 from askrows.pipeline.batch.held_batches import make_hold_hint
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError
-from askrows.pipeline.core.states import BatchState, Mode, describe_remote_state, remote_state
+from askrows.pipeline.core.states import BatchState, Mode, describe_remote_state, parse_remote_state
 from askrows.pipeline.core.text import describe_requests, format_duration, shorten
 from askrows.pipeline.index.builds import Builds, count_stale_entries
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
@@ -532,6 +532,6 @@ def _find_wait_start(batch: BatchRow, *, now: datetime) -> datetime | None:
     reported as over does not wait.
     """
     is_submitted = batch.mode is Mode.BATCH and batch.state is BatchState.SUBMITTED
-    if not is_submitted or remote_state(batch.remote_word).is_final:
+    if not is_submitted or parse_remote_state(batch.remote_word).is_final:
         return None
     return min(now, batch.create_sent_at or batch.submitted_at or batch.created_at)

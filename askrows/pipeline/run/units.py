@@ -19,7 +19,7 @@ from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult, RunStop, StopReason
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.progress import NoProgress
-from askrows.pipeline.core.states import OPEN_STATES, BatchState, Mode, remote_state
+from askrows.pipeline.core.states import OPEN_STATES, BatchState, Mode, parse_remote_state
 from askrows.pipeline.core.text import describe_requests
 from askrows.pipeline.index.builds import correct_link_and_open_builds, count_stale_entries
 from askrows.pipeline.index.indexed_tasks import find_indexed_task
@@ -228,7 +228,7 @@ def _find_poll_delay_s(run: Run, batch: batches.BatchRow) -> float:
     - Otherwise after POLL_SHARE_OF_AGE of its age, between `poll_first` and `poll_most`.
     """
     settings = run.workspace.settings
-    if remote_state(batch.remote_word).is_final:
+    if parse_remote_state(batch.remote_word).is_final:
         return settings.poll_most if batch.over_at else 0.0
 
     now = run.workspace.now()

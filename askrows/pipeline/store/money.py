@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from askrows.pipeline.core.states import BatchState, Mode, RemoteState, remote_state
+from askrows.pipeline.core.states import BatchState, Mode, RemoteState, parse_remote_state
 from askrows.pipeline.store.batches import (
     BatchRow,
     get_batch,
@@ -91,7 +91,7 @@ def calculate_batch_spending(batch: BatchRow) -> Spending:
 
     if batch.state is BatchState.FAILED:
         was_sent = batch.submitted_at is not None
-        may_be_paid = was_sent and remote_state(batch.remote_word) in POSSIBLY_PAID_STATES
+        may_be_paid = was_sent and parse_remote_state(batch.remote_word) in POSSIBLY_PAID_STATES
         return Spending(lost_usd=batch.estimated_cost if may_be_paid else 0.0)
 
     return Spending(under_way_usd=batch.estimated_cost)
@@ -116,7 +116,7 @@ def _count_possibly_paid_requests(batch: BatchRow) -> int:
     missing = batch.missing or 0
     if batch.mode is not Mode.BATCH:
         return 0
-    if remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
+    if parse_remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
         return missing
 
     return min(missing, batch.unmatched_lines)

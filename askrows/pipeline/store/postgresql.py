@@ -122,7 +122,7 @@ class PostgresqlServer:
         _check_address(url)
         # Text is sent as UTF-8, whatever the URL says.
         full_url = url.set(drivername=DRIVER).difference_update_query(["client_encoding"])
-        self._secret = Secret.url(full_url.render_as_string(hide_password=False))
+        self._secret = Secret.from_url(full_url.render_as_string(hide_password=False))
         # The engine's messages show this URL, so it has no password.
         self._url = full_url._replace(password=None).difference_update_query(PASSWORD_OPTIONS)
         host = url.host or url.query.get("host") or "this machine"

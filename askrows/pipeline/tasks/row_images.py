@@ -28,7 +28,7 @@ from askrows.pipeline.rows.pictures import (
     describe_excess_bytes,
     inspect_image,
     is_printable_path,
-    make_stamp,
+    make_file_stamp,
     read_image_file,
 )
 from askrows.pipeline.rows.source import MEMORY_ROWS
@@ -204,7 +204,7 @@ class RowImages:
         former_stamp = former_state.get("stamp")
         if not former_stamp:
             return False
-        return make_stamp(self._resolve_path(location).stat()) == tuple(former_stamp)
+        return make_file_stamp(self._resolve_path(location).stat()) == tuple(former_stamp)
 
     def _resolve_path(self, location: str) -> Path:
         """Return the absolute path of an image file, with links resolved.

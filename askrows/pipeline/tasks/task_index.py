@@ -24,8 +24,8 @@ from askrows.pipeline.core.settings import DEFAULT_TASK
 from askrows.pipeline.rows.cells import (
     find_text_by_similar_name,
     iterate_nested_texts,
-    stripped_text,
     to_prompt_text,
+    to_stripped_text,
 )
 from askrows.pipeline.rows.grid import Grid
 from askrows.pipeline.rows.stored_rows import (
@@ -283,7 +283,7 @@ def _make_metadata(
     for member, name in record.metadata.items():
         value = values[name]
         if kinds[name] == "text":
-            value = stripped_text(value)
+            value = to_stripped_text(value)
         elif value is None and name in list_fields:
             value = []
         metadata[member] = value

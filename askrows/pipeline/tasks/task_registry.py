@@ -32,7 +32,7 @@ from askrows.pipeline.rows.answer_views import (
     are_views_current,
     check_view_names_are_free,
     create_or_replace_views,
-    view_names_of,
+    make_view_names,
 )
 from askrows.pipeline.rows.source import (
     check_column_names,
@@ -190,7 +190,7 @@ def _resolve_task_file(settings: Settings, registered_names: Iterable[str] = ())
 def list_planned_views(settings: Settings) -> list[str]:
     """Return the names of the views that the first use of the task of TASK creates."""
     declaration, _ = load_named_declaration(settings)
-    return list(view_names_of(declaration.table or declaration.name))
+    return list(make_view_names(declaration.table or declaration.name))
 
 
 def load_named_declaration(settings: Settings) -> tuple[Declaration, Path]:

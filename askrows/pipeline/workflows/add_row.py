@@ -16,7 +16,7 @@ from askrows.pipeline.core.errors import ConfigurationError, InputError, TakenEr
 from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.rows.columns import parse_column_map
 from askrows.pipeline.rows.database_table import (
-    get_file_key,
+    find_file_key_column,
     insert_table_rows,
     parse_document_row_with_notes,
     read_table_rows_by_key,
@@ -222,7 +222,7 @@ def _make_taken_error(run: Run, record: TaskRecord, key: str) -> TakenError:
     return TakenError(
         f"the table {record.table} has the row {key!r} already; nothing was stored",
         hint=f"`{show_command}` shows it; `{import_command}` changes rows",
-        field=get_file_key(record),
+        field=find_file_key_column(record),
     )
 
 

@@ -27,7 +27,7 @@ from askrows.pipeline.rows import folder_import
 from askrows.pipeline.rows.columns import fold_name
 from askrows.pipeline.rows.database_table import (
     TableRowsFile,
-    get_file_key,
+    find_file_key_column,
     import_table_rows,
     make_column_layout,
 )
@@ -115,7 +115,7 @@ def find_fitting_plural(columns: Sequence[str]) -> str:
     record = load_default_record()
     known_names = make_column_layout(record).columns_by_known_name
     found_columns = {known_names.get(fold_name(column)) for column in columns}
-    needed_columns = {get_file_key(record), *record.required_columns}
+    needed_columns = {find_file_key_column(record), *record.required_columns}
     return record.words[1] if needed_columns <= found_columns else ""
 
 

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from askrows.pipeline.core.settings import DEFAULT_TASK
-from askrows.pipeline.rows.database_table import get_file_key
+from askrows.pipeline.rows.database_table import find_file_key_column
 from askrows.pipeline.workflows import add_row
 from askrows.web.app_state import AppState
 from askrows.web.render import PageState
@@ -73,7 +73,7 @@ def _make_document(
         "ok": True,
         "said": "; ".join([f"{row.row} is saved", result, *notes]),
         "page": f"/row?{urlencode({'task': DEFAULT_TASK, 'key': row.row})}",
-        get_file_key(record): row.row,
+        find_file_key_column(record): row.row,
         **{name: row.answer.get(name) for name, _ in record.fields},
         **row.derived,
         "retrying": is_row_due,

@@ -195,7 +195,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
             runs = snapshot.task_runs
             values = {
                 "counts": snapshot.counts,
-                "state_words": {state: snapshot.rows.name_state(state) for state in RowState},
+                "state_words": {state: snapshot.rows.find_state_word(state) for state in RowState},
                 "runs": runs,
                 "spending": snapshot.task_spending,
                 "doubtful": snapshot.doubtful_document or {"count": 0},

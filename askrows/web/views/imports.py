@@ -26,7 +26,7 @@ from askrows.pipeline.ops.open_task import (
     open_existing_or_temporary_workspace,
     open_workspace,
 )
-from askrows.pipeline.rows.database_table import get_file_key, list_file_columns
+from askrows.pipeline.rows.database_table import find_file_key_column, list_file_columns
 from askrows.pipeline.rows.headers import HeaderError
 from askrows.pipeline.rows.row_findings import SourceRow
 from askrows.pipeline.rows.row_import import ImportOptions, ImportReport
@@ -186,7 +186,7 @@ def _list_row_fields(record: TaskRecord) -> list[dict[str, Any]]:
         if record.columns[name] != "text":
             kind = "number"
         label = name.replace("_", " ").capitalize()
-        is_key = name == get_file_key(record)
+        is_key = name == find_file_key_column(record)
         fields.append(
             {"name": name, "label": label, "kind": kind, "is_key": is_key, "is_read": is_needed}
         )

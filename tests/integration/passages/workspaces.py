@@ -37,7 +37,7 @@ def workspace(
     settings = Settings(
         data=directory,
         backend="local",
-        database_url=Secret.url(url_of(directory)),
+        database_url=Secret.from_url(url_of(directory)),
         task=task,
         passages_table=passages,
     )

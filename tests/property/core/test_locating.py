@@ -134,7 +134,7 @@ def test_folding_maps_back_to_its_source(text: str) -> None:
     last_end = 0
     for word in folded.text.split(" "):
         if word:
-            start, end = folded.original_span(word_start, word_start + len(word))
+            start, end = folded.find_original_span(word_start, word_start + len(word))
             assert last_end <= start < end <= len(text)
             assert FoldedText(text[start:end]).text == word
             last_end = end

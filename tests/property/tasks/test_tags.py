@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from askrows.pipeline.rows.cells import parse_finite_number, parse_text_list, stripped_text
+from askrows.pipeline.rows.cells import parse_finite_number, parse_text_list, to_stripped_text
 from askrows.pipeline.tasks.shipped.experts import Tags
 
 PLAIN_TEXT = st.text(
@@ -109,7 +109,7 @@ def test_an_invalid_tag_is_removed_with_a_reason(word: str, reason: str) -> None
 @given(st.none() | st.text() | st.binary() | st.integers() | st.floats())
 def test_any_cell_can_be_read(cell: Any) -> None:
     """Any cell is read as text, as a number or None, and as tags or None."""
-    assert stripped_text(cell) == stripped_text(cell).strip()
+    assert to_stripped_text(cell) == to_stripped_text(cell).strip()
     number = parse_finite_number(cell)
     assert number is None or number - number == 0
     tags = parse_text_list(cell)

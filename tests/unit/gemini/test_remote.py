@@ -10,7 +10,12 @@ import pytest
 from google.genai import types
 
 from askrows.pipeline.core.errors import NotSentError, UnavailableError
-from askrows.pipeline.core.states import REMOTE_STATES, Outcome, is_known_state, remote_state
+from askrows.pipeline.core.states import (
+    REMOTE_STATES,
+    Outcome,
+    is_known_remote_state,
+    parse_remote_state,
+)
 from askrows.pipeline.provider.call_errors import UnreadableReplyError
 from askrows.pipeline.provider.gemini.api_errors import convert_exception
 from askrows.pipeline.provider.gemini.remote import parse_batch_page, parse_remote_batch
@@ -48,8 +53,8 @@ def test_only_stop_is_an_answer(spell: Callable[[str, str], str]) -> None:
     assert answer_reasons == {"STOP"}
     assert {finish_reason.value for finish_reason in types.FinishReason} >= BLOCKING_FINISH_REASONS
     for state_name, state in REMOTE_STATES.items():
-        assert remote_state(spell("JOB_STATE", state_name)) is state
-        assert is_known_state(spell("BATCH_STATE", state_name))
+        assert parse_remote_state(spell("JOB_STATE", state_name)) is state
+        assert is_known_remote_state(spell("BATCH_STATE", state_name))
 
 
 def list_subclasses(kind: type[Exception]) -> list[type[Exception]]:

@@ -5,7 +5,7 @@ import pytest
 from askrows.pipeline.core.command_hint import (
     CommandForm,
     CommandHint,
-    current_form,
+    get_command_form,
     set_command_form,
 )
 from askrows.web.page_texts import (
@@ -61,7 +61,7 @@ def test_commands_become_places(message: str, plain: str, html: str | None) -> N
 
 def test_command_of_any_program_becomes_a_place() -> None:
     """A page that Python started names no program."""
-    form = current_form()
+    form = get_command_form()
     set_command_form(CommandForm(program="/opt/py/bin/python -m askrows"))
     try:
         message = f"{CommandHint('batches', data='/tmp/a')} lists all batches"  # noqa: S108

@@ -20,7 +20,7 @@ from typing import Any
 from askrows.pipeline.core.states import (
     DISPLAY_NAME_PREFIX,
     normalize_api_enum,
-    remote_state,
+    parse_remote_state,
 )
 from askrows.pipeline.provider.call_errors import (
     UnreadableReplyError,
@@ -79,7 +79,7 @@ def parse_remote_batch(document: Any) -> RemoteBatch:
         display_name=to_text(metadata.get("displayName")),
         created_at=_parse_aware_time(metadata.get("createTime")),
         state_name=state_name,
-        state=remote_state(state_name),
+        state=parse_remote_state(state_name),
         result_file=next(filter(None, result_names), None),
         error=format_api_error(document.get("error")),
         ended_request_count=successful_request_count + failed_request_count,

@@ -22,7 +22,7 @@ import httpx2
 
 from askrows.pipeline.core.errors import MissingError
 from askrows.pipeline.core.files import new_part_path, remove_abandoned_parts, removed_on_error
-from askrows.pipeline.core.states import STANDARD, RemoteState, remote_state
+from askrows.pipeline.core.states import STANDARD, RemoteState, parse_remote_state
 from askrows.pipeline.provider.call_errors import (
     UnreadableReplyError,
     format_api_error,
@@ -342,7 +342,7 @@ def _parse_remote_batch(document: Any) -> RemoteBatch:
     if not _parse_plain_id(fields.get("id")):
         raise UnreadableReplyError("the reply does not name a batch")
     word = _STATES.get(to_text(fields.get("status")), to_text(fields.get("status")).upper())
-    state = remote_state(word)
+    state = parse_remote_state(word)
     counts = object_or_empty(fields.get("request_counts"))
     completed = parse_count_or_zero(counts.get("completed"), below=MAX_REQUEST_COUNT)
     failed = parse_count_or_zero(counts.get("failed"), below=MAX_REQUEST_COUNT)
