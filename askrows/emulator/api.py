@@ -24,7 +24,7 @@ from askrows.emulator.catalogue import MODELS, Model, require_known_model
 from askrows.emulator.messages import ApiError, make_invalid_argument_error
 from askrows.emulator.openai import PATH_PREFIX, OpenAIApi
 from askrows.emulator.state import EngineState, Row, build_batch_operation, build_file_resource
-from askrows.emulator.worker import BatchWorker, count_requests
+from askrows.emulator.worker import BatchWorker, check_and_count_requests
 
 _API_PATH = re.compile(r"/(?P<prefix>upload/|download/|)(?P<version>v1|v1beta)/(?P<resource>.+)")
 # No row has a number of more digits.
@@ -355,7 +355,7 @@ class Api:
             file_id,
             model=model.name,
             display_name=batch_message.get("displayName", ""),
-            count_requests=count_requests,
+            check_and_count_requests=check_and_count_requests,
         )
         self._worker.wake.set()
         return build_batch_operation(batch)

@@ -18,7 +18,7 @@ from askrows.emulator import embed, generate, messages
 from askrows.emulator.catalogue import MODEL_VERSION, MODELS, Model, require_known_model
 from askrows.emulator.messages import ApiError
 from askrows.emulator.state import EngineState, Row
-from askrows.emulator.worker import BatchWorker, count_requests
+from askrows.emulator.worker import BatchWorker, check_and_count_requests
 
 PATH_PREFIX = "/openai/v1/"
 MAX_PAGE_SIZE = 100
@@ -229,7 +229,7 @@ class OpenAIApi:
             file["id"],
             model=orjson.loads(first_line).get("model", ""),
             display_name=" ".join(map(str, metadata.values())),
-            count_requests=count_requests,
+            check_and_count_requests=check_and_count_requests,
         )
         if self.keeps_metadata:
             path = self._state.get_blob_path("metadata", batch["id"])

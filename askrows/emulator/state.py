@@ -307,7 +307,7 @@ class EngineState:
         *,
         model: str,
         display_name: str,
-        count_requests: Callable[[Path], int],
+        check_and_count_requests: Callable[[Path], int],
     ) -> Row:
         """Create a batch with its own copy of an uploaded file, and return its database row.
 
@@ -317,10 +317,11 @@ class EngineState:
         Args:
             file_id: Uploaded file with the requests.
             display_name: Name from the client, which may be empty.
-            count_requests: Checks a request file, and returns the number of its requests.
+            check_and_count_requests: Checks a request file, and returns the number of its requests.
 
         Raises:
-            ApiError: There is no such file, or `count_requests` refuses it. No batch is created.
+            ApiError: There is no such file, or `check_and_count_requests` refuses it. No batch is
+                created.
         """
         batch_id = _create_id(36)
         file_path = self.get_blob_path("file", self.get_file(file_id)["id"])
@@ -332,7 +333,7 @@ class EngineState:
             shutil.copyfile(file_path, input_path)
 
         try:
-            request_count = count_requests(input_path)
+            request_count = check_and_count_requests(input_path)
         except ApiError:
             input_path.unlink()
             raise

@@ -36,7 +36,9 @@ class BatchWorker:
         self._state = state
         self.wake = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="local-engine-worker", daemon=True)
+        self._thread = threading.Thread(
+            target=self._answer_batches_until_stop, name="local-engine-worker", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
@@ -45,7 +47,7 @@ class BatchWorker:
         self.wake.set()
         self._thread.join()
 
-    def _run(self) -> None:
+    def _answer_batches_until_stop(self) -> None:
         """Answer unfinished batches, oldest first, until `stop` is called.
 
         A batch that `stop` interrupts stays unfinished. If answering a batch raises an error, the
@@ -147,7 +149,7 @@ class BatchWorker:
         return failed_count
 
 
-def count_requests(path: Path) -> int:
+def check_and_count_requests(path: Path) -> int:
     """Check a request file, and return the number of its requests; blank lines are ignored.
 
     Raises:

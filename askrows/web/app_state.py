@@ -292,7 +292,7 @@ class AppState:
                 body,
                 document_name="the body",
                 reason=DUE_REASON,
-                patience_s=WRITE_LOCK_TIMEOUT_S,
+                max_write_wait_s=WRITE_LOCK_TIMEOUT_S,
             )
 
     def start(self) -> None:

@@ -190,7 +190,7 @@ class State(state.EngineState):
         *,
         model: str,
         display_name: str,
-        count_requests: Callable[[Path], int],
+        check_and_count_requests: Callable[[Path], int],
     ) -> Row:
         """Create a batch, or two equal batches, with the fate of the script."""
         batch_faults = self._script.firing("batch", "POST", TARGET.get())
@@ -203,7 +203,7 @@ class State(state.EngineState):
                     file_id,
                     model=model,
                     display_name=display_name,
-                    count_requests=count_requests,
+                    check_and_count_requests=check_and_count_requests,
                 )
                 self._lines[batch["id"]] = lines
                 self.decide(batch["id"], **self._fate_of(batch_faults, lines))

@@ -172,7 +172,7 @@ class OpenLiveBatch:
     def record_calls(self, change: int = 1) -> None:
         """Count a call, here and in the calls file, whose length is the number of calls.
 
-        The kernel keeps the length if this process is killed; `sync` writes it to disk.
+        The kernel keeps the length if this process is killed; `sync_to_disk` writes it to disk.
 
         Args:
             change: -1 takes back the count of a call that was not paid for.
@@ -187,7 +187,7 @@ class OpenLiveBatch:
                 raise _make_write_error(self.path.with_suffix(CALLS_SUFFIX), error) from error
             self.calls += change
 
-    def sync(self) -> None:
+    def sync_to_disk(self) -> None:
         """Write the replies and the number of calls to disk."""
         os.fdatasync(self.descriptor)
         os.fsync(self.calls_descriptor)
@@ -250,13 +250,13 @@ def move_call_count_to_database(run: Run, batch: BatchRow) -> None:
     path.unlink(missing_ok=True)
 
 
-def seal_live_result(
+def seal_live_result_and_record_downloaded(
     data: Path,
     store: Store,
     now: Callable[[], datetime],
     number: int,
     *,
-    patience_s: float | None = None,
+    max_write_wait_s: float | None = None,
 ) -> None:
     """Seal the reply file of a live batch as its result file, and move the batch to downloaded.
 
@@ -266,8 +266,8 @@ def seal_live_result(
 
     Args:
         now: The clock.
-        patience_s: The longest wait for another writer of the database; None means the default of
-            all commands.
+        max_write_wait_s: The longest wait for another writer of the database; None means the
+            default of all commands.
 
     Raises:
         UnavailableError: Another process wrote to the database for the whole time.
@@ -281,7 +281,7 @@ def seal_live_result(
         replies_path.touch()
     _truncate_to_whole_lines(replies_path)
     draft = files.sync_part(replies_path)
-    with store.write(patience_s=patience_s) as tx:
+    with store.write(max_write_wait_s=max_write_wait_s) as tx:
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.ASKING:
             batches.record_downloaded(
@@ -296,7 +296,7 @@ def seal_live_result(
 
 
 def store_trial_totals_and_delete_files(
-    run: Run, number: int, *, patience_s: float | None = None
+    run: Run, number: int, *, max_write_wait_s: float | None = None
 ) -> None:
     """Store the outcome counts and the cost of a trial, and delete its request and reply files.
 
@@ -305,8 +305,8 @@ def store_trial_totals_and_delete_files(
     deleted. The caller has the lock of the batch.
 
     Args:
-        patience_s: The longest wait for another writer of the database; None means the default of
-            all commands.
+        max_write_wait_s: The longest wait for another writer of the database; None means the
+            default of all commands.
 
     Raises:
         UnavailableError: Another process wrote to the database for the whole time. Nothing was
@@ -319,7 +319,7 @@ def store_trial_totals_and_delete_files(
     parse_generated_response: ResponseParser = responses.parse_generated_response
     with contextlib.suppress(AskrowsError):
         parse_generated_response = choose_response_parser(
-            run.find_task(trial.task), provenance.model
+            run.find_task_or_current(trial.task), provenance.model
         )
     replies = []
     if replies_path.exists():
@@ -330,7 +330,7 @@ def store_trial_totals_and_delete_files(
         ]
 
     now = run.workspace.now()
-    with run.workspace.store.write(patience_s=patience_s) as tx:
+    with run.workspace.store.write(max_write_wait_s=max_write_wait_s) as tx:
         trial = batches.get_batch(tx, number)
         if trial.state is BatchState.ASKING:
             account = _compute_trial_totals(trial, replies, provenance, now)
@@ -451,7 +451,7 @@ def end_live_batches_of_dead_processes(run: Run) -> None:
             if batch.mode is Mode.TRIAL:
                 store_trial_totals_and_delete_files(run, batch.number)
             else:
-                seal_live_result(
+                seal_live_result_and_record_downloaded(
                     run.workspace.data, run.workspace.store, run.workspace.now, batch.number
                 )
 

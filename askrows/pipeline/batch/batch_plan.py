@@ -134,7 +134,7 @@ class RequestDraft:
             self._max_file_rows = min(live_rows, settings.batch_rows)
             self._max_file_bytes = provider.max_file_bytes
 
-    def add_requests(
+    def add_requests_until_limit(
         self,
         tx: Connection,
         requests: Sequence[PlannedRequest],
@@ -394,7 +394,7 @@ def plan_batches(
             draft_end = None
             while remaining and draft_end is not DraftEnd.NO_ROWS_LEFT:
                 seen_before = draft.seen_rows
-                added, draft_end = draft.add_requests(tx, remaining)
+                added, draft_end = draft.add_requests_until_limit(tx, remaining)
                 draft.equal_answers.clear()
                 remaining = remaining[draft.seen_rows - seen_before :]
                 counted_usage += sum_usage(request.usage for request in added)

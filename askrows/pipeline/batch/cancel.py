@@ -58,7 +58,11 @@ def copy_with_task_of_batch(run: Run, number: int) -> Run:
         InputError: There is no such batch, or its task cannot be used.
     """
     batch = run.workspace.store.query(batches.get_batch, number)
-    return run if batch.task == run.task.name else replace(run, task=run.find_task(batch.task))
+    return (
+        run
+        if batch.task == run.task.name
+        else replace(run, task=run.find_task_or_current(batch.task))
+    )
 
 
 def cancel_batch(run: Run, *, number: int) -> str:
@@ -106,7 +110,7 @@ def _cancel_by_state(run: Run, number: int) -> str:
     if batch.state is BatchState.SUBMITTING:
         batch = _resolve_unclear_create(run, number)
     if batch.state is BatchState.PREPARED:
-        return _fail_batch_by_user(run, batch, reason=CANCELLED_BEFORE_SENT)
+        return _fail_and_release_rows(run, batch, reason=CANCELLED_BEFORE_SENT)
 
     if batch.state is BatchState.DOWNLOADED and not _has_intact_result(run.workspace.data, batch):
         poll = CommandHint("batch-poll")
@@ -114,7 +118,7 @@ def _cancel_by_state(run: Run, number: int) -> str:
             f"the result of batch {number} is lost or damaged; `{poll}` may download it again. "
             "Give up the batch, so that its rows can be asked again?",
         )
-        return _fail_batch_by_user(run, batch, reason="given up: its result was lost")
+        return _fail_and_release_rows(run, batch, reason="given up: its result was lost")
 
     if batch.is_held:
         run.workspace.confirm(
@@ -122,7 +126,7 @@ def _cancel_by_state(run: Run, number: int) -> str:
             f"(about {format_usd(batch.estimated_cost)}). "
             "Give up the batch, so that its rows are asked and paid for again?",
         )
-        return _fail_batch_by_user(run, batch, reason=f"given up: {batch.held}")
+        return _fail_and_release_rows(run, batch, reason=f"given up: {batch.held}")
 
     if batch.state is not BatchState.SUBMITTED:
         raise InputError(
@@ -140,7 +144,7 @@ def _cancel_by_state(run: Run, number: int) -> str:
         # The API may have the batch although it does not show it.
         with contextlib.suppress(RemoteError):
             run.client.cancel_batch(batch.remote_name or "")
-        outcome = _fail_batch_by_user(run, batch, reason=f"given up: {error.message}")
+        outcome = _fail_and_release_rows(run, batch, reason=f"given up: {error.message}")
         poll = run.task.nouns.command("batch-poll")
         cost = format_usd(batch.estimated_cost)
         return f"{outcome}; if it runs on ({cost}), `{poll}` with its key cancels it"
@@ -220,7 +224,7 @@ def _record_and_request_cancel(run: Run, batch: BatchRow) -> str:
     return "asked the API to cancel it"
 
 
-def _fail_batch_by_user(run: Run, batch: BatchRow, *, reason: str) -> str:
+def _fail_and_release_rows(run: Run, batch: BatchRow, *, reason: str) -> str:
     """Move a batch to failed and release its rows, uncharged; return the result in words.
 
     Its request and result files are not deleted. If one of them is lost or damaged already, the

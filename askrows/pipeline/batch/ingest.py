@@ -181,15 +181,15 @@ def ingest_live_batch(
     no_reply_reasons: Mapping[str, str],
     *,
     default_reason: str,
-    patience_s: float | None = None,
+    max_write_wait_s: float | None = None,
 ) -> list[RowOutcome]:
     """Ingest a sealed live batch, whose lock the caller has; return the outcome of each row.
 
     Args:
         no_reply_reasons: Row id to the reason why the row got no reply.
         default_reason: Reason of all other rows without a reply.
-        patience_s: The longest wait for another writer of the database; None means the default of
-            all commands.
+        max_write_wait_s: The longest wait for another writer of the database; None means the
+            default of all commands.
 
     Returns:
         The outcomes of the rows of the batch, and of other rows with the same inputs that got the
@@ -209,7 +209,7 @@ def ingest_live_batch(
         batch,
         no_reply_reasons,
         default_reason,
-        patience_s,
+        max_write_wait_s,
     )
     ingest.ingest()
     return ingest.row_outcomes
@@ -247,7 +247,7 @@ class _BatchIngest:
     no_reply_reasons: Mapping[str, str] = field(default_factory=dict)
     default_reason: str = NO_REPLY_REASON
     # How long a write waits for another writer, or None for the time of other commands.
-    patience_s: float | None = None
+    max_write_wait_s: float | None = None
     # Filled for a live batch only.
     row_outcomes: list[RowOutcome] = field(default_factory=list)
     # An answer that this process stored has confidences.
@@ -471,7 +471,7 @@ class _BatchIngest:
             self.left_out_values += request_outcome.dropped_value_count
             if request_outcome.answer is not None and request_outcome.confidences:
                 self.has_confidences = True
-        with self.run.workspace.store.write(patience_s=self.patience_s) as tx:
+        with self.run.workspace.store.write(max_write_wait_s=self.max_write_wait_s) as tx:
             write_result = write_outcomes(
                 tx,
                 self.task,
@@ -583,7 +583,7 @@ class _BatchIngest:
             usage_account = answers.sum_usage(tx, number)
             anomalies = answers.find_anomalies(tx, [number], model=self.batch.model)
 
-        with self.run.workspace.store.write(patience_s=self.patience_s) as tx:
+        with self.run.workspace.store.write(max_write_wait_s=self.max_write_wait_s) as tx:
             claim_counts = answer_counts.count_requests_by_outcome(tx, number).get(number, {})
             outcome_counts = {outcome.value: claim_counts.get(outcome, 0) for outcome in Outcome}
             accounted_count = sum(outcome_counts.values())

@@ -326,7 +326,7 @@ class _Poll:
         changes = {name: value for name, value in columns.items() if value != getattr(batch, name)}
         if changes:
             with run.workspace.store.write() as tx:
-                batches.update_if_submitted(tx, batch, **changes)
+                batches.update_columns_if_submitted(tx, batch, **changes)
         if "remote_word" in changes and not is_known_remote_state(remote.state_name):
             run.workspace.display.warn(
                 f"batch {number}: unknown remote state {remote.state_name!r}; "
@@ -362,7 +362,7 @@ class _Poll:
         # A time in the future was recorded by a wrong clock, and counts as just now.
         if batch.over_at is None or batch.over_at > now:
             with self.run.workspace.store.write() as tx:
-                batches.update_if_submitted(tx, batch, over_at=now)
+                batches.update_columns_if_submitted(tx, batch, over_at=now)
             wait_ends_at = now + provider.max_batch_age
             self.run.workspace.display.warn(
                 f"batch {batch.number} succeeded, but {provider.name} does not name its result "

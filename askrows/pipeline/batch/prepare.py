@@ -273,7 +273,7 @@ class Preparation:
                 tx, self.run, self.selection, self.mode, after_row_id=after_row_id
             )
             for page in request_pages:
-                added, page_stop_reason = draft.add_requests(tx, page)
+                added, page_stop_reason = draft.add_requests_until_limit(tx, page)
                 if writer is None:
                     draft.requests += added
                 else:

@@ -172,7 +172,7 @@ def wait_for_next_list(
     sleep(wait_s)
 
 
-def seconds_until_listed(batch: BatchRow, settings: Settings, *, now: datetime) -> float:
+def compute_seconds_until_listed(batch: BatchRow, settings: Settings, *, now: datetime) -> float:
     """Return for how many seconds more the API may not show a batch that it has created.
 
     Returns:

@@ -195,7 +195,7 @@ def _fail_batch_and_release_rows(run: Run, batch: BatchRow, remote: RemoteBatch)
         reason = batch.reason or CANCELLED_BY_USER
     provenance = make_provenance(batch, settings=run.workspace.settings)
     with run.workspace.store.write() as tx:
-        batches.update_if_submitted(tx, batch, remote_word=remote.state_name)
+        batches.update_columns_if_submitted(tx, batch, remote_word=remote.state_name)
         while page := claims.read_claims_of_batch(tx, batch.number, limit=PAGE_ROWS):
             request_outcomes = [
                 RequestOutcome(

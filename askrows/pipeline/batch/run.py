@@ -128,7 +128,7 @@ class Run:
         """Return the version of new answers: the task's prompt version and the model."""
         return f"{self.task.prompt_version}/{self.model.name}"
 
-    def find_task(self, name: str) -> Task:
+    def find_task_or_current(self, name: str) -> Task:
         """Return the task of a name as batches store it; the task in use if none has that name."""
         return find_task_by_name(self.tasks, name, default=self.task)
 

@@ -40,7 +40,7 @@ class RunReport:
     failures: Mapping[str, int]
 
     @property
-    def outcomes(self) -> dict[str, int]:
+    def outcome_counts(self) -> dict[str, int]:
         """Return the numbers of answered, failed and waiting requests, which are all requests."""
         answered_count = self.batch.answered or 0
         other_count = self.batch.requests - answered_count
@@ -52,7 +52,7 @@ class RunReport:
         }
 
     @property
-    def word(self) -> str:
+    def state_word(self) -> str:
         """Return the state of the run, or CANCELLED_WORD if a person cancelled it, or "held"."""
         if (self.batch.reason or "").startswith(CANCEL_REASONS):
             return CANCELLED_WORD
@@ -71,7 +71,7 @@ class RunReport:
         """
         if self.batch.is_held:
             return f"held: {self.batch.held}"
-        failed_count = self.outcomes["failed"]
+        failed_count = self.outcome_counts["failed"]
         if not failed_count:
             return ""
         for anomaly in self.summarize(tx, task).anomalies:
@@ -80,7 +80,7 @@ class RunReport:
                 return f"{anomaly.count:,} of {failed_count:,} failed: {reason}"
         return ""
 
-    def describe(self, tx: Connection, task: Task, now: datetime) -> dict[str, Any]:
+    def make_document(self, tx: Connection, task: Task, now: datetime) -> dict[str, Any]:
         """Return the run as JSON members: its summary, state changes and errors.
 
         - The members of `BatchSummary.document`.

@@ -214,7 +214,7 @@ class RunResult:
         return bool(self.poll_error or self.unknown_batches or self.unclear_batches)
 
     @property
-    def no_room(self) -> int:
+    def rows_waiting_for_api(self) -> int:
         """Return how many open or prepared rows wait until the API accepts more."""
         return self.stop.rows if self.stop.reason is StopReason.API_FULL else 0
 
@@ -436,7 +436,7 @@ class TagReport(RunResult):
             "parked": self.parked,
             f"{rows} in unfinished batches": self.under_way,
             f"waiting for the answers of equal {nouns.plural}": self.waiting,
-            "waiting until the API accepts more tokens": self.no_room,
+            "waiting until the API accepts more tokens": self.rows_waiting_for_api,
             "still open": self.left,
         }
         cost = format_members_as_phrase(figures, "calls spent=cost perhaps_lost=lost")
@@ -483,7 +483,7 @@ class TagReport(RunResult):
             "answered": self.answered,
             "submitted": self.created_batches,
             "left": self.left,
-            "no_room": self.no_room,
+            "no_room": self.rows_waiting_for_api,
             "under_way": self.under_way,
             "parked": self.parked,
             "held_back": "" if self.stop.reason in CALL_STOPS else self.stop.message,

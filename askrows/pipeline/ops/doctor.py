@@ -462,7 +462,7 @@ def _find_missing_remote_batch(report: DoctorReport, batch: BatchRow) -> Iterato
         report.service.client.get_batch(batch.remote_name or "")
     except MissingError as error:
         ws = report.ws
-        hidden_s = reconcile.seconds_until_listed(batch, ws.settings, now=ws.now())
+        hidden_s = reconcile.compute_seconds_until_listed(batch, ws.settings, now=ws.now())
         next_step = f"set the key of its project, or {cancel_hint}"
         if hidden_s:
             next_step = f"wait {hidden_s:.0f} s, it may be listed late"

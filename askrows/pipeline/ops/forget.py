@@ -191,7 +191,7 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
 
     with run.workspace.store.write() as tx:
         for name in names:
-            journal.record_erasure_finished(tx, task.name, name)
+            journal.anonymize_erasure_lines(tx, task.name, name)
 
     provider = run.workspace.provider
     out_of_reach = OUT_OF_REACH.format(name=provider.name, age=provider.file_age_text)

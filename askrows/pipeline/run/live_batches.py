@@ -16,7 +16,7 @@ from askrows.pipeline.batch.batch_files import (
     CALLS_SUFFIX,
     OpenLiveBatch,
     live_replies_path,
-    seal_live_result,
+    seal_live_result_and_record_downloaded,
     store_trial_totals_and_delete_files,
 )
 from askrows.pipeline.batch.batch_plan import DraftEnd, Selection
@@ -175,7 +175,7 @@ class LiveBatches:
                 store_trial_totals_and_delete_files(
                     self.run,
                     open_batch.number,
-                    patience_s=self._write_timeout_s,
+                    max_write_wait_s=self._write_timeout_s,
                 )
             else:
                 self._store_outcomes(open_batch)
@@ -205,19 +205,19 @@ class LiveBatches:
         elif result.stop.reason:
             default_reason = result.stop.message
 
-        seal_live_result(
+        seal_live_result_and_record_downloaded(
             run.workspace.data,
             run.workspace.store,
             run.workspace.now,
             open_batch.number,
-            patience_s=self._write_timeout_s,
+            max_write_wait_s=self._write_timeout_s,
         )
         outcomes = ingest.ingest_live_batch(
             run,
             open_batch.number,
             open_batch.failure_reasons,
             default_reason=default_reason,
-            patience_s=self._write_timeout_s,
+            max_write_wait_s=self._write_timeout_s,
         )
         self._count_outcomes(outcomes)
         first_number = result.first_calls_batch or open_batch.number
@@ -261,7 +261,7 @@ class LiveBatches:
         """
         for open_batch in list(self.open.values()):
             if open_batch.calls != open_batch.recorded_calls:
-                open_batch.sync()
+                open_batch.sync_to_disk()
                 self._record_calls(open_batch)
 
     def _record_calls(self, open_batch: OpenLiveBatch) -> None:
@@ -276,7 +276,7 @@ class LiveBatches:
 
         calls = open_batch.calls
         quota_day = self.run.workspace.provider.quota_day(self.run.workspace.now()).isoformat()
-        with self.run.workspace.store.write(patience_s=self._write_timeout_s) as tx:
+        with self.run.workspace.store.write(max_write_wait_s=self._write_timeout_s) as tx:
             batches.update_batch_columns(
                 tx,
                 open_batch.number,

@@ -259,7 +259,7 @@ def make_report(state: RunState) -> Report:
             str(summary.batch.number): summary.answered_rows for summary in result.ingested
         },
         "parked": result.parked,
-        "no_room": result.no_room,
+        "no_room": result.rows_waiting_for_api,
     }
     if result.has_calls:
         members["retried"] = {

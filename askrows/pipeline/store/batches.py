@@ -484,13 +484,15 @@ def record_refused(
     _record_try_outcome(tx, batch, outcome=outcome)
 
 
-def make_try_name(batch: BatchRow, number: int, *, workspace_id: str) -> str:
+def make_try_name(batch: BatchRow, try_number: int, *, workspace_id: str) -> str:
     """Return the remote name of a try to create a batch.
 
     It contains the workspace, the task, the batch number, the hash of the request file and the try.
     """
     file_hash = batch.request_sha256[:16]
-    return f"{DISPLAY_NAME_PREFIX}{workspace_id}-{batch.task}-{batch.number}-{file_hash}-t{number}"
+    return (
+        f"{DISPLAY_NAME_PREFIX}{workspace_id}-{batch.task}-{batch.number}-{file_hash}-t{try_number}"
+    )
 
 
 def strip_try_number(display_name: str) -> str:
@@ -551,7 +553,7 @@ def record_nothing_created(tx: Connection, batch: BatchRow, *, now: datetime) ->
     record_try_created_nothing(tx, batch)
 
 
-def update_if_submitted(tx: Connection, batch: BatchRow, **columns: Any) -> bool:
+def update_columns_if_submitted(tx: Connection, batch: BatchRow, **columns: Any) -> bool:
     """Set columns of a batch if it is still *submitted*.
 
     Returns:
@@ -567,7 +569,7 @@ def record_cancel_request(tx: Connection, batch: BatchRow, *, reason: str, now: 
     Raises:
         StateConflictError: The batch is no longer *submitted*.
     """
-    if not update_if_submitted(tx, batch, cancel_asked_at=now, reason=reason):
+    if not update_columns_if_submitted(tx, batch, cancel_asked_at=now, reason=reason):
         raise _make_conflict_error(tx, batch, target=batch.state)
     _record_event(tx, batch, reason=reason, now=now)
 
@@ -577,7 +579,9 @@ def undo_cancel_request(tx: Connection, batch: BatchRow, *, reason: str, now: da
 
     The API could not be asked. The reason is journaled in any case.
     """
-    update_if_submitted(tx, batch, cancel_asked_at=batch.cancel_asked_at, reason=batch.reason)
+    update_columns_if_submitted(
+        tx, batch, cancel_asked_at=batch.cancel_asked_at, reason=batch.reason
+    )
     _record_event(tx, batch, reason=reason, now=now)
 
 

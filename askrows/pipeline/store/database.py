@@ -403,25 +403,25 @@ class Store:
     def write(
         self,
         *,
-        patience_s: float | None = None,
+        max_write_wait_s: float | None = None,
         connection: Connection | None = None,
     ) -> Iterator[Connection]:
         """Open the transaction of the only writer; commit it at the end, or roll it back.
 
         Args:
-            patience_s: The longest wait for another writer; None means BUSY_S.
+            max_write_wait_s: The longest wait for another writer; None means BUSY_S.
             connection: Use this connection of `open_connection` instead of a new connection.
 
         Raises:
             UnavailableError: Another program wrote for the whole time.
         """
-        patience_s = BUSY_S if patience_s is None else patience_s
+        max_write_wait_s = BUSY_S if max_write_wait_s is None else max_write_wait_s
         with (
-            self._translate_errors(patience_s),
+            self._translate_errors(max_write_wait_s),
             self._open_engine().connect()
             if connection is None
             else contextlib.nullcontext(connection) as tx,
-            tx.execution_options(askrows_patience=patience_s).begin(),
+            tx.execution_options(askrows_patience=max_write_wait_s).begin(),
             _close_results(tx),
         ):
             yield tx
@@ -482,14 +482,14 @@ class Store:
         return self._engine
 
     @contextlib.contextmanager
-    def _translate_errors(self, patience_s: float = BUSY_S) -> Iterator[None]:
+    def _translate_errors(self, max_write_wait_s: float = BUSY_S) -> Iterator[None]:
         """Raise the driver's errors in a `with` block as AskrowsErrors; let other errors pass.
 
         If a transaction is used after its connection was lost, the error says that the connection
         was lost. A KeyboardInterrupt that the driver turned into another error is raised again.
 
         Args:
-            patience_s: The longest wait for another writer, for the message.
+            max_write_wait_s: The longest wait for another writer, for the message.
         """
         handled_before = sys.exception()
         try:
@@ -508,7 +508,7 @@ class Store:
                 driver_error = error
             if driver_error is None:
                 raise
-            raise self._backend.translate_error(driver_error, patience_s) from error
+            raise self._backend.translate_error(driver_error, max_write_wait_s) from error
 
 
 class SlowError(Exception):

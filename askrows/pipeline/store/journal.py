@@ -74,7 +74,7 @@ def list_ids_of_unfinished_erasures(
     return [line["why"] for line in lines if line["new"] == ERASURE_STARTED]
 
 
-def record_erasure_finished(tx: Connection, task: str, name: str) -> None:
+def anonymize_erasure_lines(tx: Connection, task: str, name: str) -> None:
     """Change the journal's lines about a name: something was forgotten, without saying what."""
     is_of_name = events.c.name == _digest(tx, f"{task} {name}")
     end = update(events).where(events.c.kind == FORGET_EVENT, is_of_name)

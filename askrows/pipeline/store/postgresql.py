@@ -201,7 +201,7 @@ class PostgresqlServer:
             return type(error).__name__ in _STATEMENT_ERRORS
         return not state.startswith(_SERVER_STATES)
 
-    def translate_error(self, driver_error: BaseException, patience_s: float) -> AskrowsError:
+    def translate_error(self, driver_error: BaseException, max_write_wait_s: float) -> AskrowsError:
         """Return an AskrowsError for an error of the server, without the rows that it quotes.
 
         A lock timeout, a lost connection or another transient failure is an UnavailableError. A
@@ -209,7 +209,7 @@ class PostgresqlServer:
         InconsistentError.
 
         Args:
-            patience_s: The longest wait for another writer, for the message.
+            max_write_wait_s: The longest wait for another writer, for the message.
         """
         state = str(getattr(driver_error, "sqlstate", None) or "")
         message = read_main_message(driver_error)
@@ -225,8 +225,8 @@ class PostgresqlServer:
 
         if state == _LOCK_TIMEOUT_STATE:
             return UnavailableError(
-                f"another program has locked {self.display_name} for more than {patience_s:g} s;"
-                " nothing was changed",
+                f"another program has locked {self.display_name} "
+                f"for more than {max_write_wait_s:g} s; nothing was changed",
                 hint="wait until the other program ends, then run the same command again",
             )
         if is_setup_error or is_refused_for_good:
@@ -458,9 +458,9 @@ def _begin_transaction(connection: Connection) -> None:
     writers. A transaction with `askrows_reads` is a snapshot. Other transactions are left alone.
     """
     options = connection.get_execution_options()
-    patience_s = options.get("askrows_patience")
-    if patience_s is not None:
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_to_milliseconds(patience_s)}")
+    max_write_wait_s = options.get("askrows_patience")
+    if max_write_wait_s is not None:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_to_milliseconds(max_write_wait_s)}")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER_LOCK_KEY})")
     elif options.get("askrows_reads"):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

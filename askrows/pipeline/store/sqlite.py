@@ -185,7 +185,7 @@ class SqliteFile:
         name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_")
         return name.partition("_")[0] not in _FILE_ERROR_KINDS
 
-    def translate_error(self, driver_error: BaseException, patience_s: float) -> AskrowsError:
+    def translate_error(self, driver_error: BaseException, max_write_wait_s: float) -> AskrowsError:
         """Return an AskrowsError for an error of SQLite.
 
         A missing savepoint is explained by the error that ended its transaction. A locked file is
@@ -193,7 +193,7 @@ class SqliteFile:
         ConfigurationError. A damaged file and anything else are an InconsistentError.
 
         Args:
-            patience_s: The longest wait for another writer, for the message.
+            max_write_wait_s: The longest wait for another writer, for the message.
         """
         if NO_SAVEPOINT_MESSAGE in str(driver_error):
             cause = _find_error_that_ended_transaction(driver_error)
@@ -210,7 +210,7 @@ class SqliteFile:
             )
         if "locked" in reason or "busy" in reason:
             return UnavailableError(
-                f"another program has locked {self.path} for more than {patience_s:g} s;"
+                f"another program has locked {self.path} for more than {max_write_wait_s:g} s;"
                 " nothing was changed",
                 hint="wait until the other program ends, then run the same command again",
             )
@@ -326,13 +326,13 @@ def _begin_transaction(connection: Connection) -> None:
     Raises:
         OperationalError: Another program wrote for the whole time, or the file has another fault.
     """
-    patience_s = connection.get_execution_options().get("askrows_patience")
+    max_write_wait_s = connection.get_execution_options().get("askrows_patience")
     connection.info[CHANGES_KEY] = None
-    if patience_s is None:
+    if max_write_wait_s is None:
         connection.exec_driver_sql("BEGIN")
         return
 
-    deadline_s = time.monotonic() + patience_s
+    deadline_s = time.monotonic() + max_write_wait_s
     connection.exec_driver_sql(f"PRAGMA busy_timeout = {WRITER_BUSY_TIMEOUT_MS}")
     try:
         while True:

@@ -139,7 +139,7 @@ def find_table_record(run: Run) -> TaskRecord:
 
 
 def store_row(
-    run: Run, data: bytes, *, document_name: str, reason: str, patience_s: float
+    run: Run, data: bytes, *, document_name: str, reason: str, max_write_wait_s: float
 ) -> AddedRow:
     """Store the row of a JSON document as it is, and mark it as due; the model is not called.
 
@@ -148,13 +148,13 @@ def store_row(
         data: The JSON document.
         document_name: Name of the document in messages.
         reason: Why the row is due, as recorded in the database and shown by commands.
-        patience_s: How many seconds to wait for another writer.
+        max_write_wait_s: How many seconds to wait for another writer.
 
     Raises:
         InputError: The document is no row, a value would be changed to fit its column, or the key
             exists already.
         ConfigurationError: The row can be asked, but no key is set or the model does not exist.
-        UnavailableError: Another process writes for longer than `patience_s`.
+        UnavailableError: Another process writes for longer than `max_write_wait_s`.
     """
     record = find_table_record(run)
     row, notes = parse_document_row_with_notes(
@@ -165,7 +165,7 @@ def store_row(
         read_cells=run.task.user_file.read_cells,
         accepts_changes=False,
     )
-    return _store_row(run, row, notes, reason=reason, patience_s=patience_s)
+    return _store_row(run, row, notes, reason=reason, max_write_wait_s=max_write_wait_s)
 
 
 def _store_row(
@@ -174,7 +174,7 @@ def _store_row(
     notes: Sequence[str],
     *,
     reason: str,
-    patience_s: float | None = None,
+    max_write_wait_s: float | None = None,
 ) -> AddedRow:
     """Store a row in its table and with the task, and mark it as due unless it is empty.
 
@@ -182,12 +182,12 @@ def _store_row(
     value.
 
     Args:
-        patience_s: How many seconds to wait for another writer; None means the usual time.
+        max_write_wait_s: How many seconds to wait for another writer; None means the usual time.
 
     Raises:
         TakenError: The key exists already.
         ConfigurationError: The row can be asked, but no key is set or the model does not exist.
-        UnavailableError: Another process writes for longer than `patience_s`.
+        UnavailableError: Another process writes for longer than `max_write_wait_s`.
     """
     record = find_table_record(run)
     for note in notes:
@@ -199,7 +199,7 @@ def _store_row(
         # A missing configuration is raised before the row is stored.
         run.open_client()
 
-    with run.workspace.store.write(patience_s=patience_s) as tx:
+    with run.workspace.store.write(max_write_wait_s=max_write_wait_s) as tx:
         if read_table_rows_by_key(tx, record, [row.key]):
             raise _make_taken_error(run, record, row.key)
         insert_table_rows(tx, record, [row.values])

@@ -147,7 +147,7 @@ def _report_submit(run: Run, result: RunResult, *, dry: bool = False) -> Report:
         "control_cost": plan.control_cost,
         "equal_rows": result.equal_rows,
         "held_back": result.stop.rows if result.budget_message else 0,
-        "no_room": result.no_room,
+        "no_room": result.rows_waiting_for_api,
         "sent": {str(number): outcome.value for number, outcome in result.sent.items()},
     }
     return Report(figures, title)

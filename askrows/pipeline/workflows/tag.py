@@ -517,6 +517,6 @@ def _is_run_over(result: RunResult, options: TagOptions) -> bool:
        up to the limit were asked then.
     """
     is_cut_off = result.unasked and not result.budget_message
-    if result.under_way or result.no_room or is_cut_off:
+    if result.under_way or result.rows_waiting_for_api or is_cut_off:
         return False
     return bool(result.budget_message) or options.limit is not None or not result.left

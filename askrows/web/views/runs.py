@@ -62,8 +62,8 @@ def get_batch(app_state: PageState, number: BatchNumber) -> dict[str, Any]:
     """
     with app_state.open_to_read() as run, run.workspace.store.read() as tx:
         batch = batches.get_batch(tx, number)
-        return make_run_report(tx, [batch]).describe(
-            tx, run.find_task(batch.task), run.workspace.now()
+        return make_run_report(tx, [batch]).make_document(
+            tx, run.find_task_or_current(batch.task), run.workspace.now()
         )
 
 
@@ -126,7 +126,7 @@ def _list_runs(app_state: AppState, run: Run) -> list[dict[str, Any]]:
         for run_report in list_newest_run_reports(snapshot.tx, limit=MAX_LISTED_RUNS):
             values = _make_run_values(app_state, run_report, run.workspace.now())
             values["progress"] = progress_by_number.get(values["number"])
-            task = run.find_task(run_report.batch.task)
+            task = run.find_task_or_current(run_report.batch.task)
             values["commonest_failure"] = run_report.describe_commonest_failure(snapshot.tx, task)
             documents.append(values)
     return documents
@@ -144,7 +144,7 @@ def render_batch(
     """
     if not task:
         with app_state.open_to_read() as run, run.workspace.store.read() as tx:
-            task = run.find_task(batches.get_batch(tx, number).task).subject
+            task = run.find_task_or_current(batches.get_batch(tx, number).task).subject
     return _render_batch(app_state, number, task)
 
 
@@ -165,7 +165,7 @@ def cancel_run_or_ask_failed_rows(
     try:
         with app_state.open_to_read() as run, run.workspace.store.read() as tx:
             run_report = read_run_report(tx, number)
-            run_task = run.find_task(run_report.batch.task)
+            run_task = run.find_task_or_current(run_report.batch.task)
             failed_ids = run_report.list_failed_row_ids_to_ask(tx, run_task)
         if form.get("act") == "retry":
             mark_and_start_asking(app_state, run_task.subject, failed_ids[:MAX_RETRIED_ROWS])
@@ -202,10 +202,10 @@ def _render_batch(
     with app_state.open_to_read(task) as run:
         with run.workspace.store.read() as tx:
             run_report = read_run_report(tx, number)
-            run_task = run.find_task(run_report.batch.task)
+            run_task = run.find_task_or_current(run_report.batch.task)
             # Work that ends while the run is read counts as running: the page loads itself again.
             work_documents = list_displayed_work(app_state.background_work, run_task.subject)
-            document = run_report.describe(tx, run_task, run.workspace.now())
+            document = run_report.make_document(tx, run_task, run.workspace.now())
             row_ids = run_report.list_row_ids(tx)
             examples = chain.from_iterable(error["examples"] for error in document["reasons"])
             example_names = [name for name, _ in examples]
@@ -252,7 +252,7 @@ def _make_run_values(app_state: AppState, run_report: RunReport, now: datetime) 
         CANCEL_WORK_KIND.format(number) for number in run_report.numbers
     )
     is_over = run_report.batch.is_finished
-    word = run_report.word
+    word = run_report.state_word
     if has_running(cancellations) and word != CANCELLED_WORD:
         word = "being cancelled"
     summary = make_batch_summary(run_report.batch, now=now)
@@ -260,7 +260,7 @@ def _make_run_values(app_state: AppState, run_report: RunReport, now: datetime) 
         **summary.document,
         "number": run_report.batch.run or run_report.batch.number,
         "took": summary.age_words,
-        "outcomes": run_report.outcomes,
+        "outcomes": run_report.outcome_counts,
         "files": _list_files(app_state.settings.data, run_report),
         "is_over": is_over,
         "can_cancel": run_report.batch.mode is Mode.BATCH

@@ -93,7 +93,7 @@ def test_writer_gives_up_after_its_patience(store: Store, url: str) -> None:
     """A lock of another write or program gives an error and changes nothing."""
     other_store = Store(url)
     expected_error = pytest.raises(UnavailableError, match=r"has locked .* for more than 0.1 s")
-    with other_store.write(), expected_error, store.write(patience_s=0.1):
+    with other_store.write(), expected_error, store.write(max_write_wait_s=0.1):
         pass
     other_store.close()
     if store.path is None:
@@ -103,7 +103,7 @@ def test_writer_gives_up_after_its_patience(store: Store, url: str) -> None:
             other_connection.execute("UPDATE notes SET note = 'theirs'")
             with (
                 pytest.raises(UnavailableError, match="has locked"),
-                store.write(patience_s=0.1) as tx,
+                store.write(max_write_wait_s=0.1) as tx,
             ):
                 tx.execute(text("UPDATE notes SET note = 'ours'"))
             other_connection.rollback()
