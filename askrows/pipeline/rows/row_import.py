@@ -204,7 +204,7 @@ class ImportReport:
             group.reason = general_reason
 
     def count_and_write_gone_key(self, key: str, report_file: SealedWriter | None) -> None:
-        """Count a row that the file lacks, and write it to the report file."""
+        """Count a row that the file lacks, write it to the report file, and keep the first keys."""
         self.gone += 1
         if len(self.gone_keys) < MAX_KEPT_FINDINGS:
             self.gone_keys.append(key)
@@ -435,7 +435,7 @@ def import_rows(
     - Rejected rows are stored as refused rows. They replace the refused rows of the task from an
       earlier file of the same name.
     - Parked rows with another text to ask about are unparked, unless a batch asks them now.
-    - An import event is recorded if rows were added or updated.
+    - An import event, and that rows changed, is recorded if rows were added or updated.
     - A dry run only fills the report and its file.
     - The transaction is rolled back without an error if no row of the file is in the table. The
       report and its file are complete then, too. The caller must call
@@ -532,7 +532,10 @@ def import_rows(
 def _unpark_or_count_rows(
     tx: Connection, task: str, row_ids: Sequence[str], *, is_dry: bool
 ) -> int:
-    """Unpark rows, except those that a batch asks now; return how many. A dry run only counts."""
+    """Unpark rows and forgive their attempts, except rows that a batch asks; return how many.
+
+    A dry run only counts.
+    """
     unclaimed_ids = sorted(set(row_ids) - claims.filter_claimed_ids(tx, task, row_ids))
     unpark = claims.list_ids_user_may_unpark if is_dry else claims.unpark_and_forgive
     return len(unpark(tx, task, row_ids=unclaimed_ids))

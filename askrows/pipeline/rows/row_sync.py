@@ -165,10 +165,10 @@ class RowSync:
 
         New rows are inserted, and changed rows are updated. Rows that the source lacks are marked
         as gone, unless its cursor left rows out. Rows that are back lose this mark. The source's
-        hash and the state of its cursor are recorded. If the kinds of the columns beside the table
-        changed, they are recorded, and the views are made anew. Parked rows that this sync changed
-        are unparked, so that they may be asked again. Failed attempts of changed rows are
-        forgiven. Last, `on_stored` is called in the same transaction.
+        hash, the state of its cursor, and a change of the rows are recorded. If the kinds of the
+        columns beside the table changed, they are recorded, and the views are made anew. Parked
+        rows that this sync changed are unparked, so that they may be asked again. Failed attempts
+        of changed rows are forgiven. Last, `on_stored` is called in the same transaction.
 
         Args:
             source: Yields rows and findings; has `sha256`, and may have a `stamp` and a `cursor`.
@@ -222,6 +222,8 @@ class RowSync:
     def preview_sync(self, source: Any, display: Progress) -> RowSyncReport:
         """Read a source to its end, and return the report of `sync_rows`; write nothing.
 
+        The report also has the rows that would change, and examples of those that would be gone.
+
         Args:
             source: Yields rows and findings of all rows of the task.
             display: Shows the progress.
@@ -265,7 +267,8 @@ class RowSync:
 
         Only the ids are kept, in a temporary file, to find repeated ids. A row with the key of an
         earlier row is refused. If the id is a hash of the row, an equal row gets the id with the
-        next suffix: `hash-2`, `hash-3`, …. Refused and forgotten rows are counted in the report.
+        next suffix: `hash-2`, `hash-3`, …. Refused rows are counted in the report and passed to
+        `on_refused`; forgotten rows are counted.
 
         Args:
             source: The rows and findings of the source.

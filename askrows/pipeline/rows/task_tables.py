@@ -117,7 +117,10 @@ class TableSpec:
         ]
 
     def list_additions(self, tx: Connection) -> list[str]:
-        """Return the missing parts that adoption adds, and "an index" if the table needs any."""
+        """Return the missing parts that adoption adds, and "an index" if the table needs any.
+
+        The index is in the list even if it exists already.
+        """
         indexes = ["an index"] if self.indexed_columns or self.marker_index else []
         return [*self.find_missing_parts(tx), *indexes]
 
