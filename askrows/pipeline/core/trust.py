@@ -54,7 +54,7 @@ def ask_for_confirmation_or_raise(
     if not any(ask(f"{fact}. Confirm it once for {data}?") for ask in _confirmation_askers):
         raise ConfigurationError(
             f"{fact}; nobody confirmed this, so {unchanged}",
-            hint="run a command at a terminal and record_confirmation; "
+            hint="run a command at a terminal and confirm; "
             f"or set {VARIABLE}={quote_for_shell(value)} in the environment",
         )
     record_confirmation(value, data)

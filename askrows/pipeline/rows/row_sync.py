@@ -60,7 +60,7 @@ PAGE_ROWS = 2_000
 MAX_LOOKUP_KEYS = 200
 # Bytes of a key that an index of PostgreSQL takes.
 MAX_KEY_BYTES = 2_000
-# Rows of a preview_sync that would be gone.
+# Rows of a preview that would be gone.
 MAX_MISSING_EXAMPLES = 10
 # Refused rows that a report of a sync prints.
 MAX_LISTED_REFUSED_ROWS = 3
@@ -99,9 +99,9 @@ class RowSyncReport:
     unusable: int = 0
     # The key of such a row, and the reason.
     unusable_example: tuple[str, str] = "", ""
-    # Of a preview_sync: id, input hash and values as JSON of the new and changed rows.
+    # Of a preview: id, input hash and values as JSON of the new and changed rows.
     changed_rows: list[tuple[str, str, str]] = field(default_factory=list)
-    # Of a preview_sync: the values as JSON of the first rows that would be gone.
+    # Of a preview: the values as JSON of the first rows that would be gone.
     gone_rows: list[str] = field(default_factory=list)
     # Rows with an escape in a column that is not used, by the name of the column.
     escaped: Counter[str] = field(default_factory=Counter)
