@@ -110,6 +110,11 @@ class RowSyncReport:
     findings: list[Finding] = field(default_factory=list)
 
     @property
+    def askable_rows(self) -> int:
+        """Rows of a source that are neither refused nor empty, of a task that is not registered."""
+        return self.rows - self.refused - self.empty
+
+    @property
     def summary(self) -> str:
         """The counts in words, except unchanged rows; "" if no other row was counted.
 

@@ -304,6 +304,11 @@ class Task:
         preference = self.make_version_preference(tx)
         return answers.read_preferred_answers(tx, self.name, row_ids, preference=preference)
 
+    @property
+    def memory_row_ids(self) -> Sequence[str]:
+        """Return the ids of the rows that are in memory only, in their order."""
+        return list(self.memory_rows or ())
+
     def read_rows(self, tx: Connection, row_ids: Sequence[str]) -> RowsById:
         """Return the rows as they are now, in the order of `row_ids`, without unknown rows.
 

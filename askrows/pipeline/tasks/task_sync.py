@@ -251,8 +251,8 @@ def make_task_with_memory_rows(
     task: Task,
     row_by_id: Mapping[str, Mapping[str, Any]],
     changed_rows: Sequence[tuple[str, str, str]],
-) -> tuple[Task, Sequence[str]]:
-    """Return a user's task that has only the given rows, in memory, and the ids of these rows.
+) -> Task:
+    """Return a user's task that has only the given rows, in memory.
 
     Args:
         task: The task.
@@ -261,9 +261,9 @@ def make_task_with_memory_rows(
     """
     declaration = task.declaration
     memory_task = Task(task.record, task.settings, task.provider, declaration=declaration)
-    rows = {**row_by_id, **{row[0]: _unpack_new_row(memory_task, *row) for row in changed_rows}}
-    memory_task.memory_rows = rows
-    return memory_task, list(rows)
+    new_rows = {row[0]: _unpack_new_row(memory_task, *row) for row in changed_rows}
+    memory_task.memory_rows = {**row_by_id, **new_rows}
+    return memory_task
 
 
 def _unpack_new_row(
@@ -283,7 +283,7 @@ def load_unregistered_task(
     *,
     max_rows: int,
     should_list_refused: bool,
-) -> tuple[Task, Sequence[str], int, RowSyncReport]:
+) -> tuple[Task, RowSyncReport]:
     """Read a source to its end, and return a task about its first rows, which are in memory.
 
     Empty and refused rows are left out. A report about the source is printed. Nothing is written.
@@ -299,10 +299,9 @@ def load_unregistered_task(
             end.
 
     Returns:
-        The task, the ids of the rows in memory, the number of all rows of the source that are not
-        left out, and a report on the rows that are; repeated rows are counted. The report also has
-        the number of requests for all rows. It has no findings if `should_list_refused`, because
-        they are printed already.
+        The task, and a report on all rows of the source, in which repeated rows are counted. The
+        report also has the number of requests for all rows. It has no findings if
+        `should_list_refused`, because they are printed already.
 
     Raises:
         InputError: The source cannot be read.
@@ -321,7 +320,6 @@ def load_unregistered_task(
         record.at,
         on_refused=print_refused if should_list_refused else None,
     )
-    row_count = 0
     # Hashes of the input hashes, which need a tenth of the memory.
     input_keys = set[int]()
     for row in sync.convert_rows(source):
@@ -330,14 +328,13 @@ def load_unregistered_task(
         if row["is_empty"]:
             sync.report.empty += 1
             continue
-        row_count += 1
         # The hash of the asked columns does not cover images, which are not read here.
         input_hash = hash_text(row["row"]) if declaration.images else row["input_hash"]
         input_keys.add(hash(input_hash))
         row_id = row["row_id"]
         if declaration.has_made_key:
-            row_id = str(row_count + sync.report.empty + sync.report.refused)
-        if row_id not in memory_rows and len(memory_rows) < max_rows:
+            row_id = str(sync.report.rows)
+        if len(memory_rows) < max_rows:
             memory_rows[row_id] = _unpack_new_row(task, row_id, input_hash, row["row"])
     sync.report.requests = len(input_keys)
 
@@ -347,4 +344,4 @@ def load_unregistered_task(
         sync.report.findings.clear()
         list_hint = "all are above"
     print_sync_report(sync.report, record, workspace.display, list_hint=list_hint)
-    return task, list(memory_rows), row_count, sync.report
+    return task, sync.report

@@ -378,7 +378,7 @@ def ask_question(
     """
     draft = unwritten_task.draft or draft_question(run.workspace.store, unwritten_task)
     _print_columns(run.workspace.display, draft)
-    trial_run, row_ids, row_count, row_report = _load_in_memory(
+    trial_run, row_report = _load_in_memory(
         run,
         draft,
         size=max(size, MAX_SAMPLE_ROWS),
@@ -388,15 +388,15 @@ def ask_question(
     trial_run = try_out.choose_single_row_mode(trial_run, mode)
     trial_run.announce_placeholders()
 
-    try_report = try_out.try_rows(trial_run, row_ids[:size])
+    try_report = try_out.try_rows(trial_run, trial_run.task.memory_row_ids[:size])
     _check_any_reply_validated(try_report)
 
     return AskReport(
         draft,
         is_kept=False,
-        rows=row_count,
+        rows=row_report.askable_rows,
         tried=try_report,
-        estimate=_estimate_all(trial_run, row_ids, (row_count, row_report.requests), try_report),
+        estimate=_estimate_all(trial_run, row_report, try_report),
     )
 
 
@@ -446,7 +446,7 @@ def save_question(
 
     # Otherwise refused rows are named when the task reads its rows.
     display = run.workspace.display if should_list_refused else NO_PROGRESS
-    trial_run, row_ids, _, _ = _load_in_memory(
+    trial_run, _ = _load_in_memory(
         run,
         draft,
         size=size,
@@ -454,7 +454,7 @@ def save_question(
         should_list_refused=should_list_refused,
     )
     trial_run = try_out.choose_single_row_mode(trial_run, mode)
-    planned = try_out.plan_rows(trial_run, row_ids)
+    planned = try_out.plan_rows(trial_run, trial_run.task.memory_row_ids)
     _check_budget(trial_run, planned)
     try_out.confirm_cost(trial_run, planned)
     write_new_file(draft.path, text, run.workspace.data)
@@ -506,7 +506,7 @@ def ask_saved(
     """
     run = sync_and_recover_task(run)
     # Stored answers must not reduce the estimate for all rows, so its task has no name.
-    sample_run, sample_ids, sample_count, row_report = _load_in_memory(
+    sample_run, row_report = _load_in_memory(
         run, draft._replace(name=""), size=max(size, MAX_SAMPLE_ROWS)
     )
     sample_run = try_out.choose_single_row_mode(sample_run, mode)
@@ -521,9 +521,7 @@ def ask_saved(
         is_kept=True,
         rows=row_count,
         tried=try_report,
-        estimate=_estimate_all(
-            sample_run, sample_ids, (sample_count, row_report.requests), try_report
-        ),
+        estimate=_estimate_all(sample_run, row_report, try_report),
     )
 
 
@@ -553,11 +551,10 @@ def _load_in_memory(
     size: int,
     display: Progress = NO_PROGRESS,
     should_list_refused: bool = False,
-) -> tuple[Run, Sequence[str], int, RowSyncReport]:
-    """Return a run whose task is a draft over its first rows in memory.
+) -> tuple[Run, RowSyncReport]:
+    """Return a run whose task is a draft over its first rows in memory, and a report on all rows.
 
-    Also returned are the ids of these rows, the number of rows that can be asked about, and a
-    report on the other rows. No file or database is written.
+    No file or database is written.
 
     Args:
         run: The run.
@@ -571,7 +568,7 @@ def _load_in_memory(
     """
     text = render_task_file(draft)
     declaration = load_declaration_source(text.encode(), draft.name or UNNAMED, draft.path)
-    task, row_ids, row_count, report = load_unregistered_task(
+    task, report = load_unregistered_task(
         replace(run.workspace, display=display),
         declaration,
         draft.path,
@@ -579,15 +576,15 @@ def _load_in_memory(
         max_rows=size,
         should_list_refused=should_list_refused,
     )
-    if size and not row_ids:
+    if size and not task.memory_row_ids:
         raise InputError(
             f"no row of {draft.table_description} has a text to ask about; nothing was asked",
         )
-    return replace(run, task=task), row_ids, row_count, report
+    return replace(run, task=task), report
 
 
-def count_rows(run: Run, unwritten_task: UnwrittenTask) -> tuple[int, RowSyncReport]:
-    """Return how many rows of a table can be asked about, and a report on the other rows.
+def count_rows(run: Run, unwritten_task: UnwrittenTask) -> RowSyncReport:
+    """Return a report on the rows of a table, with the number of those that can be asked about.
 
     The table is read to its end. Nothing is asked or written.
 
@@ -595,8 +592,8 @@ def count_rows(run: Run, unwritten_task: UnwrittenTask) -> tuple[int, RowSyncRep
         InputError: The rows cannot be read, or a column cannot be key or text.
     """
     draft = draft_task(run.workspace.store, unwritten_task)
-    _, _, row_count, report = _load_in_memory(run, draft, size=0)
-    return row_count, report
+    _, report = _load_in_memory(run, draft, size=0)
+    return report
 
 
 def estimate_run(run: Run, trial: AskReport, *, name: str) -> preflight.Preflight | None:
@@ -613,8 +610,8 @@ def estimate_run(run: Run, trial: AskReport, *, name: str) -> preflight.Prefligh
     if trial.estimate is None or trial.rows > MAX_ESTIMATED_ROWS:
         return trial.estimate
     draft = trial.draft._replace(name=name, path=make_draft_path(name))
-    table_run, row_ids, _, _ = _load_in_memory(run, draft, size=MAX_ESTIMATED_ROWS)
-    estimate = preflight.estimate_rows(table_run, row_ids=row_ids)
+    table_run, _ = _load_in_memory(run, draft, size=MAX_ESTIMATED_ROWS)
+    estimate = preflight.estimate_rows(table_run, row_ids=table_run.task.memory_row_ids)
     return replace(estimate, with_key=trial.estimate.with_key)
 
 
@@ -635,8 +632,7 @@ def _check_any_reply_validated(try_report: try_out.TryReport) -> None:
 
 def _estimate_all(
     run: Run,
-    row_ids: Sequence[str],
-    table_size: tuple[int, int],
+    row_report: RowSyncReport,
     try_report: try_out.TryReport,
 ) -> preflight.Preflight | None:
     """Return the estimate for all rows of a task, corrected by the replies about its first rows.
@@ -648,9 +644,8 @@ def _estimate_all(
     for Gemini's model.
 
     Args:
-        run: The run with the first rows.
-        row_ids: Ids of the first rows.
-        table_size: Number of all rows and of the requests for them.
+        run: The run whose task has the first rows in memory.
+        row_report: Report on all rows, with the number of requests for them.
         try_report: The replies.
 
     Returns:
@@ -664,9 +659,11 @@ def _estimate_all(
     if not measured_usages:
         return None
 
+    row_ids = run.task.memory_row_ids
     # The images of further rows would have to be read.
     if run.task.record.image_columns:
         row_ids = row_ids[: len(measured_usages)]
+    table_size = (row_report.askable_rows, row_report.requests)
     estimate_all = partial(preflight.estimate_rows, row_ids=row_ids, table_size=table_size)
     estimate = estimate_all(run, measured_usages=measured_usages)
     if run.mode is Mode.DECIDE:

@@ -148,5 +148,5 @@ def _estimate_run(run: Run, changed_rows: Sequence[tuple[str, str, str]]) -> pre
     with run.workspace.store.read() as tx:
         for page in claiming.read_claimable_rows(tx, run.task, after_row_id=None):
             open_rows.update(page)
-    task, row_ids = task_sync.make_task_with_memory_rows(run.task, open_rows, changed_rows)
-    return preflight.estimate_rows(replace(run, task=task), row_ids=row_ids)
+    task = task_sync.make_task_with_memory_rows(run.task, open_rows, changed_rows)
+    return preflight.estimate_rows(replace(run, task=task), row_ids=task.memory_row_ids)

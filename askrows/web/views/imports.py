@@ -430,7 +430,8 @@ def _count_rows(app_state: AppState, upload: Upload) -> None:
     """
     choice = parse_column_roles(upload.typed_question.roles)
     with app_state.open_to_read() as run:
-        upload.row_count, upload.row_report = ask.count_rows(run, _parse_table(upload, choice))
+        upload.row_report = ask.count_rows(run, _parse_table(upload, choice))
+    upload.row_count = upload.row_report.askable_rows
 
 
 def _start_import(app_state: AppState, upload: Upload, *, asking_mode: str) -> None:
