@@ -131,7 +131,7 @@ class Api:
             ("GET", r"models", self._list_models),
             ("GET", r"models/(.+)", self._get_model),
             ("POST", r"models/(.+):(\w+)", self._call_model),
-            ("POST", r"decisions", self._decide),
+            ("POST", r"decisions", self._answer_decision),
             ("GET", r"batches", self._list_batches),
             ("GET", r"batches/([^/]+)", self._get_batch),
             ("POST", r"batches/([^/]+):cancel", self._cancel_batch),
@@ -278,7 +278,7 @@ class Api:
         headers = {"x-gemini-service-tier": service_tier} if service_tier else None
         return _make_json_response(generate.answer_request(message, model), headers=headers)
 
-    def _decide(self, request: ApiRequest) -> dict[str, Any]:
+    def _answer_decision(self, request: ApiRequest) -> dict[str, Any]:
         """Answer the questions of a decision; return the response message.
 
         Raises:

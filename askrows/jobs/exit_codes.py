@@ -114,12 +114,12 @@ def exit_on_error(arguments: Sequence[str]) -> Iterator[None]:
     except MemoryError:
         fail(*NO_MEMORY_ERROR, ConfigurationError.exit_code)
     except OSError as error:
-        _fail_with_os_error(error, fail)
+        _print_os_error_and_exit(error, fail)
     except Exception as error:  # noqa: BLE001 - a bug is printed in one line, without a traceback
-        _fail_with_unexpected_error(error, fail)
+        _print_unexpected_error_and_exit(error, fail)
 
 
-def _fail_with_os_error(error: OSError, fail: Fail) -> NoReturn:
+def _print_os_error_and_exit(error: OSError, fail: Fail) -> NoReturn:
     """Print an error of the operating system, and exit.
 
     A missing file or a folder in place of a file has the exit code of an InputError, any other
@@ -136,7 +136,7 @@ def _fail_with_os_error(error: OSError, fail: Fail) -> NoReturn:
     )
 
 
-def _fail_with_unexpected_error(error: Exception, fail: Fail) -> NoReturn:
+def _print_unexpected_error_and_exit(error: Exception, fail: Fail) -> NoReturn:
     """Print the type and place of an unexpected error, without its text, and exit with BUG_CODE.
 
     After a signal, print that the command was interrupted instead, and exit with INTERRUPTED_CODE,

@@ -27,7 +27,7 @@ from askrows.pipeline.core.text import SURROGATES
 POSITIONAL_ARGUMENT_KEY = "askrows_positional_argument"
 
 
-def check_exclusive(consequence: str, /, **options: object) -> None:
+def check_at_most_one_is_typed(consequence: str, /, **options: object) -> None:
     """Check that at most one of some options was typed.
 
     Args:

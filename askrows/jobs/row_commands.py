@@ -30,7 +30,7 @@ from askrows.jobs.options import (
     Tag,
     Version,
     WhereCondition,
-    check_exclusive,
+    check_at_most_one_is_typed,
 )
 from askrows.jobs.output import read_system_user, show_changing_lines
 from askrows.pipeline.batch.run import Run
@@ -78,7 +78,9 @@ def status(
     Ctrl-C ends only the watching.
     """
     if watch:
-        check_exclusive("nothing was shown", watch=watch, json=should_print_json() or None)
+        check_at_most_one_is_typed(
+            "nothing was shown", watch=watch, json=should_print_json() or None
+        )
         with show_changing_lines() as show_lines:
             watch_runs(run.workspace, run.task, run.tasks, show_lines=show_lines)
     return report_status(run.workspace, run.task, run.tasks, exact=exact)
@@ -264,7 +266,7 @@ def tags(
     number of the merge restores the tags. Values of other programs stay as they are in their
     tables.
     """
-    check_exclusive("nothing was changed", merge=merge, undo=undo)
+    check_at_most_one_is_typed("nothing was changed", merge=merge, undo=undo)
 
     store = run.workspace.store
     editor_name = editor or read_system_user()
@@ -319,11 +321,11 @@ def correct(
     changed.
     """
     consequence = "nothing was changed"
-    check_exclusive(consequence, set=set_, reviewed=reviewed, undo=undo, file=file)
-    check_exclusive(consequence, row=row, file=file)
+    check_at_most_one_is_typed(consequence, set=set_, reviewed=reviewed, undo=undo, file=file)
+    check_at_most_one_is_typed(consequence, row=row, file=file)
     file_options = {"sheet": sheet, "encoding": encoding, "header": header, "dry": dry}
     for name, value in file_options.items():
-        check_exclusive(consequence, row=row, **{name: value or None})
+        check_at_most_one_is_typed(consequence, row=row, **{name: value or None})
     editor_name = editor or read_system_user()
     if file is not None:
         read_options = ReadOptions(sheet, encoding, header)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from itertools import chain
+from typing import NamedTuple
 
 from askrows.emulator.answers.text import CJK, blank_markup
 
@@ -21,6 +22,15 @@ _MIN_WEIGHT_SHARE = 0.5
 _MAX_ALIAS_WORDS = 5
 # A word, also with the signs of C++, C# and .NET, or a sign that no alias crosses.
 _WORD = re.compile(rf"[{CJK}]|\.?[^\W_{CJK}]{{1,48}}[+#]{{0,2}}|[^\w\s'\u2019/-]|\n")
+
+
+class _Terms(NamedTuple):
+    """The table of terms."""
+
+    # The term that an alias names; aliases also with a final s.
+    term_by_alias: dict[str, str]
+    # The broader terms of each term.
+    broader_terms: dict[str, list[str]]
 
 
 def find_terms_in_text(text: str) -> list[str]:
@@ -65,10 +75,10 @@ def _find_longest_alias_at_start(
 
 
 @functools.cache
-def _load_terms() -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Return the terms by their aliases, also with a final s, and the broader terms by term.
+def _load_terms() -> _Terms:
+    """Read the table of terms; if several terms have an alias, it names the first of them.
 
-    If several terms have an alias, it names the first term.
+    The table is read once.
     """
     terms_by_alias = dict[str, str]()
     broader_terms = dict[str, list[str]]()
@@ -80,4 +90,4 @@ def _load_terms() -> tuple[dict[str, str], dict[str, list[str]]]:
             phrase = " ".join(_WORD.findall(alias))
             terms_by_alias.setdefault(phrase, term)
             terms_by_alias.setdefault(f"{phrase}s", term)
-    return terms_by_alias, broader_terms
+    return _Terms(terms_by_alias, broader_terms)

@@ -121,18 +121,18 @@ def iterate_claim_pages(
         last_line = page[-1].line or 0
 
 
-def retry_on_conflict(attempt: Callable[[], T], *, times: int = MAX_TRIES) -> T:
+def retry_on_conflict(attempt: Callable[[], T], *, max_calls: int = MAX_TRIES) -> T:
     """Call `attempt`, again if another process changed the rows that it read; return its result.
 
     Waits for nothing between two calls.
 
     Args:
-        times: The number of calls at most.
+        max_calls: The number of calls at most.
 
     Raises:
         StateConflictError, LockLostError: The last call failed too.
     """
-    for _ in range(times - 1):
+    for _ in range(max_calls - 1):
         with contextlib.suppress(StateConflictError, LockLostError):
             return attempt()
     return attempt()

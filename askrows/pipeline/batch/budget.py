@@ -188,7 +188,7 @@ def reset_future_tag_start(store: Store, task: Task, *, now: Callable[[], dateti
     Otherwise its budget would not count batches that are sent before that time. Writes nothing in
     all other cases.
     """
-    tag_run = store.query(runs.find_unfinished_run, task.name)
+    tag_run = store.query(runs.find_unfinished_tag_run, task.name)
     current_time = now()
     if tag_run is not None and tag_run.started_at > current_time:
         with store.write() as tx:
@@ -217,7 +217,7 @@ def find_unfinished_tag_budget(tx: Connection, task: Task) -> Budget | None:
     Returns:
         None if no `tag` is unfinished, or if it has no budget.
     """
-    tag_run = runs.find_unfinished_run(tx, task.name)
+    tag_run = runs.find_unfinished_tag_run(tx, task.name)
     if tag_run is None or tag_run.budget is None:
         return None
     return Budget(tag_run.budget, tag_run.started_at, "BUDGET")

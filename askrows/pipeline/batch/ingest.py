@@ -131,7 +131,7 @@ def ingest_batches(
                 continue
 
             yield summary
-            batch_error = summary.make_error(run.task.nouns)
+            batch_error = summary.make_error_to_raise(run.task.nouns)
             if batch_error is not None:
                 failures[batch.number] = batch_error
 

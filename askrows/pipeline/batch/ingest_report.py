@@ -138,7 +138,7 @@ class IngestSummary:
         if self.other_versions:
             yield f"asked {batch.model}, answered by {', '.join(self.other_versions)}"
 
-    def make_error(self, nouns: TaskNouns) -> RemoteError | None:
+    def make_error_to_raise(self, nouns: TaskNouns) -> RemoteError | None:
         """Return the error to raise after a batch was stored; None without one, or if it was live.
 
         The first of these that applies is returned:

@@ -22,8 +22,8 @@ from askrows.pipeline.batch.batch_files import (
 from askrows.pipeline.batch.reconcile import record_and_cancel_all_duplicates
 from askrows.pipeline.batch.result_download import (
     POLL_GROWTH,
+    download_lost_result_again,
     download_result_or_fail_batch,
-    restore_result,
 )
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult
@@ -107,7 +107,7 @@ def poll_and_download_batches(
         ):
             result.unclear_batches.append(batch.number)
     record_and_cancel_all_duplicates(run)
-    poll.restore_lost_results()
+    poll.download_lost_results_again()
     poll.follow_submitted_batches()
     if not poll.followed:
         return
@@ -237,7 +237,7 @@ class _Poll:
             note = ""
             if batch.state is BatchState.SUBMITTED and self._needs_another_look(number):
                 note = self._poll_batch_and_keep_error(batch)
-                if self.check_errors and self._is_out_of_patience():
+                if self.check_errors and self._has_failed_too_long():
                     return
             counts = self.count_polled_requests()
             bar.show(counts.ended, total=counts.all_requests, note=note)
@@ -372,7 +372,7 @@ class _Poll:
         return now - batch.over_at < provider.max_batch_age
 
     def _find_stop_error(
-        self, waiting: list[int], *, should_wait: bool
+        self, waiting_numbers: list[int], *, should_wait: bool
     ) -> errors.RemoteError | None:
         """Return the error that ends this poll now, or None if the poll goes on.
 
@@ -388,27 +388,27 @@ class _Poll:
         are ignored.
 
         Args:
-            waiting: Numbers of the submitted batches that the poll will look at again. A batch that
-                has a lasting error, or that the API does not know, is not in it.
+            waiting_numbers: Numbers of the submitted batches that the poll will look at again. A
+                batch that has a lasting error, or that the API does not know, is not in it.
             should_wait: The poll looks until all batches are over, instead of once.
         """
         waiting_errors = [
-            self.check_errors[number] for number in waiting if number in self.check_errors
+            self.check_errors[number] for number in waiting_numbers if number in self.check_errors
         ]
         for error in waiting_errors:
             if isinstance(error, errors.ThrottledError) and error.resets_at is not None:
                 return error
-        if waiting_errors and (not should_wait or self._is_out_of_patience()):
+        if waiting_errors and (not should_wait or self._has_failed_too_long()):
             return waiting_errors[-1]
 
-        if waiting:
+        if waiting_numbers:
             return None
         lasting_errors = (
             error for error in self.check_errors.values() if not isinstance(error, TRANSIENT_ERRORS)
         )
         return next(lasting_errors, None)
 
-    def _is_out_of_patience(self) -> bool:
+    def _has_failed_too_long(self) -> bool:
         """Return whether no look has succeeded for more than `poll_patience` seconds."""
         if self.failing_since is None:
             return False
@@ -455,7 +455,7 @@ class _Poll:
         )
         return [batch for batch in task_batches if self.only_number in (None, batch.number)]
 
-    def restore_lost_results(self) -> None:
+    def download_lost_results_again(self) -> None:
         """Download the result of each downloaded batch again whose file was lost or damaged.
 
         Concerns batches of the task in state downloaded, or only the selected batch. A file is
@@ -465,7 +465,7 @@ class _Poll:
         for batch in self.list_batches_in_state(BatchState.DOWNLOADED):
             path = get_checked_result_path(run.workspace.data, batch)
             if not files.is_sealed(path, batch.result_sha256):
-                restore_result(
+                download_lost_result_again(
                     run.client,
                     run.workspace.store,
                     run.workspace.locks,

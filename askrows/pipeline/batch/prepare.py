@@ -114,7 +114,7 @@ def prepare_batches(
             numbers.append(prepared.number)
         return DraftEnd.NO_ROWS_LEFT
 
-    draft_end = retry_on_conflict(prepare_remaining, times=MAX_TRIES)
+    draft_end = retry_on_conflict(prepare_remaining, max_calls=MAX_TRIES)
     return PreparedBatches(numbers, draft_end, preparation.equal_rows)
 
 

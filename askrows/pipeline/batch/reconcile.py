@@ -334,12 +334,12 @@ def record_and_cancel_all_duplicates(run: Run) -> None:
     }
     for number in sorted(created_batches.keys() & (suspects | unrecorded_numbers)):
         record_and_cancel_duplicates(run, number, listing)
-        _end_duplicate_search_if_due(
+        _record_end_of_duplicate_search_if_due(
             run.workspace.store, created_batches[number], now=run.workspace.now
         )
 
 
-def _end_duplicate_search_if_due(
+def _record_end_of_duplicate_search_if_due(
     store: Store, batch: BatchRow, *, now: Callable[[], datetime]
 ) -> None:
     """Record that no more duplicates are expected, if the batch left the API and is old enough.

@@ -133,7 +133,7 @@ class BatchSummary(NamedTuple):
         }
 
     @property
-    def listed_columns(self) -> dict[str, Any]:
+    def table_row(self) -> dict[str, Any]:
         """Return the batch as a row of BATCH_COLUMNS, with a tilde before an estimated cost.
 
         The reason of a held batch is the reason of the hold.
@@ -151,7 +151,7 @@ def report_batches(run: Run) -> Report:
     summaries = list_batches(run.workspace.store, now=run.workspace.now())
     if "task" in run.workspace.settings.sources:
         summaries = [summary for summary in summaries if summary.batch.task == run.task.name]
-    table = make_table((summary.listed_columns for summary in summaries), BATCH_COLUMNS)
+    table = make_table((summary.table_row for summary in summaries), BATCH_COLUMNS)
     return Report([summary.document for summary in summaries], parts=[table])
 
 

@@ -448,7 +448,7 @@ def _iterate_request_keys(store: Store, batch: BatchRow) -> Iterator[str]:
             yield make_request_key(batch.task, claim.row_id)
 
 
-def restore_result(
+def download_lost_result_again(
     client: "ProviderClient",
     store: Store,
     locks: Locks,

@@ -118,7 +118,7 @@ def send_batch(run: Run, number: int) -> SendOutcome:
             return send.resolve_and_create_batch(may_create=unclear_creates < MAX_UNCLEAR_CREATES)
 
     while True:
-        step_result = retry_on_conflict(try_send, times=MAX_CONFLICTS)
+        step_result = retry_on_conflict(try_send, max_calls=MAX_CONFLICTS)
         is_first = False
         if isinstance(step_result, SendOutcome):
             return step_result
@@ -460,7 +460,7 @@ class _Send(NamedTuple):
             if claim is not None:
                 line_reason = reason.partition(f"Error on line {line}")[2].lstrip(": ")
                 line_reason = line_reason or "no reason was given"
-                row_note = self._charge_refused_line(tx, batch, claim, line_reason)
+                row_note = self._charge_refused_line_and_describe(tx, batch, claim, line_reason)
                 fail_batch_and_release_claims(
                     tx,
                     batch,
@@ -497,7 +497,7 @@ class _Send(NamedTuple):
         if cancelled_text:
             self.run.workspace.display.warn(f"batch {self.batch.number} waits: {cancelled_text}")
 
-    def _charge_refused_line(
+    def _charge_refused_line_and_describe(
         self,
         tx: Connection,
         batch: BatchRow,

@@ -100,7 +100,9 @@ def submit_batches(
     earlier_batches.sort(key=lambda batch: batch.state is BatchState.PREPARED)
     max_new_batches = None
     if outage_batch is not None:
-        earlier_batches = _select_batches_in_outage(earlier_batches, is_running=bool(running))
+        earlier_batches = _select_batches_to_send_in_outage(
+            earlier_batches, is_running=bool(running)
+        )
         max_new_batches = 0 if earlier_batches or running else 1
     earlier_numbers = [batch.number for batch in earlier_batches]
     submission = _Submission(run, max_new_batches)
@@ -148,7 +150,7 @@ def _print_and_confirm_plan(run: Run, plan: BatchPlan) -> None:
     run.confirm_cost(plan.cost, unchanged_text="nothing was written or sent")
 
 
-def _select_batches_in_outage(
+def _select_batches_to_send_in_outage(
     earlier_batches: list[BatchRow], *, is_running: bool
 ) -> list[BatchRow]:
     """Return the earlier batches that are sent in an outage.

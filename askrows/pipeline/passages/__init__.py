@@ -52,7 +52,7 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
         if skipped_versions is None:
             skipped_versions = (prompt_version,)
     else:
-        unfinished_run = runs.find_unfinished_run(tx, TASK)
+        unfinished_run = runs.find_unfinished_tag_run(tx, TASK)
         if unfinished_run is not None:
             prompt_version = unfinished_run.version.partition("/")[0]
             if skipped_versions is None:

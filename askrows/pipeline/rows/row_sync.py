@@ -238,7 +238,7 @@ class RowSync:
         """
         with stored_rows.stage_rows(self.store) as staged_rows:
             self._stage_source(staged_rows, source, display)
-            self.report.counts = staged_rows.count_changes(self.record.name)
+            self.report.counts = staged_rows.preview_sync_counts(self.record.name)
             self.report.changed_rows = staged_rows.read_rows_that_would_change(self.record.name)
             self.report.gone_rows = staged_rows.read_rows_that_would_be_gone(
                 self.record.name, limit=MAX_MISSING_EXAMPLES

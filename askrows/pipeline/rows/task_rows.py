@@ -256,7 +256,7 @@ class TaskRows:
             tx, self.task, self.table, self.row_id, is_waiting
         )
         is_of_command: ColumnElement[bool] = schema.again.c.at.in_(times)
-        run = runs.find_unfinished_run(tx, self.task)
+        run = runs.find_unfinished_tag_run(tx, self.task)
         if run is not None:
             is_of_command |= schema.again.c.at >= run.started_at
         return self._select_marks(is_of_command).exists()

@@ -260,7 +260,7 @@ class RunState:
         self.note_held_batches(open_batches)
 
         with store.read() as tx:
-            unfinished_run = runs.find_unfinished_run(tx, task.name)
+            unfinished_run = runs.find_unfinished_tag_run(tx, task.name)
             # Counting reads all rows, so it is left out if no run can end.
             is_run_finished = unfinished_run is not None and not (
                 batches.list_batches_in_states(tx, *OPEN_STATES, task=task.name)

@@ -331,7 +331,7 @@ class Snapshot:
             done_count = sum(batch_files.count_ended_requests(self.ws.data, part) for part in parts)
             tag_run = None
             if run.run is not None and live_run_counts[run.task] == 1:
-                tag_run = runs.find_unfinished_run(self.tx, run.task)
+                tag_run = runs.find_unfinished_tag_run(self.tx, run.task)
             request_count = (tag_run and tag_run.requests) or run.requests
             progress = RunProgress(
                 batch=run,

@@ -242,7 +242,7 @@ def is_decide_run_open(tx: Connection, task: Task) -> bool:
 
     Only a `tag` under the task's present version counts.
     """
-    unfinished_run = runs.find_unfinished_run(tx, task.name)
+    unfinished_run = runs.find_unfinished_tag_run(tx, task.name)
     return unfinished_run is not None and unfinished_run.version == task.decision_version
 
 

@@ -229,10 +229,10 @@ def combine_batches(parts: Iterable[BatchRow]) -> BatchRow:
     Args:
         parts: At least one batch; a trial is the only one.
     """
-    return reduce(_add_batch_figures, parts)
+    return reduce(_combine_run_with_batch, parts)
 
 
-def _add_batch_figures(run: BatchRow, batch: BatchRow) -> BatchRow:
+def _combine_run_with_batch(run: BatchRow, batch: BatchRow) -> BatchRow:
     """Return the batch `run` with the figures of `batch` added to its own.
 
     A sum is None if both values are None. State and end are those of `batch`, except if `batch` has

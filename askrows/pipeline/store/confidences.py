@@ -64,20 +64,20 @@ def decode_confidences(encoded_confidences: str | None) -> dict[str, FieldConfid
     }
 
 
-def make_probability_expression(tx: Connection, name: str) -> ColumnElement[Any]:
+def make_probability_expression(tx: Connection, field_name: str) -> ColumnElement[Any]:
     """Return an SQL expression for a field's probability, from 0 to 1, in a row of `answers`.
 
     It is NULL if the answer has no probability for the field.
 
     Args:
         tx: A connection to the database that will run the query.
-        name: The field.
+        field_name: The field.
     """
     if tx.dialect.name != "sqlite":
         document = cast(answers.c.confidences, JSONB)
-        return cast(func.jsonb_extract_path_text(document, name, "probability"), Float(53))
+        return cast(func.jsonb_extract_path_text(document, field_name, "probability"), Float(53))
 
-    path = f'$."{name}".probability'
+    path = f'$."{field_name}".probability'
     return func.json_extract(answers.c.confidences, path, type_=NUMBER_COLUMN_TYPE)
 
 

@@ -132,7 +132,7 @@ def list_active_edits(row_edits: Sequence[AnswerEdit]) -> list[AnswerEdit]:
 
 
 def list_fields_set_by_people(row_edits: Sequence[AnswerEdit]) -> set[str]:
-    """Return the fields that of a row that a person set and did not undo."""
+    """Return the fields of a row that a person set and did not undo."""
     return set().union(*(edit.fields for edit in list_active_edits(row_edits)))
 
 

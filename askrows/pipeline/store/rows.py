@@ -199,7 +199,7 @@ class StagedRows(NamedTuple):
         if first_n is not None and first_n <= staged_count:
             tx.execute(update(rows).where(is_file_refusal).values(n=rows.c.n + staged_count))
 
-    def count_changes(self, task: str) -> SyncCounts:
+    def preview_sync_counts(self, task: str) -> SyncCounts:
         """Return the counts that a sync of a task with these rows would have; write nothing."""
         with self.connection.begin():
             return self._count_changes(self.connection, task, is_part=False)

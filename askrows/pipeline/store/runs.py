@@ -45,7 +45,7 @@ def record_run_end(tx: Connection, number: int, *, reason: str, now: datetime) -
     tx.execute(update(runs).where(is_unfinished).values(ended_at=now, why=reason))
 
 
-def find_unfinished_run(tx: Connection, task: str) -> TagRunRow | None:
+def find_unfinished_tag_run(tx: Connection, task: str) -> TagRunRow | None:
     """Return the newest run of a task that has not ended, or None."""
     is_unfinished = (runs.c.task == task) & runs.c.ended_at.is_(None)
     query = select(runs).where(is_unfinished).order_by(runs.c.number.desc()).limit(1)

@@ -414,7 +414,7 @@ def _choose_budget_and_start(run: Run, options: TagOptions) -> tuple[Run, dateti
         options: The options of the command.
     """
     reset_future_tag_start(run.workspace.store, run.task, now=run.workspace.now)
-    unfinished_run = run.workspace.store.query(runs.find_unfinished_run, run.task.name)
+    unfinished_run = run.workspace.store.query(runs.find_unfinished_tag_run, run.task.name)
     started_at = run.workspace.now() if unfinished_run is None else unfinished_run.started_at
     if options.budget is not None:
         return replace(run, budget=Budget(options.budget, started_at, "BUDGET")), started_at
@@ -460,7 +460,7 @@ def _begin_or_continue_run(
                 who=options.who,
                 now=run.workspace.now(),
             )
-        unfinished_run = runs.find_unfinished_run(tx, run.task.name)
+        unfinished_run = runs.find_unfinished_tag_run(tx, run.task.name)
         if unfinished_run is not None:
             runs.update_run_columns(tx, unfinished_run.number, **columns)
             return unfinished_run.number
