@@ -143,8 +143,10 @@ def work_label(kind: str) -> str:
     return _WORK_LABELS.get(kind.partition(" ")[0], kind)
 
 
-def describe_price(cost: float) -> str:
-    """Return an estimated cost in USD in words."""
+def describe_price(cost: float | None) -> str:
+    """Return an estimated cost in USD in words; None is a cost that is unknown."""
+    if cost is None:
+        return "cost unknown"
     if not cost:
         return "free"
     return f"about {format_usd(cost)}" if cost >= CENT_USD else format_cost(cost)

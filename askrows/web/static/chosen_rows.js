@@ -54,8 +54,7 @@ listen("click", async (target) => {
   const path = `/api/tasks/${task}/rows`;
   const body = JSON.stringify({ ids: chosenIds(form) });
   let reply = action === "ask" ? await post(`${path}/cost`, body) : {};
-  // Without a cost there is nothing to confirm: asking says why.
-  if (typeof reply.cost === "number" && !confirm(reply.question)) {
+  if (reply.question && !confirm(reply.question)) {
     return;
   }
   if (!reply.detail) {

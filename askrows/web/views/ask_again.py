@@ -39,8 +39,8 @@ ASK_WORK_KIND = "ask {} again"
 def estimate_cost(run: Run, row_ids: Sequence[str]) -> float | None:
     """Return the estimated cost in USD of asking rows live, or None if it is unknown.
 
-    Nothing is sent. The cost is unknown if there is nothing to ask or if a request cannot be built;
-    this raises nothing, because asking reports the error.
+    Nothing is sent. The cost is unknown if no row has a text or if a request cannot be built; this
+    raises nothing, because asking reports the error.
     """
     try:
         return try_out.plan_rows(run, row_ids).cost
@@ -83,18 +83,30 @@ def make_ask_again_question(app_state: PageState, task: str, body: RowSelection)
     """Return the estimated cost of asking the chosen rows again in USD, and a question that has it.
 
     The question counts the rows that would be asked, and those that would not. The cost in USD is
-    null if it is unknown; the question then says "free".
+    null if it is unknown; the question says so. If no row can be asked, the request is refused with
+    409.
     """
     with app_state.open_to_read(task) as run:
         with run.workspace.store.read() as tx:
             askable_ids = claiming.filter_askable_ids(tx, run.task, body.ids)
+        _require_askable_row(askable_ids)
         cost = estimate_cost(run, sorted(askable_ids))
         left_out_text = _describe_left_out(run, body.ids, askable_ids)
     question = (
-        f"Ask {plural(len(askable_ids), 'row')} again, {describe_price(cost or 0.0)}? "
+        f"Ask {plural(len(askable_ids), 'row')} again, {describe_price(cost)}? "
         f"A new answer replaces the old one and its mark as checked. {left_out_text}"
     )
     return {"cost": cost, "question": question.strip()}
+
+
+def _require_askable_row(askable_ids: Collection[str]) -> None:
+    """Raise RequestRefusedError (409) if none of the chosen rows can be asked."""
+    if not askable_ids:
+        raise RequestRefusedError(
+            409,
+            "these rows are corrected, gone, without text or being asked, so they are not asked; "
+            "nothing was changed",
+        )
 
 
 def _describe_left_out(run: Run, row_ids: Sequence[str], asked_ids: Collection[str]) -> str:
@@ -157,12 +169,7 @@ def mark_and_start_asking(
         asked_ids = listed_rows.unpark_and_mark_rows(
             run.workspace.store, run.task, row_ids, who=PAGE_EDITOR, now=run.workspace.now()
         )
-        if not asked_ids:
-            raise RequestRefusedError(
-                409,
-                "these rows are corrected, gone, without text or being asked, so they are not "
-                "asked; nothing was changed",
-            )
+        _require_askable_row(asked_ids)
         left_out_text = _describe_left_out(run, row_ids, asked_ids)
 
     def ask_chosen_rows(display: BackgroundJob) -> dict[str, Any]:

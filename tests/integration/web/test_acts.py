@@ -1,6 +1,8 @@
 """Rows are tagged again, alone or selected, and forgotten."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,22 @@ def wait_for_result(page: Page, response: Any) -> dict[str, Any]:
     page.settle()
     document: dict[str, Any] = page.get(response.headers["location"]).json()
     return document
+
+
+@pytest.mark.alike
+def test_an_unknown_cost_is_not_free(workspace: Workspace, api: Api) -> None:
+    """A model without a price is said to have an unknown cost; rows that are not asked, none."""
+    reviews.set_up_task(workspace).ran("tag", TASK="tasks/reviews.py")
+    environ = {**workspace.environ, "ASKROWS_MODEL": "a-model-without-a-price"}
+    with Page(replace(workspace, environ=environ)) as page:
+        path = "/api/tasks/reviews/rows/cost"
+        reply = page.post(path, json={"ids": ["1", "2"]}).json()
+        assert reply["cost"] is None
+        assert reply["question"].startswith("Ask 2 rows again, cost unknown? ")
+        row_html = page.get("/row", params={"task": "reviews", "key": "1"}).text
+        assert re.search(r"Ask again · cost unknown\s+</button>", row_html)
+        refusal = page.post(path, json={"ids": ["no-such-row"]})
+        assert (refusal.status_code, "cost" in refusal.json()) == (409, False)
 
 
 @pytest.mark.full
