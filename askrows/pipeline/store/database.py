@@ -63,8 +63,8 @@ FILE_FETCH_ROWS = 20
 SERVER_FETCH_ROWS = 1_000
 # The execution option of a connection with its open results.
 _OPEN_RESULTS_OPTION = "askrows_opened"
-# SQLite calls its progress handler after this number of instructions.
-_PROGRESS_INSTRUCTIONS = 1_000
+# SQLite calls its progress handler after this number of instructions, about every millisecond.
+_PROGRESS_INSTRUCTIONS = 10_000
 _NULL_HANDLER = logging.NullHandler()
 T = TypeVar("T")
 P = ParamSpec("P")
