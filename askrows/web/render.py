@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.quotes import MAX_EXACT_FLOAT, format_likeness, is_quotation
 from askrows.pipeline.core.states import Mode, describe_reason
-from askrows.pipeline.core.text import format_duration, format_probability, join_first
+from askrows.pipeline.core.text import format_duration, format_probability, join_first, plural
 from askrows.pipeline.store.answers import PERSON
 from askrows.pipeline.store.version_names import belongs_to_version
 from askrows.pipeline.tasks.task import Task
@@ -381,6 +381,7 @@ _FILTERS: Mapping[str, Any] = {
     "mode_label": lambda mode: Mode(mode).label,
     "model_label": model_label,
     "likeness": format_likeness,
+    "plural": plural,
     "link_address": link_address,
     "describe_reason": describe_reason,
     "for_page": adapt_message_to_page,

@@ -52,6 +52,7 @@ from askrows.web.question_form import (
     ROLE_LABELS,
     UNSENT_ROLE,
     QuestionForm,
+    TypedField,
     assign_roles,
     check_question,
     parse_answer_fields,
@@ -691,6 +692,8 @@ def _make_upload_variables(upload: Upload, task: Task) -> dict[str, Any]:
             key=lambda pair: upload.typed_question.roles.get(pair[1]) == UNSENT_ROLE,
         ),
         "default_task": DEFAULT_TASK,
+        # The inputs that a script copies for a new field.
+        "added_field": TypedField("addedfield"),
         "fitting_plural": row_importers.find_fitting_plural(upload.columns),
         "kind_labels": KIND_LABELS,
         "kind_parts": KIND_PARTS,
