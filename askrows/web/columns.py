@@ -23,7 +23,7 @@ class ColumnMenuEntry(NamedTuple):
     href: str
 
 
-def find_empty(
+def list_empty_columns(
     names: Sequence[str],
     rows: Sequence[Mapping[str, Any]],
     kept_name: str,

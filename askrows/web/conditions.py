@@ -23,7 +23,7 @@ CONDITION_FORMS = {
 }
 
 
-def find_column(condition: str) -> str | None:
+def find_condition_column(condition: str) -> str | None:
     """Return the column of a condition; None if it has several columns or is invalid."""
     try:
         columns = {comparison.column for comparison in iterate_comparisons(parse_where(condition))}
@@ -32,7 +32,7 @@ def find_column(condition: str) -> str | None:
     return columns.pop() if len(columns) == 1 else None
 
 
-def join_chosen(conditions: Iterable[str]) -> dict[str, str]:
+def join_by_column(conditions: Iterable[str]) -> dict[str, str]:
     """Join the conditions on the same column by OR; return the joined conditions by column.
 
     A condition on several columns, or an invalid condition, is not joined, and is its own key. The
@@ -40,7 +40,7 @@ def join_chosen(conditions: Iterable[str]) -> dict[str, str]:
     """
     groups: dict[str, list[str]] = {}
     for condition in dict.fromkeys(conditions):
-        groups.setdefault(find_column(condition) or condition, []).append(condition)
+        groups.setdefault(find_condition_column(condition) or condition, []).append(condition)
     return {column: " OR ".join(f"({text})" for text in texts) for column, texts in groups.items()}
 
 
@@ -51,7 +51,7 @@ def describe_condition(condition: str) -> str:
     and "price >= 10" becomes "price: from 10". Any other or invalid condition is returned
     unchanged.
     """
-    column = find_column(condition)
+    column = find_condition_column(condition)
     if column is None:
         return condition
 

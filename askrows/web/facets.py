@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from askrows.pipeline.core.row_listing import FieldCount, RowCounts
-from askrows.web.conditions import find_column
+from askrows.web.conditions import find_condition_column
 from askrows.web.render import state_label, version_label
 from askrows.web.row_query import RowQuery
 
@@ -47,10 +47,10 @@ class Facet(NamedTuple):
         return len(self.values) if self.number_column else MAX_FACET_VALUES
 
 
-def make_link(
+def make_filter_link(
     query: RowQuery, task: str, parameter: str, text: str, *, label: str = "", row_count: int = 0
 ) -> FilterLink:
-    """Return the link that sets or removes a value of a query parameter.
+    """Return the link that sets a value of a query parameter, or removes it if it is set.
 
     The address keeps the other parameters, and the other values of a parameter that can have
     several.
@@ -97,7 +97,7 @@ def build_facets(counts: RowCounts, query: RowQuery, task: str) -> list[Facet]:
         missing_texts = [text for text in selected if text and text not in row_counts]
         all_counts = {**dict.fromkeys(missing_texts, 0), **row_counts}
         links = [
-            make_link(query, task, parameter, text, label=to_label(text), row_count=count)
+            make_filter_link(query, task, parameter, text, label=to_label(text), row_count=count)
             for text, count in all_counts.items()
         ]
         facets.append(Facet(name, links))
@@ -116,7 +116,7 @@ def _build_field_facets(
     facets = []
     for name, counts in counts_by_field.items():
         links = [
-            make_link(
+            make_filter_link(
                 query,
                 task,
                 "only",
@@ -128,7 +128,7 @@ def _build_field_facets(
         ]
         facet = Facet(name, links)
         if counts[0].is_number:
-            kept_conditions = [text for text in query.only if find_column(text) != name]
+            kept_conditions = [text for text in query.only if find_condition_column(text) != name]
             address = query.address("/", task, only=kept_conditions)
             facet = facet._replace(number_column=name, unlimited_address=address)
         facets.append(facet)

@@ -74,7 +74,7 @@ def _to_leaf_text(field: AnswerField, value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def empty_texts(field: AnswerField) -> Texts:
+def make_empty_texts(field: AnswerField) -> Texts:
     """Return the texts of a new value."""
     return to_texts(field, None)
 

@@ -88,7 +88,7 @@ def to_plain_text(text: object) -> str:
     of code spans are removed. Clauses for a terminal are left out, unless no clause is left; then
     settings are named as on the page.
     """
-    message = adapt_message_to_page(text) or describe_setting(str(text))
+    message = adapt_message_to_page(text) or quote_setting_names(str(text))
     return _CODE_SPAN.sub(r"\1", _COMMAND.sub(_quote_place, message))
 
 
@@ -102,7 +102,7 @@ def to_html(text: object, task: str = "") -> Markup:
         text: The message.
         task: The task of the links; "" for the default task.
     """
-    message = str(escape(adapt_message_to_page(text) or describe_setting(str(text))))
+    message = str(escape(adapt_message_to_page(text) or quote_setting_names(str(text))))
     linked = _COMMAND.sub(partial(_link_place, task=task), message)
     linked = _BATCH.sub(r'<a href="/batch?number=\1">batch \1</a>', linked)
     return Markup(_CODE_SPAN.sub(r"<code>\1</code>", linked))  # noqa: S704 - it is escaped
@@ -127,8 +127,8 @@ def adapt_message_to_page(text: object) -> str:
     return "; ".join(clause for clause in clauses if not _is_for_terminal(clause))
 
 
-def describe_setting(text: str) -> str:
-    """Return the description of a setting, with other settings named as on the page."""
+def quote_setting_names(text: str) -> str:
+    """Return a text in which each name of a setting is in words and quoted, as on the page."""
 
     def quote_name(match: re.Match[str]) -> str:
         """Return the name of a setting in words."""

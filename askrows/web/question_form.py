@@ -179,7 +179,7 @@ def check_question(typed: QuestionForm) -> None:
         raise InputError("write a question; it has no letter or digit", field="question")
 
 
-def place_message(typed: QuestionForm, error: InputError) -> str:
+def store_message(typed: QuestionForm, error: InputError) -> str:
     """Store the message of an error at its control; return it if it belongs to no control.
 
     Returns "" if the message was stored. An earlier message of the control stays instead.

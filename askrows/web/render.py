@@ -24,13 +24,13 @@ from askrows.pipeline.workflows.table_replacement import find_replacement_obstac
 from askrows.web.app_state import FILE_TASKS, AppState
 from askrows.web.background_work import BackgroundJob
 from askrows.web.columns import EMPTY_VALUES
-from askrows.web.field_shapes import empty_texts, find_input_kind
+from askrows.web.field_shapes import find_input_kind, make_empty_texts
 from askrows.web.page_texts import (
     adapt_message_to_page,
     capitalize_first,
     describe_price,
-    describe_setting,
     format_cost,
+    quote_setting_names,
     to_html,
     to_plain_text,
     work_label,
@@ -66,6 +66,17 @@ STATE_LABELS = {
     "submitted": "sent, waiting for the results",
     "downloaded": "answers received",
     "ingested": "done",
+}
+# Display names of columns and facets. Others are displayed with spaces for underscores.
+COLUMN_LABELS = {
+    "findability_score": "score",
+    "job_title": "title",
+    "answer_version": "answered by",
+    "reviewed": "marked as checked",
+    "doubtful": "doubtful answer",
+    "reason": "why not answered",
+    "versions": "answered by",
+    "states": "state",
 }
 # Models of the local engine, and what they are called.
 LOCAL_MODEL_PREFIX = "askrows-local"
@@ -239,6 +250,11 @@ def task_title(task: Task) -> str:
     return plural.capitalize()
 
 
+def column_label(name: str) -> str:
+    """Return the display name of a column of the list of rows, or of a facet."""
+    return COLUMN_LABELS.get(name, name.replace("_", " "))
+
+
 def state_label(state: str | None) -> str:
     """Return the display name of a state of a row or of a batch at the API; None gives ""."""
     name = (state or "").lower().rpartition("state_")[2]
@@ -369,8 +385,9 @@ def short_hash(text: str) -> str:
 
 _FILTERS: Mapping[str, Any] = {
     "capitalize_first": capitalize_first,
+    "column_label": column_label,
     "describe_price": describe_price,
-    "describe_setting": describe_setting,
+    "quote_setting_names": quote_setting_names,
     "format_duration": format_duration,
     "first_few": partial(join_first, max_names=MAX_NAMED_ROWS),
     "format_probability": format_probability,
@@ -400,7 +417,7 @@ _FILTERS: Mapping[str, Any] = {
 _templates.tests["quotation"] = is_quotation
 _templates.tests["of_version"] = belongs_to_version
 _templates.filters |= _FILTERS
-_templates.globals["empty_texts"] = empty_texts
+_templates.globals["make_empty_texts"] = make_empty_texts
 _templates.globals["find_input_kind"] = find_input_kind
 _icon_module: Any = _templates.get_template("parts/icon.html").module
 _templates.globals["icon"] = _icon_module.icon

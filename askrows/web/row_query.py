@@ -50,7 +50,7 @@ class RowQuery(BaseModel):
             tags=list(dict.fromkeys(filter(None, self.tag))),
             answer_version=self.answer_version or None,
             where=self.where.strip(),
-            choices=conditions.join_chosen(filter(None, self.only)),
+            choices=conditions.join_by_column(filter(None, self.only)),
             ids=self.id,
             is_doubtful={"yes": True, "no": False}.get(self.doubtful),
             is_checked={"yes": True, "no": False}.get(self.checked),

@@ -57,8 +57,8 @@ from askrows.web.question_form import (
     check_question,
     parse_answer_fields,
     parse_column_roles,
-    place_message,
     read_question_form,
+    store_message,
     to_name,
 )
 from askrows.web.render import FormFields, PageState, find_drop_task, find_used_tasks, render_page
@@ -145,7 +145,7 @@ def render_add(
     """
     with app_state.open_to_read(task if task and app_state.has_task(task) else None) as run:
         if number is None:
-            return render_start(app_state, run, task=task or NEW_TASK)
+            return render_drop_area(app_state, run, task=task or NEW_TASK)
         upload = app_state.uploads.get(number)
         return render_page(
             app_state,
@@ -158,8 +158,8 @@ def render_add(
         )
 
 
-def render_start(app_state: AppState, run: Run, *, task: str) -> HTMLResponse:
-    """Render the area for a file; for the default task, also the form for a new row."""
+def render_drop_area(app_state: AppState, run: Run, *, task: str) -> HTMLResponse:
+    """Render the page with the area for a file; for the default task, also a form for a new row."""
     record = row_importers.load_default_record()
     return render_page(
         app_state,
@@ -257,7 +257,7 @@ def act_on_import(app_state: PageState, number: int, form: FormFields) -> HTMLRe
         else:
             _start_import(app_state, upload, asking_mode=form.get("mode", ""))
     except InputError as error:
-        error_message = place_message(typed, error)
+        error_message = store_message(typed, error)
     except AskrowsError as error:
         error_message = to_line(error)
     return _render_upload(app_state, number, error_message=error_message, pressed=pressed)
@@ -677,7 +677,6 @@ def _make_upload_variables(upload: Upload, task: Task) -> dict[str, Any]:
         "preview_rows": preview_rows,
         "upload": upload,
         "upload_document": document,
-        "file_tasks": FILE_TASKS,
         "list_sent_columns": list_sent_columns,
         "has_row_names": list(task.key_columns) != [HASH_KEY],
         "work": upload.work.document if upload.work else None,

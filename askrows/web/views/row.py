@@ -370,7 +370,6 @@ def _row_values(
         "reviewed_row": _find_reviewed_row(run, query),
         "changes": {name: mark_change(*change) for name, change in changes.items()},
         "position_path": query.address("/parts/position", task, key=[key]),
-        "task": task,
         "key": key,
         "raw": query.raw,
         "long_columns": [

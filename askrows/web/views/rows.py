@@ -26,10 +26,11 @@ from askrows.web.answer_differences import mark_change
 from askrows.web.app_state import AppState
 from askrows.web.editor_cookie import LastEditor
 from askrows.web.errors import RequestRefusedError
-from askrows.web.facets import FilterLink, build_facets, make_link
+from askrows.web.facets import FilterLink, build_facets, make_filter_link
 from askrows.web.render import (
     Mark,
     PageState,
+    column_label,
     find_used_tasks,
     render_page,
     state_label,
@@ -38,7 +39,7 @@ from askrows.web.render import (
 from askrows.web.row_query import RowQuery, RowQueryParameters
 from askrows.web.uploads import NEW_TASK
 from askrows.web.views.command_api import ROWS_CHANGED_EVENT
-from askrows.web.views.imports import render_start
+from askrows.web.views.imports import render_drop_area
 
 router = APIRouter()
 
@@ -64,17 +65,6 @@ SORT_TIMEOUT_S = 10.0
 ANSWER_CHANGED_EVENT = "answer-changed"
 # Characters of a passage without quotations.
 MAX_PASSAGE_CHARS = 400
-# Display names of columns and facets. Others are displayed with spaces for underscores.
-COLUMN_LABELS = {
-    "findability_score": "score",
-    "job_title": "title",
-    "answer_version": "answered by",
-    "reviewed": "marked as checked",
-    "doubtful": "doubtful answer",
-    "reason": "why not answered",
-    "versions": "answered by",
-    "states": "state",
-}
 # What the states of rows mean, by their display names.
 STATE_MEANINGS = {
     "answered": "has an answer",
@@ -160,7 +150,7 @@ def render_rows_page(
     """
     with app_state.open_to_read(query.task) as run:
         if not (query.task or find_used_tasks(run)):
-            return render_start(app_state, run, task=NEW_TASK)
+            return render_drop_area(app_state, run, task=NEW_TASK)
         # It is read before the rows: a later change loads them again.
         position = run.workspace.store.query(workspace.read_last_row_change, run.task.name)
         values = _rows_values(
@@ -217,7 +207,6 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
             max_values=MAX_MEMBERS,
             facets=build_facets(counts, query, task),
             is_counted=counts.versions is not None,
-            labels=COLUMN_LABELS,
             state_meanings=STATE_MEANINGS,
         )
 
@@ -274,7 +263,9 @@ def _rows_values(
 
     empty_names = []
     if not query.field_names:
-        empty_names = columns.find_empty(page.column_names, page.rows, query.sort.removeprefix("-"))
+        empty_names = columns.list_empty_columns(
+            page.column_names, page.rows, query.sort.removeprefix("-")
+        )
     displayed_names = [name for name in page.column_names if name not in empty_names]
     column_choices = columns.make_column_menu(
         page.available_names,
@@ -295,7 +286,6 @@ def _rows_values(
         "column_choices": column_choices,
         "condition_example": columns.make_condition_example(displayed_names, page.rows),
         "usual_columns_address": query.address("/", task_name, fields=()) if query.fields else None,
-        "labels": COLUMN_LABELS,
         "filter_chips": _list_filter_chips(query, task_name),
         "next_address": next_address,
         "first_address": query.address("/", task_name) if query.after else None,
@@ -466,7 +456,7 @@ def _list_filter_chips(query: RowQuery, task: str) -> list[FilterLink]:
         address = query.address("/", task, differ=())
         chips.append(FilterLink(label, 0, address, is_selected=True))
     chips += [
-        make_link(query, task, name, text, label=_label_filter(name, text))
+        make_filter_link(query, task, name, text, label=_label_filter(name, text))
         for name, text in query.filter_pairs
         if name != "differ"
     ]
@@ -487,10 +477,6 @@ def _label_filter(parameter: str, text: str) -> str:
     return f"{FILTER_PREFIXES.get(parameter, '')}{text}"
 
 
-def _column_label(name: str) -> str:
-    return COLUMN_LABELS.get(name, name.replace("_", " "))
-
-
 def _column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> dict[str, Any]:
     """Return the header of a column: `name`, `label`, `href`, `order`, `is_number`, `is_unsent`.
 
@@ -509,7 +495,7 @@ def _column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> di
     closed_field = page.closed_fields.get(field or "")
     return {
         "name": name,
-        "label": _column_label(name),
+        "label": column_label(name),
         "href": query.address("/", task, sort=[next_sort]) if is_sortable else None,
         "order": order,
         "is_number": is_number,

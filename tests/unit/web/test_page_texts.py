@@ -9,7 +9,7 @@ from askrows.pipeline.core.command_hint import (
     set_command_form,
 )
 from askrows.web.page_texts import (
-    describe_setting,
+    quote_setting_names,
     to_html,
     to_plain_text,
 )
@@ -72,6 +72,6 @@ def test_command_of_any_program_becomes_a_place() -> None:
 
 def test_settings_are_named_as_on_their_page() -> None:
     """The description of a setting names others without capitals and underscores."""
-    assert describe_setting("the limit of CONFIRM_ABOVE; default: VERSION=, else all") == (
+    assert quote_setting_names("the limit of CONFIRM_ABOVE; default: VERSION=, else all") == (
         "the limit of “confirm above”; default: “version”, else all"
     )
