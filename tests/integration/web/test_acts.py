@@ -22,7 +22,8 @@ def wait_for_result(page: Page, response: Any) -> dict[str, Any]:
 
 
 @pytest.mark.alike
-def test_an_unknown_cost_is_not_free(workspace: Workspace, api: Api) -> None:
+@pytest.mark.usefixtures("api")
+def test_an_unknown_cost_is_not_free(workspace: Workspace) -> None:
     """A model without a price is said to have an unknown cost; rows that are not asked, none."""
     reviews.set_up_task(workspace).ran("tag", TASK="tasks/reviews.py")
     environ = {**workspace.environ, "ASKROWS_MODEL": "a-model-without-a-price"}
