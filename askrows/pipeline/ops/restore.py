@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Table, func, select, text
 
@@ -41,6 +41,15 @@ RESTORED_EVENT = "restored"
 # Rows that are read at a time when tables are copied.
 COPIED_PAGE_ROWS = 1000
 _HIGHEST_USED_NUMBER = text("SELECT seq FROM sqlite_sequence WHERE lower(name) = lower(:table)")
+
+
+class BackupManifest(NamedTuple):
+    """What the manifest of a backup says."""
+
+    # When the backup was made, as ISO text.
+    made_at: str
+    # The SHA-256 of each file by its name.
+    hashes: dict[str, str]
 
 
 def restore_workspace(settings: Settings, source: Path) -> Report:
@@ -116,8 +125,8 @@ def restore_workspace(settings: Settings, source: Path) -> Report:
     return report
 
 
-def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
-    """Return when a backup was made, as ISO text, and the SHA-256 of each file by its name.
+def _read_manifest(folder: Path) -> BackupManifest:
+    """Return the manifest of a backup.
 
     Only the manifest is read, not the files that it names.
 
@@ -142,7 +151,7 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
             "nothing was changed",
             hint="name a folder that the command backup made",
         )
-    return made_at, hashes
+    return BackupManifest(made_at, hashes)
 
 
 def _copy_and_check_backup_files(

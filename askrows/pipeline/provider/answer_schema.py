@@ -2,8 +2,8 @@
 
 The dialect is the subset of JSON schema that the API accepts as `responseSchema`. A node is a part
 of a JSON schema that describes a value. The declared form of an answer is the JSON of its Pydantic
-model; in a reply, number choices are texts. A vocabulary
-is a file with the terms that a field may contain. A value is a choice if it is from a fixed list.
+model; in a reply, number choices are texts. A vocabulary is a file with the terms that a field may
+contain. A value is a choice if it is from a fixed list.
 """
 
 import contextlib

@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -46,6 +46,14 @@ MIN_YES_PROBABILITY = 0.5
 # Decimal places of a stored probability, so that it is compared and exported as it is displayed.
 PROBABILITY_DECIMALS = 4
 FieldKind = Literal["choice", "noul", "score", "members"]
+
+
+class DecidedValue(NamedTuple):
+    """The value of a field that a decision model chose."""
+
+    value: Any
+    # The probability that the value is right.
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -90,11 +98,11 @@ class ClosedField:
             question["criteria"] = [option.text for option in self.options.values()]
         yield self.name, question
 
-    def read_answer(self, answers: Mapping[str, Any]) -> tuple[Any, float]:
-        """Return the value of the field in a reply, and the probability that it is right.
+    def read_decided_value(self, answers: Mapping[str, Any]) -> DecidedValue:
+        """Return the value of the field in a reply, and its confidence.
 
-        - A yes/no question is true from MIN_YES_PROBABILITY on. Its probability is that of the
-          returned value: 0.1 for yes becomes (False, 0.9).
+        - A yes/no question is true from MIN_YES_PROBABILITY on. Its confidence is the probability
+          of the returned value: 0.1 for yes becomes False with 0.9.
         - For a choice or a score it is the probability of the chosen option or level.
         - For a list it is the probability of the least certain decision: that a value is in the
           list, or that it is not.
@@ -112,13 +120,13 @@ class ClosedField:
         if self.kind == "noul":
             probability = parse_probability(answer.get("noul"), self.name)
             is_true = probability >= MIN_YES_PROBABILITY
-            return is_true, max(probability, 1 - probability)
+            return DecidedValue(is_true, max(probability, 1 - probability))
         if self.kind == "score":
             return self._read_level(answer)
 
         return self._read_choice(answer)
 
-    def _read_choice(self, answer: Mapping[str, Any]) -> tuple[Any, float]:
+    def _read_choice(self, answer: Mapping[str, Any]) -> DecidedValue:
         """Return the value of the chosen option, and its probability.
 
         Raises:
@@ -131,9 +139,9 @@ class ClosedField:
             raise ValueError(f"{self.name}: {make_excerpt(chosen_id)!r} is not an option")
         if chosen_id not in probabilities:
             raise ValueError(f"{self.name}: the chosen option has no probability")
-        return self.options[chosen_id].value, probabilities[chosen_id]
+        return DecidedValue(self.options[chosen_id].value, probabilities[chosen_id])
 
-    def _read_level(self, answer: Mapping[str, Any]) -> tuple[Any, float]:
+    def _read_level(self, answer: Mapping[str, Any]) -> DecidedValue:
         """Return the most probable number of a score, and its probability.
 
         If two numbers are equally probable, it is the lower number. In a reply a number is named by
@@ -150,9 +158,9 @@ class ClosedField:
             raise ValueError(f"{self.name}: no level has a probability")
 
         best_level = max(probabilities, key=lambda level: (probabilities[level], -int(level)))
-        return options_by_level[best_level].value, probabilities[best_level]
+        return DecidedValue(options_by_level[best_level].value, probabilities[best_level])
 
-    def _read_members(self, answers: Mapping[str, Any]) -> tuple[list[Any], float]:
+    def _read_members(self, answers: Mapping[str, Any]) -> DecidedValue:
         """Return the probable members of a list, most probable first, and their confidence.
 
         A value is probable from MIN_YES_PROBABILITY on. If fewer values are probable than the list
@@ -178,7 +186,7 @@ class ClosedField:
         chosen_probabilities = [probabilities[index] for index in order[:member_count]]
         other_probabilities = [1 - probabilities[index] for index in order[member_count:]]
         members = [options[index].value for index in order[:member_count]]
-        return members, min(chosen_probabilities + other_probabilities)
+        return DecidedValue(members, min(chosen_probabilities + other_probabilities))
 
 
 def require_answer(answers: Mapping[str, Any], question_id: str, kind: str) -> Mapping[str, Any]:
@@ -409,7 +417,9 @@ def _read_values_and_confidences(
     confidences: dict[str, float] = {}
     for field in closed_fields:
         question_ids.update(question_id for question_id, _ in field.iterate_questions())
-        document[field.member], confidences[field.name] = field.read_answer(answers)
+        decided = field.read_decided_value(answers)
+        document[field.member] = decided.value
+        confidences[field.name] = decided.confidence
 
     unasked_ids = sorted(answers.keys() - question_ids)
     if unasked_ids:

@@ -271,7 +271,7 @@ class Model:
 
     def choose_thinking_config(
         self,
-        declared: Mapping[str, Any] | None,
+        task_config: Mapping[str, Any] | None,
     ) -> Mapping[str, Any] | None:
         """Return the `thinkingConfig` to send: the task's, or the table's if the task has none.
 
@@ -281,7 +281,7 @@ class Model:
         accepts any config.
 
         Args:
-            declared: The `thinkingConfig` of the task file; None if it has none.
+            task_config: The `thinkingConfig` of the task file; None if it has none.
 
         Returns:
             The config, or None if neither the task nor the table has one.
@@ -290,12 +290,12 @@ class Model:
             ConfigurationError: The model does not accept the level or a member of the task's
                 config.
         """
-        if declared is None:
+        if task_config is None:
             return self.thinking
         if self.local:
-            return declared
+            return task_config
 
-        level = declared.get("thinkingLevel")
+        level = task_config.get("thinkingLevel")
         can_check_level = level is not None and self.thinking_levels
         if can_check_level and str(level).upper() not in self.thinking_levels:
             accepted_levels = ", ".join(self.thinking_levels)
@@ -306,8 +306,8 @@ class Model:
                 "file",
             )
 
-        accepted_members = (self.thinking or declared).keys() | {"includeThoughts"}
-        unknown_members = sorted(declared.keys() - accepted_members)
+        accepted_members = (self.thinking or task_config).keys() | {"includeThoughts"}
+        unknown_members = sorted(task_config.keys() - accepted_members)
         if unknown_members:
             table_members = ", ".join(self.thinking or ())
             raise ConfigurationError(
@@ -316,7 +316,7 @@ class Model:
                 hint="change thinking= in the task file, or set model= or "
                 f"{OptionHint('model')} to another model",
             )
-        return declared
+        return task_config
 
     def is_shut_down(self, today: date) -> bool:
         """Return whether the first day without the model has come."""
@@ -451,7 +451,7 @@ def find_recorded_model(
 ) -> Model | None:
     """Return a model that was asked; None if the table no longer has it.
 
-    A server of one's own may have any model.
+    If an address of OpenAI's form is set, an unknown name is a model of that server.
     """
     model = models_by_name.get(name)
     if model is None and settings.openai_url is not None:

@@ -11,7 +11,7 @@
   read 2026-11). It has no `$ref`, no `$schema`, no `additionalProperties` and no recursion, and an
   array must declare its items. The API refuses a whole file for a violation.
 - The schema omits constraints such as a pattern or a length. Validation of the answer checks them.
-- An enum of numbers is sent as an enum of texts, and a mapping as a list of key-value pairs.
+- An enum of numbers is sent as an enum of texts. A mapping cannot be expressed and is refused.
   `decode_reply` and `encode_answer` convert answers from and to that form.
 """
 

@@ -245,6 +245,8 @@ class Service:
     def embedding_model(self) -> Model:
         """Return the embedding model, after checking that it has vectors of the set width.
 
+        Warns as `require_model`.
+
         Raises:
             ConfigurationError: As `require_model`, or the model has no vectors of this width.
         """
@@ -255,6 +257,8 @@ class Service:
     @property
     def decision_model(self) -> Model:
         """Return the model that decides closed questions.
+
+        Warns as `require_model`.
 
         Raises:
             ConfigurationError: As `require_model`.

@@ -392,7 +392,7 @@ def _judge_figure(
 
 def make_effective_gates(
     figures: Iterable[Figure],
-    settings: Mapping[str, str],
+    texts_by_place: Mapping[str, str],
     *,
     other_gates: Collection[str] = (),
 ) -> dict[str, Figure | None]:
@@ -403,8 +403,8 @@ def make_effective_gates(
 
     Args:
         figures: The figures of the task.
-        settings: The text of each setting, such as `evidence=0.95,same=off`, by the place it comes
-            from, which messages name. A later text overrides an earlier text.
+        texts_by_place: The text of each setting, such as `evidence=0.95,same=off`, by the place it
+            comes from, which messages name. A later text overrides an earlier text.
         other_gates: Gates of other tasks, which are ignored.
 
     Raises:
@@ -413,7 +413,7 @@ def make_effective_gates(
     figures_by_name = {figure.name: figure for figure in figures}
     gates = {name: figure for name, figure in figures_by_name.items() if figure.is_gate}
     effective: dict[str, Figure | None] = {**gates}
-    for place, text in settings.items():
+    for place, text in texts_by_place.items():
         for part in split_names(text):
             name, _, bounds = map(str.strip, part.partition("="))
             if name in figures_by_name:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import GateError
@@ -30,6 +31,15 @@ DEFAULT_PILOT_SEED = 1
 FETCHED_ROWS = 5000
 
 
+class PilotPlan(NamedTuple):
+    """The next pilot of a version, before it is recorded."""
+
+    size: int
+    seed: int
+    # At most `size` ids, in the order drawn.
+    row_ids: list[str]
+
+
 def plan_next_pilot(
     tx: "Connection",
     task: Task,
@@ -37,8 +47,8 @@ def plan_next_pilot(
     *,
     size: int | None = None,
     seed: int | None = None,
-) -> tuple[int, int, list[str]]:
-    """Return (size, seed, row ids) of the next pilot of a version; nothing is written.
+) -> PilotPlan:
+    """Return size, seed and row ids of the next pilot of a version; nothing is written.
 
     The ids are a random sample of the rows that can be asked or have an answer of the version. The
     same seed draws the same rows again.
@@ -58,7 +68,8 @@ def plan_next_pilot(
     size = size or DEFAULT_PILOT_SIZE
     if seed is None:
         seed = DEFAULT_PILOT_SEED
-    return size, seed, draw_pilot_row_ids(tx, task, version, size=size, seed=seed)
+    row_ids = draw_pilot_row_ids(tx, task, version, size=size, seed=seed)
+    return PilotPlan(size, seed, row_ids)
 
 
 def draw_pilot_row_ids(

@@ -193,7 +193,7 @@ class QualityReport(NamedTuple):
             step=CommandHint,
         )
 
-    def write_files(self, data: Path, task: str) -> "QualityReport":
+    def write_files(self, data: Path, task_name: str) -> "QualityReport":
         """Write the report into the workspace folder `data`, and return it with its `path`.
 
         `path` is that of the Markdown file, which is written before the JSON file of the same name.
@@ -201,12 +201,12 @@ class QualityReport(NamedTuple):
 
         Args:
             data: The workspace's folder DATA; the files are in its folder `reports`.
-            task: The name of the task, which begins the file names. The time and random characters
-                follow, so no existing file is replaced.
+            task_name: The name of the task, which begins the file names. The time and random
+                characters follow, so no existing file is replaced.
         """
         folder = data / REPORTS_FOLDER
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{task}-{self.at:{NAME_TIME_FORMAT}}-{secrets.token_hex(3)}.md"
+        path = folder / f"{task_name}-{self.at:{NAME_TIME_FORMAT}}-{secrets.token_hex(3)}.md"
         document = json.dumps(self.document, ensure_ascii=False, indent=2)
         files.seal_bytes(path, self.render_markdown().encode("utf-8", "replace"))
         files.seal_bytes(path.with_suffix(".json"), document.encode("utf-8", "replace") + b"\n")

@@ -353,7 +353,9 @@ def list_measurable_versions(tx: Connection, task: Task) -> VersionChoices:
     )
 
 
-def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) -> AccuracyReport:
+def measure_accuracy_of_versions(
+    tx: Connection, task: Task, version_texts: Sequence[str | None]
+) -> AccuracyReport:
     """Compare the stored answers of up to two versions with a task's right values; ask nothing.
 
     Only labelled rows to which all measured versions have an answer count. If the version in use is
@@ -363,14 +365,14 @@ def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
 
     Args:
         tx: A transaction, only read.
-        texts: The versions A and B: a number, a prompt version or a version. If A or B is None or
-            empty, only the other version is measured. If both are, the two newest versions with
-            answers are measured, or the only version.
+        version_texts: The versions A and B: a number, a prompt version or a version. If A or B is
+            None or empty, only the other version is measured. If both are, the two newest versions
+            with answers are measured, or the only version.
 
     Raises:
         InputError: A version has no answers, or A and B are the same version.
     """
-    versions = _choose_measured_versions(tx, task, texts)
+    versions = _choose_measured_versions(tx, task, version_texts)
     right_values_by_id = edits.read_right_values(tx, task.name)
     measured_versions = []
     sides = []
@@ -423,22 +425,24 @@ def expand_version_number(task: Task, text: str) -> str:
     return text
 
 
-def _choose_measured_versions(tx: Connection, task: Task, texts: Sequence[str | None]) -> list[str]:
+def _choose_measured_versions(
+    tx: Connection, task: Task, version_texts: Sequence[str | None]
+) -> list[str]:
     """Return the versions to measure, A before B; an empty list if no version has answers.
 
-    If all `texts` are None or empty, these are the two newest versions with answers, or the only
-    version. Otherwise they are the versions in `texts`, without None and empty texts; a number
-    becomes the prompt version `task@number`, also before `/model`.
+    If all `version_texts` are None or empty, these are the two newest versions with answers, or the
+    only version. Otherwise they are the versions in `version_texts`, without None and empty texts;
+    a number becomes the prompt version `task@number`, also before `/model`.
 
     Raises:
         InputError: A version has no answers, or both are the same version.
     """
     answered_versions = _list_answered_versions(tx, task)
-    if not any(texts):
+    if not any(version_texts):
         return answered_versions[-2:]
 
     versions = []
-    for text in filter(None, texts):
+    for text in filter(None, version_texts):
         version = expand_version_number(task, text)
         if not any(belongs_to_version(name, version) for name in answered_versions):
             raise InputError(

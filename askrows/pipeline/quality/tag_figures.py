@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from askrows.pipeline.core.tokenizer import extract_terms
 from askrows.pipeline.provider import models
@@ -95,6 +96,13 @@ def _fill_placeholders(template: str, tag_list: TagList) -> str:
     )
 
 
+class TaggedText(NamedTuple):
+    """The text of a row, and the tags of its answer."""
+
+    text: str
+    tags: Sequence[str]
+
+
 class TagTally:
     """Counts of the tags in a list of the answers of a version."""
 
@@ -118,7 +126,7 @@ class TagTally:
         return self.lengths.total()
 
     def compute_values_and_unlike_tags(
-        self, tag_lists: Iterable[Sequence[str]], texts: Sequence[tuple[str, Sequence[str]]]
+        self, tag_lists: Iterable[Sequence[str]], texts: Sequence[TaggedText]
     ) -> tuple[dict[str, FigureValue], Counter[str]]:
         """Return the values by the names in `tag_figures.tsv`, and tags that are unlike their text.
 
@@ -184,7 +192,7 @@ def measure_tag_list(
     tally = TagTally()
     for row_id, tags in _iterate_row_tags(tx, tag_list, version):
         tally.add_tags(row_id, tags)
-    texts: list[tuple[str, Sequence[str]]] = []
+    texts: list[TaggedText] = []
     if tally.row_count >= MIN_ROWS_TO_COMPARE:
         texts = read_english_texts_with_tags(tx, tag_list, tally.sample)
 
@@ -216,7 +224,7 @@ def _iterate_row_tags(
 
 def read_english_texts_with_tags(
     tx: Connection, tag_list: TagList, sample: Iterable[tuple[str, Sequence[str]]]
-) -> list[tuple[str, Sequence[str]]]:
+) -> list[TaggedText]:
     """Return the sent text, without the key, and the tags of the rows with an English text.
 
     Args:
@@ -226,11 +234,11 @@ def read_english_texts_with_tags(
     keys = {*dict(record.key), record.file_key}
     columns = [name for name in record.asked_columns if name not in keys]
     tags_by_id = dict(sample)
-    texts: list[tuple[str, Sequence[str]]] = []
+    texts: list[TaggedText] = []
     for row_id, row in tag_list.task.read_rows(tx, list(tags_by_id)).items():
         text = " ".join(to_stripped_text(row[name]) for name in columns)
         if is_english(text):
-            texts.append((text, tags_by_id[row_id]))
+            texts.append(TaggedText(text, tags_by_id[row_id]))
     return texts
 
 
@@ -244,7 +252,7 @@ def sort_by_count(tag_counts: Counter[str]) -> list[tuple[str, int]]:
     return sorted(tag_counts.items(), key=lambda tag_count: (-tag_count[1], tag_count[0]))
 
 
-def find_tags_unlike_text(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+def find_tags_unlike_text(texts: Sequence[TaggedText]) -> list[str]:
     """Return the tags that do not fit the text of their row.
 
     Such a tag shares no term or root with its row's text. Also, too many of the other texts are
@@ -278,7 +286,7 @@ def find_tags_unlike_text(texts: Sequence[tuple[str, Sequence[str]]]) -> list[st
 
 
 def _find_tags_without_common_term(
-    texts: Sequence[tuple[str, Sequence[str]]],
+    texts: Sequence[TaggedText],
 ) -> Iterator[tuple[int, str]]:
     """Yield the index of the text and the tag, for each tag that shares no term or root with it."""
     for text_index, (text, tags) in enumerate(texts):

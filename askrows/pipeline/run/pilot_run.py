@@ -113,14 +113,14 @@ def run_pilot(
             the pilot is recorded as failed.
     """
     run = sync_and_recover_task(run)
-    size, seed, row_ids = run.workspace.store.query(
+    plan = run.workspace.store.query(
         pilot.plan_next_pilot,
         run.task,
         run.version,
         size=size,
         seed=seed,
     )
-    if not row_ids:
+    if not plan.row_ids:
         raise InputError(
             f"{run.task.nouns.none_open_message}; nothing was sent",
             hint=f"a new {OptionHint('version')} asks about all of them again",
@@ -131,14 +131,14 @@ def run_pilot(
             tx,
             run.task.name,
             run.version,
-            size=size,
-            seed=seed,
+            size=plan.size,
+            seed=plan.seed,
             now=run.workspace.now(),
         )
-    report = TagReport(run.version, asked=len(row_ids), drawn_pilot=pilot_row)
-    _ask_sample(run, row_ids, report, is_confirmed=is_confirmed)
+    report = TagReport(run.version, asked=len(plan.row_ids), drawn_pilot=pilot_row)
+    _ask_sample(run, plan.row_ids, report, is_confirmed=is_confirmed)
 
-    sample_text = f"{len(row_ids)} {run.task.nouns.plural}"
+    sample_text = f"{len(plan.row_ids)} {run.task.nouns.plural}"
     note = f"Pilot {pilot_row.number}: {sample_text}, seed {pilot_row.seed}."
     quality = evaluate.measure_and_write_report(
         run.workspace, run.task, tasks=run.tasks, version=run.version, notes=[note]

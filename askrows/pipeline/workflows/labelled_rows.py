@@ -49,14 +49,14 @@ def report_accuracy(run: Run, texts: Sequence[str | None]) -> Report:
 
     Args:
         run: The run.
-        texts: The versions A and B, as in `measure_versions`.
+        texts: The versions A and B, as in `measure_accuracy_of_versions`.
 
     Raises:
         InputError: A version has no answers, or A and B are the same version.
     """
     nouns = run.task.nouns
     with run.workspace.store.read() as tx:
-        accuracy = right_value_accuracy.measure_versions(tx, run.task, texts)
+        accuracy = right_value_accuracy.measure_accuracy_of_versions(tx, run.task, texts)
         review_hint = str(make_review_hint(run.task))
         # The task's file may declare a version that no command has registered yet.
         present_task = task_registry.copy_with_version_in_file(run.task)

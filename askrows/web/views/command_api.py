@@ -313,7 +313,8 @@ def _next_step_document(run: Run, step: CommandHint | None) -> dict[str, Any]:
     if command in {"tag", *BATCH_COMMANDS}:
         row_ids = None
         if command == "passages-pilot":
-            _, _, row_ids = run.workspace.store.query(plan_next_pilot, run.task, run.version)
+            pilot_plan = run.workspace.store.query(plan_next_pilot, run.task, run.version)
+            row_ids = pilot_plan.row_ids
         estimate = estimate_rows(run, row_ids=row_ids)
         plan = estimate.document()
         if command in BATCH_COMMANDS:

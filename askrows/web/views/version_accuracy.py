@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from askrows.pipeline.quality.right_value_accuracy import (
     AccuracyReport,
     list_measurable_versions,
-    measure_versions,
+    measure_accuracy_of_versions,
 )
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.tasks.task import Task
@@ -37,7 +37,7 @@ def get_accuracy(
     `a` and `b` are versions with answers. Without them, the newest two are measured.
     """
     with app_state.open_to_read(task) as run:
-        report = run.workspace.store.query(measure_versions, run.task, (a, b))
+        report = run.workspace.store.query(measure_accuracy_of_versions, run.task, (a, b))
         return {**report.to_document(), "placeholder": run.workspace.has_placeholder_answers}
 
 
@@ -66,4 +66,4 @@ def find_version_accuracy(
         versions = list(dict.fromkeys((first_version, second_version)))
         if not any(versions):
             versions = choices.labelled[-2:] or choices.answered[-1:]
-        return VersionAccuracy(choices.labelled, measure_versions(tx, task, versions))
+        return VersionAccuracy(choices.labelled, measure_accuracy_of_versions(tx, task, versions))

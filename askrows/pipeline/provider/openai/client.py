@@ -188,7 +188,7 @@ class OpenAIClient(ProviderClient):
             raise UnreadableReplyError(f"{document.get('bytes')} of {size} bytes were uploaded")
 
     def delete_file_or_batch(self, name: str) -> None:
-        """Delete an upload; succeed if it is missing. A batch of OpenAI cannot be deleted."""
+        """Delete an upload; succeed if it is missing. A batch stays: OpenAI cannot delete it."""
         if name.startswith("files/"):
             with contextlib.suppress(MissingError):
                 self._request_with_retries(f"delete {name}", "DELETE", name)
