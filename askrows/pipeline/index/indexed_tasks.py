@@ -35,12 +35,9 @@ def require_indexed_task(workspace: OpenWorkspace, task: Task) -> IndexedTask:
     if index is not None:
         return index
 
-    nouns = task.nouns
-    export_command = nouns.command("export", to="answers.csv")
-    export_hint = f"`{export_command}` writes all answers"
     raise InputError(
-        f"{nouns.plural} are not in the search index yet and cannot be searched",
-        hint=task.index_hint or export_hint,
+        f"{task.nouns.plural} are not in the search index yet and cannot be searched",
+        hint=task.index_hint,
     )
 
 

@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import ColumnElement, Connection, Table, false
+from sqlalchemy import ColumnElement, Connection, false
 
 from askrows.pipeline.core.answer_fields import AnswerField, list_answer_fields
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
@@ -22,10 +22,9 @@ from askrows.pipeline.passages.table import ConceptRow, PassagesShape
 from askrows.pipeline.rows.cells import cell_to_text, hash_text, parse_cell_if_json
 from askrows.pipeline.rows.grid import Grid
 from askrows.pipeline.rows.task_rows import TaskRows
-from askrows.pipeline.rows.task_tables import DEFAULT_SETTINGS
+from askrows.pipeline.rows.task_tables import DEFAULT_SETTINGS, TaskTables
 from askrows.pipeline.store import answers as stored_answers
 from askrows.pipeline.store.answers import VersionCounts
-from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.edits import NewEdit
 from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.store.version_names import belongs_to_version
@@ -98,6 +97,7 @@ class PassagesTask(Task):
     row_columns = ("text",)
     needs_row = True
     needs_pilot = True
+    has_views = False
     exported_noun = "concept"
     export_options = frozenset({"answer_version"})
     export_formats = MappingProxyType(
@@ -139,6 +139,11 @@ class PassagesTask(Task):
         self.prompt_version = prompt_version
         self.skipped_versions = skipped_versions
         self.parked_version = "" if skipped_versions is None else prompt_version
+
+    @property
+    def tables(self) -> TaskTables:
+        """The tables of passages and of their concepts."""
+        return table.TABLES
 
     @cached_property
     def index(self) -> IndexedTask:
@@ -463,17 +468,6 @@ class PassagesTask(Task):
             return [false()]
         selected_ids = grid.select_rows(tx, row_filter, self.shape.passages.c.id)
         return [self.shape.concepts.c.passage_id.in_(selected_ids)]
-
-    def list_tables(self, tx: Connection) -> Sequence[Table]:
-        """Return the two tables."""
-        return table.TABLES.list_definitions(tx, self.settings)
-
-    def make_tables(self, target: Connection) -> None:
-        """Make the two tables in another database."""
-        table.TABLES.create_or_adopt(target, self.settings)
-
-    def refresh_views(self, store: Store) -> None:
-        """Do nothing: passages have no views."""
 
     def check_own_table(self, tx: Connection) -> tuple[Mapping[str, int], Sequence[RowFault]]:
         """Compare all quotations with their passages, and all concepts with the applied answers.

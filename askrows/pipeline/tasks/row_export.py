@@ -235,12 +235,12 @@ def _check_options_and_read(
 ) -> ExportRows:
     """Return the rows of an export, which are read when iterated.
 
-    The setting VERSION is used if the options have no version and the task can export one. A filter
-    of rows, a format and `raw` are always accepted.
+    The setting VERSION is used if the options have no version. A filter of rows, a format and `raw`
+    are always accepted.
 
     Raises:
         InputError: The version has no answers, or an option is set that the task does not have. The
-            hint has the options of the task, or a command that can do it.
+            hint has the options of the task.
     """
     refused_names = [
         name
@@ -251,25 +251,18 @@ def _check_options_and_read(
     ]
     if refused_names:
         refused_settings = " and ".join(f"{name.upper()}=" for name in refused_names)
-        hint = f"its options are {', '.join(sorted(task.export_options))}"
-        if not task.export_options:
-            command = task.nouns.command(
-                "items", answer_version=options.answer_version, to="view.csv"
-            )
-            hint = f"`{command}` writes the rows of a version"
         raise InputError(
             f"an export of {task.nouns.plural} has no {refused_settings}; nothing was written",
-            hint=hint,
+            hint=f"its options are {', '.join(sorted(task.export_options))}",
         )
 
     version = options.answer_version
-    if "answer_version" in task.export_options:
-        version = version or settings.find_version_of_task(task.name, task.prompt_version)
+    if not version:
+        version = settings.find_version_of_task(task.name, task.prompt_version)
     if version:
-        task.check_version_has_answers(
-            version, [counts.version for counts in task.list_versions(tx)]
-        )
-    return task.read_export(tx, options._replace(answer_version=version or None))
+        answered_versions = [counts.version for counts in task.list_versions(tx)]
+        task.check_version_has_answers(version, answered_versions)
+    return task.read_export(tx, options._replace(answer_version=version))
 
 
 def count_rows(

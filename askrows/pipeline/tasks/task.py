@@ -108,6 +108,8 @@ class Task:
     # Prompt versions whose answers keep a row from being asked; None for any version.
     skipped_versions: Sequence[str] | None = None
 
+    # Views with its answers are made for the task.
+    has_views: bool = True
     # Word for a row of an export.
     exported_noun: str = "row"
     # Members of `ExportOptions` that the task supports.
@@ -852,13 +854,14 @@ class Task:
 
         They have all columns that askrows writes.
         """
-        return () if self.tables is None else self.tables.list_definitions(tx)
+        return () if self.tables is None else self.tables.list_definitions(tx, self.settings)
 
     def make_tables(self, target: Connection) -> None:
         """Create the task's tables and views in the target database of a move."""
         if self.tables is not None:
-            self.tables.create_or_adopt(target)
-        create_or_replace_views(target, self.record)
+            self.tables.create_or_adopt(target, self.settings)
+        if self.has_views:
+            create_or_replace_views(target, self.record)
 
     def refresh_views(self, store: Store) -> None:
         """Make the task's views again if they are not current, or lack a confidence's column.
@@ -867,6 +870,8 @@ class Task:
             ConfigurationError: Another program's object has the name of a view, or depends on a
                 view whose columns change.
         """
+        if not self.has_views:
+            return
         with store.read() as tx:
             if are_views_current(tx, self.record):
                 return

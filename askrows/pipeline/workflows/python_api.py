@@ -889,8 +889,7 @@ class Answers(RowCollection, Generic[A_co]):
     def _choose_version(self, tx: Connection, task: Task, *, settings: Settings) -> str | None:
         """Return the version whose answers are read, as in an export; None for preferred answers.
 
-        It is the requested version, else that of the settings. The settings are ignored if an
-        export of the task has no option `answer_version`.
+        It is the requested version, else that of the settings.
 
         Raises:
             InputError: The requested version never had an answer.
@@ -899,8 +898,6 @@ class Answers(RowCollection, Generic[A_co]):
             counts = answers.count_applied_answers_by_version(tx, task.name)
             task.check_version_has_answers(self._version, [version.version for version in counts])
             return self._version
-        if "answer_version" not in task.export_options:
-            return None
         return settings.find_version_of_task(task.name, task.prompt_version)
 
 
