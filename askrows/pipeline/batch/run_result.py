@@ -244,6 +244,19 @@ class RunResult:
         """Return whether rows stay open because the answers miss a gate by far."""
         return self.is_hopeless and self.left > 0
 
+    @property
+    def shared_members(self) -> dict[str, Any]:
+        """Return the JSON members that `tag` and `work` share."""
+        return {
+            "failed": {str(number): reason for number, reason in self.failed_batches.items()},
+            "held": {str(error.number): error.reason for error in self.held_errors},
+            "ingested": {
+                str(summary.batch.number): summary.answered_rows for summary in self.ingested
+            },
+            "parked": self.parked,
+            "no_room": self.rows_waiting_for_api,
+        }
+
     def record_calls_error(self, error: AskrowsError) -> None:
         """Record the error that stops the calls as the reason; an earlier reason stays.
 
@@ -458,10 +471,7 @@ class TagReport(RunResult):
             ],
             "stopped": self.calls_error.message if self.calls_error else None,
         }
-        answer_members = {
-            "ingested": {
-                str(summary.batch.number): summary.answered_rows for summary in self.ingested
-            },
+        quality_members = {
             "passed": None if quality is None else quality.passed,
             "report": None if quality is None else str(quality.path),
         }
@@ -471,7 +481,8 @@ class TagReport(RunResult):
                 "version": self.drawn_pilot.version,
                 "drawn": self.asked,
                 "seed": self.drawn_pilot.seed,
-                **answer_members,
+                "ingested": self.shared_members["ingested"],
+                **quality_members,
                 "quality": None if quality is None else quality.document,
             }
 
@@ -483,9 +494,7 @@ class TagReport(RunResult):
             "answered": self.answered,
             "submitted": self.created_batches,
             "left": self.left,
-            "no_room": self.rows_waiting_for_api,
             "under_way": self.under_way,
-            "parked": self.parked,
             "held_back": "" if self.stop.reason in CALL_STOPS else self.stop.message,
             "out_of_money": self.budget_message,
             "is_over": not self.left and not self.under_way,
@@ -493,10 +502,9 @@ class TagReport(RunResult):
             "cost": self.reported_cost,
             "spent": self.spent,
             "pilot": None if self.pilot is None else self.pilot.document(),
-            "failed": {str(number): reason for number, reason in self.failed_batches.items()},
-            "held": {str(error.number): error.reason for error in self.held_errors},
             "live": calls if self.has_calls else None,
-            **answer_members,
+            **self.shared_members,
+            **quality_members,
         }
 
 

@@ -253,13 +253,7 @@ def make_report(state: RunState) -> Report:
     members: dict[str, Any] = {
         "downloaded": result.downloaded,
         "waiting": result.waiting_batches,
-        "failed": {str(number): reason for number, reason in result.failed_batches.items()},
-        "held": {str(error.number): error.reason for error in result.held_errors},
-        "ingested": {
-            str(summary.batch.number): summary.answered_rows for summary in result.ingested
-        },
-        "parked": result.parked,
-        "no_room": result.rows_waiting_for_api,
+        **result.shared_members,
     }
     if result.has_calls:
         members["retried"] = {
