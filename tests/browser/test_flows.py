@@ -17,6 +17,11 @@ FIND_FOCUS = f"""(() => {{ const one = document.activeElement; const part = one.
   const index = "{PARTS}".split(", ").findIndex((name) => part.matches(name));
   return [index, getComputedStyle(one).outlineStyle]; }})()"""
 
+# A medium window, and one that is wide and low.
+WINDOWS = ((768, 800), (1280, 560))
+COUNT_VERTICAL_SCROLL_BARS = """[document.scrollingElement, document.querySelector("#rows .wide")]
+  .filter((element) => element.scrollHeight > element.clientHeight + 1).length"""
+
 
 @pytest.fixture
 def sample(workspace: Workspace, begun: Callable[..., None]) -> Workspace:
@@ -103,6 +108,16 @@ def test_every_element_is_reached_by_tab_and_displays_its_focus(sample: Workspac
             assert tops == sorted(tops), (path, tops)
         reader.go("/runs")
         tab.keyboard.press("Tab")
-        assert tab.locator(".skip").bounding_box()["x"] > 0
+        assert tab.locator(".skip").bounding_box()["width"] > 1
         tab.keyboard.press("Enter")
         assert reader.focus == "main"
+
+
+def test_the_table_of_rows_has_one_vertical_scroll_bar(sample: Workspace) -> None:
+    """If the window is too small for a table with its own scroll bar, the page has the only one."""
+    with reading(sample) as (reader, tab, _):
+        for width, height in WINDOWS:
+            tab.set_viewport_size({"width": width, "height": height})
+            reader.go("/")
+            reader.wait_until_loaded()
+            assert tab.evaluate(COUNT_VERTICAL_SCROLL_BARS) == 1, (width, height)
