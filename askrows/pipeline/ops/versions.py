@@ -282,7 +282,7 @@ def _delete_version(
         pages.append([])
     row_count = 0
     for page in pages:
-        row_count += task.remove_answers(tx, page, counts)
+        row_count += task.remove_answers_from_tables(tx, page, counts)
     deleted = answers.delete_records_of_version(
         tx,
         task.name,

@@ -382,7 +382,7 @@ class PassagesTask(Task):
         """Return every version that has concepts, including those of other programs."""
         return table.read_concept_versions(tx, self.shape)
 
-    def remove_answers(
+    def remove_answers_from_tables(
         self,
         tx: Connection,
         row_ids: Sequence[str],  # noqa: ARG002 - other programs have written concepts, too

@@ -288,7 +288,7 @@ def _read_rows_to_correct(tx: Connection, task: Task, row_ids: Sequence[str]) ->
     preference = task.make_version_preference(tx)
     return _RowsToCorrect(
         task.read_rows(tx, row_ids),
-        task.read_current_answers(tx, row_ids),
+        task.read_preferred_values(tx, row_ids),
         edits.list_edits(tx, task.name, row_ids),
         claims.filter_ids_being_forgotten(tx, task.name, row_ids),
         read_preferred_answers(tx, task.name, row_ids, preference=preference),
@@ -574,7 +574,7 @@ def _read_answer_history(tx: Connection, task: Task, row_id: str) -> Document:
     number of edits, so it changes with each edit. `reviewed_by` and `reviewed_at` are None if
     nobody reviewed the answer. Each edit has its changed fields, as (before, after).
     """
-    answer = task.read_current_answers(tx, [row_id])[row_id]
+    answer = task.read_preferred_values(tx, [row_id])[row_id]
     row_edits = edits.list_edits(tx, task.name, [row_id])[row_id]
     state_json = json.dumps([row_id, len(row_edits), answer])
     state = hashlib.sha256(state_json.encode()).hexdigest()[:STATE_HASH_DIGITS]

@@ -129,7 +129,7 @@ def _derive_rows(
 ) -> dict[str, tuple[dict[str, Any], Any]]:
     """Return the derived values and the indexed text of rows, by row id; store nothing."""
     rows = task.read_rows(tx, row_ids)
-    answers = task.read_current_answers(tx, row_ids)
+    answers = task.read_preferred_values(tx, row_ids)
     return {
         row_id: _derive_values(task, row, answers[row_id] or None) for row_id, row in rows.items()
     }

@@ -783,7 +783,9 @@ class Task:
         """Return the versions that have answers, by prompt version and model."""
         return answers.count_applied_answers_by_version(tx, self.name)
 
-    def remove_answers(self, tx: Connection, row_ids: Sequence[str], version: VersionCounts) -> int:
+    def remove_answers_from_tables(
+        self, tx: Connection, row_ids: Sequence[str], version: VersionCounts
+    ) -> int:
         """Remove a version's answers from another program's table; return the length of `row_ids`.
 
         Then the table or column that `write_to=` names shows the next preferred answers. Without
@@ -801,10 +803,13 @@ class Task:
             )
         return len(row_ids)
 
-    def read_current_answers(
+    def read_preferred_values(
         self, tx: Connection, row_ids: Sequence[str]
     ) -> dict[str, dict[str, Any]]:
-        """Return the preferred answer of each row as it is stored; empty if there is none."""
+        """Return by row id the values of the preferred answer by field, as they are stored.
+
+        A row without an answer has no values.
+        """
         empty_answers: dict[str, dict[str, Any]] = {row_id: {} for row_id in row_ids}
         return empty_answers | {
             row_id: json.loads(stored_answer.answer)

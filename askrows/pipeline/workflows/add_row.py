@@ -259,7 +259,7 @@ def reload_row(run: Run, added: AddedRow) -> AddedRow:
         row = task.read_rows(tx, [row_id]).get(row_id)
         if row is None:
             raise InputError(f"{added.row} was deleted meanwhile")
-        answer = task.read_current_answers(tx, [row_id])[row_id]
+        answer = task.read_preferred_values(tx, [row_id])[row_id]
         parked_reason = claims.find_parked_reason(
             tx, task.name, row_id, prompt_version=task.parked_version
         )
