@@ -89,6 +89,17 @@ def test_requests_that_an_expired_batch_did_not_run_cost_nothing(
     assert orders.spending()["lost"] == 0
 
 
+def test_files_of_a_result_need_no_last_line_end(orders: Workspace, server: Engine) -> None:
+    """The last line of the output file and the first one of the error file are both read."""
+    refusal = {"code": 3, "message": "The text is not allowed."}
+    server.script_fault("error_line", args=refusal, key=f"^{TASK}/")
+    server.script_fault("no_last_line_end", times=MANY_TIMES)
+    ask_by_batch(orders)
+    first_batch = next(batch for batch in orders.batches() if batch["mode"] == "batch")
+    assert first_batch["answered"] == first_batch["requests"] - 1
+    assert first_batch["missing"] == 0
+
+
 def test_a_batch_above_the_limit_of_queued_tokens_is_split(
     orders: Workspace, server: Engine
 ) -> None:

@@ -284,6 +284,10 @@ async def _change_status(exchange: Exchange, reply: Reply, args: FaultArguments)
     await exchange.reply(Reply(args["code"], {}, b"" if args["code"] == 204 else reply.body))
 
 
+async def _remove_last_line_end(exchange: Exchange, reply: Reply, _args: FaultArguments) -> None:
+    await exchange.reply(Reply(reply.status, {}, reply.body.removesuffix(b"\n")))
+
+
 # Faults that read a request, do nothing, and never reply: method, path, end of the connection.
 UNANSWERED_BY_WORD: dict[str, tuple[str, str, Callable[[Exchange], Awaitable[None]]]] = {
     "hang": ("", ANY_PATH, Exchange.wait_until_closed),
@@ -298,6 +302,7 @@ CHANGED_REPLIES: dict[str, tuple[str, str, Callable[..., Awaitable[None]]]] = {
     "create_lost_reply_status": ("POST", CREATE, _replace_by_status),
     "create_slow_reply": ("POST", CREATE, _delay_reply),
     "success_code": ("", ANY_PATH, _change_status),
+    "no_last_line_end": ("GET", DOWNLOAD, _remove_last_line_end),
 }
 
 

@@ -9,6 +9,7 @@ The output and the error file of a batch are one result, `files/<output>~<error>
 import asyncio
 import contextlib
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -262,7 +263,7 @@ class OpenAIClient(ProviderClient):
         """Write the translated lines of a result to a path; see `ProviderClient.download_result`.
 
         `file_name` has the ids of the output file and the error file, joined by "~". The returned
-        hash is that of their original bytes, one file after the other.
+        hash is that of their original bytes, one file after the other, with a line end after each.
         """
         file_ids = file_name.removeprefix("files/").split("~")
         with _make_temporary_wire_file(part_path) as wire_file:
@@ -270,6 +271,7 @@ class OpenAIClient(ProviderClient):
                 file_name = f"files/{file_id}"
                 url = self.make_url(f"{file_name}/content")
                 self._append_download_and_hash(file_name, url=url, file=wire_file, path=part_path)
+                _end_last_line(wire_file)
             wire_file.seek(0)
             sha256 = hashlib.file_digest(wire_file, "sha256").hexdigest()
             wire_file.seek(0)
@@ -379,6 +381,16 @@ def _make_temporary_wire_file(path: Path) -> Iterator[BufferedRandom]:
         with wire_path.open("w+b") as wire_file:
             yield wire_file
         wire_path.unlink()
+
+
+def _end_last_line(file: BufferedRandom) -> None:
+    """Add a line end to the end of a file, unless it is empty or ends with one."""
+    size_bytes = file.seek(0, os.SEEK_END)
+    if size_bytes == 0:
+        return
+    file.seek(-1, os.SEEK_END)
+    if file.read(1) != b"\n":
+        file.write(b"\n")
 
 
 def _parse_plain_id(member: Any) -> str:
