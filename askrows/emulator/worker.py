@@ -89,7 +89,7 @@ class BatchWorker:
             for stale_path in results_path.parent.glob(f"{results_path.name}.*.part"):
                 stale_path.unlink(missing_ok=True)
 
-            failed_count = self._write_answers(batch, input_file, part_path)
+            failed_count = self._write_answers_and_count_errors(batch, input_file, part_path)
             if failed_count is None:
                 part_path.unlink()
                 return
@@ -102,7 +102,9 @@ class BatchWorker:
                 failed=failed_count,
             )
 
-    def _write_answers(self, batch: Row, input_file: BinaryIO, part_path: Path) -> int | None:
+    def _write_answers_and_count_errors(
+        self, batch: Row, input_file: BinaryIO, part_path: Path
+    ) -> int | None:
         """Write the answer lines of a batch, shuffled as those of the live service.
 
         Saves the counts of answers and errors in the batch's row every `_PROGRESS_INTERVAL_S`. A

@@ -62,7 +62,7 @@ def batch_submit(
     run = run.copy_with_asked_rows(AskedRows(has_changed=refresh))
     if dry:
         return batch_steps.plan_rows(run, limit)
-    return batch_steps.submit_rows(run, limit=limit, pilot=pilot, skip_pilot=skip_pilot)
+    return batch_steps.sync_and_submit_rows(run, limit=limit, pilot=pilot, skip_pilot=skip_pilot)
 
 
 def batch_poll(

@@ -315,7 +315,7 @@ def open_configured_run(
             - "sync": "write" for a user task, because its rows are first read from their source and
               stored; "read" for a built-in task. Nobody is asked for consent.
             - "look": "read" for a built-in task, unless `task_name` is set. Otherwise
-              `open_existing_or_temporary_workspace` replaces a missing workspace by an empty
+              `open_used_or_temporary_workspace` replaces a missing workspace by an empty
               temporary workspace. In an existing workspace it records a user task that is new
               there. Nobody is asked for consent.
         settings: The settings, instead of those of options, environment and `.env`.
@@ -332,7 +332,7 @@ def open_configured_run(
         Exit: The person did not consent.
     """
     from askrows.pipeline.ops.open_task import (
-        open_existing_or_temporary_workspace,
+        open_used_or_temporary_workspace,
         open_workspace,
     )
     from askrows.pipeline.tasks.selection import select_default_task
@@ -352,9 +352,9 @@ def open_configured_run(
 
     is_user_task = settings.task not in BUILT_IN_TASKS
     if access == "look" and (task_name or is_user_task):
-        may_make_table = bool(task_name)
-        with open_existing_or_temporary_workspace(
-            settings, display, may_make_table=may_make_table
+        may_lack_row_table = bool(task_name)
+        with open_used_or_temporary_workspace(
+            settings, display, may_lack_row_table=may_lack_row_table
         ) as run:
             yield run
         return

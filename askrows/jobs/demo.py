@@ -62,7 +62,7 @@ def demo() -> Report:
     # The hint for the user's own people is about the user's workspace, not about that of the demo.
     import_command = str(CommandHint("import", experts="people.csv"))
     demo_folder = read_settings().data / "demo"
-    _delete_folder_and_set_environment(demo_folder)
+    _delete_folder_and_reset_environment(demo_folder)
 
     form = replace(get_command_form(), places={"data": str(demo_folder)})
     for command in DEMO_COMMANDS:
@@ -85,7 +85,7 @@ def demo() -> Report:
     )
 
 
-def _delete_folder_and_set_environment(demo_folder: Path) -> None:
+def _delete_folder_and_reset_environment(demo_folder: Path) -> None:
     """Delete the folder of the demo, and set this process's environment for the demo.
 
     All variables ASKROWS_… are deleted from the environment, except KEPT_VARIABLES. Then those are

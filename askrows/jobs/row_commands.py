@@ -329,7 +329,7 @@ def correct(
     editor_name = editor or read_system_user()
     if file is not None:
         read_options = ReadOptions(sheet, encoding, header)
-        return correct_rows.correct_by_file(
+        return correct_rows.correct_and_review_by_file(
             run, file, options=read_options, editor_name=editor_name, is_dry=dry
         )
     if row is None and set_ is None and reviewed is None and undo is None:

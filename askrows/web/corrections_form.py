@@ -122,7 +122,7 @@ def list_choices(editor: FieldEditor) -> list[QuickChoice]:
     ]
 
 
-def submit_correction(
+def correct_or_review_by_form(
     run: Run,
     key: str,
     form: Mapping[str, str],
@@ -168,7 +168,7 @@ def _apply_correction_or_review(
     texts: Texts,
     editor_name: str,
 ) -> CorrectionResult:
-    """Store what a form says, for `submit_correction`; return its result.
+    """Store what a form says, for `correct_or_review_by_form`; return its result.
 
     If the value is equal to the present value, nothing is stored, and the message says so.
 
@@ -202,7 +202,7 @@ def _apply_correction_or_review(
         fields = {field.name: field for field in run.task.answer_fields}
         change = {field_name: parse_texts(fields.get(field_name, AnswerField()), texts)}
 
-    report = corrections.correct_answer(
+    report = corrections.correct_answer_or_undo_edit(
         run.workspace,
         run.task,
         key,

@@ -310,9 +310,11 @@ class Worker(worker.BatchWorker):
         else:
             super()._answer_batch(batch)
 
-    def _write_answers(self, batch: Row, input_file: BinaryIO, part_path: Path) -> int | None:
+    def _write_answers_and_count_errors(
+        self, batch: Row, input_file: BinaryIO, part_path: Path
+    ) -> int | None:
         """Answer all requests, write the scripted share, and apply the faults of lines."""
-        failed_count = super()._write_answers(batch, input_file, part_path)
+        failed_count = super()._write_answers_and_count_errors(batch, input_file, part_path)
         fate = self._state.fate(batch["id"])
         faults = self._state.lines(batch["id"])
         if failed_count is None or not (faults or "share" in fate):

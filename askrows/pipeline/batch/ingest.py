@@ -325,7 +325,7 @@ class _BatchIngest:
                 request_outcomes = self._validate_replies(
                     results, page, rows_by_id, provenance.model
                 )
-                self._store_outcomes_and_answer_equal_rows(
+                self._store_outcomes_and_answer_or_park_equal_rows(
                     request_outcomes, equal_ids_by_hash, provenance
                 )
                 validated_count += len(page)
@@ -446,7 +446,7 @@ class _BatchIngest:
             request_outcomes.append(request_outcome or self._make_missing_outcome(claim))
         return request_outcomes
 
-    def _store_outcomes_and_answer_equal_rows(
+    def _store_outcomes_and_answer_or_park_equal_rows(
         self,
         request_outcomes: Sequence[RequestOutcome],
         equal_ids_by_hash: OpenIdsByHash,

@@ -264,7 +264,7 @@ class Preparation:
         """
         draft_end = DraftEnd.NO_ROWS_LEFT
         is_api_batch = self.mode is Mode.BATCH
-        draft = self._make_draft_with_current_limits(tx)
+        draft = self._make_empty_draft_with_current_limits(tx)
         random_suffix = f".jsonl.{secrets.token_hex(4)}"
         draft_path = request_path(self.run.workspace.data, 0).with_suffix(random_suffix)
         draft_file = files.SealedWriter(draft_path) if is_api_batch else contextlib.nullcontext()
@@ -367,7 +367,7 @@ class Preparation:
                 process. The transaction must be rolled back.
         """
         number = batches.compute_next_batch_number(tx)
-        current_limits = self._make_draft_with_current_limits(tx)
+        current_limits = self._make_empty_draft_with_current_limits(tx)
         draft_end = current_limits.find_exceeded_limit(draft.expected_usage, slack=ROUNDING)
         if draft_end is not None:
             raise StateConflictError(
@@ -468,7 +468,7 @@ class Preparation:
                 now=now,
             )
 
-    def _make_draft_with_current_limits(self, tx: Connection) -> RequestDraft:
+    def _make_empty_draft_with_current_limits(self, tx: Connection) -> RequestDraft:
         """Return an empty draft with the limits of now: rows, quota and budget.
 
         The rows of earlier batches of this preparation are subtracted from the selection's limit.

@@ -116,7 +116,7 @@ def download_result_or_fail_batch(run: Run, number: int, remote: RemoteBatch) ->
                         now=run.workspace.now,
                     )
                 else:
-                    _fail_batch_and_release_rows(run, batch, remote)
+                    _fail_batch_and_release_rows_as_missing(run, batch, remote)
             finally:
                 best_path.unlink(missing_ok=True)
             upload = batch.upload
@@ -180,7 +180,7 @@ def _seal_result(
         files.rename_sealed(draft, path)
 
 
-def _fail_batch_and_release_rows(run: Run, batch: BatchRow, remote: RemoteBatch) -> None:
+def _fail_batch_and_release_rows_as_missing(run: Run, batch: BatchRow, remote: RemoteBatch) -> None:
     """Move a batch without a result to failed, and release its rows.
 
     Stores the outcome MISSING for each claimed row, in one transaction. It counts against no row,

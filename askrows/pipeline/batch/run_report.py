@@ -144,13 +144,13 @@ def make_run_report(tx: Connection, parts: Sequence[BatchRow]) -> RunReport:
     return RunReport(batches.combine_batches(parts), [part.number for part in parts], failures)
 
 
-def read_run_report(tx: Connection, number: int) -> RunReport:
+def read_run_report(tx: Connection, batch_number: int) -> RunReport:
     """Return the run of a batch: all batches of its live run, or the batch alone.
 
     Raises:
         InputError: There is no batch of this number.
     """
-    batch = batches.get_batch(tx, number)
+    batch = batches.get_batch(tx, batch_number)
     task_batches = batches.list_batches_in_states(tx, task=batch.task)
     for parts in batches.group_batches_by_run(task_batches):
         if batch in parts:

@@ -160,7 +160,9 @@ def build_index(
         InconsistentError: The database is an older copy, or the verification failed.
         RemoteError: An embedding call failed; vectors of finished calls are kept.
     """
-    return _IndexBuilder(workspace, service, task, worse_ok=worse_ok).embed_write_and_promote()
+    return _IndexBuilder(
+        workspace, service, task, worse_ok=worse_ok
+    ).build_and_promote_or_delete_all()
 
 
 def roll_back_index(workspace: OpenWorkspace, task: Task) -> IndexReport:
@@ -245,7 +247,7 @@ class _IndexBuilder:
         self._embedder = Embedder(workspace, service, self._task)
         self._embedded_count = 0
 
-    def embed_write_and_promote(self) -> IndexReport:
+    def build_and_promote_or_delete_all(self) -> IndexReport:
         """Embed missing texts, write a build, verify it and promote it.
 
         Texts that the model refused in earlier runs are sent again. Waits for the index lock after

@@ -96,7 +96,7 @@ def _score_best_passing_rows(
 def _rank_by_words_and_vectors(
     index: "Index",
     terms: Sequence[str],
-    vector: Scores,
+    query_vector: Scores,
     k: int,
     mask: "Mask | None",
 ) -> RankedEntries:
@@ -110,7 +110,7 @@ def _rank_by_words_and_vectors(
     vectors rank better than such words.
 
     Args:
-        vector: The vector of the query.
+        query_vector: The vector of the query.
         mask: The entries that may be returned; None for all.
     """
     depth = max(k, MIN_FUSED_ENTRIES)
@@ -120,17 +120,17 @@ def _rank_by_words_and_vectors(
         depth,
         mask,
     )
-    best = _rank_by_fused_scores(index, scores_by_row, vector, depth, mask)
+    best = _rank_by_fused_scores(index, scores_by_row, query_vector, depth, mask)
     best_rows = best.rows[best.rows < len(index)][:FEEDBACK_ENTRIES]
     if len(best_rows):
         mean_vector = index.faiss.reconstruct_batch(best_rows).mean(axis=0)
-        near_vector = vector + FEEDBACK_SHARE * mean_vector
+        near_vector = query_vector + FEEDBACK_SHARE * mean_vector
         best = _rank_by_fused_scores(index, scores_by_row, near_vector, depth, mask)
 
     rows = best.rows[:k]
     has_vector = rows < len(index)
     similarities = np.full(len(rows), np.nan, np.float32)
-    similarities[has_vector] = index.faiss.reconstruct_batch(rows[has_vector]) @ vector
+    similarities[has_vector] = index.faiss.reconstruct_batch(rows[has_vector]) @ query_vector
     word_scores = cast(Scores, best.word_scores)
     return RankedEntries(rows, best.scores[:k], word_scores[:k], similarities)
 

@@ -120,7 +120,7 @@ def clean_workspace(ws: OpenWorkspace, tasks: Sequence[Task], *, dry: bool) -> R
         if not dry:
             for path in (*leftovers, *old_reports):
                 files.remove_path(path)
-        _delete_old_builds(ws, tasks, cutoff, report)
+        _delete_old_unused_builds(ws, tasks, cutoff, report)
         if (ws.data / "index").is_dir():
             report.vectors = delete_or_count_unneeded_vectors(ws, tasks, before=cutoff, dry=dry)
 
@@ -242,7 +242,7 @@ def find_index_leftovers(ws: OpenWorkspace, tasks: Sequence[Task]) -> list[Path]
     return leftovers
 
 
-def _delete_old_builds(
+def _delete_old_unused_builds(
     ws: OpenWorkspace,
     tasks: Sequence[Task],
     cutoff: datetime,

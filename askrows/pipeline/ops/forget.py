@@ -183,7 +183,9 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
 
     deleted_reports = reports.delete_report_files(run.workspace.data, task.name)
     build_number = (
-        _rebuild_index_without_rows(run.workspace, run.service, task, names, row_ids)
+        _rebuild_without_rows_and_delete_unused_builds(
+            run.workspace, run.service, task, names, row_ids
+        )
         if is_task_indexed(run.workspace, task)
         else None
     )
@@ -576,7 +578,7 @@ def _erase_rows(
     workspace.record_row_change(tx, task.name)
 
 
-def _rebuild_index_without_rows(
+def _rebuild_without_rows_and_delete_unused_builds(
     ws: OpenWorkspace,
     service: Service,
     task: Task,

@@ -42,7 +42,7 @@ def choose_next_command(snapshot: Snapshot) -> CommandHint | None:
     """
     if snapshot.syntax_error:
         return snapshot.task.nouns.command("doctor")
-    return _choose_batch_command(snapshot) or _choose_row_command(snapshot)
+    return _choose_batch_command(snapshot) or _choose_command_without_batches(snapshot)
 
 
 def _choose_batch_command(snapshot: Snapshot) -> CommandHint | None:
@@ -67,7 +67,7 @@ def _choose_batch_command(snapshot: Snapshot) -> CommandHint | None:
     return snapshot.held_step
 
 
-def _choose_row_command(snapshot: Snapshot) -> CommandHint | None:
+def _choose_command_without_batches(snapshot: Snapshot) -> CommandHint | None:
     """Return the command for a task without batches to continue; None if calls have all rows."""
     nouns = snapshot.task.nouns
     counts = snapshot.counts

@@ -256,7 +256,7 @@ def _create_or_complete_tables(
         return workspace_id
 
     adopters = [] if tables is None else [partial(tables.create_or_adopt, settings=settings)]
-    for line in schema.create_schema_and_adopt_tables(store, adopters):
+    for line in schema.ensure_schema_and_adopt_tables(store, adopters):
         display.say(line)
     return store.query(workspace.read_workspace).workspace_id
 
@@ -298,11 +298,11 @@ def _check_no_table_is_missing(
 
 
 @contextlib.contextmanager
-def open_existing_or_temporary_workspace(
+def open_used_or_temporary_workspace(
     settings: Settings,
     display: Progress,
     *,
-    may_make_table: bool,
+    may_lack_row_table: bool,
 ) -> Iterator[Run]:
     """Open the workspace for a block, or an empty temporary workspace that is deleted after it.
 
@@ -314,8 +314,8 @@ def open_existing_or_temporary_workspace(
     Nobody is asked for consent.
 
     Args:
-        may_make_table: Open the temporary workspace also for a user task whose rows are in a table
-            that a command makes; such a task has no rows then.
+        may_lack_row_table: Open the temporary workspace also for a user task whose rows are in
+            a table that a command makes; such a task has no rows then.
 
     Raises:
         ConfigurationError: The workspace cannot be used, or something would have to be added to
@@ -337,7 +337,7 @@ def open_existing_or_temporary_workspace(
             )
         if is_user_task and not is_new:
             check_access_and_detect_workspace(reset_to_default_task(settings), store, Access.READ)
-        elif is_user_task and not (may_make_table and _is_row_table_made_by_command(settings)):
+        elif is_user_task and not (may_lack_row_table and _is_row_table_made_by_command(settings)):
             check_access_and_detect_workspace(settings, store, Access.WRITE)
 
     if not is_new and not is_unused:

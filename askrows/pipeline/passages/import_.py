@@ -72,7 +72,7 @@ class PassagesFile(MappedFile):
     )
     shape: PassagesShape | None = None
 
-    def make_sound_row(self, row: SourceRow) -> SoundRow | Finding:
+    def convert_and_check_row(self, row: SourceRow) -> SoundRow | Finding:
         """Return the passage of a row, or the finding that rejects the row.
 
         A row is rejected if it has no id, an id of more than MAX_ID_CHARS characters, or no text.

@@ -148,7 +148,7 @@ class ColumnMapping:
         self.kept_names = dict[str, None]()
         self._file_names = list(dict.fromkeys(filter(None, names)))
 
-        chosen_names = _resolve_map_columns(
+        chosen_names = _map_columns_to_file_names(
             self._file_names,
             mapped_names,
             layout=layout,
@@ -320,7 +320,7 @@ def parse_column_map(text: str) -> list[tuple[str, str]]:
     return mapped_names
 
 
-def _resolve_map_columns(
+def _map_columns_to_file_names(
     file_names: Sequence[str],
     mapped_names: Sequence[tuple[str, str]],
     *,

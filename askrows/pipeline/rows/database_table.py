@@ -312,7 +312,7 @@ class TableRowsFile(MappedFile):
         self._read_cells = read_cells
         super().__init__(path, options)
 
-    def make_sound_row(self, row: SourceRow) -> SoundRow | Finding:
+    def convert_and_check_row(self, row: SourceRow) -> SoundRow | Finding:
         """Read a row with `read_cells`, and return it checked, or the finding that rejects it.
 
         See `make_sound_table_row`. Each note of `read_cells` is a finding of the row.

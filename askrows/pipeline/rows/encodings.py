@@ -89,12 +89,12 @@ def detect_codec_and_note(path: Path, start: bytes) -> tuple[str, str]:
         return "utf-8", ""
 
     with path.open("rb") as file:
-        lines = list(islice(_iterate_non_ascii_lines(file), MAX_SAMPLED_LINES))
-    bad_lines = [(line_number, line) for line_number, line, is_utf_8 in lines if not is_utf_8]
-    if 2 * len(bad_lines) <= len(lines):
+        sampled_lines = list(islice(_iterate_non_ascii_lines(file), MAX_SAMPLED_LINES))
+    bad_lines = [line for line in sampled_lines if not line.is_utf_8]
+    if 2 * len(bad_lines) <= len(sampled_lines):
         return "utf-8", ""
 
-    text = b"\n".join(line for _, line in bad_lines)[:_MAX_GUESSED_BYTES]
+    text = b"\n".join(line.first_bytes for line in bad_lines)[:_MAX_GUESSED_BYTES]
     codec, other_codec, doubtful_words = guess_code_page(text)
     if doubtful_words:
         excerpt, other_excerpt = map(make_excerpt, doubtful_words[0])
@@ -104,12 +104,12 @@ def detect_codec_and_note(path: Path, start: bytes) -> tuple[str, str]:
             hint=f"set {OptionHint(encoding=codec)} or {OptionHint(encoding=other_codec)}",
         )
 
-    line_number, line = bad_lines[0]
+    bad_line = bad_lines[0]
     # The first characters of a long line may be ASCII.
-    word, *_ = _WORD_BEYOND_ASCII.findall(line) or [line]
+    word, *_ = _WORD_BEYOND_ASCII.findall(bad_line.first_bytes) or [bad_line.first_bytes]
     excerpt = make_excerpt(word.decode(codec, "replace"))
     note = (
-        f"read as {codec}, a guess: line {line_number} has {excerpt!r}; "
+        f"read as {codec}, a guess: line {bad_line.line_number} has {excerpt!r}; "
         f"if that is wrong, try {OptionHint(encoding=other_codec)}"
     )
     return codec, note
@@ -134,12 +134,23 @@ def resolve_codec_name(name: str) -> str:
     return {"utf-8": "utf-8-sig"}.get(codec, codec)
 
 
-def _iterate_non_ascii_lines(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
-    """Yield (line number, first bytes, is valid UTF-8) for each line that is not ASCII.
+class _NonAsciiLine(NamedTuple):
+    """A line of a file that is not ASCII."""
 
-    Lines are numbered from 1. The first bytes are at most MAX_SAMPLED_LINE_BYTES. A line that is
-    longer than a chunk is yielded once for each chunk of it that is not ASCII, with the first bytes
-    of the chunk. A character that is cut by the end of a chunk is valid.
+    # From 1.
+    line_number: int
+    # At most MAX_SAMPLED_LINE_BYTES.
+    first_bytes: bytes
+    # Whether the whole line is valid UTF-8.
+    is_utf_8: bool
+
+
+def _iterate_non_ascii_lines(file: BinaryIO) -> Iterator[_NonAsciiLine]:
+    """Yield each line that is not ASCII.
+
+    A line that is longer than a chunk is yielded once for each chunk of it that is not ASCII, with
+    the first bytes and the validity of the chunk. A character that is cut by the end of a chunk is
+    valid.
     """
     # The decoder keeps a character that is cut in two at the end of a chunk.
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
@@ -148,7 +159,9 @@ def _iterate_non_ascii_lines(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]
         for line in chunk.splitlines(keepends=True):
             text = decoder.decode(line)
             if not line.isascii():
-                yield line_number, line[:MAX_SAMPLED_LINE_BYTES], not SURROGATES.search(text)
+                first_bytes = line[:MAX_SAMPLED_LINE_BYTES]
+                is_utf_8 = not SURROGATES.search(text)
+                yield _NonAsciiLine(line_number, first_bytes, is_utf_8)
             line_number += line.endswith((b"\n", b"\r"))
 
 

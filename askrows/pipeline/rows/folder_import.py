@@ -150,7 +150,9 @@ def check_folder(folder: Path, task: str) -> None:
         )
 
 
-def import_folder(workspace: OpenWorkspace, record: TaskRecord, folder: Path) -> FolderImportReport:
+def sync_image_folder(
+    workspace: OpenWorkspace, record: TaskRecord, folder: Path
+) -> FolderImportReport:
     """Import the images below a folder, a block of files in each transaction.
 
     The folder is stored with the task, which sends only images of its stored folders. Reads all

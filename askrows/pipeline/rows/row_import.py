@@ -359,7 +359,7 @@ class MappedFile(TableFile):
             hint=hint,
         )
 
-    def make_sound_row(self, row: SourceRow) -> SoundRow | Finding:
+    def convert_and_check_row(self, row: SourceRow) -> SoundRow | Finding:
         """Return a row by column as it is imported, or the finding that rejects it."""
         raise NotImplementedError
 
@@ -384,7 +384,9 @@ class MappedFile(TableFile):
                 row if isinstance(row, Finding) else self.mapping.map_row_and_record_names(row)
             )
             outcome = (
-                mapped_row if isinstance(mapped_row, Finding) else self.make_sound_row(mapped_row)
+                mapped_row
+                if isinstance(mapped_row, Finding)
+                else self.convert_and_check_row(mapped_row)
             )
             if isinstance(outcome, SoundRow):
                 outcome = self._reject_repeated_key(outcome)

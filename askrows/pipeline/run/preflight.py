@@ -365,7 +365,7 @@ def estimate_plan(
     if run.mode is Mode.DECIDE:
         return Preflight(
             plan=plan,
-            mode_estimates={Mode.DECIDE.value: estimator.estimate_calls(Mode.DECIDE)},
+            mode_estimates={Mode.DECIDE.value: estimator.estimate_live_calls(Mode.DECIDE)},
             recommended=Mode.DECIDE.value,
             reason="decisions were requested",
             model=model.name,
@@ -376,8 +376,8 @@ def estimate_plan(
 
     mode_estimates = {
         Mode.BATCH.value: estimator.estimate_batch(),
-        Mode.FLEX.value: estimator.estimate_calls(Mode.FLEX),
-        Mode.LIVE.value: estimator.estimate_calls(Mode.LIVE),
+        Mode.FLEX.value: estimator.estimate_live_calls(Mode.FLEX),
+        Mode.LIVE.value: estimator.estimate_live_calls(Mode.LIVE),
     }
     recommended, reason = recommend_mode(mode_estimates, row_count=plan.rows, deadline_s=deadline_s)
     if run.workspace.provider.has_decisions:
@@ -425,7 +425,7 @@ def _estimate_decisions(run: Run, plan: BatchPlan) -> ModeEstimate:
         control_cost=0.0,
     )
     estimator = _PlanEstimator(decide_run, decide_plan, is_pilot_waived=True)
-    return estimator.estimate_calls(Mode.DECIDE)
+    return estimator.estimate_live_calls(Mode.DECIDE)
 
 
 class _PlanEstimator:
@@ -480,7 +480,7 @@ class _PlanEstimator:
         )
         self.waiting_plan = prepared_plan + submit.sum_stored_batches(stopped_runs)
 
-    def estimate_calls(self, mode: Mode) -> ModeEstimate:
+    def estimate_live_calls(self, mode: Mode) -> ModeEstimate:
         """Return the estimate of live calls in a mode: cost, duration, warnings.
 
         The duration follows from the measured or usual duration of a call, the calls at the same

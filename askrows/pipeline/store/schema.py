@@ -602,7 +602,7 @@ _SERVER_INDEXES = (
 WORKER_SCHEMA = "askrows_worker"
 
 
-def create_schema_and_adopt_tables(
+def ensure_schema_and_adopt_tables(
     store: Store,
     adoptions: Sequence[Callable[[Connection], Sequence[str]]],
 ) -> list[str]:

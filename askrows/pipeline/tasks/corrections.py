@@ -164,7 +164,7 @@ def list_task_edits(store: Store, task: Task) -> list[Document]:
     return documents
 
 
-def correct_answer(
+def correct_answer_or_undo_edit(
     workspace: OpenWorkspace,
     task: Task,
     row_name: str,

@@ -139,7 +139,7 @@ class CorrectionFileReport:
         return {VERSION_COLUMN, STATE_COLUMN} <= set(self.ignored_columns)
 
 
-def correct_by_file(
+def correct_and_review_by_file(
     workspace: OpenWorkspace,
     task: Task,
     path: Path,

@@ -204,7 +204,7 @@ class TagList:
             )
             # A command that is repeated, such as after a kill, finds its merges in force.
             new_pairs = [(old, new) for old, new in valid_pairs if rules.get(old) != new]
-            add_rules(rules, new_pairs, used_tags=used_tags, noun=self.task.nouns.singular)
+            add_merge_rules(rules, new_pairs, used_tags=used_tags, noun=self.task.nouns.singular)
             editor = normalize_editor_name(editor)
             merge_numbers = {
                 tag_merges.record_merge(
@@ -382,7 +382,7 @@ class TagList:
         return report
 
 
-def add_rules(
+def add_merge_rules(
     rules: dict[str, str],
     new_pairs: Sequence[tuple[str, str]],
     *,

@@ -64,7 +64,7 @@ from askrows.pipeline.workflows.new_task_files import (
     has_file_text,
     make_draft_path,
     make_relative_path,
-    write_new_file,
+    write_and_trust_new_file,
 )
 from askrows.pipeline.workflows.python_results import ResultTable
 
@@ -457,7 +457,7 @@ def save_question(
     planned = try_out.plan_rows(trial_run, trial_run.task.memory_row_ids)
     _check_budget(trial_run, planned)
     try_out.confirm_cost(trial_run, planned)
-    write_new_file(draft.path, text, run.workspace.data)
+    write_and_trust_new_file(draft.path, text, run.workspace.data)
     return draft, planned.cost
 
 

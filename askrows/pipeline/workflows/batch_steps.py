@@ -40,7 +40,7 @@ MOVE_FIELDS = (
 )
 
 
-def submit_rows(
+def sync_and_submit_rows(
     run: Run,
     *,
     limit: int | None,
@@ -87,7 +87,7 @@ def submit_rows(
 
 
 def plan_rows(run: Run, limit: int | None) -> Report:
-    """Sync the rows of the task with their source, and report what `submit_rows` would send.
+    """Sync the rows of the task, and report what `sync_and_submit_rows` would send.
 
     No batch is written or sent. If no row is open, the message says why.
 

@@ -69,7 +69,9 @@ def correct_row(
         correction = corrections.Correction(
             change, editor_name, confirms_values=not isinstance(change, int)
         )
-        figures = corrections.correct_answer(run.workspace, run.task, row_name, correction)
+        figures = corrections.correct_answer_or_undo_edit(
+            run.workspace, run.task, row_name, correction
+        )
         title = f"{row_name}: edit {figures['edit']} stored"
         if figures["edit"] is None:
             title = f"{row_name}: nothing to change: the answer has these values already"
@@ -95,7 +97,7 @@ def _make_edit_table(edits: Sequence[Mapping[str, Any]], columns: str) -> Table:
     return make_table(rows, columns)
 
 
-def correct_by_file(
+def correct_and_review_by_file(
     run: Run,
     path: Path,
     *,
@@ -111,7 +113,7 @@ def correct_by_file(
     Raises:
         InputError: The file has faults; nothing was changed.
     """
-    file_report = right_value_file.correct_by_file(
+    file_report = right_value_file.correct_and_review_by_file(
         run.workspace,
         run.task,
         path,

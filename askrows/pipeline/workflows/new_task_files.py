@@ -97,7 +97,7 @@ def write_task_file(data: Path, store: Store, unwritten_task: UnwrittenTask) -> 
     draft = draft_task(store, unwritten_task)
     if draft.guess.text_error is not None:
         raise draft.guess.text_error
-    write_new_file(draft.path, render_task_file(draft), data)
+    write_and_trust_new_file(draft.path, render_task_file(draft), data)
     return draft
 
 
@@ -138,7 +138,7 @@ def save_task_with_file(run: Run, draft: TaskDraft) -> TaskDraft:
     # The copy is first: if the process dies here, no task file names rows that do not exist.
     files.seal_copy(source_file, copy_path)
     try:
-        write_new_file(draft.path, text, run.workspace.data)
+        write_and_trust_new_file(draft.path, text, run.workspace.data)
     except BaseException:
         # A task file that exists now is another process's, and so may be the copy.
         if not draft.path.exists():
@@ -261,7 +261,7 @@ def make_relative_path(folder: Path, path: Path) -> str:
     return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 
-def write_new_file(path: Path, text: str, data: Path) -> None:
+def write_and_trust_new_file(path: Path, text: str, data_folder: Path) -> None:
     """Write a new task file and trust it; it is on disk at return. An existing file raises.
 
     The file appears with its whole content or not at all. Its folder is created, but not the
@@ -272,13 +272,13 @@ def write_new_file(path: Path, text: str, data: Path) -> None:
     Args:
         path: The file to write.
         text: Its content, written as UTF-8.
-        data: Folder of the workspace.
+        data_folder: Folder of the workspace.
 
     Raises:
         InputError: The file exists already, or it cannot be written.
     """
-    if is_in_workspace(path, data):
-        trust.record_confirmation(hashlib.sha256(text.encode()).hexdigest(), data)
+    if is_in_workspace(path, data_folder):
+        trust.record_confirmation(hashlib.sha256(text.encode()).hexdigest(), data_folder)
 
     part = files.new_part_path(path)
     try:

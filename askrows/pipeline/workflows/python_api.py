@@ -559,7 +559,7 @@ class Workspace:
         """
 
         def work(run: Run) -> ResultDocument:
-            document = corrections.correct_answer(
+            document = corrections.correct_answer_or_undo_edit(
                 run.workspace,
                 run.task,
                 str(row),

@@ -200,7 +200,7 @@ def _import_folder(run: Run, folder: Path) -> Report:
     If the images cannot be used, the report has the error.
     """
     nouns = run.task.nouns
-    imported = folder_import.import_folder(run.workspace, run.task.record, folder)
+    imported = folder_import.sync_image_folder(run.workspace, run.task.record, folder)
     run.sync_task()
     counts = {
         "added": imported.added,

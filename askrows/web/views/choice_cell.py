@@ -8,9 +8,9 @@ from askrows.pipeline.tasks import corrections
 from askrows.web.app_state import AppState
 from askrows.web.corrections_form import (
     CorrectionResult,
+    correct_or_review_by_form,
     list_choices,
     make_editors,
-    submit_correction,
 )
 from askrows.web.editor_cookie import LastEditor, remember_editor
 from askrows.web.errors import RequestRefusedError
@@ -48,7 +48,7 @@ def submit_cell_form(
     """
     editor = form.get("who") or last_editor
     with app_state.open_to_write(task) as run:
-        result = submit_correction(run, key, form, editor)
+        result = correct_or_review_by_form(run, key, form, editor)
         response = _render_cell(app_state, run, key, form.get("field", ""), result)
     if result.is_saved:
         remember_editor(response, editor)

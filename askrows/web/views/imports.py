@@ -23,7 +23,7 @@ from askrows.pipeline.core.declaration import HASH_KEY, ReadOptions
 from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.settings import DEFAULT_TASK
 from askrows.pipeline.ops.open_task import (
-    open_existing_or_temporary_workspace,
+    open_used_or_temporary_workspace,
     open_workspace,
 )
 from askrows.pipeline.rows.database_table import find_file_key_column, list_file_columns
@@ -375,7 +375,7 @@ def _dry_run_import(app_state: AppState, upload: Upload, display: BackgroundJob)
     """
     # Looking creates no table if the workspace has no such task yet.
     settings = replace(app_state.settings, task=upload.task)
-    with open_existing_or_temporary_workspace(settings, display, may_make_table=True) as run:
+    with open_used_or_temporary_workspace(settings, display, may_lack_row_table=True) as run:
         _check_files_can_be_imported(app_state, upload.task)
         options = ImportOptions(upload.mapping, upload.read_options, dry=True)
         upload.preview = _import_file(run, upload, options)

@@ -37,9 +37,9 @@ from askrows.web.app_state import AppState
 from askrows.web.background_work import BackgroundJob
 from askrows.web.corrections_form import (
     CorrectionResult,
+    correct_or_review_by_form,
     list_choices,
     make_editors,
-    submit_correction,
 )
 from askrows.web.editor_cookie import LastEditor, remember_editor
 from askrows.web.errors import RequestRefusedError, to_line
@@ -228,7 +228,7 @@ def act_on_row(
             _start_forgetting(app_state, task, key, form)
         elif act in {"review", "unreview", "correct"}:
             with app_state.open_to_write(task) as run:
-                correction = submit_correction(run, key, form, editor)
+                correction = correct_or_review_by_form(run, key, form, editor)
         else:
             with app_state.open_to_read(task) as run, run.workspace.store.read() as tx:
                 row_id = run.task.find_row_id(tx, key)

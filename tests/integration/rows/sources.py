@@ -54,7 +54,7 @@ class SyncedRows:
         self.key = tuple(key)
         self.prompt_columns = prompt_columns
         self.spec: TaskRecord | None = None
-        schema.create_schema_and_adopt_tables(store, ())
+        schema.ensure_schema_and_adopt_tables(store, ())
 
     def sync(
         self, source: Any, *, synced_at: datetime = SYNCED_AT, **options: Any

@@ -212,10 +212,10 @@ def test_an_unsuitable_table_is_refused_and_unchanged(
 def test_adoption_is_planned_in_a_workspace_that_never_used_the_task(store: Store) -> None:
     """A person is asked before people are adopted, also after another task made the workspace."""
     _run(store, f"CREATE TABLE experts ({EXPERTS})")
-    schema.create_schema_and_adopt_tables(store, [])
+    schema.ensure_schema_and_adopt_tables(store, [])
     with store.read() as tx:
         assert "experts.findability_score" in PEOPLE_TABLES.list_additions(tx)[-1]
-    schema.create_schema_and_adopt_tables(store, [PEOPLE_TABLES.create_or_adopt])
+    schema.ensure_schema_and_adopt_tables(store, [PEOPLE_TABLES.create_or_adopt])
     with store.read() as tx:
         assert PEOPLE_TABLES.list_additions(tx) == []
 
@@ -229,7 +229,7 @@ def test_rows_are_found_without_reading_the_table(store: Store) -> None:
     for (table, *columns), kinds in cases.items():
         definition = ", ".join(f"{name} {kind}" for name, kind in zip(columns, kinds, strict=True))
         _run(store, f"CREATE TABLE {table} ({definition})")
-        schema.create_schema_and_adopt_tables(store, [KINDS[table].adopt])
+        schema.ensure_schema_and_adopt_tables(store, [KINDS[table].adopt])
         with store.read() as tx:
             assert columns[0] in {
                 key[0] for key in read_key_and_index_columns(tx, table, only_unique=False)

@@ -33,7 +33,7 @@ def test_concurrent_first_commands_create_the_schema_once(store: Store) -> None:
         """Create the schema, as the first command does."""
         own_store = Store(store.address)
         try:
-            schema.create_schema_and_adopt_tables(own_store, [])
+            schema.ensure_schema_and_adopt_tables(own_store, [])
         except BaseException as error:  # noqa: BLE001 - handed to the test, which shows it
             errors.append(error)
         own_store.close()
