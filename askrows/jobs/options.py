@@ -69,9 +69,10 @@ class Parameter:
     ) -> click.Parameter:
         """Make the click parameter of a function's parameter: an argument, a flag, or an option.
 
-        With `is_argument` it is an argument, which may be typed with or without its name. It is a
-        flag if the default is False. Any other option of the type bool also has a `--no-` form. The
-        variable of make is set as its environment variable.
+        With `is_argument` it is a `NamedArgument`, which may be typed with or without its name. It
+        takes any number of values if the default is (), else one. An option is a flag if the
+        default is False. Any other option of the type bool also has a `--no-` form. The variable of
+        make is set as the parameter's environment variable.
 
         Args:
             name: The name of the function's parameter.

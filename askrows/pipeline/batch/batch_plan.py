@@ -313,7 +313,8 @@ class BatchPlan:
     def describe_rows(self, nouns: TaskNouns) -> str:
         """Return the number of rows in words, and how many of them are equal to another row.
 
-        If the plan has no request at all, the text ends with "no request".
+        If the plan has no request at all, the text ends with "no request", and equal rows are not
+        counted.
 
         Args:
             nouns: The task's word for a row, in singular and plural.

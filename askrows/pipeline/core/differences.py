@@ -109,8 +109,15 @@ def _list_words_within(words: Sequence[_Word], start: int, end: int) -> list[_Wo
 def _split_words(text: str) -> Iterator[_Word]:
     """Yield the words and numbers of a text in order, with their kinds and offsets.
 
-    The kind is NUMBER, NEGATION, NAME or "". A compound such as `well-known` is yielded in parts,
-    which have the offsets of the whole compound. Words are case-folded and lose a final 's.
+    The kind is one of these:
+
+    - NUMBER: digits, a sign of numbers, or a word for a number or a month.
+    - NEGATION: a word of the list of negations, or a contraction such as "isn't" or "n'est".
+    - NAME: another word with a capital letter, or of a script without capital letters.
+    - "": any other word.
+
+    A compound such as `well-known` is yielded in parts, which have the offsets of the whole
+    compound. Words are case-folded and lose a final 's.
     """
     kinds = "".join(map(_classify_character, text))
     for match in _TOKEN.finditer(kinds):
@@ -133,9 +140,10 @@ def _split_words(text: str) -> Iterator[_Word]:
 def _classify_character(char: str) -> str:
     """Return the code of a character in the pattern _TOKEN.
 
-    "d" is a digit, "l" a letter, "u" a letter of a script without blanks, "s" a sign of numbers
-    such as "%", "<" or a currency sign, "." a separator of digits, " " any other character. Hyphen
-    and apostrophe are themselves.
+    "d" is a decimal digit, "l" a letter, "u" a letter of a script without blanks, "s" a sign of
+    numbers such as "%", "<" or a currency sign, "." a separator of digits, " " any other character.
+    Combining marks and numerals that are not decimal count as letters. Hyphen and apostrophe are
+    themselves.
     """
     if char.isdecimal():
         return "d"

@@ -436,7 +436,7 @@ class Settings:
 
         Raises:
             ConfigurationError: `.env` set the address, and nobody confirms it. Or `.env` set the
-                address, but not the key; then nobody is asked.
+                address, but a key exists that is not from `.env`; then nobody is asked.
         """
         key_setting, address_setting, own_address = _ACCESS_BY_BACKEND[backend]
         server = self.find_address_of_backend(backend) or Secret.from_url(own_address)

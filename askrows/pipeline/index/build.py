@@ -126,7 +126,7 @@ class IndexReport:
     def describe_refused_texts(self, workspace: OpenWorkspace, task: Task) -> str:
         """Return a warning: the number of refused texts, the first names, and the first reason.
 
-        A row without a name is named by its id.
+        A row without a name is named by its id. At least one text must have been refused.
         """
         with workspace.store.read() as tx:
             task_rows = task.rows

@@ -266,7 +266,20 @@ def _find_task_tables(
 ) -> TaskTables | None:
     """Return the tables of the task of the settings; None if it has none of its own.
 
-    The file of a user task that is not registered is run.
+    A shipped task loads its own tables. The tables of a user task come from the registry, or from
+    running its file if the task is not registered.
+
+    Args:
+        tx: A transaction of the workspace's database; without a workspace, of the source.
+        settings: The settings, with the name of the task.
+        has_workspace: Whether the database has a registry. Without one, the file is run.
+
+    Returns:
+        None if the task has no tables of its own, or if it is not shipped and the settings set no
+        user task.
+
+    Raises:
+        InputError, ConfigurationError: The file is invalid, or there is no such task.
     """
     shipped_task = find_shipped_task(settings.task)
     if shipped_task is not None:

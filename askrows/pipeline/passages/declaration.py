@@ -143,7 +143,8 @@ _EMPHASIZED = re.compile(r"\A([*_~])(.*[^\s*_~])\1\Z")
 def _normalize_name(name: str) -> str:
     """Return a name with single blanks and without mark-up or invisible characters.
 
-    Emphasis around the whole name is removed, too. The case is kept.
+    Nested layers of mark-up are all removed, and emphasis around the whole name, too. The case is
+    kept. A longer name is cut after MAX_CLEANED_CHARS + 1 characters before it is cleaned.
 
     Returns:
         "" if the rest is longer than MAX_NAME_CHARS or has no letter or digit.

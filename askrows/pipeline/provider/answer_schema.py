@@ -478,9 +478,13 @@ def _encode_choice(value: Any, choices_by_text: Mapping[str, Any]) -> Any:
 def _normalize_replied_scalar(value: Any, node: Mapping[str, Any]) -> Any:
     """Return a replied number or text in the declared form: 3.0 as 3, and a date in ISO 8601.
 
-    A quotation loses the blanks around it. A compact date has eight digits, such as 20261127. It
-    becomes 2026-11-27 in a field for a date, and 2026-11-27T00:00:00 in a field for a date and
-    time. Other values are returned unchanged; the validation of the answer checks them.
+    In an integer field 3.0 becomes 3. A quotation loses the blanks around it.
+
+    Only a compact date is changed, which is a text of eight digits such as 20261127. It becomes
+    2026-11-27 in a field for a date, and 2026-11-27T00:00:00 in a field for a date and time. One
+    that is not in the calendar, such as 20261399, stays as it is.
+
+    Other values are returned unchanged; the validation of the answer checks them.
     """
     if node.get("type") == "integer" and isinstance(value, float) and value.is_integer():
         return int(value)

@@ -209,7 +209,7 @@ def parse_result_line(
 
     The outcome is INVALID for a line that is not a JSON object (see `decode_result_line`), and
     REFUSED for an error or a missing response. If a line has both members, the error counts. An
-    error without content is ignored if the line has a response.
+    error without content is ignored if the line has a response. The key is not read here.
 
     Args:
         parse: Parses the `response` of a line without an error; None means

@@ -156,9 +156,9 @@ class _FieldTally:
         The answer is also counted in these:
 
         - `answer_hashes`: how often each whole answer occurs.
-        - `null_texts`: for each field whose value is the text "null", how many answers have it
-          there.
-        - `null_answer_count`: how many answers have such a field, however many.
+        - `null_texts`: by path of a field, how many answers have the text "null" there, in any
+          case. An answer counts once for each path.
+        - `null_answer_count`: how many answers have at least one such field.
         """
         answer = json.loads(answer_json)
         self.answer_count += 1

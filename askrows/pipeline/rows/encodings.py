@@ -185,8 +185,9 @@ def guess_code_page(text: bytes) -> CodePageGuess:
     - The second candidate is the best other page that reads a word differently, or else the best
       other page. It is never a page of DOS or Mac.
     - Words that differ are doubtful, each with both readings, if the chosen page is not common and
-      does not fit more than _MIN_FIT_RATIO times better than the second. At most half of the words
-      may differ without doubt, except for a chosen page of DOS or Mac.
+      does not fit more than _MIN_FIT_RATIO times better than the second. If at most half of the
+      words differ, none is doubtful, unless the chosen page is one of DOS or Mac: then every word
+      that differs is doubtful.
     """
     words = _WORD_BEYOND_ASCII.findall(text)
     letters = b"".join(words)

@@ -202,7 +202,8 @@ def _make_range_count(
 ) -> FieldCount:
     """Return the count of the numbers from `low` to below `high`.
 
-    The range of whole numbers ends at the last number in it: 10 to 19, not 10 to 20.
+    The range of whole numbers ends at the last number in it: 10 to 19, not 10 to 20. The count has
+    the WHERE condition that selects the rows of the range.
     """
     low_text = _format_number(low)
     high_text = _format_number(high - 1 if are_whole else high)

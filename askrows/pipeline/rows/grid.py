@@ -241,7 +241,8 @@ class Grid:
     def _make_view_row(self, record: Sequence[Any]) -> ViewRow:
         """Return the view's row for a record of a query of `_list_cells`.
 
-        Its `answer` is None if the row has no answer. Its state gets its reason.
+        The row has its id, state, the reason of the state, answer, cells, and the values that are
+        read from the cells. Its answer is None if the row has no answer.
         """
         row_id, state, row_reason, parked_reason, is_marked, *other_cells = record
         answer_cells = other_cells[: len(ANSWER_COLUMNS)]

@@ -159,9 +159,10 @@ class TableSpec:
     def _describe_misfit(self, tx: Connection, name: str, columns: ReflectedColumns) -> list[str]:
         """Return a phrase with the values that a column must store, but cannot; empty if it can.
 
-        The column of `reference` must store the same ids as the other table. The need of another
-        column is ids for the column `id`, whole numbers for an integer column of the definition,
-        the entry of `column_needs`, and text for all others.
+        A computed column can store nothing. The columns `id` and `reference` must be able to store
+        ids, and `reference` the same kind and range of ids as the other table. The need of another
+        column is whole numbers for an integer column of the definition, else the entry of
+        `column_needs`, else text.
         """
         defined_type = self.definition.c[name].type
         need = self.column_needs.get(name, ColumnNeed.TEXT)

@@ -223,13 +223,17 @@ class AnswerTarget:
         """Check that answers can be written, before rows are asked. Writes nothing.
 
         The database explains the statements of a write. So it checks the table, the columns, their
-        types, and the rights of the user.
+        types, and the rights of the user. The statement is an UPDATE. For records an INSERT is
+        explained, too.
+
+        The key must be a unique key of the table, except for records. In the task's own table with
+        `file_key=` this is not checked here: its ids are checked when the table is adopted.
 
         Raises:
             InputError: Answers cannot be written: the database refuses the statements, the answer
-                lacks the field, the table is askrows' own, the column is NOT NULL and shows no
-                list, a column would round the values, or the key of the task is not a unique key of
-                the table or has several columns.
+                lacks the field, the table is askrows' own, the column is NOT NULL although it shows
+                neither a list nor records, a column would round the values, or the key of the task
+                is not a unique key of the table or has several columns.
         """
         if self.table_name.startswith("askrows_"):
             raise self._make_error(f"`{self.table_name}` belongs to askrows")
@@ -275,8 +279,8 @@ class AnswerTarget:
         """Check that the columns can have blank cells and store the values without rounding.
 
         Raises:
-            InputError: The column is NOT NULL and shows no list, or on PostgreSQL a column of whole
-                numbers gets values that may be fractions.
+            InputError: The column is NOT NULL although it shows neither a list nor records. Or, on
+                PostgreSQL, a column of whole numbers gets values that may be fractions.
         """
         columns = read_columns(tx, self.table_name, self.schema)
         target_column = columns[fold_column_name(tx, self.column_name)]
@@ -695,11 +699,14 @@ class AnswerTarget:
     ) -> set[str]:
         """Return the ids of rows of which the table shows a stored answer that counts.
 
-        Corrections that were undone do not count.
+        A row counts if the shown fields equal its stored answer, or if the table still has that
+        answer as the column stores it, for example rounded. Only applied answers count: a
+        correction that was undone does not.
 
         Args:
             values: The values that the table shows, by row id and field of the answer.
-            model: Value of the column `model` of records.
+            model: Value of the column `model` of records. It is a part of the key of the row in the
+                table, and does not select answers.
         """
         key_values = _make_parameters("key", self.key_names)
         has_key = self._has_key(tx, key_values, _make_parameters("text", self.key_names))

@@ -556,9 +556,10 @@ class _PlanEstimator:
         duration is that of a batch times the number of groups, and a warning says so. The duration
         is None on the local engine.
 
-        The mode is not available if the provider has no batches, or in the free tier, except on the
-        local engine. A pilot is a sample that is asked first. If it failed or is unfinished, the
-        mode is available, but refused: a person must decide about the pilot first.
+        The mode is not available if the provider has no batches. It is also not available in the
+        free tier, unless the engine is local; a warning says so. A pilot is a sample that is asked
+        first. If it failed or is unfinished, the mode is available, but refused: a person must
+        decide about the pilot first.
         """
         tier = self.run.workspace.settings.tier
         plan = self.plan

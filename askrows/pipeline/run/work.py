@@ -404,13 +404,13 @@ def repeat_passes(
 ) -> NoReturn:
     """Do passes until an error of the account, each at the time at which the next unit is due.
 
-    The pause is MIN_PASS_PAUSE_S to MAX_PASS_PAUSE_S seconds.
+    The pause after a pass is the one that `do_pass` returns, but at least MIN_PASS_PAUSE_S seconds.
 
     Args:
         open_workspace: Opens the workspace for a task.
         names: Names of the tasks.
         unit_names: Do only these units.
-        on_report: Called with the report of each pass.
+        on_report: Called with the report of each pass, also before an error is raised.
 
     Raises:
         AccountError: Requests failed because of the account, so that others would fail, too.

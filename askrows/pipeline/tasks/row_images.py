@@ -213,8 +213,8 @@ class RowImages:
             location: A path, which is absolute or relative to the first folder of images.
 
         Raises:
-            PictureError: The location is an address, the file does not exist or is not in a folder
-                of images, or its name has control characters.
+            PictureError: The location is an address or has control characters. Or the file does not
+                exist, its path cannot be resolved, or it is not in a folder of images.
         """
         if "://" in location:
             raise PictureError("it is an address; save the image as a file, and name its path")

@@ -367,7 +367,9 @@ def make_record(
 ) -> TaskRecord:
     """Return the record of a declaration after a check against the columns of its source.
 
-    Nothing is stored.
+    The columns that the declaration names, such as key, list and image columns, are recorded by
+    their names in the source. A row without text in the quoted column is not asked if each answer
+    must have a quotation: the quoted column is then a required column. Nothing is stored.
 
     Args:
         declaration: The declaration.

@@ -388,8 +388,10 @@ class Worker:
     async def _run_job(self, unit: str, task: str, number: int | None) -> None:
         """Run a unit in a thread, and report it; create a job that retries it if it failed.
 
-        Procrastinate calls this with the parameters that the job stores. The worker stops if
-        requests failed because of the account.
+        The retry is at the time that `_run_unit` returned; without such a time there is no retry. A
+        worker that runs once has no `_on_report`, and retries nothing. Procrastinate calls this
+        with the parameters that the job stores. The worker stops if requests failed because of the
+        account.
         """
         due_unit = Unit(unit, task, number=number)
         loop = asyncio.get_running_loop()

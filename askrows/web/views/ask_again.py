@@ -147,6 +147,10 @@ def mark_and_start_asking(
         row_ids: Ids of the rows.
         row_key: Key of the row if only that row is asked, from its page; else "".
 
+    Returns:
+        The job. Its result has the numbers of answered and asked rows, and a text about the rows
+        that were left out. The job fails if its calls failed and no row was answered.
+
     Raises:
         RequestRefusedError: 404, there is no such task; 409, no row can be asked.
         AskrowsError: For example a missing API key or a failed pilot; no row was marked.

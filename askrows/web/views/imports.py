@@ -473,9 +473,11 @@ def _start_import(app_state: AppState, upload: Upload, *, asking_mode: str) -> N
 def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> None:
     """Start to ask a new question about TRIAL_ROWS rows of a file, and to estimate the full run.
 
-    No answer is stored. The work sets `upload.estimate` and `upload.trial_work`. The trial may cost
-    at most MAX_TRIAL_USD. The task with the question is not written, but `upload.tried_task` has
-    it, so that it can be created later, as `upload.suggested_name`.
+    No answer is stored. The trial may cost at most MAX_TRIAL_USD. A missing
+    `upload.suggested_name` is set at once. The work in the background sets `upload.estimate`,
+    `tried_task`, `tried_question` and `trial_work`, only if it succeeds. The task with the question
+    is not written, but `upload.tried_task` has it, so that it can be created later under the
+    suggested name.
 
     Raises:
         RequestRefusedError: 409, the file is not for a new task.

@@ -417,11 +417,13 @@ def make_passage_values(passage: QuotedPassage, *, max_chars: int | None = None)
     """Return the source, text, marks and concepts of a passage, for templates.
 
     Each type of concept has its own hue, by the order of types in the passage. Concepts are
-    (name, type, hue), without duplicates.
+    (name, type, hue), without duplicates. Marks are a flat list with one `Mark` (start, end, quote,
+    concept name, hue) for each quotation of a concept.
 
     Args:
         passage: The passage with its concepts.
-        max_chars: Cut a text without marks to this length; None means never.
+        max_chars: Cut a text without marks to this length, and add " …"; None means never. A text
+            with marks stays whole.
     """
     source, text, found_concepts = passage
     type_names = list(dict.fromkeys(type_name for _, type_name, _ in found_concepts))
