@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
-from tests.browser.intake import try_choice, write_cases, write_lamps
-from tests.browser.seen import reading
+from tests.acceptance.table_files import put_book
+from tests.browser.intake import write_lamps
+from tests.browser.seen import Reader, reading
 from tests.lab import Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
 FEW_ROWS = 6
+# The question, the kind, the choices, the try and the run take one click each.
+MAX_CLICKS = 5
+COUNT_CLICKS = "window.clickCount = 0; addEventListener('click', () => window.clickCount++, true)"
 NARROW = {"viewport": {"width": 360, "height": 720}}
 IS_SHOWN_LAST = """performance.getEntriesByName("first-paint")[0].startTime
   > Math.max(...performance.getEntriesByType("resource")
@@ -28,6 +32,39 @@ def read_download(download: Any) -> dict[str, dict[str, str]]:
     """Return the rows of a downloaded CSV by key."""
     text = Path(download.path()).read_bytes().decode("utf-8-sig")
     return {row["id"]: row for row in csv.DictReader(io.StringIO(text, newline=""))}
+
+
+def write_cases(path: Path, row_count: int) -> None:
+    """Write a workbook with a title and an empty line above its header."""
+    title = [("Complaints of the north, 2024",), ()]
+    header = ("Case no.", "Region", "Received", "What the customer wrote")
+    rows = [
+        (
+            f"N-{number}",
+            "north",
+            "2024-05-01",
+            f"Lamp {number} arrived broken, and nobody answered.",
+        )
+        for number in range(1, row_count + 1)
+    ]
+    put_book(path, {"Cases": [*title, header, *rows]})
+
+
+def try_choice(reader: Reader, question: str, choices: str) -> None:
+    """Type a question whose answer is a choice, and try it with few clicks."""
+    tab = reader.tab
+    tab.evaluate(COUNT_CLICKS)
+    tab.click("#question-text")
+    tab.keyboard.type(question)
+    tab.click("[name='field0.kind']")
+    tab.select_option("[name='field0.kind']", "a|b|c")
+    tab.click("[name='field0.choices']")
+    tab.keyboard.type(choices)
+    tab.click("#try")
+    tab.locator("#ask").wait_for()
+
+    # The next click asks all rows, and leads to another page.
+    assert tab.evaluate("window.clickCount") < MAX_CLICKS
 
 
 def test_a_dropped_file_is_asked_with_few_clicks(workspace: Workspace, tmp_path: Path) -> None:

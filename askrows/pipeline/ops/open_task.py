@@ -270,7 +270,7 @@ def _find_task_tables(
     running its file if the task is not registered.
 
     Args:
-        tx: A transaction of the workspace's database; without a workspace, of the source.
+        tx: A transaction of the database.
         settings: The settings, with the name of the task.
         has_workspace: Whether the database has a registry. Without one, the file is run.
 
