@@ -12,6 +12,10 @@ from tests.integration.web.reviewed import (
 from tests.lab import Api, Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
+# Timers of a page run two seconds late.
+LATE_TIMERS = """const startTimer = window.setTimeout;
+window.setTimeout = (action, delayMs = 0, ...values) =>
+  startTimer(action, delayMs + 2000, ...values)"""
 
 
 def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api) -> None:
@@ -106,6 +110,18 @@ def test_twenty_rows_are_reviewed_with_one_or_two_keys_each(workspace: Workspace
         params["where"] = "tone = 'blame'"
         corrected_rows = client.get("/api/items", params=params).json()["rows"]
         assert sorted(row["id"] for row in corrected_rows) == sorted(wrong_ids)
+
+
+def test_the_first_key_works_as_soon_as_a_page_is_shown(workspace: Workspace, api: Api) -> None:
+    """A key is not faster than the scripts, even if no timer has run yet."""
+    answer_many_rows(workspace, api, 2)
+    with reading(workspace) as (reader, tab, _):
+        tab.add_init_script(LATE_TIMERS)
+        reader.go("/row?task=reviews&key=1")
+        tab.keyboard.press("r")
+        tab.keyboard.type("Bea")
+        tab.keyboard.press("Enter")
+        tab.wait_for_url("**key=2&reviewed=1")
 
 
 def test_a_key_belongs_to_the_row_that_is_shown(workspace: Workspace, api: Api) -> None:

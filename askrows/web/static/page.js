@@ -1,6 +1,7 @@
 // @ts-check
 // Behaviour of every page that htmx does not provide.
 
+import htmx from "./htmx.min.js";
 import "./keys.js";
 import "./menus.js";
 import "./swaps.js";
@@ -14,3 +15,6 @@ import "./range_filter.js";
 import "./chosen_rows.js";
 import "./edit.js";
 import "./review.js";
+
+// By itself htmx begins in a timer: a key pressed before it would send a form as a page of its own.
+htmx.initialize();
