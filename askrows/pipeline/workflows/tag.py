@@ -472,7 +472,8 @@ def _ask_in_chosen_mode(state: RunState, options: TagOptions, report: TagReport)
 
     A pilot runs before, if `options.pilot` has a size. In mode batch the rows are submitted; with
     `wait` the batches are polled and ingested until the end. In other modes the rows are asked by
-    calls; with `wait` the open batches are collected then, unless the calls were interrupted.
+    calls; with `wait` the open batches are collected then, unless the calls were interrupted. The
+    reason for which the calls stopped stays that of the report, unless the API is down then.
 
     Raises:
         GateError: The pilot failed.

@@ -407,7 +407,8 @@ def ask_and_store(run: Run, row_ids: Sequence[str]) -> TryReport:
     If no row is open, nothing is asked. Errors of calls are not raised: they are in the report.
 
     Returns:
-        All given rows with their stored outcome, including rows that were answered before.
+        The report on the given rows that exist, with their stored outcomes; rows that were answered
+        before are in it, too.
 
     Raises:
         InputError: There is no row to ask about, or the estimate was not confirmed.

@@ -263,7 +263,7 @@ class Worker:
             self._running_worker.cancel()
 
     async def _survey(self) -> None:
-        """Create jobs for all due units, and retry jobs of dead workers, until cancelled.
+        """Create jobs for all due units, and retry jobs of dead workers, until the worker ends.
 
         This is repeated after a pause. Errors of askrows and Procrastinate are printed and do not
         end it. A worker that runs once ends after such an error, or when nothing is left to do.
@@ -292,9 +292,8 @@ class Worker:
 
         Units of kinds that this worker does not run get no job. A unit that is due later gets a job
         for that time. A worker that runs once begins with all of its units, and then leaves out
-        those that are due later or ended. A task that cannot
-        be opened is reported and skipped. The index of a task that has a job for it is not read.
-        The workspace is read in threads.
+        those that are due later or ended. A task that cannot be opened is reported and skipped.
+        The index of a task that has a job for it is not read. The workspace is read in threads.
 
         Args:
             is_first: It is the first call.
