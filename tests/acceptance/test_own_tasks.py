@@ -376,7 +376,7 @@ def test_declared_parameters_are_sent_unchanged(notes: Workspace) -> None:
     write_rows(notes, *ROWS)
     parameters = (
         'max_output_tokens=99, temperature=0.5, thinking={"thinkingBudget": 64}, '
-        'model="gemini-2.5-flash"'
+        'model="gemini-2.5-flash-lite"'
     )
     declare(notes, 'thinking={"thinkingBudget": 64}', f'model="{MODEL}"')
     assert "accepts only thinkingLevel" in notes.run_command("submit", code=3).stderr

@@ -370,6 +370,8 @@ def _row_values(
         "reviewed_row": _find_reviewed_row(run, query),
         "changes": {name: mark_change(*change) for name, change in changes.items()},
         "position_path": query.address("/parts/position", task, key=[key]),
+        # The details of the row name the task of the database.
+        "task": task,
         "key": key,
         "raw": query.raw,
         "long_columns": [
