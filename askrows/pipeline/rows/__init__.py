@@ -2,10 +2,9 @@
 
 Reading a source:
 
-- `source` reads the rows of a user's task: a file, a SELECT, or rows from Python.
-- `source_file` detects the format and the encoding (`encodings`) of a file. `table_file` reads it
+- `source` reads the rows of a user's task: a file, a SELECT, or rows from Python. It reads a file
   by the function of its format, in `csv_table`, `sheet` or `named_cells`; `headers` finds the
-  header.
+  header. `source_file` detects the format and the encoding (`encodings`) of a file.
 - `row_findings` checks keys and texts of rows, and `cells` converts their cells. `columns` maps
   the names in a file to columns. `pictures` reads images.
 

@@ -36,8 +36,7 @@ from askrows.pipeline.rows.row_findings import (
     make_refused_row,
     make_rejection,
 )
-from askrows.pipeline.rows.source import check_column_names
-from askrows.pipeline.rows.table_file import TableFile
+from askrows.pipeline.rows.source import TableFile, check_column_names
 from askrows.pipeline.store import claims
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.rows import FileRefusalReplacement

@@ -1,6 +1,6 @@
 """A file with rows: its format and encoding, which are detected, its text and its errors.
 
-`askrows.pipeline.rows.table_file` reads its columns and its rows. Undecodable bytes become the
+`askrows.pipeline.rows.source` reads its columns and its rows. Undecodable bytes become the
 surrogates U+DC80 to U+DCFF, so a lone surrogate in a row means invalid bytes.
 """
 

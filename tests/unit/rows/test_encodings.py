@@ -9,7 +9,7 @@ import pytest
 from askrows.pipeline.core.declaration import ReadOptions
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.rows.encodings import detect_codec_and_note, resolve_codec_name
-from askrows.pipeline.rows.table_file import TableFile
+from askrows.pipeline.rows.source import TableFile
 
 TEXTS = {
     "cp1252": (

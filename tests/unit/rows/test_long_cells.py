@@ -15,7 +15,7 @@ from askrows.pipeline.rows.row_findings import (
     SourceRow,
     make_refused_row,
 )
-from askrows.pipeline.rows.table_file import TableFile
+from askrows.pipeline.rows.source import TableFile
 
 LONG_TEXT = "x" * (MAX_ROW_CHARS + (1 << 20))
 HALF_TEXT = "x" * (MAX_ROW_CHARS // 2)
