@@ -18,7 +18,7 @@ from askrows.pipeline.core.quotes import MAX_EXACT_FLOAT, format_likeness, is_qu
 from askrows.pipeline.core.states import Mode, describe_reason
 from askrows.pipeline.core.text import format_duration, format_probability, join_first, plural
 from askrows.pipeline.store.answers import PERSON
-from askrows.pipeline.store.version_names import belongs_to_version
+from askrows.pipeline.store.task_record import belongs_to_version
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workflows.table_replacement import find_replacement_obstacle
 from askrows.web.app_state import FILE_TASKS, AppState

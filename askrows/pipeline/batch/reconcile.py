@@ -17,8 +17,6 @@ from typing import NamedTuple
 
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core import errors
-from askrows.pipeline.core.command_hint import CommandHint
-from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import ENDED_STATES, BatchState, RemoteState, parse_remote_state
@@ -60,27 +58,6 @@ class ReconcileResult(NamedTuple):
     wait_s: float = 0.0
 
 
-def check_batch_address(run: Run, batch: BatchRow) -> None:
-    """Check that a request file is sent only where its batch was prepared for.
-
-    A list of another address would prove that a create of the batch was not carried out.
-
-    Raises:
-        ConfigurationError: The backend or its address is another one.
-    """
-    workspace = run.workspace
-    if (batch.backend, batch.address) == (workspace.backend, workspace.address):
-        return
-    hint = f"set {workspace.provider.address_variable} as before"
-    if batch.state is BatchState.PREPARED:
-        hint += f", or give up the batch: {CommandHint('batch-cancel', batch=batch.number)}"
-    raise ConfigurationError(
-        f"batch {batch.number} is for {batch.address}, not for {workspace.address}; "
-        "nothing was sent",
-        hint=hint,
-    )
-
-
 def find_and_adopt_remote_batch(
     run: Run,
     batch: BatchRow,
@@ -111,7 +88,7 @@ def find_and_adopt_remote_batch(
         RemoteError: The list cannot be read.
         StateConflictError: Another process moved the batch to another state.
     """
-    check_batch_address(run, batch)
+    run.check_batch_address(batch)
     started = run.workspace.monotonic()
     create_key = (batch.number, batch.tries, batch.create_ended_at)
     first_look = run.service.first_lookup_times.setdefault(create_key, started)

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from askrows.pipeline.core.command_hint import OptionHint
-from askrows.pipeline.core.errors import AskrowsError, InputError
+from askrows.pipeline.core.command_hint import CommandHint, OptionHint
+from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, InputError
 from askrows.pipeline.core.settings import Budget
-from askrows.pipeline.core.states import Mode
+from askrows.pipeline.core.states import BatchState, Mode
 from askrows.pipeline.index.indexed_tasks import mark_task_as_indexed
 from askrows.pipeline.provider.models import Model, RateLimits
 from askrows.pipeline.provider.service import Service
+from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.tasks import announcements, request_builder
 from askrows.pipeline.tasks.selection import find_task_by_name, is_user_task_set
 from askrows.pipeline.tasks.task import Task
@@ -140,6 +141,26 @@ class Run:
                     f"the task {self.task.subject} has no rows yet",
                     hint=self.task.fill_hint,
                 )
+
+    def check_batch_address(self, batch: BatchRow) -> None:
+        """Check that a request file is sent only where its batch was prepared for.
+
+        A list of another address would prove that a create of the batch was not carried out.
+
+        Raises:
+            ConfigurationError: The backend or its address is another one.
+        """
+        workspace = self.workspace
+        if (batch.backend, batch.address) == (workspace.backend, workspace.address):
+            return
+        hint = f"set {workspace.provider.address_variable} as before"
+        if batch.state is BatchState.PREPARED:
+            hint += f", or give up the batch: {CommandHint('batch-cancel', batch=batch.number)}"
+        raise ConfigurationError(
+            f"batch {batch.number} is for {batch.address}, not for {workspace.address}; "
+            "nothing was sent",
+            hint=hint,
+        )
 
     def sync_task(self) -> "Run":
         """Register changes of a user task's file and sync its rows; return the synced run.

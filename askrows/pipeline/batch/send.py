@@ -22,7 +22,6 @@ from askrows.pipeline.batch.batch_files import (
 from askrows.pipeline.batch.reconcile import (
     USELESS_STATES,
     ReconcileResult,
-    check_batch_address,
     find_and_adopt_remote_batch,
     record_and_cancel_duplicates,
     wait_for_next_list,
@@ -200,7 +199,7 @@ class _Send(NamedTuple):
         """
         run = self.run
         number = self.batch.number
-        check_batch_address(run, self.batch)
+        run.check_batch_address(self.batch)
         with run.workspace.store.read() as tx:
             self._check_quota(tx)
             workspace_id = workspace.read_workspace(tx).workspace_id

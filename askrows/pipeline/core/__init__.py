@@ -6,8 +6,8 @@ It imports no other package.
   result of a command. `progress` and `work_timer` follow long work.
 - `settings` has all settings, which `setting_parsers` parses; `trust` remembers confirmations, and
   `redact` keeps keys secret. `command_hint` names the next command.
-- `declaration` is the public `Task`. `answer_types` validates its answers, and `answer_fields`
-  describes their fields. `vocabulary` has their terms, and `column_placeholders` fills prompts.
+- `declaration` is the public `Task`. `answer_fields` describes the fields of its answers, and
+  validates answers. `vocabulary` has their terms, and `column_placeholders` fills prompts.
 - `quotes` checks quotations: `locate` finds them in a text that `folding` folds.
 - `row_listing` has the options of lists of rows, and `where_parser` their conditions.
 - `ranking` has the entries of an index, and `tokenizer` splits texts into search terms.

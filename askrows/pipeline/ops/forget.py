@@ -38,8 +38,8 @@ from askrows.pipeline.provider.requests import make_request_key
 from askrows.pipeline.provider.result_file import read_line_key
 from askrows.pipeline.provider.service import Service
 from askrows.pipeline.quality import report as reports
-from askrows.pipeline.rows.answer_views import drop_views
-from askrows.pipeline.rows.columns import EXPORT_COLUMNS, fold_name, has_export_columns
+from askrows.pipeline.rows.answer_views import EXPORT_COLUMNS, drop_views, has_export_columns
+from askrows.pipeline.rows.columns import fold_name
 from askrows.pipeline.rows.row_import import GONE_ROW_KIND
 from askrows.pipeline.store import batches, erasure, journal, rows, workspace
 from askrows.pipeline.store.batches import BatchRow

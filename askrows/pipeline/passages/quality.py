@@ -41,7 +41,7 @@ from askrows.pipeline.store import answer_counts, answers
 from askrows.pipeline.store.answers import VersionCounts
 from askrows.pipeline.store.database import split_into_pages
 from askrows.pipeline.store.schema import answers as answers_table
-from askrows.pipeline.store.version_names import belongs_to_version
+from askrows.pipeline.store.task_record import belongs_to_version
 from askrows.pipeline.tasks.task_values import MAX_NAMED_ROWS, RowFault, RowFaults
 
 SEED = 7

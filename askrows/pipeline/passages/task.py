@@ -26,8 +26,7 @@ from askrows.pipeline.rows.task_tables import DEFAULT_SETTINGS, TaskTables
 from askrows.pipeline.store import answers as stored_answers
 from askrows.pipeline.store.answers import VersionCounts
 from askrows.pipeline.store.edits import NewEdit
-from askrows.pipeline.store.task_record import TaskRecord
-from askrows.pipeline.store.version_names import belongs_to_version
+from askrows.pipeline.store.task_record import TaskRecord, belongs_to_version
 from askrows.pipeline.tasks.prompt_builder import PromptBuilder
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_file import make_python_path

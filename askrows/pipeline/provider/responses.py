@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from askrows.pipeline.core.answer_types import make_strict_answer_validator
+from askrows.pipeline.core.answer_fields import make_strict_answer_validator
 from askrows.pipeline.core.states import PRIORITY, STANDARD, Mode, Outcome, normalize_api_enum
 from askrows.pipeline.core.text import INVALID_TEXT, shorten, to_single_line
 from askrows.pipeline.provider.answer_schema import decode_reply

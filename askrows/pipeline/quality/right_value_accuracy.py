@@ -21,7 +21,7 @@ from askrows.pipeline.store import answers, edits
 from askrows.pipeline.store.confidences import has_rows_asked_by_decisions
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.edits import RightValues, is_right_value
-from askrows.pipeline.store.version_names import belongs_to_version
+from askrows.pipeline.store.task_record import belongs_to_version
 from askrows.pipeline.tasks.task import Task
 
 MIN_LABELLED_ROWS = MIN_CHECKED_ROWS

@@ -7,7 +7,7 @@ Both are views over `askrows_answers`, so they always show the stored answers. R
 
 - A field has a typed column if all its values are of the same plain kind. A date or time is text.
   All other fields (lists, objects, quotations, unions) are JSON. A quotation is a text of the row
-  that is stored with its place in it. Module `column_values` finds the kinds.
+  that is stored with its place in it. `AnswerField.column_kind` has the kind.
 - A missing value is NULL. So is a value of another kind in a column of numbers or truth values.
 - Columns of answers have the names that lists and exports give them, see `view_row`.
 - PostgreSQL has no names of more than MAX_COLUMN_BYTES, so longer names are cut there, and end in
@@ -21,7 +21,7 @@ whether it is current.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -76,6 +76,12 @@ VERSION_COLUMN = "answer_version"
 ANSWERED_AT = "answered_at"
 # Column of exports alone.
 CORRECTED_BY = "corrected_by"
+# Columns by which an export of a task is recognized, and those of an export of people. Every export
+# has them under these names: a column of the source with such a name stays beside them.
+EXPORT_COLUMNS: Sequence[Collection[str]] = (
+    {VERSION_COLUMN, ANSWERED_AT, STATE_COLUMN},
+    {"findability_score", STATE_COLUMN},
+)
 JSON = "json"
 
 # The number of the code that makes the views from a definition. Every change of their SQL adds 1.
@@ -89,6 +95,14 @@ _NOT_IN_SQLITE_PATHS = re.compile(r'["\\\x00-\x1f]')
 
 # Kinds that a view shows as another kind.
 _VIEW_KINDS = {"date": "text", "time": "text"}
+
+
+def has_export_columns(
+    names: Iterable[str], export_columns: Sequence[Collection[str]] = EXPORT_COLUMNS
+) -> bool:
+    """Return whether a file with these columns is an export; any of the collections is enough."""
+    folded_names = {name.strip().casefold() for name in names}
+    return any(folded_names.issuperset(columns) for columns in export_columns)
 
 
 def make_view_names(prefix: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ import csv
 import io
 import tomllib
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.rows.answer_views import ANSWERED_AT, VERSION_COLUMN
+from askrows.pipeline.rows.answer_views import has_export_columns
 from askrows.pipeline.rows.row_findings import (
     Finding,
     SourceRow,
@@ -30,14 +30,7 @@ from askrows.pipeline.rows.row_findings import (
     make_excerpt,
     make_rejection,
 )
-from askrows.pipeline.rows.task_rows import STATE_COLUMN
 
-# Columns by which an export of a task is recognized, and those of an export of people. Every export
-# has them under these names: a column of the source with such a name stays beside them.
-EXPORT_COLUMNS: Sequence[Collection[str]] = (
-    {VERSION_COLUMN, ANSWERED_AT, STATE_COLUMN},
-    {"findability_score", STATE_COLUMN},
-)
 _MAX_LISTED_NAMES = 12
 _COLUMN_NAMES_TOML = Path(__file__).with_name("column_names.toml").read_text(encoding="utf-8")
 # Other names of columns in files, by column.
@@ -57,14 +50,6 @@ def fold_name(name: str) -> str:
     replaced = name.casefold().translate(_LETTER_REPLACEMENTS)
     decomposed = unicodedata.normalize("NFKD", replaced).casefold()
     return "".join(letter for letter in decomposed if letter.isalnum())
-
-
-def has_export_columns(
-    names: Iterable[str], export_columns: Sequence[Collection[str]] = EXPORT_COLUMNS
-) -> bool:
-    """Return whether a file with these columns is an export; any of the collections is enough."""
-    folded_names = {name.strip().casefold() for name in names}
-    return any(folded_names.issuperset(columns) for columns in export_columns)
 
 
 @dataclass(frozen=True)

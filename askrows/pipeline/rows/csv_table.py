@@ -17,7 +17,7 @@ from itertools import islice, takewhile, tee
 from typing import Any, NamedTuple
 
 from askrows.pipeline.core.text import plural, restore_formula
-from askrows.pipeline.rows.columns import has_export_columns
+from askrows.pipeline.rows.answer_views import has_export_columns
 from askrows.pipeline.rows.headers import MAX_SAMPLED_RECORDS, Record, open_table_of_records
 from askrows.pipeline.rows.row_findings import MAX_ROW_CHARS
 from askrows.pipeline.rows.source_file import SourceFile, SourceTable

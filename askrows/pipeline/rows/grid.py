@@ -97,7 +97,7 @@ from askrows.pipeline.store.database import (
 from askrows.pipeline.store.rows import IS_REFUSED
 from askrows.pipeline.store.schema import answers
 from askrows.pipeline.store.schema import rows as stored_rows
-from askrows.pipeline.store.version_names import has_version
+from askrows.pipeline.store.task_record import has_version
 
 # Rows that show whether the values of a column differ.
 _FIRST_FACET_ROWS = 500

@@ -36,6 +36,7 @@ from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, Input
 from askrows.pipeline.core.files import hash_file, list_parquet_files, require_utf8_path
 from askrows.pipeline.core.settings import read_variable
 from askrows.pipeline.core.text import INVALID_TEXT, plural
+from askrows.pipeline.rows.answer_views import EXPORT_COLUMNS
 from askrows.pipeline.rows.cells import (
     encode_row_as_json,
     find_value_kind,
@@ -45,7 +46,6 @@ from askrows.pipeline.rows.cells import (
     to_plain_row_with_notes,
     to_plain_value,
 )
-from askrows.pipeline.rows.columns import EXPORT_COLUMNS
 from askrows.pipeline.rows.csv_table import open_csv
 from askrows.pipeline.rows.headers import number_repeated_names
 from askrows.pipeline.rows.named_cells import open_json, open_parquet

@@ -17,7 +17,7 @@ from askrows.pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.setting_parsers import MAX_NUMBER
 from askrows.pipeline.core.text import SURROGATES
-from askrows.pipeline.rows.columns import EXPORT_COLUMNS
+from askrows.pipeline.rows.answer_views import EXPORT_COLUMNS
 from askrows.pipeline.rows.encodings import detect_codec_and_note, resolve_codec_name
 from askrows.pipeline.rows.row_findings import MAX_ROW_CHARS, ReadRow, make_excerpt
 

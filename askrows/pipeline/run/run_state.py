@@ -271,7 +271,8 @@ class RunState:
         if is_run_finished and result.newest_quality is None:
             self.unreported_versions[run.version] = None
         self.write_quality_reports(is_last=True)
-        delete_abandoned_report_parts(run.workspace.data, task.name)
+        if self.has_quality_reports:
+            delete_abandoned_report_parts(run.workspace.data, task.name)
 
         with store.read() as tx:
             parked_count = len(

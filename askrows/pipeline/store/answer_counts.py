@@ -33,7 +33,7 @@ from askrows.pipeline.store.answers import (
 from askrows.pipeline.store.claims import CLAIMED
 from askrows.pipeline.store.database import count_rows, read_matching_rows
 from askrows.pipeline.store.schema import answers, attempts, row_claims
-from askrows.pipeline.store.version_names import has_version
+from askrows.pipeline.store.task_record import has_version
 
 # The reason of an attempt begins with this if its call got no reply and was perhaps paid for.
 LOST_CALL_PREFIX = "no reply: "

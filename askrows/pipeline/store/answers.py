@@ -66,7 +66,7 @@ from askrows.pipeline.store.schema import (
     rows,
     runs,
 )
-from askrows.pipeline.store.version_names import belongs_to_version, has_version
+from askrows.pipeline.store.task_record import belongs_to_version, has_version
 
 # A row whose answer was invalid is asked once more, then parked.
 MAX_ATTEMPTS = 2

@@ -49,7 +49,7 @@ from askrows.pipeline.store.database import (
 )
 from askrows.pipeline.store.schema import attempts, batches, row_claims
 from askrows.pipeline.store.schema import rows as stored_rows
-from askrows.pipeline.store.version_names import has_version
+from askrows.pipeline.store.task_record import has_version
 
 # Claims that are checked or inserted by a single statement.
 CLAIM_PAGE_ROWS = 2000

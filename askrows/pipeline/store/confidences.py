@@ -27,7 +27,7 @@ from sqlalchemy import (
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.store.database import cached_in_snapshot, has_row
 from askrows.pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, answers, batches
-from askrows.pipeline.store.version_names import has_version
+from askrows.pipeline.store.task_record import has_version
 
 
 class FieldConfidence(NamedTuple):

@@ -35,7 +35,7 @@ from askrows.pipeline.store.database import (
     run_for_each_row,
 )
 from askrows.pipeline.store.schema import answers
-from askrows.pipeline.store.version_names import has_version
+from askrows.pipeline.store.task_record import has_version
 
 # Rows to which a cost refers.
 COST_ROWS = 1000

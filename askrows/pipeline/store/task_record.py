@@ -1,4 +1,8 @@
-"""A registered task, as it is stored."""
+"""A registered task, as it is stored, and the names of the versions of its answers.
+
+A version of answers is `task@n/model`. A prompt version `task@n` has a version for each model, and
+a variant `task@n+hash` for each vocabulary that limits its answers.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,8 +10,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
+from sqlalchemy import ColumnElement, or_, true
+
 from askrows.pipeline.core.answer_fields import AnswerField
 from askrows.pipeline.core.declaration import HASH_KEY, is_query
+
+# Between a prompt version and the hash of a vocabulary.
+VARIANT_MARK = "+"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,3 +152,25 @@ class TaskRecord:
     def prompt_version(self) -> str:
         """Return the prompt version that the file declares: `task@n`."""
         return f"{self.name}@{self.version}"
+
+
+def has_version(column: ColumnElement[str], version: str | None) -> ColumnElement[bool]:
+    """Return the SQL condition that a column has a version; always true if `version` is None.
+
+    Args:
+        version: A version, or a prompt version, which means all its models and variants.
+    """
+    if version is None:
+        return true()
+    return or_(
+        column == version,
+        column.startswith(f"{version}/", autoescape=True),
+        column.startswith(f"{version}{VARIANT_MARK}", autoescape=True),
+    )
+
+
+def belongs_to_version(version: str, prompt_version: str) -> bool:
+    """Return whether a version equals a prompt version, or is one of its models or variants."""
+    return version == prompt_version or version.startswith(
+        (f"{prompt_version}/", f"{prompt_version}{VARIANT_MARK}")
+    )

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from askrows.pipeline.core import text
-from askrows.pipeline.core.answer_types import make_strict_answer_validator
+from askrows.pipeline.core.answer_fields import make_strict_answer_validator
 from askrows.pipeline.core.column_placeholders import fill_template
 from askrows.pipeline.core.declaration import Declaration
 from askrows.pipeline.provider import answer_schema

@@ -18,9 +18,9 @@ from askrows.pipeline.core.command_hint import HintTemplate
 from askrows.pipeline.core.declaration import ReadOptions
 from askrows.pipeline.core.errors import AskrowsError, InputError, RefusedRowError
 from askrows.pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_similar
-from askrows.pipeline.rows.answer_views import CORRECTED_BY, VERSION_COLUMN
+from askrows.pipeline.rows.answer_views import CORRECTED_BY, EXPORT_COLUMNS, VERSION_COLUMN
 from askrows.pipeline.rows.cells import to_prompt_text
-from askrows.pipeline.rows.columns import EXPORT_COLUMNS, fold_name
+from askrows.pipeline.rows.columns import fold_name
 from askrows.pipeline.rows.grid import Grid
 from askrows.pipeline.rows.row_findings import SourceRow
 from askrows.pipeline.rows.source import FileSource

@@ -17,7 +17,7 @@ from askrows.pipeline.core.text import FormulaGuard, format_object, plural
 from askrows.pipeline.rows.export import encode_rows
 from askrows.pipeline.store.answers import PERSON
 from askrows.pipeline.store.database import Connection, Store
-from askrows.pipeline.store.version_names import belongs_to_version
+from askrows.pipeline.store.task_record import belongs_to_version
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import ExportOptions, ExportRows, TaskNouns
 from askrows.pipeline.workspace.data_folder import check_and_resolve_target

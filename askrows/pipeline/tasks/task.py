@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from sqlalchemy import ColumnElement, Connection, Subquery, Table, select
 
-from askrows.pipeline.core.answer_fields import AnswerField
-from askrows.pipeline.core.answer_types import make_strict_answer_validator
+from askrows.pipeline.core.answer_fields import AnswerField, make_strict_answer_validator
 from askrows.pipeline.core.command_hint import HintTemplate
 from askrows.pipeline.core.declaration import Declaration, list_faults
 from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, InputError
@@ -59,8 +58,7 @@ from askrows.pipeline.store import rows as row_store
 from askrows.pipeline.store.answers import OTHER, PreferredAnswer, VersionCounts, VersionPreference
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.edits import NewEdit
-from askrows.pipeline.store.task_record import TaskRecord
-from askrows.pipeline.store.version_names import VARIANT_MARK, belongs_to_version
+from askrows.pipeline.store.task_record import VARIANT_MARK, TaskRecord, belongs_to_version
 from askrows.pipeline.tasks.listed_terms import hash_vocabulary, limit_to_vocabulary
 from askrows.pipeline.tasks.prompt_builder import PromptBuilder
 from askrows.pipeline.tasks.row_images import make_row_images

@@ -20,7 +20,7 @@ from typing import Any
 from uuid import uuid4
 
 from askrows.pipeline.core import trust
-from askrows.pipeline.core.answer_types import make_strict_answer_validator
+from askrows.pipeline.core.answer_fields import make_strict_answer_validator
 from askrows.pipeline.core.column_placeholders import find_exact_or_similar_column
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.declaration import (

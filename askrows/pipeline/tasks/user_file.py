@@ -5,7 +5,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from askrows.pipeline.core.answer_types import make_strict_answer_validator
+from askrows.pipeline.core.answer_fields import make_strict_answer_validator
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.declaration import CellNote, Declaration, validate_answer_or_find_fault
 from askrows.pipeline.core.errors import ConfigurationError

@@ -22,7 +22,7 @@ import jsonlines
 from askrows.pipeline.batch.report import BatchSummary, list_batches
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import TagReport
-from askrows.pipeline.core.answer_types import make_strict_answer_validator
+from askrows.pipeline.core.answer_fields import make_strict_answer_validator
 from askrows.pipeline.core.declaration import A_co, Declaration, ReadOptions
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.progress import Progress

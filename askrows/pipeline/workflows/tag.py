@@ -45,7 +45,7 @@ from askrows.pipeline.run.units import (
     sync_and_recover_task,
 )
 from askrows.pipeline.store import answers, runs
-from askrows.pipeline.store.version_names import belongs_to_version
+from askrows.pipeline.store.task_record import belongs_to_version
 from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.task_values import AskedRows
 

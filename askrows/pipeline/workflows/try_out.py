@@ -37,7 +37,7 @@ from askrows.pipeline.run import live, preflight
 from askrows.pipeline.store import request_history
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection
-from askrows.pipeline.store.version_names import belongs_to_version
+from askrows.pipeline.store.task_record import belongs_to_version
 from askrows.pipeline.tasks import claiming, task_registry
 from askrows.pipeline.tasks.request_builder import (
     PlannedRequest,
