@@ -23,7 +23,7 @@ from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.states import BatchState
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.index.vectors import estimate_index_cost_usd
-from askrows.pipeline.ops.next_command import choose_next_command, read_next_command
+from askrows.pipeline.ops.next_command import choose_next_command
 from askrows.pipeline.quality.pilot import plan_next_pilot
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.run.preflight import estimate_rows
@@ -91,7 +91,8 @@ def get_next(app_state: PageState, task: str) -> dict[str, Any]:
     If the page can run the step, `command` names it and `plan` contains its requests and cost.
     """
     with app_state.open_to_read(task) as run:
-        next_step = read_next_command(run.workspace, run.task, run.tasks)
+        with read_snapshot(run.workspace, run.task, run.tasks) as snapshot:
+            next_step = _choose_next_step(snapshot)
         return _next_step_document(run, next_step)
 
 
@@ -104,8 +105,11 @@ def begin_next(app_state: PageState, task: str, step: str, cost: Usd = 0.0) -> J
     estimate in USD that the client accepted; if the estimate is higher by then, the work fails
     before anything is sent.
     """
-    with app_state.open_to_read(task) as run:
-        next_step = read_next_command(run.workspace, run.task, run.tasks)
+    with (
+        app_state.open_to_read(task) as run,
+        read_snapshot(run.workspace, run.task, run.tasks) as snapshot,
+    ):
+        next_step = _choose_next_step(snapshot)
     if next_step is None or step != str(next_step) or not button_command(next_step):
         raise RequestRefusedError(
             409,
@@ -114,7 +118,8 @@ def begin_next(app_state: PageState, task: str, step: str, cost: Usd = 0.0) -> J
         )
 
     form = {name: str(option) for name, option in next_step.options.items() if name != "task"}
-    form |= BUTTON_OPTIONS.get(next_step.command, {})
+    if "dry" not in form:
+        form |= BUTTON_OPTIONS.get(next_step.command, {})
     following = FOLLOWING_COMMANDS.get(next_step.command, "")
     work = start_or_join_command(
         app_state, next_step.command, form, task, cost, following=following
@@ -188,7 +193,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
         # Work that is over in this list has its rows in the counts, because they are read later.
         work_documents = list_displayed_work(app_state.background_work, run.workspace.settings.task)
         with read_snapshot(run.workspace, run.task, run.tasks) as snapshot:
-            next_command = choose_next_command(snapshot)
+            next_command = _choose_next_step(snapshot)
             # It differs after rows were asked, answered, corrected or imported.
             position = workspace.read_last_row_change(snapshot.tx, run.task.name)
             rows_version = f"{position}.{short_hash(str(snapshot.counts))}"
@@ -256,9 +261,10 @@ def render_next(app_state: PageState, task: str) -> HTMLResponse:
     """Render the button of the next step with its cost, or nothing if there is no button."""
     with app_state.open_to_read(task) as run:
         with read_snapshot(run.workspace, run.task, run.tasks) as snapshot:
-            next_command = choose_next_command(snapshot)
+            next_command = _choose_next_step(snapshot)
             # A stopped run's rows stay claimed until the next step, which asks them again.
             row_count = snapshot.counts.open or snapshot.counts.claimed
+            changed_file = snapshot.changed_source
         next_step = _next_step_document(run, next_command)
         if not next_step["command"]:
             return HTMLResponse("")
@@ -266,6 +272,8 @@ def render_next(app_state: PageState, task: str) -> HTMLResponse:
         nouns = run.task.nouns
         noun = nouns.singular if row_count == 1 else nouns.plural
         label = BUTTON_LABELS[next_step["command"]].format(open=f"{row_count:,}", many=noun)
+        if changed_file:
+            label = f"Read the changed file {changed_file}"
 
         plan = next_step["plan"]
         cost = plan["cost"] if plan else 0.0
@@ -300,6 +308,17 @@ def list_displayed_work(background_work: BackgroundWork, task: str) -> list[dict
         for document in documents[-MAX_DISPLAYED_WORK:]
         if document["state"] != "done" or document["warnings"] or document in asking_documents[-1:]
     ]
+
+
+def _choose_next_step(snapshot: Snapshot) -> CommandHint | None:
+    """Return the next step to type; None if there is none.
+
+    If the file of the rows changed, the step only reads it: the cost of its rows is known then.
+    """
+    step = choose_next_command(snapshot)
+    if step is not None and step.command == "tag" and snapshot.changed_source:
+        return snapshot.task.nouns.command("tag", dry=True)
+    return step
 
 
 def _next_step_document(run: Run, step: CommandHint | None) -> dict[str, Any]:

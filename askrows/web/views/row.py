@@ -5,7 +5,7 @@ is doubtful if a confidence of its answer is low and nobody looked at the answer
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import PurePath
@@ -313,9 +313,9 @@ def _row_values(
     """Return the variables of the template `parts/row.html`; read the row from the database.
 
     They include all members of the document of `show`, except the columns. These are in
-    `short_columns` and `long_columns`, as (name, text), by their length. The marks are the places
-    of quotations in the text of the row. For a passage, marks and concepts are those of the version
-    that wrote its newest concept.
+    `column_groups`: the columns that are asked about, then the others. A group has its long and its
+    short columns, as (name, text). The marks are the places of quotations in the text of the row.
+    For a passage, marks and concepts are those of the version that wrote its newest concept.
 
     Args:
         query: The row, and the search and filters of the list from which it was opened.
@@ -374,12 +374,7 @@ def _row_values(
         "task": task,
         "key": key,
         "raw": query.raw,
-        "long_columns": [
-            (name, text) for name, text in columns if len(text) > MAX_SHORT_VALUE_CHARS
-        ],
-        "short_columns": [
-            (name, text) for name, text in columns if 0 < len(text) <= MAX_SHORT_VALUE_CHARS
-        ],
+        "column_groups": _group_columns(columns, run.task.record.asked_columns),
         "answer": answer,
         # The answer that lists and exports show.
         "answer_source": next((answer for answer in row["answers"] if answer["preferred"]), None),
@@ -450,6 +445,28 @@ def _list_column_texts(columns: Mapping[str, Any], row_id: str) -> list[tuple[st
         (name, to_text(value))
         for name, value in columns.items()
         if name != HASH_KEY or value != row_id
+    ]
+
+
+def _group_columns(
+    columns: Sequence[tuple[str, str]], asked_columns: Collection[str]
+) -> list[dict[str, list[tuple[str, str]]]]:
+    """Return the columns that are asked about, then the others: {"long": pairs, "short": pairs}.
+
+    Columns without a text are left out.
+    """
+    filled_columns = [(name, text) for name, text in columns if text]
+    groups = (
+        [(name, text) for name, text in filled_columns if name in asked_columns],
+        [(name, text) for name, text in filled_columns if name not in asked_columns],
+    )
+    return [
+        {
+            "long": [pair for pair in group if len(pair[1]) > MAX_SHORT_VALUE_CHARS],
+            "short": [pair for pair in group if len(pair[1]) <= MAX_SHORT_VALUE_CHARS],
+        }
+        for group in groups
+        if group
     ]
 
 

@@ -2,6 +2,7 @@
 
 import re
 from html import unescape
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +49,18 @@ def test_rows_follow_a_run_to_its_end(workspace: Workspace) -> None:
         new_list = page.get(unescape(list_address))
         assert "after=1" in new_list.headers["hx-replace-url"]
         assert "waiting</span>" not in new_list.text
+
+
+@pytest.mark.alike
+def test_a_changed_file_is_read_before_its_rows_are_priced(workspace: Workspace) -> None:
+    """The button first reads the file at no cost; then it has the number of new rows."""
+    reviews.set_up_task(workspace).ran("tag", TASK="tasks/reviews.py", MODE="live", YES="1")
+    with Path("tasks", "reviews.csv").open("a", encoding="utf-8") as table:
+        table.write("5,Hums at night. Two stars.\n6,A gift. Five stars.\n")
+    with Page(workspace) as page:
+        part = {"task": "reviews"}
+        assert "Read the changed file reviews.csv" in page.get("/parts/next", params=part).text
+        page.post(NEXT, params={"step": page.get(NEXT).json()["next"]})
+        page.settle()
+        assert "Ask the 2 waiting rows" in page.get("/parts/next", params=part).text
+        assert "4 answered</span>" in page.get("/parts/state", params=part).text

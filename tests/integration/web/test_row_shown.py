@@ -108,3 +108,19 @@ def test_the_index_is_named_only_if_it_differs(workspace: Workspace) -> None:
         page.settle()
         state = page.get("/parts/state", params={"task": "reviews"}).text
         assert ("2 of 2 answered" in state, "Preparing the search" in state) == (True, False)
+
+
+@pytest.mark.alike
+def test_the_asked_text_is_before_the_other_columns(workspace: Workspace) -> None:
+    """A short text that is asked about is the first column of the row's page."""
+    Path("boats.csv").write_text(
+        f"id,owner,note,remark\n1,Ada Penhallow,{'The owner told us. ' * 9},Leaks.\n",
+        encoding="utf-8",
+    )
+    workspace.ran(
+        "ask", "boats.csv", "Does it leak?", FIELDS="leak: yes|no", TEXT="remark", NAME="boats"
+    )
+    with Page(workspace) as page:
+        shown_text = read_page(page, "boats", "1").partition('id="text"')[2]
+    places = [shown_text.index(name) for name in ("<dt>remark", ">Note</h2>", "<dt>owner")]
+    assert places == sorted(places)
