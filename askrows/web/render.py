@@ -80,7 +80,7 @@ COLUMN_LABELS = {
 }
 # Models of the local engine, and what they are called.
 LOCAL_MODEL_PREFIX = "askrows-local"
-LOCAL_ENGINE_LABEL = "this machine"
+LOCAL_ENGINE_LABEL = "local engine"
 # The plural noun of every user task; such a task is displayed by its name.
 USER_TASK_PLURAL = "rows"
 SECTION_PATHS = {

@@ -55,7 +55,7 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         reader.wait_for("#key-help p", "next, k previous")
         tab.keyboard.press("Escape")
         tab.wait_for_url("**/quality?task=reviews#accuracy")
-        reader.wait_for("#accuracy", "5 of 11 rows that were drawn at random")
+        reader.wait_for("#accuracy", "5 of 11 rows that were picked at random")
         params = {"task": "reviews", "where": "reviewed = true"}
         reviewed_rows = client.get("/api/items", params=params).json()["rows"]
         assert sorted(row["id"] for row in reviewed_rows) == sorted(reviewed_keys)

@@ -29,6 +29,11 @@ MAX_RETRY_AFTER_S = 86_400.0
 # Exceptions for a reply that does not have the expected form.
 PARSE_ERRORS = (ValueError, LookupError, TypeError, AttributeError)
 RUN_LATER_HINT = "finished work is stored; run the same command again later"
+# For refusals that concern neither the key, the model nor the request of a row.
+OTHER_REFUSAL_HINT = (
+    "a proxy or the server refuses it; finished work is stored: "
+    "do what its message asks for, then run the same command again"
+)
 
 
 class UnreadableReplyError(ValueError):

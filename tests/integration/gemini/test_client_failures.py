@@ -202,13 +202,17 @@ def test_client_waits_as_long_as_the_server_asks(
 
 @pytest.mark.parametrize("name", CLEAR_REFUSALS)
 def test_clear_refusal_is_not_repeated(script: Script, client: Client, name: str) -> None:
-    """A clear refusal has its own kind and code after a single call; a read repeats only 429."""
+    """A clear refusal has its own kind, code and next step; a read repeats only 429.
+
+    A 400 about a request has no step: the server's message is about a row.
+    """
     answer, error_class = CLEAR_REFUSALS[name]
     script.reply = lambda _request: answer
     with pytest.raises(RefusedError) as refusal:
         client.create_batch("m", file_name="files/abc", display_name="w/1")
     assert type(refusal.value) is error_class
     assert refusal.value.code == answer.code
+    assert bool(refusal.value.hint) == (name != "400")
     assert len(script.calls) == 1
 
     if name != "429":

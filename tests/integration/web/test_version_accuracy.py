@@ -169,7 +169,7 @@ def test_rows_to_check_are_drawn_at_random(compared: Workspace) -> None:
         assert read_drawn() == {"leading": 5, "checked": 14, "of": 20, "skipped": [ids[5]]}
         part = _get_accuracy(page)
         assert "Check 6 more rows" in part
-        assert "14 of 20 rows that were drawn at random" in part
+        assert "14 of 20 rows that were picked at random" in part
         assert f'checked=no&key={ids[5]}">{ids[5]}</a>.' in part
         assert find_range(part) == []
         row = page.get("/row", params={**unchecked, "key": ids[5]}).text

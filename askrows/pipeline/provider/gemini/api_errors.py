@@ -26,6 +26,7 @@ from askrows.pipeline.core.errors import (
 )
 from askrows.pipeline.core.states import normalize_api_enum
 from askrows.pipeline.provider.call_errors import (
+    OTHER_REFUSAL_HINT,
     RUN_LATER_HINT,
     convert_connection_error,
     parse_retry_after_s,
@@ -197,12 +198,12 @@ def build_refusal(
     if code == HTTPStatus.BAD_REQUEST:
         return _build_bad_request_error(message, quoted_text, status=status)
     if code not in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
-        return RefusedError(message, code=code, status=status, server_text=quoted_text)
+        return RefusedError(
+            message, hint=OTHER_REFUSAL_HINT, code=code, status=status, server_text=quoted_text
+        )
 
     error_type = MissingError
-    hint = (
-        "check the rights of the key; the batch or file may be deleted or belong to another project"
-    )
+    hint = "check the rights of the key, and that the model, batch or file exists in its project"
     if code == HTTPStatus.FORBIDDEN and action.startswith("create batch"):
         hint = (
             "run the same command again, which uploads the file anew; "

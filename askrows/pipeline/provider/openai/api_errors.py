@@ -22,6 +22,7 @@ from askrows.pipeline.core.errors import (
     UnavailableError,
 )
 from askrows.pipeline.provider.call_errors import (
+    OTHER_REFUSAL_HINT,
     RUN_LATER_HINT,
     parse_retry_after_s,
     quote_server_text,
@@ -112,7 +113,8 @@ def build_refusal(
     is_about_schema = error.parameter.startswith(SCHEMA_PARAMETER)
     if status == HTTPStatus.BAD_REQUEST and is_about_schema:
         return SchemaRefusedError(message, **details)
-    return RefusedError(message, server_text=server_text, **details)
+    hint = "" if status == HTTPStatus.BAD_REQUEST else OTHER_REFUSAL_HINT
+    return RefusedError(message, hint=hint, server_text=server_text, **details)
 
 
 def _build_missing_or_model_error(
@@ -129,9 +131,7 @@ def _build_missing_or_model_error(
             "then run the command again"
         )
         return ModelRefusedError(message, hint=hint, **details)
-    hint = (
-        "check the rights of the key; the batch or file may be deleted or belong to another project"
-    )
+    hint = "check the rights of the key, and that the model, batch or file exists in its project"
     return MissingError(message, hint=hint, **details)
 
 
