@@ -98,7 +98,7 @@ def _delete_folder_and_reset_environment(demo_folder: Path) -> None:
 
     demo_settings = {
         "DATA": str(demo_folder),
-        "DATABASE_URL": Settings(data=demo_folder).confirm_database_url().reveal(),
+        "DATABASE_URL": Settings(data=demo_folder).confirm_and_get_database_url().reveal(),
         "BACKEND": "local",
         "MODEL": "askrows-local-1",
         "EMBEDDING_MODEL": "askrows-local-embedding-1",

@@ -252,7 +252,7 @@ class AppState:
 
     def _list_task_names(self) -> list[str]:
         """Return the names of all tasks, without opening any of them; none without a workspace."""
-        database_url = self.settings.confirm_database_url().reveal()
+        database_url = self.settings.confirm_and_get_database_url().reveal()
         with (
             contextlib.closing(Store(database_url, writes=False)) as store,
             store.open_foreign_snapshot() as tx,

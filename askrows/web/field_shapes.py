@@ -130,7 +130,7 @@ def parse_texts(field: AnswerField, texts: Texts) -> Any:
         text = texts
     if find_input_kind(field) == "checkbox":
         return text == CHECKED_TEXT
-    return field.parse_typed_text(text)
+    return field.parse_typed_text_or_keep(text)
 
 
 def _has_text(texts: Texts) -> bool:

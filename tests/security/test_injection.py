@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from askrows.pipeline.core.text import neutralize_tags
+from askrows.pipeline.core.text import neutralize_prompt_tags
 
 NAMES = ("username", "job_title", "bio")
 PIECES = st.sampled_from(
@@ -18,7 +18,7 @@ BRACKET_TRANSLATION = str.maketrans(dict.fromkeys(BRACKETS, "("))
 
 def delimited(name: str, data: str, *, names: tuple[str, ...] = NAMES) -> str:
     """Return data between tags of a name, as in a prompt."""
-    return f"<{name}>{neutralize_tags(data, names=names)}</{name}>"
+    return f"<{name}>{neutralize_prompt_tags(data, names=names)}</{name}>"
 
 
 @pytest.mark.alike

@@ -148,8 +148,8 @@ def test_no_settings_show_a_password(tmp_path: Path) -> None:
         with pytest.raises(TypeError, match="cannot be pickled"):
             pickle.dumps(settings_holder)
     assert (
-        settings.confirm_database_url().reveal()
-        == session.settings.confirm_database_url().reveal()
+        settings.confirm_and_get_database_url().reveal()
+        == session.settings.confirm_and_get_database_url().reveal()
         == URL
     )
     assert (

@@ -326,7 +326,7 @@ def store_trial_totals_and_delete_files(
         _truncate_to_whole_lines(replies_path)
         replies = [
             responses.parse_result_line(line, parse_generated_response)
-            for _, line in files.read_lines(replies_path)
+            for _, line in files.iterate_lines_with_offsets(replies_path)
         ]
 
     now = run.workspace.now()

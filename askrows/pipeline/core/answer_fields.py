@@ -137,7 +137,7 @@ class AnswerField:
         """Return whether the field is a whole number."""
         return self.json_type == "integer"
 
-    def parse_typed_text(self, text: str) -> Any:
+    def parse_typed_text_or_keep(self, text: str) -> Any:
         """Return the value that a person typed; a text that is no value is returned unchanged.
 
         Nothing is validated. A blank text or `null` is None if the field is optional. A text or a
@@ -154,7 +154,7 @@ class AnswerField:
         if self.kind == "list" and not text.startswith("["):
             separator = ";" if ";" in text else ","
             parts = (part.strip() for part in text.split(separator))
-            return [self.parts[0].parse_typed_text(part) for part in parts if part]
+            return [self.parts[0].parse_typed_text_or_keep(part) for part in parts if part]
 
         json_text = text
         if self.kind == "boolean":

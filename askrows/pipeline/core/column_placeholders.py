@@ -25,7 +25,9 @@ def list_template_columns(template: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_PLACEHOLDER.findall(template or "")))
 
 
-def find_invalid_placeholders(template: str | None, columns: Iterable[str]) -> dict[str, str]:
+def map_invalid_placeholders_to_valid(
+    template: str | None, columns: Iterable[str]
+) -> dict[str, str]:
     """Return the columns that a template has in braces with an invalid name, and a valid name.
 
     For example, `{Job Title}` in the template gives {"Job Title": "job_title"}.

@@ -316,26 +316,28 @@ class Declaration(Generic[A_co]):
         declaration = super().__new__(cls)
         faults = [_make_unknown_member_error(name) for name in member_values.keys() - MEMBERS]
         for member in fields(cls) if member_values else ():
-            value, fault = _validate_member(member, member_values.get(member.name, member.default))
+            value, fault = _validate_member_or_use_default(
+                member, member_values.get(member.name, member.default)
+            )
             vars(declaration)[member.name] = value
             if fault is not None:
                 faults.append(fault)
 
         if member_values:
-            faults += declaration._find_value_faults()
+            faults += declaration._find_answer_version_and_empty_text_faults()
             faults += declaration._find_items_faults()
-            faults += declaration._find_table_faults()
+            faults += declaration._find_database_table_key_faults()
             faults += declaration._find_folder_faults()
-            faults += declaration._find_row_faults()
-            faults += declaration._find_word_faults()
-            faults += declaration._find_function_faults()
-            faults += declaration._find_name_faults()
-            faults += declaration._find_parameter_faults()
+            faults += declaration._find_key_function_and_column_list_faults()
+            faults += declaration._find_words_faults()
+            faults += declaration._find_derive_index_and_metadata_faults()
+            faults += declaration._find_name_and_table_faults()
+            faults += declaration._find_model_setting_and_gate_faults()
         if faults:
             raise DeclarationError(faults, declaration)
         return declaration
 
-    def _find_value_faults(self) -> Iterator[InputError]:
+    def _find_answer_version_and_empty_text_faults(self) -> Iterator[InputError]:
         """Yield the faults of answer, version and image_side, and of an empty items or prompt."""
         answer: Any = self.answer
         # A model of a single value, such as a list, is a root model.
@@ -394,7 +396,7 @@ class Declaration(Generic[A_co]):
                     hint=f"leave out {name}=",
                 )
 
-    def _find_table_faults(self) -> Iterator[InputError]:
+    def _find_database_table_key_faults(self) -> Iterator[InputError]:
         """Yield the fault of the key of a `DatabaseTable`."""
         if not isinstance(self.items, DatabaseTable):
             return
@@ -427,7 +429,7 @@ class Declaration(Generic[A_co]):
                     hint=f"leave out {name}=",
                 )
 
-    def _find_row_faults(self) -> Iterator[InputError]:
+    def _find_key_function_and_column_list_faults(self) -> Iterator[InputError]:
         """Yield the faults of key, check, clean, examples, and of the members that list texts.
 
         These are requires, images, list_columns and question_words.
@@ -459,7 +461,7 @@ class Declaration(Generic[A_co]):
                 noun = "words" if name == "question_words" else "columns"
                 yield InputError(f"{name}= must be a list of {noun}, not {texts!r}")
 
-    def _find_word_faults(self) -> Iterator[InputError]:
+    def _find_words_faults(self) -> Iterator[InputError]:
         """Yield the faults of words."""
         if self.words == ():
             return
@@ -488,7 +490,7 @@ class Declaration(Generic[A_co]):
             if word in FIXED_STATES | other_words:
                 yield InputError(f"words= has {word!r}, which is another state", hint=hint)
 
-    def _find_function_faults(self) -> Iterator[InputError]:
+    def _find_derive_index_and_metadata_faults(self) -> Iterator[InputError]:
         """Yield the faults of derive, index and metadata."""
         for place, function in (self.derive or {}).items():
             name = str(place).rpartition(".")[2]
@@ -512,7 +514,7 @@ class Declaration(Generic[A_co]):
             if member in ENTRY_MEMBERS:
                 yield InputError(f"metadata={{{member!r}: …}} is a member of each entry")
 
-    def _find_name_faults(self) -> Iterator[InputError]:
+    def _find_name_and_table_faults(self) -> Iterator[InputError]:
         """Yield the faults of name and table, unless the task is built in."""
         if self._is_built_in:
             return
@@ -525,7 +527,7 @@ class Declaration(Generic[A_co]):
             if value in RESERVED or value.startswith("askrows_"):
                 yield InputError(f"{member}={value!r} is a name of askrows")
 
-    def _find_parameter_faults(self) -> Iterator[InputError]:
+    def _find_model_setting_and_gate_faults(self) -> Iterator[InputError]:
         """Yield the faults of media_resolution, max_output_tokens, temperature, thinking, gates."""
         if self.media_resolution not in (None, *RESOLUTIONS):
             yield InputError(
@@ -620,7 +622,9 @@ def _make_unknown_member_error(name: str) -> InputError:
     return InputError(message)
 
 
-def _validate_member(member: Field[Any], value: Any) -> tuple[Any, InputError | None]:
+def _validate_member_or_use_default(
+    member: Field[Any], value: Any
+) -> tuple[Any, InputError | None]:
     """Check that a member has a value of its type; return the value, and an error or None.
 
     With an error, the value is the member's default instead, or "-" for a required member, so that

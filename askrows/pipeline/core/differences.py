@@ -205,7 +205,7 @@ def _iterate_difference_kinds(
         len(_list_forms_of_kind(words, NEGATION)) for words in (quote_words, text_words)
     }
     word_pairs = product([word.form for word in quote_words], [word.form for word in text_words])
-    if len(negation_counts) > 1 or any(starmap(_is_negation_of_other, word_pairs)):
+    if len(negation_counts) > 1 or any(starmap(_are_negations_of_each_other, word_pairs)):
         yield NEGATION
     if _list_forms_of_kind(quote_words, NAME) != _list_forms_of_kind(text_words, NAME):
         yield NAME
@@ -215,7 +215,7 @@ def _list_forms_of_kind(words: Sequence[_Word], kind: str) -> list[str]:
     return [word.form for word in words if word.kind == kind]
 
 
-def _is_negation_of_other(first_word: str, second_word: str) -> bool:
+def _are_negations_of_each_other(first_word: str, second_word: str) -> bool:
     """Return whether either word looks like the other with a negative prefix or suffix.
 
     For example unhappy and happy, or hopeless and hopeful. The prefix or suffix is removed, and the

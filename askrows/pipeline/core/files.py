@@ -274,7 +274,7 @@ def verify_sealed_file(path: Path, *, sha256: str, file_label: str) -> Path:
     return path
 
 
-def read_lines(path: Path) -> Generator[tuple[int, bytes]]:
+def iterate_lines_with_offsets(path: Path) -> Generator[tuple[int, bytes]]:
     r"""Yield (offset in bytes, line without its line end) for each line that is not blank.
 
     Lines end at the byte `\n` only, because U+2028, U+0085 and similar characters are valid inside
@@ -325,7 +325,7 @@ def make_path_hint(path: Path) -> str:
     return f"did you mean {names_by_stem[similar_stem]!r}? check the path"
 
 
-def check_no_address(path: Path, unchanged_text: str) -> None:
+def check_path_is_no_address(path: Path, unchanged_text: str) -> None:
     """Refuse an address in place of a file. The message has no address, which may have a password.
 
     Args:
@@ -390,7 +390,7 @@ def replace_link(path: Path, target: Path) -> None:
     sync_directory(path.parent)
 
 
-def move_aside(path: Path) -> str | None:
+def move_to_free_backup_name(path: Path) -> str | None:
     """Rename `path` to the first free `<name>.bak-<n>`, with n from 1, and return the new name.
 
     Returns:

@@ -94,7 +94,7 @@ class FoldedText:
         self._start_offsets = array("L")
         self._end_offsets = array("L")
         for word in _WORD.finditer(replace_markup_by_invisible(text)):
-            units = [unit for unit in _fold_word(word[0], word.start()) if unit[2]]
+            units = [unit for unit in _fold_units_of_word(word[0], word.start()) if unit[2]]
             if not units:
                 continue
             # A line break inside Chinese or Thai separates no words.
@@ -162,7 +162,9 @@ def _is_outside_words(char: str) -> bool:
     return not char.isalnum() and unicodedata.category(char)[0] != "M"
 
 
-def _fold_word(word: str, offset: int) -> Iterator[tuple[Iterable[int], Iterable[int], str]]:
+def _fold_units_of_word(
+    word: str, offset: int
+) -> Iterator[tuple[Iterable[int], Iterable[int], str]]:
     """Yield (start offsets, end offsets, folded text) of each unit of a word, in order.
 
     A word has no whitespace. A unit of an ASCII word is the whole word. A unit of another word is a

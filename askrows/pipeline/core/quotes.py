@@ -192,7 +192,13 @@ def _to_stored_quotation(value: Any) -> Any:
 
 
 def has_quotes(answer_model: "type[BaseModel]") -> bool:
-    """Return whether an answer of this model can contain a quotation.
+    """Return whether an answer of this model can contain a quotation."""
+    schema = json.dumps(answer_model.model_json_schema(mode="validation"))
+    return any(f'"format": "{name}"' in schema for name in QUOTE_FORMATS)
+
+
+def check_quotes_are_unchanged(answer_model: "type[BaseModel]") -> None:
+    """Check that no type of an answer changes its quotations, or restricts them by a pattern.
 
     Raises:
         TypeError: A quotation has a pattern or is transformed, so it would be stored as a text.
@@ -207,7 +213,6 @@ def has_quotes(answer_model: "type[BaseModel]") -> bool:
             f"{answer_model.__name__}: a Quote is part of the row's text, so it can have no "
             "pattern and no changed case",
         )
-    return any(input_counts)
 
 
 def requires_quote(answer_model: "type[BaseModel]") -> bool:
@@ -420,7 +425,7 @@ def is_stored_quotation(value: Any) -> bool:
     return isinstance(value, Mapping) and value.keys() - {LIKENESS_MEMBER} == _QUOTE_MEMBERS
 
 
-def iterate_quotations(document: Any) -> Iterator[Mapping[str, Any]]:
+def iterate_valid_quotations(document: Any) -> Iterator[Mapping[str, Any]]:
     """Yield each stored quotation in a JSON document, in its order.
 
     Another program may have written the document: a quotation whose offsets are no whole numbers,
@@ -444,7 +449,7 @@ def format_likeness(quotation: Mapping[str, Any]) -> str:
     return ""
 
 
-def to_display_value(value: Any) -> str:
+def format_value_for_people(value: Any) -> str:
     """Return a value as people read it; a quotation in quotation marks with its offsets.
 
     A None is "-", a text is unchanged, a whole float has no decimals up to MAX_EXACT_FLOAT, and

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.progress import Progress
-from askrows.pipeline.core.quotes import is_stored_quotation, to_display_value
+from askrows.pipeline.core.quotes import format_value_for_people, is_stored_quotation
 from askrows.pipeline.core.states import describe_reason
 from askrows.pipeline.core.text import format_duration, format_usd
 
@@ -195,10 +195,12 @@ def _format_changes(changes: Mapping[str, Sequence[Any]]) -> str:
     for name, (before, after) in changes.items():
         if isinstance(after, list) and isinstance(before or [], list):
             old_members = before or []
-            parts += [f"-{to_display_value(old)}" for old in old_members if old not in after]
-            parts += [f"+{to_display_value(new)}" for new in after if new not in old_members]
+            parts += [f"-{format_value_for_people(old)}" for old in old_members if old not in after]
+            parts += [f"+{format_value_for_people(new)}" for new in after if new not in old_members]
         else:
-            parts.append(f"{name}: {to_display_value(before)} → {to_display_value(after)}")
+            parts.append(
+                f"{name}: {format_value_for_people(before)} → {format_value_for_people(after)}"
+            )
     return ", ".join(parts)
 
 
@@ -250,7 +252,7 @@ def format_member(
     ):
         text = ", ".join(map(str, value))
     elif isinstance(value, float | list | Mapping):
-        text = to_display_value(value)
+        text = format_value_for_people(value)
     else:
         text = str(value)
     return text
@@ -354,11 +356,11 @@ def format_nested_lines(
         ):
             yield from format_nested_lines(f"{name} {number}", element, indent)
     elif is_list:
-        yield f"{indent}{name}: {', '.join(map(to_display_value, value))}"
+        yield f"{indent}{name}: {', '.join(map(format_value_for_people, value))}"
     elif isinstance(value, datetime):
         yield f"{indent}{name}: {_format_minute(value)}"
     else:
-        yield f"{indent}{name}: {to_display_value(value)}"
+        yield f"{indent}{name}: {format_value_for_people(value)}"
 
 
 def make_table(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from askrows.pipeline.core.command_hint import OptionHint
-from askrows.pipeline.core.quotes import to_display_value
+from askrows.pipeline.core.quotes import format_value_for_people
 from askrows.pipeline.core.report import Report, Table, make_table
 
 # Time limit of the parts of a page.
@@ -126,7 +126,7 @@ class RowsPage(NamedTuple):
 def _format_row_value(value: object) -> str:
     """Return the text of a row's value for a list: None is empty, list members have commas."""
     members = value if isinstance(value, list) else [value]
-    return ", ".join(to_display_value(member) for member in members if member is not None)
+    return ", ".join(format_value_for_people(member) for member in members if member is not None)
 
 
 class FieldCount(NamedTuple):

@@ -219,7 +219,7 @@ _parse_name_or_path = _make_pattern_parser(
 )
 
 
-def parse_task_reference(text: str, *, known_names: Collection[str]) -> str:
+def parse_task_name_or_path(text: str, *, known_names: Collection[str]) -> str:
     """Return the name of a task, or the path of its file; the task need not exist.
 
     Raises:
@@ -240,7 +240,7 @@ def parse_confirmed_values(text: str) -> tuple[str, ...]:
     return tuple(mask_url_secrets(word).rstrip("/") for word in words if word)
 
 
-def parse_names(text: str, parse_name: Callable[[str], str] = str) -> tuple[str, ...]:
+def parse_unique_names(text: str, parse_name: Callable[[str], str] = str) -> tuple[str, ...]:
     """Return the names of a list with commas, in its order; `none` means no name.
 
     A repeated name is dropped.
@@ -260,7 +260,7 @@ def parse_names(text: str, parse_name: Callable[[str], str] = str) -> tuple[str,
     return tuple(names)
 
 
-parse_prompt_versions = partial(parse_names, parse_name=parse_prompt_version)
+parse_prompt_versions = partial(parse_unique_names, parse_name=parse_prompt_version)
 
 
 def parse_boolean(text: str) -> bool:

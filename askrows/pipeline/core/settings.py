@@ -34,7 +34,6 @@ from askrows.pipeline.core.setting_parsers import (
     parse_boolean,
     parse_confirmed_values,
     parse_days,
-    parse_names,
     parse_path,
     parse_positive_count,
     parse_positive_size,
@@ -43,8 +42,9 @@ from askrows.pipeline.core.setting_parsers import (
     parse_seconds,
     parse_share,
     parse_table_name,
-    parse_task_reference,
+    parse_task_name_or_path,
     parse_tier,
+    parse_unique_names,
     parse_usd,
 )
 from askrows.pipeline.core.text import SURROGATES
@@ -267,12 +267,12 @@ class Settings:
     )
     task: str = _declare_setting(
         DEFAULT_TASK,
-        partial(parse_task_reference, known_names=(DEFAULT_TASK, *BUILT_IN_TASKS)),
+        partial(parse_task_name_or_path, known_names=(DEFAULT_TASK, *BUILT_IN_TASKS)),
         "experts, passages, or your own task by its name or file",
     )
     index_columns: tuple[str, ...] | None = _declare_setting(
         None,
-        parse_names,
+        parse_unique_names,
         "other columns of imported files to index, or none; default: as before",
     )
     tags_from: Path | None = _declare_setting(
@@ -400,7 +400,7 @@ class Settings:
             own_defaults["list_lag"] = max(own_defaults.get("list_lag", self.list_lag), lag_s)
         return replace(self, **own_defaults)
 
-    def confirm_database_url(self) -> Secret:
+    def confirm_and_get_database_url(self) -> Secret:
         """Return the URL of the database, confirmed; by default `askrows.db` in the folder DATA.
 
         If `.env` set it, a person must confirm it once for the workspace, because a stranger may
@@ -424,7 +424,7 @@ class Settings:
         path = str(self.data / "askrows.db").replace("%", "%25").replace("?", "%3F")
         return Secret.from_url(f"sqlite:///{path}")
 
-    def confirm_server(self, backend: str) -> Secret:
+    def confirm_and_get_server_address(self, backend: str) -> Secret:
         """Return the address of a backend's API, confirmed; key and rows are sent to it.
 
         If `.env` set it, a person must confirm it once for the workspace, because a stranger may

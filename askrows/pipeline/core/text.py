@@ -95,7 +95,7 @@ def format_duration(seconds: float | None) -> str:
     return "a second"
 
 
-def format_object(instance: Any) -> str:
+def make_short_repr(instance: Any) -> str:
     """Return an object on a line for its `__repr__`, such as `Class(name='a', count=2)`.
 
     Only texts and numbers are shown, and of these only values that are true: 0, "" and False are
@@ -213,7 +213,7 @@ _COMPARED_LETTERS = 10
 _LOOKALIKES = str.maketrans("аеорсуіјѕһьвгԁɡıοαριυντεκ", "aeopcyijshbbrdgioapiuvtek")
 
 
-def neutralize_tags(data: str, *, names: Iterable[str]) -> str:
+def neutralize_prompt_tags(data: str, *, names: Iterable[str]) -> str:
     """Return a text in which "<" is replaced by "(" if it begins one of our tags.
 
     So data in a prompt cannot begin or end the part that we marked by tags. Opening and closing

@@ -157,14 +157,14 @@ def find_term_spans(
     for run in _NON_SPACE_RUN.finditer(text.translate(_WORD_CHARACTERS)):
         offset = run.start()
         for part in _UNSPACED_SCRIPT.split(run[0]):
-            yield from _find_part_spans(part, offset, terms)
+            yield from _find_term_spans_in_part(part, offset, terms)
             offset += len(part)
     for start, end, term in find_joined_terms(text):
         if term in terms:
             yield start, end, term
 
 
-def _find_part_spans(
+def _find_term_spans_in_part(
     part: str,
     part_offset: int,
     terms: AbstractSet[str],

@@ -95,7 +95,7 @@ class Vocabulary:
                 "a Vocabulary belongs to a text: Annotated[str, Vocabulary(…)], "
                 "and for several list[Annotated[str, Vocabulary(…)]]",
             )
-        return core_schema.no_info_after_validator_function(self._to_term, schema)
+        return core_schema.no_info_after_validator_function(self._find_term_or_raise, schema)
 
     def __get_pydantic_json_schema__(
         self,
@@ -117,7 +117,7 @@ class Vocabulary:
             VOCABULARY: {"file": self.file, "path": str(self.path), "terms": terms},
         }
 
-    def _to_term(self, text: str) -> str:
+    def _find_term_or_raise(self, text: str) -> str:
         """Return the term that a text names.
 
         Raises:

@@ -27,7 +27,7 @@ from askrows.pipeline.core.errors import (
 from askrows.pipeline.core.progress import NoProgress, ProgressBar
 from askrows.pipeline.core.ranking import Entry
 from askrows.pipeline.core.report import Report, format_counts
-from askrows.pipeline.core.text import format_object, join_first, plural
+from askrows.pipeline.core.text import join_first, make_short_repr, plural
 from askrows.pipeline.index.builds import INDEX_LOCK, Builds
 from askrows.pipeline.index.indexed_tasks import require_indexed_task
 from askrows.pipeline.index.manifest import Manifest, RefusedText, hash_entry_content
@@ -81,7 +81,7 @@ class IndexReport:
     # the build.
     refused: Mapping[str, str] = field(default_factory=dict)
 
-    __repr__ = format_object
+    __repr__ = make_short_repr
 
     def to_report(
         self,

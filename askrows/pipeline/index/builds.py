@@ -210,7 +210,7 @@ class Builds:
         """
         if self._is_linked(name):
             return None
-        moved_to = files.move_aside(self._data_dir / name)
+        moved_to = files.move_to_free_backup_name(self._data_dir / name)
         files.replace_link(
             self._data_dir / name,
             self._make_link_target(name),
@@ -410,7 +410,7 @@ class Builds:
         """Point `current` at a build by a rename."""
         if self._current_link.is_dir() and not self._current_link.is_symlink():
             # A copy that followed links has a directory here, which a rename cannot replace.
-            files.move_aside(self._current_link)
+            files.move_to_free_backup_name(self._current_link)
         files.replace_link(
             self._current_link,
             Path(self._builds_dir.name) / str(number),

@@ -16,7 +16,7 @@ from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 from askrows.pipeline.core.report import Listing, Paragraph, Part, Table
-from askrows.pipeline.core.text import format_object, shorten, to_single_line
+from askrows.pipeline.core.text import make_short_repr, shorten, to_single_line
 from askrows.pipeline.core.tokenizer import extract_terms_cached, find_script, find_term_spans
 from askrows.pipeline.index.build_reader import Index
 from askrows.pipeline.index.manifest import Floor
@@ -86,7 +86,7 @@ class Hit:
     # The row has no answer and is found by words only.
     is_untagged: bool = False
 
-    __repr__ = format_object
+    __repr__ = make_short_repr
 
     @property
     def document(self) -> dict[str, Any]:

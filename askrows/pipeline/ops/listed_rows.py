@@ -32,7 +32,7 @@ from askrows.pipeline.core.row_listing import (
     RowPosition,
     RowsPage,
 )
-from askrows.pipeline.core.text import format_object, plural
+from askrows.pipeline.core.text import make_short_repr, plural
 from askrows.pipeline.index.builds import make_index_state_document
 from askrows.pipeline.index.indexed_tasks import find_indexed_task
 from askrows.pipeline.provider.requests import make_request_key, replace_line_images_by_hashes
@@ -410,7 +410,7 @@ class ParkedRow:
     reason: str
     since: datetime
 
-    __repr__ = format_object
+    __repr__ = make_short_repr
 
 
 def list_parked_rows(store: Store, task: Task) -> list[ParkedRow]:

@@ -84,7 +84,7 @@ def open_workspace(
         InconsistentError: `access` is READ, and tables or columns of a task are missing.
     """
     check_no_link_leads_out(settings.data)
-    database_url = settings.confirm_database_url().reveal()
+    database_url = settings.confirm_and_get_database_url().reveal()
     with contextlib.closing(Store(database_url, writes=access is not Access.READ)) as store:
         # Opening a SQLite store creates its file.
         if store.path is not None and not store.path.exists():
@@ -335,7 +335,7 @@ def open_used_or_temporary_workspace(
             another program's database.
     """
     is_user_task = is_user_task_set(settings)
-    with contextlib.closing(Store(settings.confirm_database_url().reveal())) as store:
+    with contextlib.closing(Store(settings.confirm_and_get_database_url().reveal())) as store:
         with store.open_foreign_snapshot() as tx:
             has_workspace = tx is not None and schema.has_workspace(tx)
             has_tables = has_workspace or (

@@ -237,7 +237,7 @@ def _open_empty_or_restored_server(
         yield None, False
         return
 
-    with closing(Store(settings.confirm_database_url().reveal())) as store:
+    with closing(Store(settings.confirm_and_get_database_url().reveal())) as store:
         has_tables = False
         existing_tables = ["its file"]
         if store.path is None:

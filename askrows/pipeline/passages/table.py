@@ -42,7 +42,7 @@ from sqlalchemy import (
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.types import TypeEngine
 
-from askrows.pipeline.core.quotes import iterate_quotations
+from askrows.pipeline.core.quotes import iterate_valid_quotations
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.passages import ADOPTION_INDEX, CONCEPTS, PASSAGES
 from askrows.pipeline.rows.cells import (
@@ -108,7 +108,7 @@ class ConceptRow(NamedTuple):
     def quotations(self) -> list[Mapping[str, Any]]:
         """The valid quotations (quote, start, end) in the decoded evidence, of any program."""
         support = self.evidence.get("support") if isinstance(self.evidence, dict) else None
-        return list(iterate_quotations(support))
+        return list(iterate_valid_quotations(support))
 
     def count_misquotations(self, text: str) -> int:
         """Count the quotations that differ from the text of the passage at their offsets."""

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from askrows.pipeline.core.files import read_lines
+from askrows.pipeline.core.files import iterate_lines_with_offsets
 from askrows.pipeline.core.states import Outcome
 from askrows.pipeline.provider.requests import Prompt, RequestSettings
 from askrows.pipeline.provider.responses import ParsedReply, object_or_empty, parse_result_line
@@ -87,7 +87,7 @@ def read_nonces_by_key(request_path: Path) -> dict[str, str]:
     """
     nonces = {}
     with contextlib.suppress(OSError):
-        for _, line in read_lines(request_path):
+        for _, line in iterate_lines_with_offsets(request_path):
             if not line.startswith(_LINE_START):
                 continue
             try:
@@ -149,7 +149,7 @@ def describe_misplaced_reply(
         return f"{len(row_reply_keys)} of {len(nonces)} control requests got replies to rows"
 
     nonces_by_bytes = {nonce.encode(): key for key, nonce in nonces.items()}
-    for _, line in read_lines(result_path):
+    for _, line in iterate_lines_with_offsets(result_path):
         for nonce, key in nonces_by_bytes.items():
             if nonce not in line or nonce.decode() not in parse_result_line(line).text:
                 continue

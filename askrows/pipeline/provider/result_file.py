@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 
-from askrows.pipeline.core.files import read_lines
+from askrows.pipeline.core.files import iterate_lines_with_offsets
 from askrows.pipeline.provider.responses import decode_result_line, make_excerpt, object_or_empty
 
 # Lines that are shown of each kind of anomaly.
@@ -110,7 +110,7 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         last_offset = 0
         last_line = b""
         is_json = True
-        for offset, line in read_lines(path):
+        for offset, line in iterate_lines_with_offsets(path):
             last_offset = offset
             last_line = line
 

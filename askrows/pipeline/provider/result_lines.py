@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from askrows.pipeline.core.errors import IncompleteError
-from askrows.pipeline.core.files import new_part_path, read_lines, removed_on_error
+from askrows.pipeline.core.files import iterate_lines_with_offsets, new_part_path, removed_on_error
 from askrows.pipeline.provider.call_errors import RUN_LATER_HINT, format_api_error
 from askrows.pipeline.provider.requests import make_request_key
 from askrows.pipeline.provider.responses import decode_result_line, has_error_content
@@ -53,7 +53,7 @@ def rewrite_result_as_lines(path: Path, *, task_name: str) -> None:
         with ResultFile(path) as result_file:
             if not result_file.has_invalid_keys:
                 return
-        objects = (line for _, line in read_lines(path))
+        objects = (line for _, line in iterate_lines_with_offsets(path))
 
     with removed_on_error(new_part_path(path)) as draft:
         with draft.open("wb") as file:

@@ -146,7 +146,7 @@ class Service:
             self.check_access()
             key = settings.find_key_of_backend(self.backend)
             options["api_key"] = key.reveal() if key else ""
-            options["base_url"] = settings.confirm_server(self.backend).reveal()
+            options["base_url"] = settings.confirm_and_get_server_address(self.backend).reveal()
             if self.provider.protocol == "gemini":
                 client = Client(**options)
             else:
@@ -198,7 +198,7 @@ class Service:
                 hint=f"set {provider.address_variable} as before, or use another "
                 f"{OptionHint('data')}",
             )
-        self.settings.confirm_server(self.backend)
+        self.settings.confirm_and_get_server_address(self.backend)
 
     def check_mode_is_offered(self, mode: Mode) -> None:
         """Check that the provider has what a mode needs.

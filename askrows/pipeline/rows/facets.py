@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from askrows.pipeline.core.quotes import to_display_value
+from askrows.pipeline.core.quotes import format_value_for_people
 from askrows.pipeline.core.row_listing import (
     FieldCount,
 )
@@ -100,7 +100,7 @@ def list_value_counts(
             return []
         # A row with equal members counts once.
         members_by_key = {
-            fold_value(to_display_value(member)): member
+            fold_value(format_value_for_people(member)): member
             for member in members
             if member not in {None, ""}
         }
@@ -224,7 +224,7 @@ def _make_value_count(name: str, value: Any, row_count: int) -> FieldCount:
     if isinstance(value, str):
         return FieldCount(value, row_count, format_where_any_equals([name], value))
     condition = f"{quote_where_name(name)} = {json.dumps(value)}"
-    return FieldCount(to_display_value(value), row_count, condition)
+    return FieldCount(format_value_for_people(value), row_count, condition)
 
 
 def format_where_any_equals(names: Iterable[str], text: str) -> str:

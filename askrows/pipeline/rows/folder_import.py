@@ -21,7 +21,7 @@ from sqlalchemy import Table, insert, or_, select, update
 from askrows.pipeline.core.command_hint import HintTemplate
 from askrows.pipeline.core.declaration import GONE_FILE
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.core.files import check_no_address, require_utf8_path
+from askrows.pipeline.core.files import check_path_is_no_address, require_utf8_path
 from askrows.pipeline.core.text import INVALID_TEXT
 from askrows.pipeline.rows.folder_files import make_file_table, make_import_hint
 from askrows.pipeline.rows.pictures import (
@@ -144,7 +144,7 @@ def check_folder(folder: Path, task: str) -> None:
     """
     require_utf8_path(folder)
     if not folder.is_dir():
-        check_no_address(folder, "nothing was imported")
+        check_path_is_no_address(folder, "nothing was imported")
         raise InputError(
             f"{folder} is not a folder; nothing was imported", hint=_make_folder_hint(task)
         )

@@ -131,7 +131,7 @@ class SourceFile:
         self._hint = hint
         self.parts = files.list_parquet_files(path)
         if not self.parts:
-            files.check_no_address(path, "nothing was read")
+            files.check_path_is_no_address(path, "nothing was read")
             reason = files.unreadable_reason(path) or "is not a regular file"
             raise self.make_error(f" {reason}", hint=files.make_path_hint(path))
 

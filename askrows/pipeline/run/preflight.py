@@ -28,7 +28,7 @@ from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import AUTOMATIC_MODES, Mode
-from askrows.pipeline.core.text import format_object, format_usd, plural
+from askrows.pipeline.core.text import format_usd, make_short_repr, plural
 from askrows.pipeline.provider.models import (
     FREE_TIER,
 )
@@ -77,7 +77,7 @@ class Preflight:
     # The same estimate for the model that a key would use, or None if that is the model.
     with_key: "Preflight | None" = None
 
-    __repr__ = format_object
+    __repr__ = make_short_repr
 
     def document(self) -> dict[str, Any]:
         """Return the estimate as JSON members: tokens, USD, seconds; unknown figures are null."""

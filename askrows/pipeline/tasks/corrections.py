@@ -635,7 +635,7 @@ def parse_typed_fields(task: Task, text: str) -> Document:
             values[name], remaining_text = _split_off_json_value(name, remaining_text)
         else:
             value_text, _, remaining_text = _partition_stripped(remaining_text, ";")
-            values[name] = fields[name].parse_typed_text(value_text)
+            values[name] = fields[name].parse_typed_text_or_keep(value_text)
 
     return values
 

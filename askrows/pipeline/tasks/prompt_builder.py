@@ -62,7 +62,7 @@ class PromptBuilder:
         def tag_value(name: str) -> str:
             column = self.columns_by_name[name]
             cell_text = self.format_cell(column, row.get(column))
-            harmless_text = text.neutralize_tags(cell_text, names=column_names)
+            harmless_text = text.neutralize_prompt_tags(cell_text, names=column_names)
             return f"<{name}>{harmless_text}</{name}>"
 
         return fill_template(self.declaration.prompt, tag_value)

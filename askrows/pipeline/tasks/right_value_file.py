@@ -369,7 +369,7 @@ def _parse_cell(answer_field: AnswerField, cell: Any) -> Any:
     """Return the value of a cell; a list or an object is a value already."""
     if isinstance(cell, list | dict):
         return cell
-    return answer_field.parse_typed_text(to_prompt_text(cell).strip())
+    return answer_field.parse_typed_text_or_keep(to_prompt_text(cell).strip())
 
 
 def _make_repetition_fault(

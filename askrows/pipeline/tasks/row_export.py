@@ -13,7 +13,7 @@ from askrows.pipeline.core.files import SealedWriter, remove_abandoned_parts, re
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.core.text import FormulaGuard, format_object, plural
+from askrows.pipeline.core.text import FormulaGuard, make_short_repr, plural
 from askrows.pipeline.rows.export import encode_rows
 from askrows.pipeline.store.answers import PERSON
 from askrows.pipeline.store.database import Connection, Store
@@ -48,7 +48,7 @@ class ExportReport:
     # Cells of CSV that got an apostrophe, because a program might run them as formulas.
     changed_cells: int = 0
 
-    __repr__ = format_object
+    __repr__ = make_short_repr
 
     def to_report(self) -> Report:
         """Return the report of an export to a file; without rows, a note said so before."""

@@ -772,7 +772,9 @@ class Task:
         values_by_id = {
             row_id: parse_stored_values(values) for row_id, values in stored_values.items()
         }
-        with contextlib.closing(Store(self.settings.confirm_database_url().reveal())) as store:
+        with contextlib.closing(
+            Store(self.settings.confirm_and_get_database_url().reveal())
+        ) as store:
             items = resolve_query_or_path(self.declaration, Path(self.record.path))
             record = dataclasses.replace(self.record, items=items)
             return find_ids_changed_in_source(store, record, values_by_id)

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from askrows.pipeline.core.column_placeholders import (
     MAX_LISTED_COLUMNS,
     find_exact_or_similar_column,
-    find_invalid_placeholders,
     list_template_columns,
+    map_invalid_placeholders_to_valid,
 )
 from askrows.pipeline.core.declaration import HASH_KEY, Declaration
 from askrows.pipeline.core.errors import InputError
@@ -110,7 +110,7 @@ def _find_prompt_faults(
         ("index", declaration.index_template),
         ("label", declaration.label),
     ):
-        for column, placeholder in find_invalid_placeholders(template, columns).items():
+        for column, placeholder in map_invalid_placeholders_to_valid(template, columns).items():
             message = f"has {{{column}}}, but a name in braces may have only letters, digits and _"
             yield member, message, f"write {{{placeholder}}} for the column {column!r}"
     if not declaration.prompt_columns and not declaration.images:

@@ -34,7 +34,7 @@ from askrows.pipeline.core.declaration import (
 )
 from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.files import make_path_hint
-from askrows.pipeline.core.quotes import has_quotes
+from askrows.pipeline.core.quotes import check_quotes_are_unchanged
 from askrows.pipeline.core.settings import DOTENV, Settings
 from askrows.pipeline.provider.answer_schema import make_response_schema
 from askrows.pipeline.rows.source import MEMORY_ROWS, MemorySource, rows_by_task_path
@@ -496,7 +496,7 @@ def _find_answer_faults(declaration: Declaration, path: Path) -> Iterator[Fault]
     """
     try:
         make_response_schema(declaration.answer)
-        has_quotes(declaration.answer)
+        check_quotes_are_unchanged(declaration.answer)
         make_strict_answer_validator(declaration.answer)
     except InputError as error:
         message = error.message

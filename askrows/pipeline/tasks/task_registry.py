@@ -239,7 +239,7 @@ def check_task_can_be_registered(
         columns = declaration.items.kinds
     else:
         with contextlib.closing(
-            Store(settings.confirm_database_url().reveal(), is_own_database=False),
+            Store(settings.confirm_and_get_database_url().reveal(), is_own_database=False),
         ) as unchanged_store:
             columns = open_source(unchanged_store, declaration, path).columns
     record = make_record(declaration, path, columns, recorded_at=datetime.now(UTC))

@@ -25,7 +25,7 @@ from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions, is_query
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.progress import NoProgress, Progress
-from askrows.pipeline.core.quotes import to_display_value
+from askrows.pipeline.core.quotes import format_value_for_people
 from askrows.pipeline.core.redact import mask_url_secrets
 from askrows.pipeline.core.report import (
     Report,
@@ -152,7 +152,10 @@ class AskReport:
         columns = dict.fromkeys([self.draft.guess.key, *field_names])
         for answer in answers:
             columns |= dict.fromkeys(answer)
-        cells = [[to_display_value(answer.get(column)) for column in columns] for answer in answers]
+        cells = [
+            [format_value_for_people(answer.get(column)) for column in columns]
+            for answer in answers
+        ]
         report = Report(
             {**self.document, "placeholder": run.workspace.has_placeholder_answers},
             parts=[Table(list(columns), cells)],

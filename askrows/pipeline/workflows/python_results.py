@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from askrows.pipeline.core.declaration import A_co
 from askrows.pipeline.core.errors import ConfigurationError
-from askrows.pipeline.core.text import format_object, shorten
+from askrows.pipeline.core.text import make_short_repr, shorten
 
 T = TypeVar("T")
 # Types that a flat row keeps. Values of other types become their JSON form.
@@ -64,7 +64,7 @@ class ResultTable(list[T], RowCollection):
 class ResultDocument(dict[str, Any]):
     """Named values about a single subject."""
 
-    __repr__ = format_object
+    __repr__ = make_short_repr
 
 
 @dataclass(frozen=True, repr=False)

@@ -14,7 +14,7 @@ from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.declaration import DatabaseTable, Folder
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.files import (
-    check_no_address,
+    check_path_is_no_address,
     list_parquet_files,
     make_path_hint,
     unreadable_reason,
@@ -59,7 +59,7 @@ def check_readable(file: Path, participle: str) -> None:
     Raises:
         InputError: The file cannot be read; the message has the reason.
     """
-    check_no_address(file, f"nothing was {participle}")
+    check_path_is_no_address(file, f"nothing was {participle}")
     reason = unreadable_reason(file)
     if reason:
         raise InputError(f"{file} {reason}; nothing was {participle}", hint=make_path_hint(file))

@@ -20,10 +20,10 @@ from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import RunResult, TrialOutcome
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError, QuestionChangedError
-from askrows.pipeline.core.quotes import to_display_value
+from askrows.pipeline.core.quotes import format_value_for_people
 from askrows.pipeline.core.report import Failure, Report, make_document_parts
 from askrows.pipeline.core.states import SINGLE_ROW_MODES, STANDARD, Mode, Outcome
-from askrows.pipeline.core.text import format_object, format_usd, plural, shorten
+from askrows.pipeline.core.text import format_usd, make_short_repr, plural, shorten
 from askrows.pipeline.provider import requests
 from askrows.pipeline.provider.usage import NO_USAGE, calculate_cost
 from askrows.pipeline.quality import evaluate, pilot
@@ -86,7 +86,7 @@ class TriedRow:
     # Duration of the call.
     seconds: float = 0.0
 
-    __repr__ = format_object
+    __repr__ = make_short_repr
 
 
 @dataclass(repr=False)
@@ -161,7 +161,7 @@ class TryReport:
         members = {
             **self.document,
             "prompt": shorten(prompt, MAX_TEXT_CHARS),
-            "schema": to_display_value(self.schema),
+            "schema": format_value_for_people(self.schema),
             "row_texts": row_texts,
         }
         parts = make_document_parts(
@@ -202,7 +202,7 @@ class TryReport:
 def list_prompt_texts(request: Mapping[str, Any]) -> list[str]:
     """Return the texts that a request sends about its row; an attachment is its description."""
     return [
-        shorten(part["text"], MAX_TEXT_CHARS) if "text" in part else to_display_value(part)
+        shorten(part["text"], MAX_TEXT_CHARS) if "text" in part else format_value_for_people(part)
         for part in requests.list_prompt_parts(request)
     ]
 

@@ -93,7 +93,9 @@ def verify_provider(run: Run) -> Report:
         # The server is confirmed for the current workspace, and so for its subfolder.
         trusted = (
             *trusted,
-            str(run.workspace.settings.confirm_server(run.workspace.backend)).rstrip("/"),
+            str(
+                run.workspace.settings.confirm_and_get_server_address(run.workspace.backend)
+            ).rstrip("/"),
         )
     settings = replace(
         run.workspace.settings,

@@ -517,7 +517,7 @@ def _create_app(settings: Settings, concurrency: int) -> Any:
         InputError: The workspace is an SQLite file.
         ConfigurationError: Procrastinate is not installed.
     """
-    url = settings.confirm_database_url().reveal()
+    url = settings.confirm_and_get_database_url().reveal()
     _, _, address = url.partition("://")
     if url.startswith("sqlite"):
         raise InputError(

@@ -7,7 +7,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from askrows.pipeline.core.files import read_lines
+from askrows.pipeline.core.files import iterate_lines_with_offsets
 from askrows.pipeline.provider.result_file import ResultFile, read_line_key
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -51,7 +51,7 @@ def test_damage_stays_in_its_line(
                 assert key == damaged_key or line in lines_by_key[key]
             requested_count = sum(len(key_lines) for key_lines in lines_by_key.values())
             all_count = requested_count + results.unknown_count + results.unreadable_count
-            assert all_count == len(list(read_lines(path)))
+            assert all_count == len(list(iterate_lines_with_offsets(path)))
 
 
 @given(TEXTS, KEYS, st.booleans())

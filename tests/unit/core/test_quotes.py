@@ -9,7 +9,12 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model, field_validator
 
 from askrows import Quote
-from askrows.pipeline.core.quotes import has_quotes, locate_quotes, requires_quote
+from askrows.pipeline.core.quotes import (
+    check_quotes_are_unchanged,
+    has_quotes,
+    locate_quotes,
+    requires_quote,
+)
 
 TEXT = "The cat sat on the mat, and the DOG  ran after it. The cat slept."
 STRING = {"type": "STRING"}
@@ -103,7 +108,9 @@ def test_validator_that_returns_a_plain_text_does_not_bypass_the_check() -> None
     ("declare", "message"),
     [
         (
-            lambda: has_quotes(create_model("Odd", quote=(Quote, Field(pattern="^T")))),
+            lambda: check_quotes_are_unchanged(
+                create_model("Odd", quote=(Quote, Field(pattern="^T")))
+            ),
             "Odd: a Quote is part of the row's text",
         ),
         (

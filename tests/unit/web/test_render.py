@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from askrows.pipeline.core.quotes import to_display_value
+from askrows.pipeline.core.quotes import format_value_for_people
 from askrows.web.render import join_value_texts, to_text
 
 
@@ -14,7 +14,7 @@ from askrows.web.render import join_value_texts, to_text
 )
 def test_numbers_are_short(value: Any, text: str) -> None:
     """A whole float has no decimals, and a huge one has an exponent."""
-    assert (to_text(value), to_display_value(value)) == (text, text)
+    assert (to_text(value), format_value_for_people(value)) == (text, text)
 
 
 @pytest.mark.parametrize("value", [None, "", [], {}, {"note": ""}])
