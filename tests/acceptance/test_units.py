@@ -831,6 +831,21 @@ def test_pilot_beside_another_process(make_life: MakeLife) -> None:
     assert [len(create["lines"]) for create in api.creates()] == [2, 1, 1]
 
 
+def test_tag_waits_for_live_calls_of_another_process(make_life: MakeLife) -> None:
+    """A second `tag WAIT=1` ends after the live calls of the first, and asks no row again."""
+    life = make_life("none")
+    workspace, api = life.workspace, life.api
+    workspace.import_people(1, first=50)
+    api.script_fault("slow_reply", times=MANY_TIMES, path=LIVE_CALL_PATH, args={"seconds": 5})
+    with workspace.start_command("tag", mode="live", CALL_TIMEOUT=200) as first:
+        wait_for_calls(api, first, LIVE_CALL, 1)
+        second = workspace.run_command("tag", wait=True)
+        assert "claimed" not in workspace.state_counts(), second
+        assert first.wait().code == 0, first.read_output()
+    assert second.stderr.count("waiting for the lock") == 1, second
+    api.clear_faults()
+
+
 def interrupt_call(life: Life, *, is_repeated: bool, reply_after_s: float) -> EndedCommand:
     """Send one or more SIGINT to a live run whose first call is answered after some seconds."""
     args = {"seconds": reply_after_s}

@@ -8,7 +8,7 @@ from askrows.pipeline.core.states import BatchState
 from askrows.pipeline.run import units
 from askrows.pipeline.run.run_state import RunState
 
-# Pause before the next check whether another process has sent the rows that it claimed.
+# Pause before the next look at a batch of another process.
 CLAIM_CHECK_PAUSE_S = 0.2
 
 
@@ -26,25 +26,25 @@ def drive(state: RunState, *, should_send: bool = True) -> None:
         RemoteError, ConfigurationError, InputError: A unit failed, such as sending a batch; the
             next command continues.
     """
-    run = state.run
+    workspace = state.run.workspace
     state.may_submit = should_send
     quota_error: ThrottledError | None = None
-    while unit := next(units.list_units(run, state), None):
+    while unit := next(units.list_units(state.run, state), None):
         if unit.name == "ingest":
             units.ingest_batches(state)
         elif unit.name == "poll":
             units.poll_and_download_batches(state, should_wait=True)
         elif unit.name == "wait":
-            run.workspace.sleep(CLAIM_CHECK_PAUSE_S)
-            # The other process may have died; its prepared batches are sent then.
-            state.has_submitted = False
+            assert unit.number is not None  # noqa: S101 - it waits for a batch
+            workspace.sleep(CLAIM_CHECK_PAUSE_S)
+            units.wait_for_other_process(state, unit.number)
         else:
             try:
                 units.submit_rows(state)
             except ThrottledError as error:
                 if not state.list_batches(BatchState.SUBMITTED):
                     raise
-                run.workspace.display.say(f"waiting for the submitted batches: {error.message}")
+                workspace.display.say(f"waiting for the submitted batches: {error.message}")
                 quota_error = error
                 state.may_submit = False
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from askrows.pipeline.batch.batch_files import make_batch_lock_name
 from askrows.pipeline.batch.batch_plan import Selection
 from askrows.pipeline.batch.held_batches import HeldBatchError
 from askrows.pipeline.batch.run import Run
@@ -114,6 +115,21 @@ class RunState:
         return run.workspace.store.query(
             claims.find_claiming_batches, run.task.name, self.row_ids or ()
         )
+
+    def list_busy_batches(self) -> list[int]:
+        """Return the numbers of the awaited batches that another process prepares, sends or asks.
+
+        A process has the lock of such a batch until it is done or dies.
+        """
+        locks = self.run.workspace.locks
+        unsent_batches = self.list_awaited_batches(
+            BatchState.PREPARED, BatchState.SUBMITTING, BatchState.ASKING
+        )
+        return [
+            batch.number
+            for batch in unsent_batches
+            if not locks.is_free(make_batch_lock_name(batch.number))
+        ]
 
     def count_claimable(self) -> int:
         """Return how many rows are open, of the selected rows if there is a selection.

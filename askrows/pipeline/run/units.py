@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from askrows.pipeline.batch import budget, ingest, poll, submit
+from askrows.pipeline.batch import budget, ingest, poll, send, submit
+from askrows.pipeline.batch.batch_files import make_batch_lock_name
 from askrows.pipeline.batch.batch_plan import Selection
 from askrows.pipeline.batch.held_batches import HeldBatchError
 from askrows.pipeline.batch.run import Run
@@ -79,7 +80,7 @@ def list_units(
     3. "submit" (prepare and send batches): batches are not sent, or other rows are open and no
        pilot blocks them
     4. "poll", for each batch at the API
-    5. "wait": another process claimed rows of the run and has not sent them
+    5. "wait": another process prepares, sends or asks rows of the run
     6. "fill" (sync the rows of a user task), always due after `poll_most`
     7. "index" (embed new texts and build), unless a batch is downloaded and not ingested
 
@@ -149,9 +150,11 @@ def _list_units_of_waiting_run(
     for batch in batches_at_api:
         yield Unit("poll", task_name, number=batch.number)
 
-    may_wait = result.stop.reason is None and not result.held_errors
-    if may_wait and state.list_claiming_batches():
-        yield Unit("wait", task_name)
+    if result.stop.reason is not None or result.held_errors:
+        return
+    awaited_numbers = {*state.list_claiming_batches(), *state.list_busy_batches()}
+    if awaited_numbers:
+        yield Unit("wait", task_name, number=min(awaited_numbers))
 
 
 def _list_asking_units(run: Run, open_batches: Iterable[batches.BatchRow]) -> Iterator[Unit]:
@@ -386,7 +389,21 @@ def submit_rows(
     except budget.BudgetError as error:
         state.result.stop = RunStop(StopReason.BUDGET, error=error)
     else:
-        state.has_sent = bool(outcomes)
+        state.has_sent = any(
+            outcome is not send.SendOutcome.TAKEN_BY_OTHER_PROCESS for outcome in outcomes.values()
+        )
+
+
+def wait_for_other_process(state: RunState, number: int) -> None:
+    """Wait until no other process works on a batch; its holder is printed.
+
+    The other process may have died, so the batch may be sent by this run then.
+    """
+    workspace = state.run.workspace
+    with workspace.locks.wait_for_lock(
+        make_batch_lock_name(number), announce=workspace.display.say, sleep=workspace.sleep
+    ):
+        state.has_submitted = False
 
 
 def poll_and_download_batches(state: RunState, *, should_wait: bool) -> None:
