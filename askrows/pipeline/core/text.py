@@ -13,10 +13,10 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import ROUND_DOWN, Decimal
 from difflib import get_close_matches
-from itertools import chain, pairwise
+from itertools import chain, count, pairwise
 from typing import Any
 
 # Characters of a result on a console.
@@ -155,6 +155,33 @@ def drop_empty_and_repeated_texts(texts: Iterable[str]) -> list[str]:
     for text in texts:
         text_by_fold.setdefault(text.casefold(), text)
     return [text for text in text_by_fold.values() if text]
+
+
+def make_names_unique(
+    names: Sequence[str],
+    *,
+    is_exempt: Callable[[str], bool] = frozenset[str]().__contains__,
+) -> list[str]:
+    """Return names in their order, with a number after each name that an earlier one equals.
+
+    The second `Other` is called `Other (2)`. A number is skipped if another name has it. Case does
+    not matter.
+
+    Args:
+        names: The names; empty names are returned as they are.
+        is_exempt: Returns whether a repeated name is kept as it is.
+    """
+    used_names = set(map(str.casefold, names))
+    numbers_by_name = dict[str, Iterator[int]]()
+    unique_names = list[str]()
+    for name in names:
+        is_first = name.casefold() not in numbers_by_name
+        numbers = numbers_by_name.setdefault(name.casefold(), count(2))
+        spellings = (f"{name} ({number})" for number in numbers)
+        free_spellings = (text for text in spellings if text.casefold() not in used_names)
+        is_kept = is_first or not name or is_exempt(name)
+        unique_names.append(name if is_kept else next(free_spellings))
+    return unique_names
 
 
 def suggest_similar(name: str, names: Iterable[str]) -> str:

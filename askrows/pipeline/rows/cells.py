@@ -22,7 +22,7 @@ from askrows.pipeline.core.column_placeholders import find_exact_or_similar_colu
 from askrows.pipeline.core.command_hint import format_install_command
 from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.quotes import FieldPath, is_quotation, iterate_leaves
-from askrows.pipeline.core.text import INVALID_TEXT, shorten
+from askrows.pipeline.core.text import INVALID_TEXT, make_names_unique, shorten
 from askrows.pipeline.store.schema import to_utc_time
 
 if TYPE_CHECKING:
@@ -356,14 +356,16 @@ def list_arrow_rows(batch: Any) -> list[dict[str, Any]]:
     """Return the rows of an Arrow table or record batch, with the values of Python.
 
     A date, time or duration that Python cannot represent is a text, see `_convert_arrow_scalar`.
+    Repeated names are numbered, see `make_names_unique`.
     """
+    names = make_names_unique(batch.schema.names)
     columns = [
         map(_convert_arrow_scalar, column)
         if _TEMPORAL_TYPE.search(str(column.type))
         else column.to_pylist()
         for column in batch.columns
     ]
-    return [dict(zip(batch.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _convert_arrow_scalar(scalar: Any) -> Any:

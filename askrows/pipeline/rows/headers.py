@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.core.text import join_first, plural
+from askrows.pipeline.core.text import join_first, make_names_unique, plural
 from askrows.pipeline.rows.row_findings import (
     MAX_STORED_CHARS,
     Finding,
@@ -276,27 +276,14 @@ def number_repeated_names(
     *,
     is_exempt: Callable[[str], bool] = frozenset[str]().__contains__,
 ) -> list[str]:
-    """Return the names of columns, with a number after each name that an earlier column has.
-
-    The second `Other` is called `Other (2)`. A number is skipped if the table has the name. Case
-    does not matter. A note lists the numbered names.
+    """Return the names of columns, each different from the others; see `make_names_unique`.
 
     Args:
         names: The names from left to right; empty names are returned as they are.
-        notes: The note is appended to this list.
+        notes: A note that lists the numbered names is appended to this list.
         is_exempt: Returns whether a repeated name is kept as it is; the caller refuses it.
     """
-    used_names = set(map(str.casefold, names))
-    numbers_by_name = dict[str, Iterator[int]]()
-    unique_names = list[str]()
-    for name in names:
-        is_first = name.casefold() not in numbers_by_name
-        numbers = numbers_by_name.setdefault(name.casefold(), count(2))
-        spellings = (f"{name} ({number})" for number in numbers)
-        free_spellings = (text for text in spellings if text.casefold() not in used_names)
-        is_kept = is_first or not name or is_exempt(name)
-        unique_names.append(name if is_kept else next(free_spellings))
-
+    unique_names = make_names_unique(names, is_exempt=is_exempt)
     numbered_names = [repr(make_excerpt(name)) for name in unique_names if name not in names]
     if numbered_names:
         listed_names = join_first(numbered_names, _MAX_LISTED_NAMES)

@@ -13,6 +13,7 @@ from askrows.pipeline.rows.cells import (
     parse_strict_json,
     to_plain_row_with_notes,
 )
+from askrows.pipeline.rows.headers import number_repeated_names
 from askrows.pipeline.rows.row_findings import MAX_ROW_CHARS, ReadRow, SourceRow, make_rejection
 from askrows.pipeline.rows.source_file import SourceFile, SourceTable
 
@@ -117,17 +118,17 @@ def _iterate_json_list_elements(file: SourceFile) -> Iterator[tuple[int, str]]:
 def open_parquet(file: SourceFile) -> SourceTable:
     """Return the columns of a Parquet file or folder, and a reader of its rows.
 
-    The columns of the folders' names (`year=2024/`) come last. A name that is twice in a file is
-    there twice, so that it is refused later. The rows are numbered from 1 across all files. A
+    The columns of the folders' names (`year=2024/`) come last. Repeated names are numbered in a
+    single file; in a folder they are refused. The rows are numbered from 1 across all files. A
     column that a file lacks is None.
 
     Raises:
-        InputError: A file is damaged, or a column has types that do not fit in two files. The
-            reader of the rows raises it, too, if it finds damage.
+        InputError: A file is damaged, a column has types that do not fit in two files, or a file of
+            a folder has a repeated name. The reader of the rows raises it, too, if it finds damage.
         ConfigurationError: pyarrow is not installed.
     """
     pa = import_pyarrow(f"{file.path} is a Parquet file, which")
-    from pyarrow import dataset
+    from pyarrow import dataset, parquet
 
     # Nanoseconds, the default of an old type of times, end in the year 2262.
     file_format = dataset.ParquetFileFormat(
@@ -141,6 +142,12 @@ def open_parquet(file: SourceFile) -> SourceTable:
         partition_base_dir=str(file.path),
     )
     with file.translate_errors(pa.ArrowException, noun="Parquet"):
+        if file.path.is_file():
+            names = parquet.read_schema(file.path).names
+            unique_names = number_repeated_names(names, file.notes)
+            if unique_names != names:
+                return SourceTable(unique_names, partial(_read_parquet_by_position, file))
+
         files = open_files()
         schemas = [*(part.physical_schema for part in files.get_fragments()), files.schema]
         schema = pa.unify_schemas(
@@ -158,6 +165,21 @@ def open_parquet(file: SourceFile) -> SourceTable:
                     yield SourceRow(next(row_number), to_plain_row_with_notes(row, file.notes))
 
     return SourceTable(table.schema.names, read_rows)
+
+
+def _read_parquet_by_position(file: SourceFile) -> Iterator[SourceRow]:
+    """Yield the rows of a single Parquet file, whose columns may have repeated names."""
+    pa = import_pyarrow("a Parquet file")
+    from pyarrow import parquet
+
+    row_number = count(1)
+    with (
+        file.translate_errors(pa.ArrowException, noun="Parquet"),
+        parquet.ParquetFile(file.path, coerce_int96_timestamp_unit="us") as table,
+    ):
+        for batch in table.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
+            for row in list_arrow_rows(batch):
+                yield SourceRow(next(row_number), to_plain_row_with_notes(row, file.notes))
 
 
 def _replace_dictionary_types(schema: Any) -> Any:

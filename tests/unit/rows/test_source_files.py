@@ -10,6 +10,7 @@ from xlsxwriter import Workbook
 from xlsxwriter.utility import xl_cell_to_rowcol
 
 from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.rows.cells import list_memory_rows
 from askrows.pipeline.rows.encodings import detect_codec_and_note
 from askrows.pipeline.rows.row_findings import Finding, SourceRow
 from askrows.pipeline.rows.source import FileSource
@@ -208,6 +209,23 @@ def test_times_beyond_python_are_texts(tmp_path: Path) -> None:
     parquet.write_table(pa.table(columns), path)
     expected_row = {str(kind): expected for kind, _, expected in cases}
     assert list_values(FileSource(path)) == [expected_row]
+
+
+def test_repeated_name_of_parquet_is_numbered(tmp_path: Path) -> None:
+    """Columns of a Parquet file are numbered as those of other files, and so are those of Arrow."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    columns = [pa.array([1]), pa.array(["a"]), pa.array(["b"])]
+    table = pa.Table.from_arrays(columns, names=["id", "text", "text"])
+    parquet.write_table(table, tmp_path / "table.parquet")
+    source = FileSource(tmp_path / "table.parquet")
+
+    row = {"id": 1, "text": "a", "text (2)": "b"}
+    assert list_values(source) == [row]
+    assert list(source.columns) == list(row)
+    assert source.notes == ["columns with a repeated name are called 'text (2)'"]
+    assert list_memory_rows(table) == [row]
 
 
 def test_categories_fit_texts_in_a_folder_of_parquet(tmp_path: Path) -> None:
