@@ -44,7 +44,13 @@ def test_unknown_name_is_answered_with_the_nearest_name(workspace: Workspace) ->
     error_output = workspace.run_command("items", where="tgas = 1", code=2).stderr
     assert "there is no column 'tgas'\nnext: did you mean 'tags'?" in error_output
     declare_rows(workspace, "letters", "1,The lamp hums.\n")
-    for words in (("status", "--task", "lettres"), ("ask", "tasks/leters.csv", "Who?")):
+    mistyped_commands = (
+        ("status", "--task", "lettres"),
+        ("status", "--task", "letters-x"),
+        ("ask", "tasks/leters.csv", "Who?"),
+        ("forget", "--task", "letters", "--file", "tasks/leters.csv"),
+    )
+    for words in mistyped_commands:
         assert "did you mean 'letters" in workspace.run_command(*words, code="any").stderr
 
     workspace.run_command("tag_live", task="letters", yes=True)

@@ -12,6 +12,8 @@ from askrows.pipeline.core.text import split_names, suggest_similar
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
+# The folder of task files, in the current folder or in a workspace.
+TASKS_FOLDER = "tasks"
 # More than any table has rows, and well below the largest integer that a database accepts.
 MAX_NUMBER = 10**15
 # Amounts as people write them: 1,000 or 1k; 200MB; 90 min; $5 or 5 USD. A comma, an underscore, a
@@ -222,13 +224,18 @@ _parse_name_or_path = _make_pattern_parser(
 def parse_task_name_or_path(text: str, *, known_names: Collection[str]) -> str:
     """Return the name of a task, or the path of its file; the task need not exist.
 
+    Args:
+        text: The text.
+        known_names: Names of tasks, besides those of the files in the folder `tasks`.
+
     Raises:
         ValueError: The text is neither. The message suggests a similar name.
     """
     try:
         return _parse_name_or_path(text)
     except ValueError as error:
-        suggestion = suggest_similar(text, known_names)
+        file_names = [path.stem for path in Path(TASKS_FOLDER).glob("*.py")]
+        suggestion = suggest_similar(text, [*known_names, *file_names])
         if not suggestion:
             raise
         raise ValueError(f"{error}; {suggestion}") from None

@@ -38,6 +38,7 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import InconsistentError, InputError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.report import Report
+from askrows.pipeline.core.setting_parsers import TASKS_FOLDER
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.index.vector_cache import make_vector_cache
 from askrows.pipeline.ops import clean
@@ -45,7 +46,7 @@ from askrows.pipeline.provider.service import Service
 from askrows.pipeline.quality.report import REPORTS_FOLDER
 from askrows.pipeline.store import batches, journal
 from askrows.pipeline.store.database import Connection, Store
-from askrows.pipeline.tasks.task_file import ROW_FILES_FOLDER, TASKS_FOLDER
+from askrows.pipeline.tasks.task_file import ROW_FILES_FOLDER
 from askrows.pipeline.workspace.data_folder import check_and_resolve_target
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 

@@ -75,9 +75,13 @@ def read_row_names_from_file(store: Store, task: Task, path: Path) -> list[str]:
     report or an export of askrows, an apostrophe before a formula is removed. No name is looked up.
 
     Raises:
-        InputError: The file cannot be read as UTF-8, or contains no name.
+        InputError: The file is missing, cannot be read as UTF-8, or contains no name.
     """
     files.require_utf8_path(path)
+    if missing_reason := files.unreadable_reason(path):
+        raise InputError(
+            f"{path} {missing_reason}; nothing was changed", hint=files.make_path_hint(path)
+        )
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeError) as error:

@@ -35,6 +35,7 @@ from askrows.pipeline.core.declaration import (
 from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.files import make_path_hint
 from askrows.pipeline.core.quotes import check_quotes_are_unchanged
+from askrows.pipeline.core.setting_parsers import TASKS_FOLDER
 from askrows.pipeline.core.settings import DOTENV, Settings
 from askrows.pipeline.provider.answer_schema import make_response_schema
 from askrows.pipeline.rows.source import MEMORY_ROWS, MemorySource, rows_by_task_path
@@ -48,8 +49,6 @@ from askrows.pipeline.tasks.task_faults import (
     raise_faults,
 )
 
-# Folder of users' task files, in the current folder and in a workspace.
-TASKS_FOLDER = "tasks"
 # Folder of a workspace with the rows of tasks that were made on the web page.
 ROW_FILES_FOLDER = "sources"
 TASK_FILE_SUFFIX = ".py"

@@ -23,6 +23,7 @@ from askrows.pipeline.core.errors import (
 )
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.quotes import has_quotes, requires_quote
+from askrows.pipeline.core.setting_parsers import TASKS_FOLDER
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import suggest_similar
 from askrows.pipeline.core.vocabulary import separate_vocabularies
@@ -121,7 +122,7 @@ def _replace_path_by_copied_file(record: TaskRecord, settings: Settings) -> Task
         return record
 
     data = settings.data.resolve()
-    relative_path = Path(task_file.TASKS_FOLDER, f"{record.name}{task_file.TASK_FILE_SUFFIX}")
+    relative_path = Path(TASKS_FOLDER, f"{record.name}{task_file.TASK_FILE_SUFFIX}")
     has_usual_name = path.parts[-2:] == relative_path.parts
     is_original = has_usual_name and not path.is_relative_to(data.parent)
     for folder in (data, data.parent):

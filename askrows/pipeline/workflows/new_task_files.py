@@ -21,6 +21,7 @@ from askrows.pipeline.core import files, trust
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.declaration import NAME, RESERVED, is_query
 from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.core.setting_parsers import TASKS_FOLDER
 from askrows.pipeline.rows.row_findings import SourceRow, make_excerpt
 from askrows.pipeline.rows.source import (
     FileSource,
@@ -35,7 +36,6 @@ from askrows.pipeline.tasks import shipped
 from askrows.pipeline.tasks.task_file import (
     ROW_FILES_FOLDER,
     TASK_FILE_SUFFIX,
-    TASKS_FOLDER,
     find_task_file,
     is_in_workspace,
     make_python_path,
@@ -225,8 +225,8 @@ def draft_question(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDr
     guess = draft.guess
     if not any(isinstance(row, SourceRow) for row in draft.source):
         raise InputError(
-            f"{draft.table_description} has no rows below its header; nothing was asked",
-            hint="add rows to it",
+            f"{draft.table_description} has no rows; nothing was asked",
+            hint="add rows to it; a header is not a row",
         )
     if guess.text_error is not None:
         raise guess.text_error
