@@ -116,6 +116,17 @@ def test_estimate_counts_equal_rows_as_tag_does(
         assert figures == (12, 2, 2)
 
 
+def test_single_row_is_named_in_the_singular(workspace: Workspace) -> None:
+    """Counts of one row, equal row and empty row have their noun in the singular."""
+    workspace.write_file("kettles.csv", "id,remark\n1,It drips\n2,It drips\n")
+    output = workspace.run_command("ask", "kettles.csv", q="Tone?", n=2, name="kettles").stdout
+    assert "2 of 2 rows asked, 1 equal row with the same answer, " in output
+
+    workspace.write_file("empty.csv", "id,remark\n1,\n")
+    workspace.run_command("new_task", "empty", text="remark", **{"from": "empty.csv"})
+    assert "empty: 1 of 1 row\n" in workspace.run_command("tag", TASK="empty", dry=True).stderr
+
+
 @pytest.mark.parametrize("fields", [{}, {"fields": FIELDS}], ids=["one text", "fields"])
 def test_stored_question_sends_the_same_requests(
     workspace: Workspace, fields: dict[str, Any]
@@ -246,6 +257,7 @@ def test_reason_is_named_if_each_row_is_refused(workspace: Workspace) -> None:
         ),
         ({"source": "numbers.csv"}, "numbers.csv has no column with a text to ask about"),
         ({"source": "SELECT note FROM nowhere"}, "nowhere"),
+        ({"source": "SELECT 'a' AS note WHERE 1 = 0"}, "has no rows; nothing was asked"),
         (
             {"fields": "tone: praise||blame"},
             "'tone' needs at least 2 choices, all different",

@@ -393,6 +393,19 @@ def test_row_with_two_different_answers_is_sent_once_more(
     assert served_workspace.parked_reasons() == {names[0]: reason}
 
 
+@pytest.mark.promise("outcomes")
+def test_repeated_line_is_called_so(served_workspace: Workspace, outside_server: Outside) -> None:
+    """A second line for a key is not said to belong to no request."""
+    served_workspace.import_people(2)
+    outside_server.results = lambda keys: b"\n".join(map(make_line, [*keys, keys[0]]))
+    served_workspace.run_commands("submit", "poll")
+    error_output = served_workspace.run_command("ingest").stderr
+    expected = (
+        "1 result line not stored, and not in the known cost (second line for the same key: 1)"
+    )
+    assert expected in error_output
+
+
 @pytest.mark.alike
 @pytest.mark.promise("outcomes")
 def test_lines_without_a_request_are_counted_and_not_applied(

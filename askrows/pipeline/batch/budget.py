@@ -14,6 +14,7 @@ from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import ConfigurationError, InputError, RemoteError
 from askrows.pipeline.core.settings import Budget, Settings
 from askrows.pipeline.core.states import BatchState
+from askrows.pipeline.core.text import plural
 from askrows.pipeline.provider.models import Model, find_recorded_model, load_models
 from askrows.pipeline.provider.providers import Provider, find_provider
 from askrows.pipeline.provider.responses import parse_token_limit
@@ -340,7 +341,8 @@ def find_quota_refusal_reason(tx: Connection, batch: BatchRow, settings: Setting
     ]
     max_batches = provider.max_active_batches
     if len(active_batches) >= max_batches:
-        return f"{len(active_batches)} batches are at the API, which accepts {max_batches}"
+        active_text = plural(len(active_batches), "batch is", "batches are")
+        return f"{active_text} at the API, which accepts {max_batches}"
 
     models_by_name = load_models(settings.models_file)
     model = find_recorded_model(batch.model, models_by_name, settings)

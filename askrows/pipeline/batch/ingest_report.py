@@ -1,7 +1,7 @@
 """Summarize an ingested batch from the database: failures by reason, and odd lines.
 
 - Requests are grouped by outcome and reason, with a few examples.
-- Examples of lines that belong to no request are not stored; only the ingest has them.
+- Examples of unmatched result lines are not stored; only the ingest has them.
 - Nothing here writes.
 """
 
@@ -22,7 +22,7 @@ from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import TaskNouns
 
 MAX_EXAMPLES = 3
-# Result lines that belong to no request: kind, name of their count in the batch's row, description.
+# Unmatched result lines: kind, name of their count in the row of the batch, description.
 UNMATCHED_LINE_KINDS = (
     ("unknown", "unknown", "unknown key"),
     ("duplicate", "duplicates", "second line for the same key"),
@@ -57,7 +57,7 @@ SUMMARY_FIELD_NAMES = (
 class Anomaly:
     """A kind of problem in a batch."""
 
-    # The outcome of the requests, the kind of the lines that belong to no request, or "control".
+    # The outcome of the requests, the kind of unmatched result lines, or "control".
     outcome: str
     reason: str
     count: int
@@ -115,15 +115,22 @@ class IngestSummary:
     def iterate_warnings(self, nouns: TaskNouns) -> Iterator[str]:
         """Yield a warning for each kind of unusual answers of the batch.
 
-        These are result lines that belong to no request, answers that were not applied (the row was
-        removed, parked, answered meanwhile, or refused by the table of `write_to=`), answers whose
-        row changed after the request, and answers of a model that was not requested. At most
+        These are unmatched result lines, answers that were not applied (the row was removed,
+        parked, answered meanwhile, or refused by the table of `write_to=`), answers whose row
+        changed after the request, and answers of a model that was not requested. At most
         MAX_OUTDATED_ROWS_SHOWN changed rows are named.
         """
         batch = self.batch
         if batch.unmatched_lines:
-            lines = plural(batch.unmatched_lines, "result line belongs", "result lines belong")
-            yield f"{lines} to no request; not stored, and not in the known cost"
+            counts = [
+                f"{description}: {getattr(batch, column):,}"
+                for _, column, description in UNMATCHED_LINE_KINDS
+                if getattr(batch, column)
+            ]
+            yield (
+                f"{plural(batch.unmatched_lines, 'result line')} not stored, and not in the known "
+                f"cost ({'; '.join(counts)})"
+            )
         if self.rejected:
             rejected_count = plural(len(self.rejected), "answer")
             yield (
@@ -207,12 +214,12 @@ def summarize_batches(
 ) -> IngestSummary:
     """Return the summary of a batch, or of a live run: its problems by reason, with examples.
 
-    Lines that belong to no request come first, then control requests that prove nothing, then
+    Unmatched result lines come first, then control requests that prove nothing, then
     failed attempts, the most frequent reason first. Nothing is written.
 
     Args:
         numbers: The number of a batch, or those of all batches of a live run.
-        examples: Kind of lines that belong to no request, to pairs of line number and excerpt. Only
+        examples: Kind of unmatched result lines, to pairs of line number and excerpt. Only
             an ingest knows them; they are not stored.
         unproven_controls: Number of control requests that prove nothing; it is not stored either.
         equal_rows: Number of other rows with the same inputs that got an answer; not stored.

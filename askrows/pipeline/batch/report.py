@@ -18,7 +18,7 @@ from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.report import EstimatedCost, Report, make_table
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import BatchState, Mode
-from askrows.pipeline.core.text import format_duration, format_usd
+from askrows.pipeline.core.text import format_duration, format_usd, plural
 from askrows.pipeline.provider.models import Model, load_models
 from askrows.pipeline.provider.providers import find_provider
 from askrows.pipeline.provider.service import choose_backend
@@ -92,7 +92,7 @@ class BatchSummary(NamedTuple):
         batch = self.batch
         return (
             f"<batch {batch.number} of {batch.task}: {batch.state}, "
-            f"{batch.requests:,} requests, {format_usd(self.cost)}>"
+            f"{plural(batch.requests, 'request')}, {format_usd(self.cost)}>"
         )
 
     @property

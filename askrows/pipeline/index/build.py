@@ -341,7 +341,7 @@ class _IndexBuilder:
                 # No budget limits this cost, so it is announced.
                 if round(estimate.usd, 2) > 0:
                     workspace.display.say(
-                        f"embedding {estimate.text_count:,} texts, "
+                        f"embedding {plural(estimate.text_count, 'text')}, "
                         f"about {estimate.tokens:,} tokens, ${estimate.usd:,.2f}",
                     )
             if has_missing_texts:

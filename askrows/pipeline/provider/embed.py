@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from askrows.pipeline.core.text import plural
 from askrows.pipeline.provider.models import Model
 
 if TYPE_CHECKING:
@@ -88,7 +89,9 @@ def normalize_vectors(
     import numpy as np
 
     if len(vectors) != count:
-        raise ValueError(f"the reply has {len(vectors)} vectors for {count} texts")
+        raise ValueError(
+            f"the reply has {plural(len(vectors), 'vector')} for {plural(count, 'text')}"
+        )
     rows = np.full((count, dim), np.nan)
     for row, vector in zip(rows, vectors, strict=True):
         # Numpy cannot convert each JSON value.

@@ -134,7 +134,7 @@ class RowSyncReport:
             return ""
         if self.empty and (self.counts.new or self.counts.changed):
             row_count = self.counts.new + self.counts.changed + self.counts.unchanged
-            counts_text += f"; empty: {self.empty:,} of {row_count:,} rows"
+            counts_text += f"; empty: {self.empty:,} of {plural(row_count, 'row')}"
         return f"rows: {counts_text}"
 
 

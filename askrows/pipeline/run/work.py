@@ -300,7 +300,8 @@ def _describe_units(state: RunState) -> list[str]:
     index_report = state.index_report
     if index_report is not None:
         texts = plural(index_report.embedded, "text")
-        phrases.append(f"{texts} embedded, index built with {index_report.count:,} entries")
+        entries = plural(index_report.count, "entry", "entries")
+        phrases.append(f"{texts} embedded, index built with {entries}")
         if index_report.refused:
             phrases.append(index_report.describe_refused_texts(state.run.workspace, state.run.task))
     return phrases

@@ -30,7 +30,6 @@ from askrows.pipeline.core.redact import mask_url_secrets
 from askrows.pipeline.core.report import (
     Report,
     Table,
-    format_counts,
     raise_first_and_warn_of_others,
 )
 from askrows.pipeline.core.states import Mode
@@ -107,7 +106,7 @@ class AskReport:
 
     def __repr__(self) -> str:
         """Return one line with the outcomes and the number of rows."""
-        return f"{self.tried!r} of {self.rows:,} rows"
+        return f"{self.tried!r} of {plural(self.rows, 'row')}"
 
     @property
     def answers(self) -> ResultTable[dict[str, Any]]:
@@ -172,13 +171,11 @@ class AskReport:
         stored = "no answer was stored"
         if self.is_kept:
             stored = f"answers stored; edit the question in {self.draft.path}"
-        parts = (
-            f"{len(answers):,} of {plural(self.rows, 'row')} asked",
-            format_counts({"equal rows with the same answer": self.tried.equal_rows}),
-            f"{format_usd(self.tried.cost)} spent",
-            stored,
-        )
-        report.parts.append(", ".join(filter(None, parts)))
+        parts = [f"{len(answers):,} of {plural(self.rows, 'row')} asked"]
+        if self.tried.equal_rows:
+            parts.append(f"{plural(self.tried.equal_rows, 'equal row')} with the same answer")
+        parts += [f"{format_usd(self.tried.cost)} spent", stored]
+        report.parts.append(", ".join(parts))
         return report
 
 

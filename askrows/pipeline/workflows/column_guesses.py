@@ -336,7 +336,7 @@ def _guess_content(
     reason = "longest on average"
     if longest != by_length[0]:
         reason += " of the columns with texts"
-    reason += f", {mean_lengths[longest]:,.0f} characters"
+    reason += f", {plural(round(mean_lengths[longest]), 'character')}"
     if len(filled_cells[longest]) < len(cells[longest]):
         reason += f" in {plural(len(filled_cells[longest]), 'filled cell')}"
 
@@ -351,7 +351,7 @@ def _guess_content(
         return _ContentColumn(longest, reason)
 
     listed_columns = ", ".join(
-        f"{make_excerpt(name)!r} ({mean_lengths[name]:,.0f} characters on average)"
+        f"{make_excerpt(name)!r} ({plural(round(mean_lengths[name]), 'character')} on average)"
         for name in by_length[:_MAX_LISTED_TEXT_COLUMNS]
     )
     error = InputError(
