@@ -10,7 +10,7 @@ from askrows.pipeline.rows.database_table import insert_table_rows, read_table_r
 from askrows.pipeline.rows.row_sync import RowSync
 from askrows.pipeline.store.workspace import record_row_change
 from askrows.pipeline.tasks.derived_values import update_derived_values
-from askrows.pipeline.tasks.other_values import sync_other_values
+from askrows.pipeline.tasks.other_values import sync_values_of_other_programs
 
 
 def insert_person(run: Run, tx: Connection, username: str, values: Mapping[str, Any]) -> str:
@@ -25,7 +25,7 @@ def insert_person(run: Run, tx: Connection, username: str, values: Mapping[str, 
     row = read_table_rows_by_key(tx, task.record, [username])[username]
     RowSync(run.workspace.store, task.record, run.workspace.now()).store_new_row(tx, row, {})
     row_id = str(row["id"])
-    sync_other_values(tx, task, now=run.workspace.now(), row_ids=[row_id])
+    sync_values_of_other_programs(tx, task, now=run.workspace.now(), row_ids=[row_id])
     update_derived_values(tx, task, [row_id])
     record_row_change(tx, task.name)
     return row_id

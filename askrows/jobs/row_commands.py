@@ -44,7 +44,7 @@ from askrows.pipeline.ops import listed_rows
 from askrows.pipeline.ops.status import report_status, watch_runs
 from askrows.pipeline.tasks import corrections, row_export
 from askrows.pipeline.tasks.derived_values import correct_derived_values
-from askrows.pipeline.tasks.tag_lists import find_tag_list, parse_merges
+from askrows.pipeline.tasks.tag_lists import parse_merges, require_tag_list
 from askrows.pipeline.tasks.task_values import ExportOptions
 from askrows.pipeline.workflows import correct_rows
 
@@ -270,13 +270,13 @@ def tags(
 
     store = run.workspace.store
     editor_name = editor or read_system_user()
-    tag_list = find_tag_list(run.task, field)
+    tag_list = require_tag_list(run.task, field)
     if merge is not None:
         rules = parse_merges(merge)
-        return tag_list.merge(store, rules, editor_name, merged_at=run.workspace.now())
+        return tag_list.merge_tags(store, rules, editor_name, merged_at=run.workspace.now())
     if undo is not None:
         return tag_list.undo(store, undo, editor_name, undone_at=run.workspace.now())
-    return tag_list.report(store, search_text=find, max_tags=k)
+    return tag_list.report_tags_and_merges(store, search_text=find, max_tags=k)
 
 
 def correct(

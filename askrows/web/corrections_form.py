@@ -74,7 +74,7 @@ def make_editors(
         result: How the last form was submitted. The form of its field has the message, and if it
             was refused, the submitted texts.
     """
-    values = task.to_model_answer(answer)
+    values = task.to_reply_form(answer)
     editors = {}
     for field in task.answer_fields:
         name = field.name
@@ -183,7 +183,7 @@ def _apply_correction_or_review(
         raise InputError(MISSING_NAME_MESSAGE)
 
     if form.get("act") in REVIEW_MESSAGES:
-        corrections.mark_answer_reviewed(
+        corrections.record_or_remove_review(
             run.workspace,
             run.task,
             key,

@@ -34,7 +34,7 @@ from askrows.pipeline.provider.usage import NO_USAGE, Usage, calculate_cost, sum
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection, Store, split_into_pages
 from askrows.pipeline.tasks import claiming
-from askrows.pipeline.tasks.equal_rows import EarlierRequests, find_earlier_requests
+from askrows.pipeline.tasks.equal_rows import EarlierRequests, find_waiting_rows_and_equal_answers
 from askrows.pipeline.tasks.request_builder import PlannedRequest, RequestBuilder
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import RequestOutcome, RowsById, TaskNouns
@@ -158,7 +158,9 @@ class RequestDraft:
         """
         earlier = EarlierRequests()
         if not self.asks_each:
-            earlier = find_earlier_requests(tx, self.run.task, self.run.version, requests)
+            earlier = find_waiting_rows_and_equal_answers(
+                tx, self.run.task, self.run.version, requests
+            )
 
         added: list[PlannedRequest] = []
         for request in requests:

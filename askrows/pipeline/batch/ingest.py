@@ -57,9 +57,9 @@ from askrows.pipeline.tasks.claiming import find_askable_ids_by_hash
 from askrows.pipeline.tasks.equal_rows import OpenIdsByHash, answer_or_park_equal_rows
 from askrows.pipeline.tasks.request_outcomes import (
     Provenance,
-    choose_reply_outcome,
     make_provenance,
-    write_outcomes,
+    store_outcomes_and_end_claims,
+    validate_lines_and_choose_outcome,
 )
 from askrows.pipeline.tasks.task_values import RequestOutcome, WriteResult
 
@@ -338,7 +338,7 @@ class _BatchIngest:
             self._record_ingested(results, control_cost)
             # The next command that writes does this if the process dies here.
             if self.has_confidences:
-                self.task.refresh_views(run.workspace.store)
+                self.task.refresh_outdated_views(run.workspace.store)
             examples = results.collect_anomaly_examples()
 
         own_reply_count = count_replies_with_own_nonce(nonces, control_replies)
@@ -436,7 +436,7 @@ class _BatchIngest:
 
         request_outcomes = []
         for claim, lines in zip(page, lines_by_claim, strict=True):
-            request_outcome = choose_reply_outcome(
+            request_outcome = validate_lines_and_choose_outcome(
                 self.task,
                 claim,
                 lines,
@@ -472,7 +472,7 @@ class _BatchIngest:
             if request_outcome.answer is not None and request_outcome.confidences:
                 self.has_confidences = True
         with self.run.workspace.store.write(max_write_wait_s=self.max_write_wait_s) as tx:
-            write_result = write_outcomes(
+            write_result = store_outcomes_and_end_claims(
                 tx,
                 self.task,
                 request_outcomes,

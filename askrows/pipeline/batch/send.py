@@ -39,7 +39,7 @@ from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.locks import Lock
 from askrows.pipeline.tasks.equal_rows import answer_or_park_equal_rows
-from askrows.pipeline.tasks.request_outcomes import Provenance, write_outcomes
+from askrows.pipeline.tasks.request_outcomes import Provenance, store_outcomes_and_end_claims
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import RequestOutcome, WriteResult
 
@@ -552,7 +552,9 @@ def store_failures_and_park_equal_rows(
 
     Runs in the caller's transaction. A row is parked if it has failed too often.
     """
-    write_result = write_outcomes(tx, task, request_outcomes, provenance=source, now=now())
+    write_result = store_outcomes_and_end_claims(
+        tx, task, request_outcomes, provenance=source, now=now()
+    )
     answer_or_park_equal_rows(
         tx,
         task,

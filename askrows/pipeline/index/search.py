@@ -202,7 +202,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             )
 
         with self._workspace.store.read() as tx:
-            entry = self.index.find_row_and_content_hash(self._task.find_row_id(tx, row_name))
+            entry = self.index.find_row_and_content_hash(self._task.require_row_id(tx, row_name))
             stale_count = count_stale_entries(self.indexed_task, tx, self.index)
         if entry is None or entry[0] >= len(self.index):
             raise InputError(

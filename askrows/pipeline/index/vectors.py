@@ -30,7 +30,7 @@ from askrows.pipeline.provider.rate_limiter import PACED_BURST_S, RateLimiter
 from askrows.pipeline.provider.service import Service
 from askrows.pipeline.provider.usage import Usage, calculate_cost, estimate_tokens
 from askrows.pipeline.store.database import split_into_pages
-from askrows.pipeline.tasks.announcements import announce_backend, open_client
+from askrows.pipeline.tasks.announcements import announce_backend_once, open_client
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
@@ -281,7 +281,7 @@ class Embedder:
 
         workspace = self._workspace
         if self._model.local:
-            announce_backend(workspace, self._service, self._task)
+            announce_backend_once(workspace, self._service, self._task)
             embed: EmbedFunction = embed_locally
         else:
             # Create the client here, once: from Python 3.12 on, each thread would create its own.

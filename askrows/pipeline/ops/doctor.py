@@ -36,7 +36,7 @@ from askrows.pipeline.store import answer_counts, batches, journal, sqlite, work
 from askrows.pipeline.store.batches import BatchRow, strip_try_number
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import task_faults
-from askrows.pipeline.tasks.derived_values import check_derived_values
+from askrows.pipeline.tasks.derived_values import find_derived_value_faults
 from askrows.pipeline.tasks.selection import find_task_by_name
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import IndexedTask, RowFault, TaskNouns
@@ -281,7 +281,7 @@ def _find_row_faults_and_add_figures(report: DoctorReport) -> Iterator[RowFault]
     """
     ws = report.ws
     for task in report.tasks:
-        yield from ws.store.query(check_derived_values, task, ws.display)
+        yield from ws.store.query(find_derived_value_faults, task, ws.display)
         figures, findings = ws.store.query(task.check_own_table)
         if figures:
             report.row_figures[task.subject] = figures

@@ -395,7 +395,7 @@ def _require_rows_to_forget(
     for name in names:
         row_ids = journal.list_ids_of_unfinished_erasures(tx, task.name, name)
         try:
-            row_ids.append(task.find_row_id(tx, name))
+            row_ids.append(task.require_row_id(tx, name))
         except InputError:
             if erasure.has_records_of_row(tx, task.name, name):
                 row_ids.append(name)

@@ -188,7 +188,7 @@ def read_row_details(
         InputError: No row has this name.
     """
     with ws.store.read() as tx:
-        row_id = task.resolve_row_key(tx, name)
+        row_id = task.require_row_id_by_key_or_hash(tx, name)
         grid = task.make_grid(tx)
         view_row = next(grid.read_rows(tx, row_ids=[row_id], has_gone_rows=True), None)
         columns = {}
@@ -458,7 +458,7 @@ def unpark_rows(
         )
 
     with ws.store.read() as tx:
-        row_ids = None if name is None else [task.find_row_id(tx, name)]
+        row_ids = None if name is None else [task.require_row_id(tx, name)]
         unparkable_ids = claims.list_ids_user_may_unpark(
             tx,
             task.name,

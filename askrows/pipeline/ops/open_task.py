@@ -42,7 +42,7 @@ from askrows.pipeline.workspace.data_folder import (
     lacks_workspace_files,
     write_marker_if_wrong,
 )
-from askrows.pipeline.workspace.open_workspace import answer_no, make_open_workspace
+from askrows.pipeline.workspace.open_workspace import answer_no, check_backend_and_open_workspace
 from askrows.pipeline.workspace.opening import (
     Access,
     confirm_additions,
@@ -152,7 +152,7 @@ def _prepare_folder_tables_and_task(
     if is_user_task_set(settings):
         from askrows.pipeline.tasks import task_registry
 
-        name = task_registry.open_registered_task(store, settings, display=display)
+        name = task_registry.register_task_and_apply_preference(store, settings, display=display)
         settings = replace(settings, task=name)
 
     write_marker_if_wrong(settings, store, workspace_id)
@@ -205,7 +205,7 @@ def _check_and_make_run(
             from askrows.pipeline.tasks import task_registry
 
             tasks += task_registry.list_registered_tasks(tx, settings)
-        opened = make_open_workspace(tx, settings, store, display, confirm=confirm)
+        opened = check_backend_and_open_workspace(tx, settings, store, display, confirm=confirm)
 
     return Run(
         opened,
@@ -516,7 +516,7 @@ def _list_database_additions(
     if is_user_task_set(settings):
         from askrows.pipeline.tasks import task_registry
 
-        if not has_workspace or task_registry.resolve_registered_task_name(tx, settings) is None:
+        if not has_workspace or task_registry.find_registered_task_name(tx, settings) is None:
             names_by_kind["view"] = task_registry.list_planned_views(settings)
     for kind, names in names_by_kind.items():
         if names:

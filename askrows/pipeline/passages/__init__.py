@@ -29,7 +29,7 @@ HOW_TO_BEGIN = HintTemplate(
 )
 
 
-def _make_task(tx: "Connection", settings: "Settings") -> "Task":
+def _make_task_of_selected_version(tx: "Connection", settings: "Settings") -> "Task":
     """Return the passages task under the prompt version that the settings select; only read.
 
     The version is VERSION=, else that of an unfinished run, which may take days, else the first
@@ -70,14 +70,14 @@ def _load_tables() -> "TaskTables":
 
 def _load_measure() -> "TaskMeasure":
     """Import the function that measures concepts; return it with the definitions of its figures."""
-    from askrows.pipeline.passages.quality import FIGURES, measure
+    from askrows.pipeline.passages.quality import FIGURES, measure_concept_quality
     from askrows.pipeline.passages.task import PassagesTask
     from askrows.pipeline.quality.figures import TaskMeasure
 
     def measure_concepts(tx: "Connection", task: "Task", version: str | None) -> "QualityFigures":
         """Measure the concepts in the tables of the task."""
         assert isinstance(task, PassagesTask)  # noqa: S101 - this registration made it
-        return measure(tx, task.shape, version)
+        return measure_concept_quality(tx, task.shape, version)
 
     return TaskMeasure(FIGURES, measure_concepts)
 
@@ -87,7 +87,7 @@ PASSAGES_TASK = ShippedTask(
     how_to_begin=HOW_TO_BEGIN,
     adoption_index=ADOPTION_INDEX,
     indexed_table=CONCEPTS,
-    make_task=_make_task,
+    make_task=_make_task_of_selected_version,
     load_tables=_load_tables,
     load_measure=_load_measure,
 )

@@ -77,12 +77,12 @@ class NamedConcept(BaseModel):
     @field_validator("name")
     @classmethod
     def _clean_name(cls, name: str) -> str:
-        return _normalize_name(name)
+        return _clean_name_or_empty(name)
 
     @field_validator("aliases")
     @classmethod
     def _clean_aliases(cls, aliases: list[str]) -> list[str]:
-        return drop_empty_and_repeated_texts(map(_normalize_name, aliases))
+        return drop_empty_and_repeated_texts(map(_clean_name_or_empty, aliases))
 
     @field_validator("quotes")
     @classmethod
@@ -140,7 +140,7 @@ MAX_NAME_CHARS = 300
 _EMPHASIZED = re.compile(r"\A([*_~])(.*[^\s*_~])\1\Z")
 
 
-def _normalize_name(name: str) -> str:
+def _clean_name_or_empty(name: str) -> str:
     """Return a name with single blanks and without mark-up or invisible characters.
 
     Nested layers of mark-up are all removed, and emphasis around the whole name, too. The case is

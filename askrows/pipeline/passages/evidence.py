@@ -137,14 +137,14 @@ def _find_evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, 
         for start, end in spans
     ]
     return {
-        "surface": _find_surface([concept.name, *concept.aliases], spans, passage),
+        "surface": _find_surface_near_quotation([concept.name, *concept.aliases], spans, passage),
         "support": quotes,
         "context": make_context(text, *spans[0], max_chars=MAX_CONTEXT),
-        "quality": _rate_quotes(concept, passage, location_by_quote),
+        "quality": _compute_confidence_and_notes(concept, passage, location_by_quote),
     }
 
 
-def _rate_quotes(
+def _compute_confidence_and_notes(
     concept: NamedConcept,
     passage: SearchableText,
     location_by_quote: Mapping[str, Location | None],
@@ -179,7 +179,7 @@ def _rate_quotes(
     }
 
 
-def _find_surface(
+def _find_surface_near_quotation(
     names: Sequence[str],
     support: Sequence[tuple[int, int]],
     passage: SearchableText,

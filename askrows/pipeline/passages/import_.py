@@ -100,7 +100,7 @@ class PassagesFile(MappedFile):
         values: dict[str, Any] = {
             "text": text,
             "source": cells.get("source"),
-            "metadata": self._parse_metadata(cells.get("metadata")),
+            "metadata": self._parse_metadata_cell_or_keep(cells.get("metadata")),
         }
         changes: list[Finding] = []
         for name, (kind, fault) in _OPTIONAL_KINDS.items():
@@ -122,7 +122,7 @@ class PassagesFile(MappedFile):
             key = _fit_key(self.shape, key, row.line_number)
         return SoundRow(key, values, row.line_number, tuple(changes))
 
-    def _parse_metadata(self, metadata: object) -> object:
+    def _parse_metadata_cell_or_keep(self, metadata: object) -> object:
         """Return metadata as a JSON value.
 
         Only a text in a file with cells (CSV, .xlsx, Parquet) is parsed; a blank text becomes None.
@@ -162,7 +162,7 @@ def import_passages(
     report = import_rows(
         workspace,
         file,
-        write=partial(_write_passages, shape),
+        write=partial(_write_passages_without_conflict, shape),
         task=table.TASK,
         max_page_rows=WRITE_BLOCK_ROWS,
     )
@@ -193,7 +193,7 @@ def _fit_key(shape: PassagesShape, key: str, line: int) -> str:
     )
 
 
-def _write_passages(
+def _write_passages_without_conflict(
     shape: PassagesShape,
     tx: Connection,
     passages: Sequence[SoundRow],

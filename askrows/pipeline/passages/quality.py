@@ -1,7 +1,8 @@
 """Measure the concepts of a version, and check all concepts against passages and answers.
 
-- `measure` returns the figures of a quality report, and samples to read.
-- `verify_concepts` compares every concept with its passage and with the answers.
+- `measure_concept_quality` returns the figures of a quality report, and samples to read.
+- `compare_concepts_with_passages_and_answers` compares every concept with its passage and with the
+  answers.
 
 Both use constant memory: concepts are read page by page.
 """
@@ -90,7 +91,7 @@ class _ConceptTally:
         # A random sample of the answers.
         self.sample = ReservoirSample[_Answer](MAX_CHECKED_ANSWERS, seed=SEED + 1)
 
-    def add(self, answer: _Answer) -> None:
+    def count_and_sample_answer(self, answer: _Answer) -> None:
         """Count the concepts of a measured answer, and offer the answer to the sample."""
         version_key = answer.concepts[0].version_key
         self.versions.add(VersionCounts(*version_key).version)
@@ -127,13 +128,15 @@ def _tally_concepts(tx: Connection, shape: PassagesShape, version: str | None) -
             answer = _Answer(passage_id, version_concepts)
             name = VersionCounts(*version_key).version
             if version is None or belongs_to_version(name, version):
-                tally.add(answer)
+                tally.count_and_sample_answer(answer)
             else:
                 tally.other_types.update(_list_types(answer))
     return tally
 
 
-def measure(tx: Connection, shape: PassagesShape, version: str | None) -> QualityFigures:
+def measure_concept_quality(
+    tx: Connection, shape: PassagesShape, version: str | None
+) -> QualityFigures:
     """Return the quality figures, tables and samples on the concepts of a version.
 
     Only reads. Quotations are compared with their passages for a seeded sample of
@@ -201,7 +204,7 @@ def measure(tx: Connection, shape: PassagesShape, version: str | None) -> Qualit
             ReportTable("Types of concepts", ("", "concepts"), types),
         ],
         samples=[
-            _make_sample(answer, texts.get(answer.passage_id))
+            _make_sample_of_random_concept(answer, texts.get(answer.passage_id))
             for answer in sampled_answers[:MAX_SAMPLES]
         ],
         notes=notes,
@@ -219,7 +222,7 @@ def _type_divergence(types: Counter[str], other_types: Counter[str]) -> FigureVa
     return compute_jensen_shannon_divergence(known_types, known_other_types), compared_count
 
 
-def _make_sample(answer: _Answer, text: str | None) -> Sample:
+def _make_sample_of_random_concept(answer: _Answer, text: str | None) -> Sample:
     """Return a concept of an answer with the part of the passage around its first quotation.
 
     The concept is drawn at random, but a repeated call draws the same. The answer text is its type
@@ -280,7 +283,7 @@ FAULTS: Mapping[str, tuple[str, object, bool]] = {
 }
 
 
-def verify_concepts(
+def compare_concepts_with_passages_and_answers(
     tx: Connection,
     shape: PassagesShape,
 ) -> tuple[Mapping[str, int], Sequence[RowFault]]:
@@ -296,10 +299,10 @@ def verify_concepts(
     versions = answers.list_begun_versions(tx, table.TASK)
     versions.append(VersionCounts(answers.PERSON))
     faults = RowFaults(FAULTS)
-    concept_count, quotation_count = _check_passages(tx, shape, versions, faults)
+    concept_count, quotation_count = _count_and_compare_quotations(tx, shape, versions, faults)
 
     for counts in versions:
-        _compare_with_answers(tx, shape, counts, faults)
+        _compare_concepts_with_applied_answers(tx, shape, counts, faults)
 
     figures = {
         "quotations": quotation_count,
@@ -309,7 +312,7 @@ def verify_concepts(
     return figures, faults.summarize_faults()
 
 
-def _check_passages(
+def _count_and_compare_quotations(
     tx: Connection,
     shape: PassagesShape,
     versions: Sequence[VersionCounts],
@@ -346,7 +349,7 @@ def _check_passages(
     return concept_count, quotation_count
 
 
-def _compare_with_answers(
+def _compare_concepts_with_applied_answers(
     tx: Connection,
     shape: PassagesShape,
     version_counts: VersionCounts,

@@ -22,7 +22,7 @@ TYPES = "types"
 QuotedPassage = tuple[str, str, list[tuple[str, str, list[Mapping[str, Any]]]]]
 
 
-def read_quoted_passage(
+def read_passage_and_newest_concepts(
     tx: Connection, shape: PassagesShape, task: Task, passage_id: str
 ) -> QuotedPassage:
     """Return source and text of a passage, and its newest concepts with their quotations.
@@ -40,7 +40,7 @@ def read_quoted_passage(
     Raises:
         InputError: There is no passage of this id.
     """
-    passage_ids = [task.find_row_id(tx, passage_id)]
+    passage_ids = [task.require_row_id(tx, passage_id)]
     rows = table.select_task_rows(shape).read_rows(tx, passage_ids, shape.value_columns)
     row = rows[passage_id]
     concepts = list(table.iterate_concepts(tx, shape, passage_ids=passage_ids))

@@ -452,7 +452,7 @@ def _encode_passage(shape: PassagesShape, row: Mapping[str, Any]) -> dict[str, A
     return cells
 
 
-def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[ConceptRow]) -> None:
+def insert_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[ConceptRow]) -> None:
     """Insert concepts in the caller's transaction, in their order.
 
     Their ids ascend, unless the table has no id column or the database makes the ids.

@@ -223,7 +223,7 @@ class PassagesTask(Task):
 
         return GroundedConcepts
 
-    def check_answer(
+    def locate_quotations_and_check(
         self,
         answer: "BaseModel",
         row: Mapping[str, Any] | None,
@@ -250,7 +250,7 @@ class PassagesTask(Task):
             return answer, ""
         return None, f"{NO_QUOTE_REASON}passage"
 
-    def write_answers(
+    def apply_answers_to_rows(
         self,
         tx: Connection,
         outcomes: Sequence[RequestOutcome],
@@ -343,9 +343,9 @@ class PassagesTask(Task):
                     created_at=now,
                 )
                 rows.append(row)
-        table.add_concepts(tx, self.shape, rows)
+        table.insert_concepts(tx, self.shape, rows)
 
-    def to_model_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    def to_reply_form(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored answer in the form of a reply, with quotes in the place of evidence.
 
         A concept whose evidence is NULL has an empty list of quotes. Elements of the list of
@@ -472,11 +472,11 @@ class PassagesTask(Task):
         """Compare all quotations with their passages, and all concepts with the applied answers.
 
         Returns:
-            Figures and faults; see `quality.verify_concepts`.
+            Figures and faults; see `quality.compare_concepts_with_passages_and_answers`.
         """
-        from askrows.pipeline.passages.quality import verify_concepts
+        from askrows.pipeline.passages.quality import compare_concepts_with_passages_and_answers
 
-        return verify_concepts(tx, self.shape)
+        return compare_concepts_with_passages_and_answers(tx, self.shape)
 
 
 def _cut_cell(_column: str, cell: Any) -> str:

@@ -20,11 +20,11 @@ def open_client(workspace: OpenWorkspace, service: Service, task: Task) -> "Prov
         ConfigurationError: As `Service.client`.
     """
     service.check_access()
-    announce_backend(workspace, service, task)
+    announce_backend_once(workspace, service, task)
     return service.client
 
 
-def announce_backend(workspace: OpenWorkspace, service: Service, task: Task) -> None:
+def announce_backend_once(workspace: OpenWorkspace, service: Service, task: Task) -> None:
     """Print, once per service, which backend works; further calls print nothing.
 
     For a provider, the line says that rows leave this machine. It is printed only before the first
@@ -57,7 +57,7 @@ def announce_backend(workspace: OpenWorkspace, service: Service, task: Task) -> 
 def announce_placeholders(workspace: OpenWorkspace, service: Service, task: Task) -> None:
     """Print which backend works and that its answers are placeholders, if they are."""
     if workspace.has_placeholder_answers:
-        announce_backend(workspace, service, task)
+        announce_backend_once(workspace, service, task)
         workspace.display.say(PLACEHOLDER_NOTE)
 
 

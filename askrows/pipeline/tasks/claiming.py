@@ -319,7 +319,9 @@ def make_markable_condition(
     return and_(*conditions)
 
 
-def read_answer_ids_at_mark(tx: Connection, task: Task, row_ids: Sequence[str]) -> dict[str, int]:
+def read_newest_answer_ids_when_marked(
+    tx: Connection, task: Task, row_ids: Sequence[str]
+) -> dict[str, int]:
     """Return the id of the newest answer of a model when each row was marked, by row id.
 
     Only an answer with a greater id may be copied to the row; see `store.again`. Rows without a

@@ -144,7 +144,7 @@ def read_history(store: Store, task: Task, row_name: str) -> Document:
         InputError: There is no such row.
     """
     with store.read() as tx:
-        return _read_answer_history(tx, task, task.find_row_id(tx, row_name))
+        return _read_answer_history(tx, task, task.require_row_id(tx, row_name))
 
 
 def list_task_edits(store: Store, task: Task) -> list[Document]:
@@ -198,11 +198,11 @@ def correct_answer_or_undo_edit(
         ConfigurationError: Code of the task's file failed, or another program prevented a change.
     """
     with workspace.store.write() as tx:
-        row_id = task.find_row_id(tx, row_name)
+        row_id = task.require_row_id(tx, row_name)
         document = _read_answer_history(tx, task, row_id)
         _check_answer_unchanged(document, expected_state)
         editor_name = normalize_editor_name(correction.editor_name)
-        new_edit = _make_validated_edit(
+        new_edit = _make_validated_edit_if_changing(
             task,
             row_id,
             correction._replace(editor_name=editor_name),
@@ -212,7 +212,7 @@ def correct_answer_or_undo_edit(
         if new_edit is None:
             return {**document, "edit": None}
 
-        _insert_edits(tx, task, {row_id: new_edit})
+        _store_edits_and_update_rows(tx, task, {row_id: new_edit})
         return {**_read_answer_history(tx, task, row_id), "edit": new_edit.edit.number}
 
 
@@ -225,7 +225,7 @@ class PlannedEdits(NamedTuple):
     refusals: Mapping[str, AskrowsError]
 
 
-def plan_edits(
+def plan_valid_edits_and_refusals(
     tx: Connection,
     task: Task,
     changes: Mapping[str, Mapping[str, Any]],
@@ -258,7 +258,9 @@ def plan_edits(
             change, editor_name, confirms_values=row_id not in unconfirmable_ids
         )
         try:
-            new_edit = _make_validated_edit(task, row_id, correction, current, edited_at=edited_at)
+            new_edit = _make_validated_edit_if_changing(
+                task, row_id, correction, current, edited_at=edited_at
+            )
         except InputError as error:
             refusals[row_id] = error
         else:
@@ -296,7 +298,7 @@ def _read_rows_to_correct(tx: Connection, task: Task, row_ids: Sequence[str]) ->
     )
 
 
-def _make_validated_edit(
+def _make_validated_edit_if_changing(
     task: Task,
     row_id: str,
     correction: Correction,
@@ -324,9 +326,11 @@ def _make_validated_edit(
         raise _forgotten_error(row_id)
 
     preferred_answer = current.preferred_answers.get(row_id)
-    answer, change = _undo_merges(current.answers[row_id], correction.change, preferred_answer)
+    answer, change = _get_answer_and_change_before_merges(
+        current.answers[row_id], correction.change, preferred_answer
+    )
     row_edits = current.edits[row_id]
-    new_answer = _make_changed_answer(task, answer, change, row_edits)
+    new_answer = _apply_change_or_undo_edit(task, answer, change, row_edits)
     row = current.rows.get(row_id)
     if row is None:
         raise InputError(f"row {row_id!r} no longer exists; {UNCHANGED_MESSAGE}")
@@ -377,7 +381,7 @@ def _make_validated_edit(
     return NewEdit(edit, task.hash_input(row), is_corrected, confidences)
 
 
-def _undo_merges(
+def _get_answer_and_change_before_merges(
     shown_answer: Document,
     change: Mapping[str, Any] | NumberOfUndoneEdit,
     preferred_answer: PreferredAnswer | None,
@@ -448,13 +452,15 @@ def store_acceptable_edits(
 
     def write(row_ids: Sequence[str]) -> None:
         stored_edits = {row_id: new_edits[row_id] for row_id in row_ids}
-        _insert_edits(tx, task, stored_edits)
+        _store_edits_and_update_rows(tx, task, stored_edits)
 
     refusals = (InputError, RefusedRowError)
     return dict(write_rows_and_list_refused(tx, list(new_edits), write, refusals=refusals))
 
 
-def _insert_edits(tx: Connection, task: Task, new_edits: Mapping[str, NewEdit]) -> None:
+def _store_edits_and_update_rows(
+    tx: Connection, task: Task, new_edits: Mapping[str, NewEdit]
+) -> None:
     """Store an edit of each row; the transaction or its savepoint must be rolled back on an error.
 
     Raises:
@@ -470,7 +476,7 @@ def _insert_edits(tx: Connection, task: Task, new_edits: Mapping[str, NewEdit]) 
     record_row_change(tx, task.name)
 
 
-def mark_answer_reviewed(
+def record_or_remove_review(
     workspace: OpenWorkspace,
     task: Task,
     row_name: str,
@@ -496,7 +502,7 @@ def mark_answer_reviewed(
             being deleted by `forget`.
     """
     with workspace.store.write() as tx:
-        row_id = task.find_row_id(tx, row_name)
+        row_id = task.require_row_id(tx, row_name)
         if claims.filter_ids_being_forgotten(tx, task.name, [row_id]):
             raise _forgotten_error(row_id)
 
@@ -533,7 +539,7 @@ def _check_answer_unchanged(current: Document, expected_state: str | None) -> No
     )
 
 
-def _make_changed_answer(
+def _apply_change_or_undo_edit(
     task: Task,
     answer: Document,
     change: Mapping[str, Any] | NumberOfUndoneEdit,
@@ -564,7 +570,7 @@ def _make_changed_answer(
     # A command that was killed after its commit is repeated.
     if row_edits[-1].undoes == change:
         return answer
-    return _undo_edit(answer, row_edits[change - 1])
+    return _copy_with_edit_undone(answer, row_edits[change - 1])
 
 
 def _read_answer_history(tx: Connection, task: Task, row_id: str) -> Document:
@@ -729,10 +735,10 @@ def _validate_corrected_answer(
     """
     values_by_field = {
         name: value
-        for name, value in task.to_model_answer(answer).items()
+        for name, value in task.to_reply_form(answer).items()
         if name in task.answer_model.model_fields
     }
-    valid_answer, reasons, cut_value_count = task.validate_values(
+    valid_answer, reasons, cut_value_count = task.validate_values_as_answer(
         values_by_field, row, task.answer_model, row_id=row_id
     )
     if cut_value_count:
@@ -757,7 +763,7 @@ def _list_changed_fields(edit: AnswerEdit) -> dict[str, tuple[Any, Any]]:
     return changed_fields
 
 
-def _undo_edit(answer: Document, edit: AnswerEdit) -> Document:
+def _copy_with_edit_undone(answer: Document, edit: AnswerEdit) -> Document:
     """Return an answer with the changes of an edit undone; a field that it added is removed.
 
     Raises:

@@ -68,14 +68,14 @@ def correct_derived_values(tx: Connection, task: Task) -> int:
         ConfigurationError: A function failed, or its value cannot be stored.
         RefusedRowError: Another program's table refuses a value.
     """
-    wrong_ids = list(_find_wrong_rows(tx, task))
+    wrong_ids = list(_find_rows_with_wrong_derived_values(tx, task))
     update_derived_values(tx, task, wrong_ids)
     if wrong_ids:
         record_row_change(tx, task.name)
     return len(wrong_ids)
 
 
-def check_derived_values(tx: Connection, task: Task, display: Progress) -> Sequence[RowFault]:
+def find_derived_value_faults(tx: Connection, task: Task, display: Progress) -> Sequence[RowFault]:
     """Return the faults of derived values; only read.
 
     They are not checked after a change of the task's file: the next `tag` computes them anew.
@@ -94,13 +94,13 @@ def check_derived_values(tx: Connection, task: Task, display: Progress) -> Seque
     )
     table = task.rows
     with display.bar(f"checking {task.nouns.plural}", table.count_rows(tx)):
-        for page_ids in split_into_pages(_find_wrong_rows(tx, task)):
+        for page_ids in split_into_pages(_find_rows_with_wrong_derived_values(tx, task)):
             names = table.read_names(tx, page_ids)
             row_faults.add(WRONG_DERIVED_FAULT, names.values(), len(page_ids))
     return row_faults.summarize_faults()
 
 
-def _find_wrong_rows(tx: Connection, task: Task) -> Iterator[str]:
+def _find_rows_with_wrong_derived_values(tx: Connection, task: Task) -> Iterator[str]:
     """Yield the ids of rows whose stored derived values or indexed text are not right.
 
     A cell that `derive=` names is wrong, too, if another program changed it. Rows that have no
@@ -131,11 +131,12 @@ def _derive_rows(
     rows = task.read_rows(tx, row_ids)
     answers = task.read_preferred_values(tx, row_ids)
     return {
-        row_id: _derive_values(task, row, answers[row_id] or None) for row_id, row in rows.items()
+        row_id: _derive_values_and_index_text(task, row, answers[row_id] or None)
+        for row_id, row in rows.items()
     }
 
 
-def _derive_values(
+def _derive_values_and_index_text(
     task: Task, row: Mapping[str, Any], answer: Mapping[str, Any] | None
 ) -> tuple[dict[str, Any], Any]:
     """Return the derived values of a row by name, and its indexed text.
@@ -145,7 +146,7 @@ def _derive_values(
     declaration = task.declaration
     source_values = {name: row[name] for name in task.record.columns}
     derive = partial(
-        task.user_file.derive_value, row_id=row[KEY_COLUMN], row=source_values, answer=answer
+        task.user_file.run_derive_function, row_id=row[KEY_COLUMN], row=source_values, answer=answer
     )
     functions = declaration.derived_functions
     values = {

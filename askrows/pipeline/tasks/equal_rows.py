@@ -21,8 +21,8 @@ from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.request_builder import PlannedRequest
 from askrows.pipeline.tasks.request_outcomes import (
     Provenance,
+    store_outcomes_and_end_claims,
     validate_reply,
-    write_outcomes,
 )
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import RequestOutcome, TaskRow, WriteResult
@@ -40,7 +40,7 @@ class EarlierRequests(NamedTuple):
     equal_answers: Mapping[str, RequestOutcome] = {}
 
 
-def find_earlier_requests(
+def find_waiting_rows_and_equal_answers(
     tx: Connection,
     task: Task,
     version: str,
@@ -85,14 +85,18 @@ def find_earlier_requests(
         tx, task.name, version, task.fingerprint, list(unique_ids)
     )
 
-    marked_answer_ids = claiming.read_answer_ids_at_mark(tx, task, [row.id for row in rows])
+    marked_answer_ids = claiming.read_newest_answer_ids_when_marked(
+        tx, task, [row.id for row in rows]
+    )
     equal_answers = dict[str, RequestOutcome]()
     for row in rows:
         for equal_id in dict.fromkeys(equal_ids.get(row.id, ())):
             stored = stored_answers.get((equal_id, row.input_hash))
             if stored is None or stored.id <= marked_answer_ids.get(row.id, 0):
                 continue
-            equal_outcome = _make_equal_outcome(task, row, stored, is_own=equal_id == row.id)
+            equal_outcome = _make_outcome_of_stored_answer(
+                task, row, stored, is_own=equal_id == row.id
+            )
             if equal_outcome is not None:
                 equal_answers[row.id] = equal_outcome
                 break
@@ -130,7 +134,7 @@ def write_equal_answers(
         for request_outcome in request_outcomes
         if request_outcome.claim.row_id in open_ids
     ]
-    write_result = write_outcomes(
+    write_result = store_outcomes_and_end_claims(
         tx,
         task,
         open_outcomes,
@@ -193,7 +197,7 @@ def answer_or_park_equal_rows(
         equal_ids.extend(key for key in open_ids_by_hash[claim.input_hash] if key != claim.row_id)
     open_ids = set(claiming.filter_claimable_ids(tx, task, equal_ids))
     stored_rows = task.read_rows(tx, list(open_ids))
-    open_rows = {row.id: row for row in task.make_task_rows(stored_rows)}
+    open_rows = {row.id: row for row in task.make_task_rows_with_prompts(stored_rows)}
 
     equal_outcomes = list[RequestOutcome]()
     parked = dict[RowClaim, str]()
@@ -218,13 +222,15 @@ def answer_or_park_equal_rows(
                     equal_outcome._replace(confidences=request_outcome.confidences)
                 )
 
-    equal_result = write_outcomes(tx, task, equal_outcomes, provenance=provenance, now=now)
+    equal_result = store_outcomes_and_end_claims(
+        tx, task, equal_outcomes, provenance=provenance, now=now
+    )
     outcomes = claims.ClaimOutcomes((), parked, ())
     claims.record_answered_or_parked(tx, task.name, provenance.version, outcomes, now=now)
     return equal_result.applied
 
 
-def _make_equal_outcome(
+def _make_outcome_of_stored_answer(
     task: Task,
     row: TaskRow,
     stored: answers.StoredAnswer,
@@ -251,7 +257,7 @@ def _make_equal_outcome(
 
     unsupported_reason = ""
     try:
-        valid_answer, _, _ = task.prepare_answer(answer, row.context)
+        valid_answer, _, _ = task.check_and_clean_answer(answer, row.context)
     except NoAnswer as error:
         # A person unparked the row, so that it is asked again.
         if is_own:

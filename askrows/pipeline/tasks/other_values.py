@@ -73,7 +73,7 @@ class _OtherChanges(NamedTuple):
     # New fingerprints of stored values that stay, with their ids.
     new_fingerprints: list[tuple[str | None, int]]
 
-    def add(self, judgement: _Judgement, judge_id: str) -> None:
+    def add_changes_of_judgement(self, judgement: _Judgement, judge_id: str) -> None:
         """Add the changes that a judgement makes to the stored value of a row.
 
         An equal stored value stays; only a new fingerprint is added. An empty value removes it.
@@ -99,7 +99,7 @@ class _OtherChanges(NamedTuple):
             self.new_values.append(new_value)
 
 
-def sync_other_values(
+def sync_values_of_other_programs(
     tx: Connection, task: Task, *, now: datetime, row_ids: Sequence[str] | None = None
 ) -> None:
     """Store the values of another program in the columns of `write_to=`, as answers of OTHER.
@@ -118,7 +118,7 @@ def sync_other_values(
         ConfigurationError: Code of the task's file failed.
         RefusedRowError: Another program's table refuses a derived value.
     """
-    for changes in _find_changes(tx, task, row_ids):
+    for changes in _find_changes_by_other_programs(tx, task, row_ids):
         update_rows_by_id(tx, answers_table, ("fingerprint",), changes.new_fingerprints)
         if not changes.row_ids:
             continue
@@ -139,7 +139,7 @@ def has_other_changes(tx: Connection, task: Task) -> bool:
     Raises:
         ConfigurationError: Code of the task's file failed.
     """
-    return next(_find_changes(tx, task, None), None) is not None
+    return next(_find_changes_by_other_programs(tx, task, None), None) is not None
 
 
 def count_kept_values(tx: Connection, task: Task, row_ids: Sequence[str]) -> KeptValues:
@@ -169,7 +169,7 @@ def describe_unusable_values(tx: Connection, task: Task) -> str:
     return f"{row_count} with a value that is no answer ({name}: {text})"
 
 
-def _find_changes(
+def _find_changes_by_other_programs(
     tx: Connection, task: Task, row_ids: Sequence[str] | None
 ) -> Iterator[_OtherChanges]:
     """Yield the differences of another program's table from the stored values, by pages of rows.
@@ -199,7 +199,9 @@ def _find_changes(
             stored_judgement = _Judgement(value, value.answer_json or "", value.unusable)
             if value.row_id in own_ids or stored_judgement.is_current(judge_id):
                 continue
-            judgement = _judge_value(task, value, fields_by_id[value.row_id], answer_model)
+            judgement = _judge_value_as_answer(
+                task, value, fields_by_id[value.row_id], answer_model
+            )
             judgements.append(judgement)
 
         # A judged value may equal an answer of askrows although its cell does not.
@@ -212,7 +214,7 @@ def _find_changes(
         changes = _OtherChanges([], [], [], [])
         for judgement in judgements:
             if judgement.value.row_id not in own_ids:
-                changes.add(judgement, judge_id)
+                changes.add_changes_of_judgement(judgement, judge_id)
         if changes.row_ids or changes.new_fingerprints:
             yield changes
 
@@ -238,7 +240,7 @@ def _read_fields(task: Task, value: OtherValue) -> dict[str, Any]:
     return {name: _read_cell(task, name, cell) for name, cell in value.cells.items()}
 
 
-def _judge_value(
+def _judge_value_as_answer(
     task: Task,
     value: OtherValue,
     fields: Mapping[str, Any],
@@ -258,7 +260,9 @@ def _judge_value(
     if value.is_empty:
         return _Judgement(value, NO_ANSWER, None)
     row = task.unpack_row({KEY_COLUMN: value.row_id, VALUES_COLUMN: value.row_json})
-    answer, reasons, _ = task.validate_values(fields, row, answer_model, row_id=value.row_id)
+    answer, reasons, _ = task.validate_values_as_answer(
+        fields, row, answer_model, row_id=value.row_id
+    )
     if answer is None:
         assert task.answer_target is not None  # noqa: S101 - it has the value
         return _Judgement(value, NO_ANSWER, f"{task.answer_target.label}: {reasons[0]}")

@@ -141,7 +141,8 @@ class RequestBuilder:
     def build_requests(self, tx: Connection, rows: RowsById) -> Iterator[PlannedRequest]:
         """Build and yield the request about each row, in order, without rows that lack a prompt.
 
-        A row lacks a prompt if, for example, its images cannot be read; see `Task.make_task_rows`.
+        A row lacks a prompt if, for example, its images cannot be read; see
+        `Task.make_task_rows_with_prompts`.
 
         For each answer of a row that was cut short, the token limit of its next request is
         multiplied by TOKEN_LIMIT_FACTOR, up to the limit of the model. Only reads.
@@ -155,7 +156,7 @@ class RequestBuilder:
         max_file_bytes = find_provider(self.model.provider).max_file_bytes
         cut_counts = answer_counts.count_cut_short_attempts(tx, task.name, list(rows))
 
-        for row in task.make_task_rows(rows):
+        for row in task.make_task_rows_with_prompts(rows):
             prompt = row.prompt
             declared_limit = prompt.max_output_tokens
             model_limit = self.model.output_limit or declared_limit * TOKEN_LIMIT_FACTOR

@@ -1,6 +1,6 @@
 """Validate replies, and write answers and failed attempts into the database.
 
-`write_outcomes` is the only function that
+`store_outcomes_and_end_claims` is the only function that
 writes answers and failed attempts. It runs in the caller's transaction and also ends the row's
 claim: the row is then answered, parked or open again.
 
@@ -38,7 +38,7 @@ from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.confidences import FieldConfidence, make_confidence_columns
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks.derived_values import update_derived_values
-from askrows.pipeline.tasks.other_values import sync_other_values
+from askrows.pipeline.tasks.other_values import sync_values_of_other_programs
 from askrows.pipeline.tasks.request_builder import choose_response_parser
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import RequestOutcome, WriteResult
@@ -115,7 +115,7 @@ def make_provenance(batch: BatchRow, *, settings: Settings) -> Provenance:
     )
 
 
-def choose_reply_outcome(
+def validate_lines_and_choose_outcome(
     task: Task,
     claim: RowClaim,
     lines: Iterable[bytes],
@@ -208,7 +208,7 @@ def validate_reply(
     has_same_input = row is not None and claim.input_hash in {"", task.hash_input(row)}
     if answer is not None:
         try:
-            answer, invalid_reason, left_out_values = task.prepare_answer(
+            answer, invalid_reason, left_out_values = task.check_and_clean_answer(
                 answer, row, has_same_input=has_same_input
             )
             reason = invalid_reason or reason
@@ -228,7 +228,7 @@ def validate_reply(
     )
 
 
-def write_outcomes(
+def store_outcomes_and_end_claims(
     tx: Connection,
     task: Task,
     request_outcomes: Sequence[RequestOutcome],
@@ -362,8 +362,8 @@ def _write_acceptable_answers(
             row_ids = [outcome.claim.row_id for outcome in accepted]
             # The rows stay locked until their answers are written.
             rows = task.rows.read_rows(tx, row_ids, [HASH_COLUMN], should_lock=True)
-            sync_other_values(tx, task, now=now, row_ids=list(rows))
-        result = task.write_answers(tx, accepted, version=provenance.version, now=now)
+            sync_values_of_other_programs(tx, task, now=now, row_ids=list(rows))
+        result = task.apply_answers_to_rows(tx, accepted, version=provenance.version, now=now)
         written.append(result)
 
     refused = write_rows_and_list_refused(tx, answered, write, refusals=RefusedRowError)

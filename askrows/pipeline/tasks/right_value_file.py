@@ -194,7 +194,7 @@ def correct_and_review_by_file(
     edited_at = workspace.now()
     with workspace.store.read() if is_dry else workspace.store.write() as tx:
         lines_by_id, key_faults = _match_lines_to_rows(tx, task, lines, columns)
-        planned = corrections.plan_edits(
+        planned = corrections.plan_valid_edits_and_refusals(
             tx,
             task,
             {row_id: line.values for row_id, line in lines_by_id.items() if line.values},
@@ -251,7 +251,7 @@ def _match_columns(task: Task, source: FileSource, grid: Grid) -> _Columns:
             reviews.
     """
     names = [name for name in source.names if name]
-    key = _find_key_columns(task, names, source.path)
+    key = _require_key_columns(task, names, source.path)
     columns_by_folded_name = {fold_name(name): name for name in names if name not in key}
     review_name = grid.judgements.review_name
     review = columns_by_folded_name.pop(fold_name(review_name), "")
@@ -291,7 +291,7 @@ def _match_columns(task: Task, source: FileSource, grid: Grid) -> _Columns:
     return _Columns(key, column_by_field, review, other_names)
 
 
-def _find_key_columns(task: Task, names: Sequence[str], path: Path) -> Sequence[str]:
+def _require_key_columns(task: Task, names: Sequence[str], path: Path) -> Sequence[str]:
     """Return the columns of a file that contain the keys of its rows, in the order of the key.
 
     Args:
@@ -387,7 +387,7 @@ def _match_lines_to_rows(
 ) -> tuple[dict[str, _Line], list[LineFault]]:
     """Return the lines by row id, and faults of unknown and repeated keys.
 
-    A key is the id of a row, or another name that the task accepts for it (`Task.find_row_id`).
+    A key is the id of a row, or another name that the task accepts for it (`Task.require_row_id`).
     Lines with a fault are left out of the mapping.
     """
     existing_ids = task.rows.filter_ids(tx, [line.key_text for line in lines])
@@ -397,7 +397,7 @@ def _match_lines_to_rows(
         row_id = line.key_text
         if row_id not in existing_ids:
             try:
-                row_id = task.find_row_id(tx, row_id.strip())
+                row_id = task.require_row_id(tx, row_id.strip())
             except InputError as error:
                 faults.append(LineFault(line.number, columns.key_text, error.message))
                 continue

@@ -117,7 +117,7 @@ def export_answers(
             write_file(path, chunks)
         else:
             report.path = None
-    _add_versions_to_report(export_rows, report)
+    _set_version_and_correction_counts(export_rows, report)
     report.changed_cells = guard.changed_cells
 
     if path is not None and not first_rows:
@@ -184,7 +184,7 @@ def choose_format(
     )
 
 
-def _add_versions_to_report(export_rows: ExportRows, report: ExportReport) -> None:
+def _set_version_and_correction_counts(export_rows: ExportRows, report: ExportReport) -> None:
     """Set the exported version, the counts of rows by version, and both counts of corrections.
 
     Corrected rows count apart, not as rows of a version, unless PERSON is the exported version.

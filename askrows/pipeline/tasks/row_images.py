@@ -50,13 +50,13 @@ def make_row_images(record: TaskRecord, declaration: Declaration) -> "RowImages"
     return RowImages(
         record.image_columns,
         record.asked_columns,
-        _list_image_folders(record, declaration),
+        _list_allowed_image_folders(record, declaration),
         folder_hint,
         declaration.image_side,
     )
 
 
-def _list_image_folders(record: TaskRecord, declaration: Declaration) -> list[Path]:
+def _list_allowed_image_folders(record: TaskRecord, declaration: Declaration) -> list[Path]:
     """Return the folders that must contain all images.
 
     For a `Folder` these are the imported folders; without an import, images may be anywhere.
@@ -90,7 +90,7 @@ class RowImages:
     # Maximum pixels of the longer side of a sent image.
     side: int
 
-    def inspect_row(
+    def inspect_images_of_row(
         self, values: Mapping[str, Any], state_json: str | None
     ) -> Mapping[str, str | None]:
         """Read the images of a row and check that they can be sent; write nothing.
@@ -122,7 +122,7 @@ class RowImages:
             "unusable": unusable_reason,
         }
 
-    def add_images_to_prompt(self, task_row: TaskRow, row: Mapping[str, Any]) -> TaskRow | None:
+    def read_images_into_prompt(self, task_row: TaskRow, row: Mapping[str, Any]) -> TaskRow | None:
         """Read the images of a row, and return the row with them before the text of its prompt.
 
         Each image becomes a JPEG of at most `side` pixels. If the task has several image columns,
@@ -204,9 +204,9 @@ class RowImages:
         former_stamp = former_state.get("stamp")
         if not former_stamp:
             return False
-        return make_file_stamp(self._resolve_path(location).stat()) == tuple(former_stamp)
+        return make_file_stamp(self._resolve_and_check_path(location).stat()) == tuple(former_stamp)
 
-    def _resolve_path(self, location: str) -> Path:
+    def _resolve_and_check_path(self, location: str) -> Path:
         """Return the absolute path of an image file, with links resolved.
 
         Args:
@@ -245,7 +245,7 @@ class RowImages:
         Raises:
             PictureError: The file cannot be read, or is too long.
         """
-        path = self._resolve_path(location)
+        path = self._resolve_and_check_path(location)
         try:
             size = path.stat().st_size
             file_read = read_image_file(path) if size <= MAX_IMAGE_BYTES else None

@@ -66,7 +66,7 @@ def _has_tags(field: AnswerField) -> bool:
     return member.kind in {"text", "choice"} and are_texts
 
 
-def find_tag_list(task: Task, field_name: str) -> "TagList":
+def require_tag_list(task: Task, field_name: str) -> "TagList":
     """Return the list of texts with a name; without a name the only one.
 
     Raises:
@@ -111,7 +111,7 @@ class TagList:
         """Return the member of JSON documents with a number of rows: the plural of a row."""
         return self.task.nouns.plural.replace(" ", "_")
 
-    def count(self, store: Store) -> Document:
+    def count_tags_and_list_merges(self, store: Store) -> Document:
         """Return all tags with the rows that have them, the most used first, and all merges.
 
         Equal counts are sorted by tag. The tags are those of preferred answers to rows in the
@@ -139,7 +139,7 @@ class TagList:
             "merges": [tag_merge._asdict() for tag_merge in merges],
         }
 
-    def report(self, store: Store, *, search_text: str, max_tags: int) -> Report:
+    def report_tags_and_merges(self, store: Store, *, search_text: str, max_tags: int) -> Report:
         """Report the tags that contain a text (in any case), and all merges.
 
         The JSON document has all of these tags and merges. The tables have the first `max_tags`
@@ -150,7 +150,7 @@ class TagList:
             max_tags: Tags in the table.
         """
         nouns = self.task.nouns
-        counts = self.count(store)
+        counts = self.count_tags_and_list_merges(store)
         matching_tags = [tag for tag in counts["tags"] if search_text.lower() in tag["tag"].lower()]
         rows = plural(counts[self.rows_member], nouns.singular, nouns.plural)
         different_tags = plural(counts["different"], "different tag")
@@ -162,7 +162,7 @@ class TagList:
             report.parts.append(make_table(counts["merges"][-MAX_MERGE_ROWS:], MERGE_COLUMNS))
         return report
 
-    def merge(
+    def merge_tags(
         self,
         store: Store,
         pairs: Sequence[tuple[str, str]],
@@ -199,12 +199,17 @@ class TagList:
                 example = example or (row_id, answer)
 
             valid_pairs = dict.fromkeys(
-                (self._clean_tag(old, used_tags, example), self._clean_tag(new, used_tags, example))
+                (
+                    self._validate_typed_tag(old, used_tags, example),
+                    self._validate_typed_tag(new, used_tags, example),
+                )
                 for old, new in pairs
             )
             # A command that is repeated, such as after a kill, finds its merges in force.
             new_pairs = [(old, new) for old, new in valid_pairs if rules.get(old) != new]
-            add_merge_rules(rules, new_pairs, used_tags=used_tags, noun=self.task.nouns.singular)
+            check_and_add_merge_rules(
+                rules, new_pairs, used_tags=used_tags, noun=self.task.nouns.singular
+            )
             editor = normalize_editor_name(editor)
             merge_numbers = {
                 tag_merges.record_merge(
@@ -212,7 +217,7 @@ class TagList:
                 )
                 for old, new in new_pairs
             }
-            return self._rewrite_answers(tx, merge_numbers)
+            return self._apply_merge_rules_to_answers(tx, merge_numbers)
 
     def undo(self, store: Store, number: int, editor: str, *, undone_at: datetime) -> Report:
         """Undo a merge by its number, and restore the tags of the answers; all or nothing.
@@ -236,7 +241,7 @@ class TagList:
                     f"there is no active merge {number}; {UNCHANGED_MESSAGE}",
                     hint=f"`{CommandHint('tags', task=self.task.subject)}` lists the merges",
                 )
-            return self._rewrite_answers(tx, {number})
+            return self._apply_merge_rules_to_answers(tx, {number})
 
     def _read_answers(self, tx: Connection) -> Iterator[tuple[str, Document]]:
         """Yield the id of each row in the source, and its preferred answer."""
@@ -246,7 +251,7 @@ class TagList:
         ):
             yield row_id, json.loads(answer_json)
 
-    def _clean_tag(
+    def _validate_typed_tag(
         self, text: str, used_tags: Collection[str], example: tuple[str, Document] | None
     ) -> str:
         """Return a typed tag as the task's class stores it.
@@ -268,8 +273,8 @@ class TagList:
         row_id, answer = example
         # A list may need several members.
         tags = [tag] * max(1, self.field.min_members)
-        values = self.task.to_model_answer({**answer, self.field.name: tags})
-        valid_answer, reasons, _ = self.task.validate_values(
+        values = self.task.to_reply_form({**answer, self.field.name: tags})
+        valid_answer, reasons, _ = self.task.validate_values_as_answer(
             values, None, self.task.answer_model, row_id=row_id
         )
         valid_tags: list[str] = []
@@ -281,7 +286,9 @@ class TagList:
             raise InputError(f"{tag!r} is not a valid tag: {reason}; {UNCHANGED_MESSAGE}")
         return valid_tags[0]
 
-    def _rewrite_answers(self, tx: Connection, merge_numbers: Collection[int]) -> Report:
+    def _apply_merge_rules_to_answers(
+        self, tx: Connection, merge_numbers: Collection[int]
+    ) -> Report:
         """Apply the rules that are now in force to the stored answers.
 
         Reads the answers to all rows, page by page, and writes only answers that change. An answer
@@ -319,20 +326,22 @@ class TagList:
 
         if changed_count:
             record_row_change(tx, self.task.name)
-        return self._report_rewriting(tx, merge_numbers, changed_count, refused_count)
+        return self._make_merge_report(tx, merge_numbers, changed_count, refused_count)
 
     def _write_records(
         self, tx: Connection, records: Mapping[str, Sequence[tuple[str, str | None, int]]]
     ) -> set[str]:
-        """Write answers as `_replace_answers`; return the ids of refused rows."""
+        """Write answers as `_replace_answers_and_dependents`; return the ids of refused rows."""
 
         def write(row_ids: Sequence[str]) -> None:
-            self._replace_answers(tx, {row_id: records[row_id] for row_id in row_ids})
+            self._replace_answers_and_dependents(
+                tx, {row_id: records[row_id] for row_id in row_ids}
+            )
 
         refusals = write_rows_and_list_refused(tx, list(records), write, refusals=RefusedRowError)
         return {row_id for row_id, _ in refusals}
 
-    def _replace_answers(
+    def _replace_answers_and_dependents(
         self, tx: Connection, records: Mapping[str, Sequence[tuple[str, str | None, int]]]
     ) -> None:
         """Replace stored answers, and what `write_to=` and `derive=` make of them.
@@ -357,14 +366,14 @@ class TagList:
             target.sync_answers(tx, row_ids, preference, former_answers=former_answers)
         update_derived_values(tx, self.task, row_ids)
 
-    def _report_rewriting(
+    def _make_merge_report(
         self,
         tx: Connection,
         merge_numbers: Collection[int],
         changed_count: int,
         refused_count: int,
     ) -> Report:
-        """Return the report of `_rewrite_answers`."""
+        """Return the report of `_apply_merge_rules_to_answers`."""
         nouns = self.task.nouns
         merges = [
             tag_merge._asdict()
@@ -382,7 +391,7 @@ class TagList:
         return report
 
 
-def add_merge_rules(
+def check_and_add_merge_rules(
     rules: dict[str, str],
     new_pairs: Sequence[tuple[str, str]],
     *,

@@ -63,7 +63,7 @@ from askrows.pipeline.tasks.listed_terms import hash_vocabulary, limit_to_vocabu
 from askrows.pipeline.tasks.prompt_builder import PromptBuilder
 from askrows.pipeline.tasks.row_images import make_row_images
 from askrows.pipeline.tasks.task_grid import TaskGridBuilder, name_row, read_export
-from askrows.pipeline.tasks.task_index import make_index
+from askrows.pipeline.tasks.task_index import make_indexed_task
 from askrows.pipeline.tasks.task_values import (
     ALL_ASKED_ROWS,
     EXPORT_FORMATS,
@@ -189,7 +189,7 @@ class Task:
         has_table = bool(record.table) and not record.has_folder
         if self.settings.index_columns is not None and has_table:
             text_columns = self.settings.index_columns
-        return make_index(record, self.rows, self.make_grid, text_columns=text_columns)
+        return make_indexed_task(record, self.rows, self.make_grid, text_columns=text_columns)
 
     @cached_property
     def declaration(self) -> Declaration:
@@ -351,7 +351,7 @@ class Task:
         ]
         return to_compact_json(key_values)
 
-    def find_row_id(self, tx: Connection, name: str) -> str:
+    def require_row_id(self, tx: Connection, name: str) -> str:
         """Return the id of the row with a key, or of "row 17" without a key.
 
         Values of several key columns are joined by commas. A row of a `Folder` may also be named by
@@ -379,18 +379,18 @@ class Task:
             raise InputError(f"there is no {self.nouns.singular} {name!r}", hint=hint)
         return row_id
 
-    def resolve_row_key(self, tx: Connection, name: str) -> str:
+    def require_row_id_by_key_or_hash(self, tx: Connection, name: str) -> str:
         """Return the id of the row that a person named, by its key or the beginning of its hash.
 
         If the ids are hashes (`key="row"`), `name` may be the beginning of an id with at least
         MIN_HASH_CHARS characters that only one row has. Otherwise it is the whole key, as
-        `find_row_id` takes it.
+        `require_row_id` takes it.
 
         Raises:
             InputError: There is no such row, or the ids of several rows begin with `name`.
         """
         if not self.record.has_made_key or len(name) < MIN_HASH_CHARS:
-            return self.find_row_id(tx, name)
+            return self.require_row_id(tx, name)
         keys = self.stored_rows.c.askrows_key
         begins_with_name = keys.startswith(name, autoescape=True)
         matching_keys = select(keys).where(begins_with_name).order_by(keys).limit(2)
@@ -398,7 +398,7 @@ class Task:
         if len(row_ids) > 1 and name not in row_ids:
             hint = f"`{self.nouns.command('items')}` lists all {self.nouns.plural}"
             raise InputError(f"several {self.nouns.plural} begin with {name!r}", hint=hint)
-        return self.find_row_id(tx, row_ids[0] if len(row_ids) == 1 else name)
+        return self.require_row_id(tx, row_ids[0] if len(row_ids) == 1 else name)
 
     def delete_row(self, tx: Connection, row_id: str) -> None:
         """Delete a row, also from the table of its task if it has such a table.
@@ -470,7 +470,7 @@ class Task:
             return f"<{quoted_names[0]}>"
         return "the text"
 
-    def make_task_rows(self, rows: RowsById) -> Iterator[TaskRow]:
+    def make_task_rows_with_prompts(self, rows: RowsById) -> Iterator[TaskRow]:
         """Yield rows with their prompts, in order, without rows whose images cannot be read.
 
         A prompt contains the images of its row. A row of a `Folder` whose file changed since it was
@@ -493,7 +493,7 @@ class Task:
             context = row if self.needs_row else None
             task_row = TaskRow(row_id, prompt, self.hash_input(row), context)
             if images is not None:
-                complete_row = images.add_images_to_prompt(task_row, row)
+                complete_row = images.read_images_into_prompt(task_row, row)
                 if complete_row is None:
                     continue
                 task_row = complete_row
@@ -529,7 +529,7 @@ class Task:
         """Return whether an answer has quotations from the row, or `check` gets the row."""
         return self.declaration.check is not None or self.record.quoted_column is not None
 
-    def check_answer(
+    def locate_quotations_and_check(
         self,
         answer: "BaseModel",
         row: Mapping[str, Any] | None,
@@ -565,10 +565,10 @@ class Task:
                 return None, reason
             answer = located_answer
 
-        reason = self.user_file.check_answer(answer, row)
+        reason = self.user_file.run_check_function(answer, row)
         return (None if reason else answer), reason
 
-    def prepare_answer(
+    def check_and_clean_answer(
         self,
         answer: "BaseModel",
         row: Mapping[str, Any] | None,
@@ -592,17 +592,19 @@ class Task:
             ConfigurationError: Code of the task's file failed.
             NoAnswer: The text of the row supports no answer.
         """
-        valid_answer, reason = self.check_answer(answer, row if has_same_input else None)
+        valid_answer, reason = self.locate_quotations_and_check(
+            answer, row if has_same_input else None
+        )
         if valid_answer is None:
             return None, reason, 0
         if self.declaration.clean is None or row is None:
             return valid_answer, "", 0
-        clean_answer, cut_value_count = self.user_file.clean_answer(
+        clean_answer, cut_value_count = self.user_file.run_clean_function(
             valid_answer, row, self.answer_model
         )
         return clean_answer, "", cut_value_count
 
-    def validate_values(
+    def validate_values_as_answer(
         self,
         values: Mapping[str, Any],
         row: Mapping[str, Any] | None,
@@ -614,8 +616,8 @@ class Task:
 
         Args:
             values: JSON values by field.
-            row: The row that the answer is about, for `prepare_answer`; None if the values are not
-                checked with a row.
+            row: The row that the answer is about, for `check_and_clean_answer`; None if the values
+                are not checked with a row.
             answer_model: The model of the values. Values of another model than the task's are not
                 checked with their row.
             row_id: The id of the row, for messages.
@@ -634,7 +636,7 @@ class Task:
             answer = answer_validator.validate_json(json.dumps(values), by_alias=True, by_name=True)
             if answer_model is not self.answer_model:
                 return answer, [], 0
-            answer, reason, cut_value_count = self.prepare_answer(answer, row)
+            answer, reason, cut_value_count = self.check_and_clean_answer(answer, row)
         except NoAnswer as error:
             return None, [str(error)], 0
         except ValidationError as error:
@@ -650,7 +652,7 @@ class Task:
 
     # ---- answers
 
-    def write_answers(
+    def apply_answers_to_rows(
         self,
         tx: Connection,
         outcomes: Sequence[RequestOutcome],
@@ -816,7 +818,7 @@ class Task:
             for row_id, stored_answer in self.read_preferred_answers(tx, row_ids).items()
         }
 
-    def to_model_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    def to_reply_form(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         """Convert a stored answer, or some of its fields, to the form in which a model gives it."""
         return answer
 
@@ -868,7 +870,7 @@ class Task:
         if self.has_views:
             create_or_replace_views(target, self.record)
 
-    def refresh_views(self, store: Store) -> None:
+    def refresh_outdated_views(self, store: Store) -> None:
         """Make the task's views again if they are not current, or lack a confidence's column.
 
         Raises:

@@ -50,7 +50,7 @@ class Fault(NamedTuple):
     line: int | None = None
 
 
-def raise_faults(faults: Sequence[Fault], path: Path) -> None:
+def raise_if_faults(faults: Sequence[Fault], path: Path) -> None:
     """Raise InputError if a file has faults; its message lists all in their order, with lines."""
     if not faults:
         return
@@ -90,13 +90,13 @@ def find_column_faults(
         columns: Kinds of the columns of the rows (text, integer and so on), by name.
     """
     for member, message, hint in (
-        *_find_prompt_faults(declaration, columns),
+        *_find_template_and_quoted_column_faults(declaration, columns),
         *_find_missing_column_faults(declaration, columns),
     ):
         yield Fault(f"{member}= {message}", hint, find_member_line(path, member))
 
 
-def _find_prompt_faults(
+def _find_template_and_quoted_column_faults(
     declaration: Declaration, columns: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str]]:
     """Yield (member, message, hint) of the faults of templates.

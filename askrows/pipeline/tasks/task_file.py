@@ -46,7 +46,7 @@ from askrows.pipeline.tasks.task_faults import (
     find_field_line,
     find_member_line,
     format_location,
-    raise_faults,
+    raise_if_faults,
 )
 
 # Folder of a workspace with the rows of tasks that were made on the web page.
@@ -206,7 +206,7 @@ def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = Fals
     # Files that may come with a workspace are confirmed by their content when they are loaded.
     if not (is_named_by_user or _may_come_with_workspace(path, settings.data)):
         _require_confirmed(str(path), path, settings.data, settings.trust)
-    return _load_task_file(path, settings.data, settings.trust)
+    return _run_task_file_if_changed(path, settings.data, settings.trust)
 
 
 def _may_come_with_workspace(path: Path, data: Path) -> bool:
@@ -233,7 +233,7 @@ def _require_confirmed(value: str, path: Path, data: Path, trusted: tuple[str, .
     )
 
 
-def hand_over_task(
+def keep_python_task_in_process(
     task: Declaration,
     rows: Sequence[Mapping[str, Any]] | None = None,
     *,
@@ -270,7 +270,7 @@ def hand_over_task(
     return path
 
 
-def identify_functions(declaration: Declaration, path: Path) -> str:
+def make_functions_id(declaration: Declaration, path: Path) -> str:
     """Return a text that differs if the functions that make stored values may have changed.
 
     It is the hash of the task's file. Without a file, it differs for each call. It is empty if the
@@ -300,7 +300,7 @@ def forget_loaded_files() -> None:
         del _handed_over_tasks[path]
 
 
-def _load_task_file(path: Path, data: Path, trusted: tuple[str, ...]) -> Declaration:
+def _run_task_file_if_changed(path: Path, data: Path, trusted: tuple[str, ...]) -> Declaration:
     """Return the checked declaration of a file; run the file if its content was not run last.
 
     A file that may come with the workspace must be confirmed by its content first.
@@ -308,7 +308,7 @@ def _load_task_file(path: Path, data: Path, trusted: tuple[str, ...]) -> Declara
     Raises:
         InputError, ConfigurationError: See `load_declaration`.
     """
-    with _add_lines_to_errors(path):
+    with _convert_errors_to_input_errors(path):
         source = path.read_bytes()
 
     # Confirm the bytes that run, even if the file changes meanwhile.
@@ -337,10 +337,10 @@ def load_declaration_source(source: bytes, name: str, path: Path) -> Declaration
             invalid. The message lists all faults with their lines.
     """
     faults = list[Fault]()
-    with _add_lines_to_errors(path):
+    with _convert_errors_to_input_errors(path):
         try:
             names = _run_task_file(path, source)
-            declaration = _find_only_declaration(names, path)
+            declaration = _require_only_declaration(names, path)
         except DeclarationError as error:
             line = find_error_line(error, path)
             if line is None:
@@ -387,7 +387,7 @@ def _check_and_name_declaration(
     if not faults:
         faults += _find_example_faults(declaration, path)
 
-    raise_faults(faults, path)
+    raise_if_faults(faults, path)
     if not isinstance(declaration.items, str | DatabaseTable | Folder):
         rows_by_task_path[path] = MemorySource(declaration.items)
         declaration = replace(declaration, items=MEMORY_ROWS)
@@ -424,7 +424,7 @@ def _print_to_stderr(*values: Any, **options: Any) -> None:
     print(*values, **{"file": sys.stderr, **options})  # noqa: T201
 
 
-def _find_only_declaration(names: dict[str, Any], path: Path) -> Declaration:
+def _require_only_declaration(names: dict[str, Any], path: Path) -> Declaration:
     """Return `task`, or the only task among the names that a file defines.
 
     Raises:
@@ -442,7 +442,7 @@ def _find_only_declaration(names: dict[str, Any], path: Path) -> Declaration:
 
 
 @contextmanager
-def _add_lines_to_errors(path: Path) -> Iterator[None]:
+def _convert_errors_to_input_errors(path: Path) -> Iterator[None]:
     """Convert the errors of a `with` block that reads and runs a file to InputError.
 
     The message names the file, and the line if it is known. SystemExit is converted, too. For an
@@ -525,7 +525,7 @@ def _find_example_faults(declaration: Declaration, path: Path) -> Iterator[Fault
             reply, it is a ConfigurationError.)
     """
     for index, (row, answer) in enumerate(declaration.examples):
-        with _add_lines_to_errors(path):
+        with _convert_errors_to_input_errors(path):
             reason = _find_example_fault(declaration, row, answer)
         if reason:
             yield Fault(f"examples[{index}]: {reason}", line=find_member_line(path, "examples"))

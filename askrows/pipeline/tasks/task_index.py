@@ -52,7 +52,7 @@ HIT_MEMBERS = ("rank", "similarity", "score", "weak", "untagged", "why", "matchi
 ANSWER_WORDS_WEIGHT = 0.5
 
 
-def make_index(
+def make_indexed_task(
     record: TaskRecord,
     rows: TaskRows,
     make_grid: Callable[[Connection], Grid],
@@ -90,7 +90,7 @@ def make_index(
         read_untagged=partial(_read_unanswered_entries, record, make_grid, text_columns),
         check_columns=partial(_check_text_columns, record),
         key=key,
-        list_texts=partial(_list_texts, record, text_columns),
+        list_texts=partial(_list_snippet_texts, record, text_columns),
         tags_of=_list_short_texts,
         hit_fields=partial(_make_hit_fields, record, key, hit_names),
     )
@@ -116,7 +116,7 @@ def _check_text_columns(record: TaskRecord, _tx: Connection, names: Sequence[str
             )
 
 
-def _list_texts(
+def _list_snippet_texts(
     record: TaskRecord, text_columns: Sequence[str], content: Mapping[str, Any]
 ) -> list[str]:
     """Return the texts of an entry that phrases and snippets are taken from.

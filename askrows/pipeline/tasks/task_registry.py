@@ -63,7 +63,7 @@ from askrows.pipeline.tasks.task_faults import (
     find_result_kind,
     find_text_columns,
     match_columns,
-    raise_faults,
+    raise_if_faults,
 )
 from askrows.pipeline.tasks.task_file import find_task_file, load_declaration
 
@@ -82,7 +82,7 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...
     if records:
         backend = workspace.read_workspace(tx).backend or backend
     return tuple(
-        Task(_replace_path_by_copied_file(record, settings), settings, backend)
+        Task(_copy_with_path_of_copied_file(record, settings), settings, backend)
         for record in records
     )
 
@@ -102,7 +102,7 @@ def copy_with_version_in_file(task: Task) -> Task:
     return Task(present_record, task.settings, task.provider)
 
 
-def _replace_path_by_copied_file(record: TaskRecord, settings: Settings) -> TaskRecord:
+def _copy_with_path_of_copied_file(record: TaskRecord, settings: Settings) -> TaskRecord:
     """Return a task's record; in a copied workspace, with the path of the copied task file.
 
     A workspace may be copied together with its task files `tasks/NAME.py`; NAME is the task. Such a
@@ -131,7 +131,7 @@ def _replace_path_by_copied_file(record: TaskRecord, settings: Settings) -> Task
     return record
 
 
-def resolve_registered_task_name(tx: Connection, settings: Settings) -> str | None:
+def find_registered_task_name(tx: Connection, settings: Settings) -> str | None:
     """Return the name under which the task of the TASK setting is registered, else None.
 
     TASK may be such a name. If it is the path of a file from which tasks were registered, the file
@@ -141,7 +141,7 @@ def resolve_registered_task_name(tx: Connection, settings: Settings) -> str | No
     """
     setting = settings.task
     path_by_name = {
-        record.name: _replace_path_by_copied_file(record, settings).path
+        record.name: _copy_with_path_of_copied_file(record, settings).path
         for record in workspace.list_task_records(tx)
     }
     if setting in path_by_name:
@@ -162,7 +162,7 @@ def resolve_registered_task_name(tx: Connection, settings: Settings) -> str | No
     return declared_name if declared_name in names_of_path else None
 
 
-def _resolve_task_file(settings: Settings, registered_names: Iterable[str] = ()) -> Path:
+def _require_task_file(settings: Settings, registered_names: Iterable[str] = ()) -> Path:
     """Return the path of the file that the TASK setting names.
 
     Args:
@@ -201,7 +201,7 @@ def load_named_declaration(settings: Settings) -> tuple[Declaration, Path]:
         InputError: The file does not exist or is invalid.
         ConfigurationError: There is no task of that name, or nobody confirmed the file.
     """
-    path = _resolve_task_file(settings)
+    path = _require_task_file(settings)
     return load_declaration(path, settings), path
 
 
@@ -243,7 +243,9 @@ def check_task_can_be_registered(
             Store(settings.confirm_and_get_database_url().reveal(), is_own_database=False),
         ) as unchanged_store:
             columns = open_source(unchanged_store, declaration, path).columns
-    record = make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
+    record = check_columns_and_make_record(
+        declaration, path, columns, recorded_at=datetime.now(UTC)
+    )
     check_column_names(list(columns))
     # The tables of rows are made first.
     target = None if record.table else record.write_to
@@ -280,11 +282,11 @@ def require_registered_task_name(tx: Connection, settings: Settings) -> str:
         InputError, ConfigurationError: There is no such task.
         TaskNeverUsedError: The task is not registered.
     """
-    name = resolve_registered_task_name(tx, settings)
+    name = find_registered_task_name(tx, settings)
     if name is not None:
         return name
 
-    _resolve_task_file(settings, [record.name for record in workspace.list_task_records(tx)])
+    _require_task_file(settings, [record.name for record in workspace.list_task_records(tx)])
     try_command = CommandHint("try", task=settings.task)
     tag_command = CommandHint("tag", task=settings.task)
     hint = f"`{try_command}` asks about a few rows, `{tag_command}` about all"
@@ -302,13 +304,15 @@ def register_task_if_new(store: Store, settings: Settings, *, display: Progress)
             confirmed that its file may be run.
     """
     with store.read() as tx:
-        name = resolve_registered_task_name(tx, settings)
+        name = find_registered_task_name(tx, settings)
         if name is not None:
             return name
 
     declaration, path = load_named_declaration(settings)
     columns = open_source(store, declaration, path).columns
-    declared_record = make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
+    declared_record = check_columns_and_make_record(
+        declaration, path, columns, recorded_at=datetime.now(UTC)
+    )
     record = register_declaration(store, declaration, declared_record, settings, display=display)
     return record.name
 
@@ -323,14 +327,16 @@ def find_task_tables(
     Raises:
         InputError, ConfigurationError: The file is invalid, or there is no such task.
     """
-    name = resolve_registered_task_name(tx, settings) if has_workspace else None
+    name = find_registered_task_name(tx, settings) if has_workspace else None
     record = None if name is None else workspace.find_task_record(tx, name)
     if record is None:
         declaration, path = load_named_declaration(settings)
         if not isinstance(declaration.items, DatabaseTable | Folder):
             return None
         kinds = read_declared_column_kinds(tx, declaration.items)
-        record = make_record(declaration, path, kinds, recorded_at=datetime.now(UTC))
+        record = check_columns_and_make_record(
+            declaration, path, kinds, recorded_at=datetime.now(UTC)
+        )
     return make_task_tables(record)
 
 
@@ -350,7 +356,7 @@ def load_draft_task(task: Task, *, now: datetime) -> Task:
     declaration = load_declaration(path, task.settings, is_recorded=True)
     key_columns = tuple(name for name, _ in record.key)
     draft = replace(declaration, name=record.name, key=key_columns)
-    draft_record = make_record(draft, path, record.columns, recorded_at=now)
+    draft_record = check_columns_and_make_record(draft, path, record.columns, recorded_at=now)
     draft_record = replace(draft_record, prefix=record.prefix)
     # The file may declare another name and key.
     return Task(draft_record, task.settings, declaration=draft)
@@ -359,7 +365,7 @@ def load_draft_task(task: Task, *, now: datetime) -> Task:
 # ---- the record of a task
 
 
-def make_record(
+def check_columns_and_make_record(
     declaration: Declaration,
     path: Path,
     columns: Mapping[str, str],
@@ -381,7 +387,7 @@ def make_record(
     Raises:
         InputError: The declaration does not fit the columns. The message lists all faults.
     """
-    raise_faults(list(find_column_faults(declaration, path, columns)), path)
+    raise_if_faults(list(find_column_faults(declaration, path, columns)), path)
     answer_fields = list_answer_fields(declaration.answer)
     gates = declaration.gates or {}
     functions = declaration.derived_functions
@@ -423,7 +429,7 @@ def make_record(
         derived_targets={
             place.rpartition(".")[2]: place for place in declaration.derive or () if "." in place
         },
-        functions_id=task_file.identify_functions(declaration, path),
+        functions_id=task_file.make_functions_id(declaration, path),
         words=list(declaration.words),
         write_to=declaration.write_to,
         gates=",".join(f"{name}={bound}" for name, bound in gates.items()),
@@ -484,7 +490,7 @@ def register_declaration(
     Lines about changes are printed after the transaction.
 
     Args:
-        declared_record: The record of the declaration, from `make_record`.
+        declared_record: The record of the declaration, from `check_columns_and_make_record`.
         accepts_changes: A changed declaration keeps its version.
 
     Raises:
@@ -506,7 +512,7 @@ def register_declaration(
         if stored_record is not None:
             lines += refuse_or_record_declaration_change(
                 tx,
-                _replace_path_by_copied_file(stored_record, settings),
+                _copy_with_path_of_copied_file(stored_record, settings),
                 declared_record,
                 declaration,
                 is_accepted=accepts_changes,
@@ -558,7 +564,9 @@ def _has_index_change(stored_record: TaskRecord, merged_record: TaskRecord) -> b
     )
 
 
-def open_registered_task(store: Store, settings: Settings, *, display: Progress) -> str:
+def register_task_and_apply_preference(
+    store: Store, settings: Settings, *, display: Progress
+) -> str:
     """Register the task of TASK if it is new, apply PREFER_VERSIONS, and return the task's name.
 
     One snapshot is enough for a registered task whose views are up to date.
@@ -567,12 +575,12 @@ def open_registered_task(store: Store, settings: Settings, *, display: Progress)
         InputError, ConfigurationError: As `register_task_if_new`.
     """
     with store.read() as tx:
-        name = resolve_registered_task_name(tx, settings)
+        name = find_registered_task_name(tx, settings)
         if name is not None and _shows_preferred_versions(tx, name, settings):
             return name
 
     name = register_task_if_new(store, settings, display=display)
-    _apply_preferred_versions(store, name, settings)
+    _store_preferred_versions_and_views(store, name, settings)
     return name
 
 
@@ -585,7 +593,7 @@ def _shows_preferred_versions(tx: Connection, name: str, settings: Settings) -> 
     return is_stored and are_views_current(tx, record)
 
 
-def _apply_preferred_versions(store: Store, name: str, settings: Settings) -> None:
+def _store_preferred_versions_and_views(store: Store, name: str, settings: Settings) -> None:
     """Store PREFER_VERSIONS with a task, and update its views to show the preferred answers.
 
     A changed preference is also recorded as a change of the task's rows, and all derived values are

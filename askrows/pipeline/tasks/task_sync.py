@@ -46,11 +46,11 @@ from askrows.pipeline.tasks.derived_values import update_derived_values
 from askrows.pipeline.tasks.other_values import (
     describe_unusable_values,
     has_other_changes,
-    sync_other_values,
+    sync_values_of_other_programs,
 )
 from askrows.pipeline.tasks.row_images import make_row_images
 from askrows.pipeline.tasks.task import Task
-from askrows.pipeline.tasks.task_registry import make_record, register_declaration
+from askrows.pipeline.tasks.task_registry import check_columns_and_make_record, register_declaration
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 
@@ -97,7 +97,9 @@ def sync_task(
         record.items == resolve_query_or_path(declaration, path)
         and record.items_sha256 == source.sha256
     )
-    declared_record = make_record(declaration, path, source.columns, recorded_at=now)
+    declared_record = check_columns_and_make_record(
+        declaration, path, source.columns, recorded_at=now
+    )
     declared_version = declared_record.prompt_version
     wanted_version = workspace.settings.find_version_of_task(record.name, declared_version)
     if wanted_version not in {None, declared_version}:
@@ -166,7 +168,7 @@ def _complete_stored_rows(tx: Connection, *, task: Task, now: datetime) -> None:
         ConfigurationError: Code of the task's file failed.
         RefusedRowError: Another program's table refuses a derived value.
     """
-    sync_other_values(tx, task, now=now)
+    sync_values_of_other_programs(tx, task, now=now)
     update_derived_values(tx, task)
 
 
@@ -191,7 +193,7 @@ def preview_table_replacement(
     declaration = task.declaration
     source = open_row_file(declaration, new_table, stored_kinds=task.record.columns)
     task_path = Path(task.record.path)
-    declared_record = make_record(
+    declared_record = check_columns_and_make_record(
         declaration, task_path, source.columns, recorded_at=workspace.now()
     )
     record = merge_stored_record(declared_record, task.record)
@@ -209,7 +211,7 @@ def _find_image_inspection(task: Task) -> InspectImages | None:
     """Return the function that inspects the images of a row; None for a task without images."""
     if not task.record.image_columns:
         return None
-    return make_row_images(task.record, task.declaration).inspect_row
+    return make_row_images(task.record, task.declaration).inspect_images_of_row
 
 
 def _make_cursor(
@@ -275,7 +277,7 @@ def _unpack_new_row(
     )
 
 
-def load_unregistered_task(
+def read_source_into_memory_task(
     workspace: OpenWorkspace,
     declaration: Declaration,
     path: Path,
@@ -306,7 +308,9 @@ def load_unregistered_task(
     Raises:
         InputError: The source cannot be read.
     """
-    record = make_record(declaration, path, source.columns, recorded_at=workspace.now())
+    record = check_columns_and_make_record(
+        declaration, path, source.columns, recorded_at=workspace.now()
+    )
     task = Task(record, workspace.settings, declaration=declaration)
     memory_rows = dict[str, Mapping[str, Any]]()
     task.memory_rows = memory_rows

@@ -65,7 +65,7 @@ class RequestOutcome(NamedTuple):
 
 @dataclass
 class WriteResult:
-    """Result of `Task.write_answers`."""
+    """Result of `Task.apply_answers_to_rows`."""
 
     # Rows whose answer counts for them from now on.
     applied: set[str] = field(default_factory=set)
@@ -74,7 +74,8 @@ class WriteResult:
     # Rows whose answer the database refused or that can have none; they are parked, with the
     # reason.
     unwritable: dict[str, str] = field(default_factory=dict)
-    # Unwritable rows and rows that failed too often, with the reason. `write_outcomes` fills it.
+    # Unwritable rows and rows that failed too often, with the reason.
+    # `store_outcomes_and_end_claims` fills it.
     parked: dict[str, str] = field(default_factory=dict)
 
     def __or__(self, other: "WriteResult") -> "WriteResult":

@@ -132,7 +132,7 @@ class UserFile:
             hint="correct the file, then run the same command again",
         )
 
-    def read_cells(
+    def run_read_function(
         self, cells: Mapping[str, Any], line: int
     ) -> tuple[Mapping[str, Any], Sequence[CellNote]]:
         """Return the cells to store of a row of a file, and notes, as `read=` of its table does.
@@ -170,7 +170,7 @@ class UserFile:
         cells_to_store, notes = result
         return cells_to_store, notes
 
-    def check_answer(self, answer: "BaseModel", row: Mapping[str, Any]) -> str:
+    def run_check_function(self, answer: "BaseModel", row: Mapping[str, Any]) -> str:
         """Return why the check of the file refuses an answer to a row; "" if it does not.
 
         Raises:
@@ -190,7 +190,7 @@ class UserFile:
             )
         return f"check: {reason}" if reason else ""
 
-    def clean_answer(
+    def run_clean_function(
         self, answer: "BaseModel", row: Mapping[str, Any], answer_model: "type[BaseModel]"
     ) -> "tuple[BaseModel, int]":
         """Return an answer to a row as `clean` of the file returns it, and how many values it cut.
@@ -229,7 +229,7 @@ class UserFile:
                 error, row[KEY_COLUMN], code=f"{member}()", line=find_function_line(function)
             ) from error
 
-    def derive_value(
+    def run_derive_function(
         self,
         function: Any,
         *,

@@ -30,7 +30,7 @@ from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.derived_values import update_derived_values
-from askrows.pipeline.tasks.other_values import sync_other_values
+from askrows.pipeline.tasks.other_values import sync_values_of_other_programs
 
 # Our choice: how long a person at a terminal waits until a limit allows a call.
 PATIENCE_S = 5.0
@@ -104,7 +104,7 @@ def add_row(run: Run, data: bytes, *, document_name: str, mapping: str) -> Added
         record,
         parse_column_map(mapping),
         document_name=document_name,
-        read_cells=run.task.user_file.read_cells,
+        read_cells=run.task.user_file.run_read_function,
     )
     added = _store_row(run, row, notes, reason=DUE_REASON)
     if not added.is_row_due:
@@ -162,7 +162,7 @@ def store_row(
         record,
         (),
         document_name=document_name,
-        read_cells=run.task.user_file.read_cells,
+        read_cells=run.task.user_file.run_read_function,
         accepts_changes=False,
     )
     return _store_row(run, row, notes, reason=reason, max_write_wait_s=max_write_wait_s)
@@ -242,7 +242,7 @@ def _complete_row(tx: Connection, run: Run, row: SoundRow) -> AddedRow:
         tx, table_row, row.extra_cells
     )
     workspace.record_row_change(tx, record.name)
-    sync_other_values(tx, task, now=now, row_ids=[row_id])
+    sync_values_of_other_programs(tx, task, now=now, row_ids=[row_id])
     update_derived_values(tx, task, [row_id])
     return AddedRow(row.key, row_id, is_row_due=not stored_row["is_empty"])
 

@@ -42,7 +42,7 @@ from askrows.pipeline.run import preflight
 from askrows.pipeline.run.units import sync_and_recover_task
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_file import load_declaration_source
-from askrows.pipeline.tasks.task_sync import load_unregistered_task
+from askrows.pipeline.tasks.task_sync import read_source_into_memory_task
 from askrows.pipeline.tasks.task_template import (
     GUESS_ALL_COLUMNS,
     ColumnChoice,
@@ -568,7 +568,7 @@ def _load_in_memory(
     """
     text = render_task_file(draft)
     declaration = load_declaration_source(text.encode(), draft.name or UNNAMED, draft.path)
-    task, report = load_unregistered_task(
+    task, report = read_source_into_memory_task(
         replace(run.workspace, display=display),
         declaration,
         draft.path,

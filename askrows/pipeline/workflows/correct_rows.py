@@ -55,7 +55,7 @@ def correct_row(
     """
     title = ""
     if is_reviewed is not None:
-        corrections.mark_answer_reviewed(
+        corrections.record_or_remove_review(
             run.workspace,
             run.task,
             row_name,

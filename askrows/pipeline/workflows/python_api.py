@@ -49,7 +49,7 @@ from askrows.pipeline.tasks import corrections, row_export
 from askrows.pipeline.tasks.row_export import ExportReport
 from askrows.pipeline.tasks.selection import select_default_task
 from askrows.pipeline.tasks.task import Task
-from askrows.pipeline.tasks.task_file import forget_loaded_files, hand_over_task
+from askrows.pipeline.tasks.task_file import forget_loaded_files, keep_python_task_in_process
 from askrows.pipeline.tasks.task_template import ColumnChoice
 from askrows.pipeline.tasks.task_values import ExportOptions
 from askrows.pipeline.workflows import ask, row_importers, tag, try_out
@@ -718,7 +718,9 @@ class Workspace:
                 forget_loaded_files()
             rows = None if items is None else list_memory_rows(items)
             if isinstance(task, Declaration):
-                path_in_python = hand_over_task(task, rows, keep_existing=is_other_asking)
+                path_in_python = keep_python_task_in_process(
+                    task, rows, keep_existing=is_other_asking
+                )
 
         if path_in_python is not None:
             settings = replace(settings, task=str(path_in_python))

@@ -33,7 +33,10 @@ from askrows.pipeline.rows.database_table import (
 )
 from askrows.pipeline.rows.row_import import FindingGroup, ImportOptions, ImportReport, MappedFile
 from askrows.pipeline.store.task_record import TaskRecord
-from askrows.pipeline.tasks.task_registry import load_named_declaration, make_record
+from askrows.pipeline.tasks.task_registry import (
+    check_columns_and_make_record,
+    load_named_declaration,
+)
 from askrows.pipeline.tasks.user_file import UserFile
 from askrows.pipeline.workspace.data_folder import lacks_workspace_files
 
@@ -94,7 +97,9 @@ def check_file(file: Path, settings: Settings, options: ImportOptions) -> None:
         if record is None:
             rows = passages.PassagesFile(file, options)
         else:
-            rows = TableRowsFile(file, options, record, UserFile(record, settings).read_cells)
+            rows = TableRowsFile(
+                file, options, record, UserFile(record, settings).run_read_function
+            )
         if next(iter(rows), None) is None:
             ImportReport(str(file)).require_imported_row()
 
@@ -132,7 +137,9 @@ def _make_table_record(settings: Settings) -> TaskRecord:
             "imported",
             hint=f"`{CommandHint('tag', task=settings.task)}` reads its rows and asks about them",
         )
-    return make_record(declaration, path, declaration.items.kinds, recorded_at=datetime.now(UTC))
+    return check_columns_and_make_record(
+        declaration, path, declaration.items.kinds, recorded_at=datetime.now(UTC)
+    )
 
 
 def import_file_rows(run: Run, file: Path, options: ImportOptions) -> ImportReport:
@@ -143,7 +150,9 @@ def import_file_rows(run: Run, file: Path, options: ImportOptions) -> ImportRepo
     task = run.task
     if task.subject in BUILT_IN_TASKS:
         return passages.import_passages(run.workspace, file, options)
-    report = import_table_rows(run.workspace, task.record, file, options, task.user_file.read_cells)
+    report = import_table_rows(
+        run.workspace, task.record, file, options, task.user_file.run_read_function
+    )
     if not options.dry:
         run.sync_task()
     return report

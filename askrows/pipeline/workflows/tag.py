@@ -163,7 +163,7 @@ def select_rows(run: Run, options: TagOptions) -> Run:
         row_filter = RowFilter(where=options.where)
         if options.row_key is not None:
             row_filter = RowFilter(
-                where=options.where, ids=[run.task.find_row_id(tx, options.row_key)]
+                where=options.where, ids=[run.task.require_row_id(tx, options.row_key)]
             )
         # An invalid condition is refused before anything is written.
         grid = run.task.make_grid(tx)

@@ -260,7 +260,7 @@ def try_task(
                 hint=labelled_rows.make_review_hint(run.task),
             )
         if name is not None:
-            row_ids: Sequence[str] = [run.task.find_row_id(tx, name)]
+            row_ids: Sequence[str] = [run.task.require_row_id(tx, name)]
         else:
             row_ids = _select_rows(tx, run.task, run.version, size, seed)
         if labelled:

@@ -32,7 +32,7 @@ from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.run.units import ask_open_rows, submit_rows, sync_and_recover_task
 from askrows.pipeline.store import batches, journal, money
 from askrows.pipeline.tasks.task_file import (
-    hand_over_task,
+    keep_python_task_in_process,
     load_declaration_source,
     make_python_path,
 )
@@ -79,7 +79,7 @@ def verify_provider(run: Run) -> Report:
         {"id": number, "text": f"Order {number}: {next(texts)}"}
         for number in range(1, CHECK_ROW_COUNT + 1)
     ]
-    task_path = hand_over_task(
+    task_path = keep_python_task_in_process(
         load_declaration_source(
             CHECK_TASK_FILE.encode(),
             CHECK_TASK_NAME,

@@ -107,7 +107,7 @@ class OpenWorkspace:
         return self.locks.wait_for_lock(name, announce=self.display.say, sleep=self.sleep)
 
 
-def make_open_workspace(
+def check_backend_and_open_workspace(
     tx: Connection,
     settings: Settings,
     store: Store,

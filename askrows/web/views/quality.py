@@ -57,7 +57,8 @@ def render_quality(
             parked_counts = snapshot.parked_counts
         store = run.workspace.store
         tag_reports = {
-            tag_list.field.name: tag_list.count(store) for tag_list in list_tag_lists(run.task)
+            tag_list.field.name: tag_list.count_tags_and_list_merges(store)
+            for tag_list in list_tag_lists(run.task)
         }
         return render_page(
             app_state,

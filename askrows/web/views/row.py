@@ -21,7 +21,7 @@ from askrows.pipeline.core.declaration import HASH_KEY
 from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.ops import forget, listed_rows
-from askrows.pipeline.passages.show import read_quoted_passage
+from askrows.pipeline.passages.show import read_passage_and_newest_concepts
 from askrows.pipeline.passages.task import PassagesTask
 from askrows.pipeline.provider.requests import read_system_text
 from askrows.pipeline.quality.drawn_rows import RowDraw
@@ -122,7 +122,7 @@ def _find_next_id(run: Run, query: RowQuery) -> str | None:
     The list of unchecked rows is that of the quality page, in the order of its random draw.
     """
     store = run.workspace.store
-    after_id = store.query(run.task.find_row_id, query.after) if query.after else None
+    after_id = store.query(run.task.require_row_id, query.after) if query.after else None
     if query.is_draw:
         return _read_draw(run).find_next_unchecked(after_id)
     options = query.make_list_options(within_s=SORT_TIMEOUT_S)._replace(after=after_id)
@@ -176,7 +176,7 @@ def render_place_in_list(app_state: PageState, query: RowPageParameters) -> HTML
     options = query.make_list_options(within_s=SORT_TIMEOUT_S)
     with app_state.open_to_read(query.task) as run:
         task = run.workspace.settings.task
-        row_id = run.workspace.store.query(run.task.find_row_id, query.key)
+        row_id = run.workspace.store.query(run.task.require_row_id, query.key)
         previous_id = _find_previous_id(run, query, row_id)
         previous_address = None
         if previous_id is not None:
@@ -231,7 +231,7 @@ def act_on_row(
                 correction = correct_or_review_by_form(run, key, form, editor)
         else:
             with app_state.open_to_read(task) as run, run.workspace.store.read() as tx:
-                row_id = run.task.find_row_id(tx, key)
+                row_id = run.task.require_row_id(tx, key)
             mark_and_start_asking(app_state, task, [row_id], row_key=key)
     except AskrowsError as error:
         error_message = to_line(error)
@@ -352,7 +352,7 @@ def _row_values(
     concepts = []
     if isinstance(run.task, PassagesTask) and columns:
         quoted_passage = run.workspace.store.query(
-            read_quoted_passage, run.task.shape, run.task, row_id
+            read_passage_and_newest_concepts, run.task.shape, run.task, row_id
         )
         passage = make_passage_values(quoted_passage)
         marks = passage["marks"]
@@ -417,7 +417,7 @@ def _find_reviewed_row(run: Run, query: RowPageQuery) -> dict[str, str] | None:
     """
     if not query.reviewed:
         return None
-    row_id = run.workspace.store.query(run.task.find_row_id, query.reviewed)
+    row_id = run.workspace.store.query(run.task.require_row_id, query.reviewed)
     history = corrections.read_history(run.workspace.store, run.task, query.reviewed)
     with run.workspace.store.read() as tx:
         answer = run.task.read_preferred_answers(tx, [row_id]).get(row_id)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from askrows.pipeline.core.answer_fields import AnswerField
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.ops import listed_rows
-from askrows.pipeline.passages.show import QuotedPassage, read_quoted_passage
+from askrows.pipeline.passages.show import QuotedPassage, read_passage_and_newest_concepts
 from askrows.pipeline.passages.task import PassagesTask
 from askrows.pipeline.rows.folder_files import render_thumbnail
 from askrows.pipeline.rows.row_state import RowState
@@ -233,7 +233,7 @@ def get_thumbnail(
         if not run.task.folder_table:
             raise RequestRefusedError(404, f"the rows of {task!r} are not imported images")
         store = run.workspace.store
-        row_id = store.query(run.task.find_row_id, key)
+        row_id = store.query(run.task.require_row_id, key)
         thumbnail = render_thumbnail(store, run.task.folder_table, row_id, side=int(side))
     return Response(thumbnail, media_type="image/jpeg")
 
@@ -258,7 +258,7 @@ def _rows_values(
         elif isinstance(task, PassagesTask):
             layout = "passages"
             for row in page.rows:
-                passage = store.query(read_quoted_passage, task.shape, task, row["id"])
+                passage = store.query(read_passage_and_newest_concepts, task.shape, task, row["id"])
                 row["passage"] = make_passage_values(passage, max_chars=MAX_PASSAGE_CHARS)
 
     empty_names = []

@@ -64,4 +64,4 @@ def add_concepts(ws: Run, concepts: Sequence[ConceptRow]) -> None:
     """Write concepts to the table."""
     tables_shape = shape(ws)
     with ws.workspace.store.write() as tx:
-        table.add_concepts(tx, tables_shape, concepts)
+        table.insert_concepts(tx, tables_shape, concepts)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from askrows.pipeline.passages.quality import measure
+from askrows.pipeline.passages.quality import measure_concept_quality
 from askrows.pipeline.passages.table import read_shape
 from askrows.pipeline.quality.figures import (
     MeasuredFigure,
@@ -119,7 +119,7 @@ def store_passage(
 def measure_concepts(workspace: Workspace, version: str | None = LABEL) -> QualityFigures:
     """Measure the concepts of a version."""
     with workspace.open() as ws, ws.workspace.store.read() as tx:
-        return measure(tx, read_shape(tx), version)
+        return measure_concept_quality(tx, read_shape(tx), version)
 
 
 def value_of(quality_figures: QualityFigures, name: str) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askrows.pipeline.tasks.shipped.experts import score
+from askrows.pipeline.tasks.shipped.experts import compute_findability_score
 
 TEXTS = st.none() | st.text(max_size=600) | st.sampled_from(["", " ", "x" * 500, "x" * 499])
 RATES = (
@@ -26,7 +26,7 @@ def test_a_score_is_between_0_and_100_with_one_decimal(
     row: dict[str, Any], answer: dict[str, Any] | None
 ) -> None:
     """Any cells, also another program's, get a score with a single decimal."""
-    points = score(row, answer)
+    points = compute_findability_score(row, answer)
     assert 0.0 <= points <= 100.0
     # Ten times the score is a whole number.
     assert math.isclose(points * 10, round(points * 10), abs_tol=1e-9)
@@ -39,7 +39,9 @@ def test_each_filled_cell_earns_its_points(row: dict[str, Any], part: str) -> No
     filled = {"profile_url": "x", "job_title": "x", "hourly_rate": 0.01}
     answer = {"tags": ["law"]}
     if part == "tags":
-        gain = score(row, answer) - score(row, None)
+        gain = compute_findability_score(row, answer) - compute_findability_score(row, None)
     else:
-        gain = score({**row, part: filled[part]}, answer) - score({**row, part: None}, answer)
+        gain = compute_findability_score(
+            {**row, part: filled[part]}, answer
+        ) - compute_findability_score({**row, part: None}, answer)
     assert math.isclose(gain, points[part], abs_tol=1e-6)

@@ -10,14 +10,19 @@ TASK = PassagesTask(read_shape(create_engine("sqlite://").connect()))
 
 def read_prompt(text: str) -> str:
     """Return the prompt of a passage."""
-    return str(next(TASK.make_task_rows({"7": {"text": text}})).prompt.parts[0]["text"])
+    return str(
+        next(TASK.make_task_rows_with_prompts({"7": {"text": text}})).prompt.parts[0]["text"]
+    )
 
 
 def test_long_passage_is_cut_and_the_prompt_says_so() -> None:
     """The notice is outside the tags; hash and context use the whole text."""
     text = "x" * MAX_ASKED_CHARS
     assert read_prompt(text) == f"<passage>{text}</passage>"
-    long_row = next(TASK.make_task_rows({"1": {"text": text + "yz"}}))
+    long_row = next(TASK.make_task_rows_with_prompts({"1": {"text": text + "yz"}}))
     assert long_row.prompt.parts[0]["text"] == f"<passage>{text}</passage>\n{CUT_INSTRUCTION}"
     assert long_row.context == {"text": text + "yz"}
-    assert long_row.input_hash != next(TASK.make_task_rows({"1": {"text": text + "y"}})).input_hash
+    assert (
+        long_row.input_hash
+        != next(TASK.make_task_rows_with_prompts({"1": {"text": text + "y"}})).input_hash
+    )

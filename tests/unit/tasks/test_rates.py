@@ -2,7 +2,7 @@
 
 import pytest
 
-from askrows.pipeline.tasks.shipped.experts import format_rate, parse_rate
+from askrows.pipeline.tasks.shipped.experts import format_rate, parse_rate_and_currency
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_number_with_a_sign_or_a_code_is_read(
     text: str, value: float | None, currency: str | None
 ) -> None:
     """Texts with other words, two meanings or no number give None."""
-    assert parse_rate(text) == (value, currency)
+    assert parse_rate_and_currency(text) == (value, currency)
 
 
 def test_numbers_are_bounded_and_written_as_they_are_read() -> None:

@@ -172,7 +172,7 @@ def read_person(cells: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, 
         if reason:
             notes.append((column, reason, cell))
 
-    _, rate_currency = parse_rate(str(cells.get("hourly_rate") or ""))
+    _, rate_currency = parse_rate_and_currency(str(cells.get("hourly_rate") or ""))
     currency = person.get("currency") or rate_currency
     if currency:
         person["currency"] = find_currency_code(currency)
@@ -253,14 +253,14 @@ def read_rate(cell: Any) -> tuple[float | None, str]:
     text, reason = read_text("hourly_rate", cell)
     if text is None:
         return None, reason
-    rate, _ = parse_rate(text)
+    rate, _ = parse_rate_and_currency(text)
     if rate is None:
         return None, "not a single number with an optional currency; stored without a rate"
     is_plain_number = text.replace(".", "").isdecimal()
     return rate, "" if is_plain_number else f"read as {format_rate(rate)}"
 
 
-def parse_rate(text: str) -> tuple[float | None, str | None]:
+def parse_rate_and_currency(text: str) -> tuple[float | None, str | None]:
     """Return the hourly rate in a text, and the sign or code of its currency as it is written.
 
     The result is (None, None) if the text does not have a single number in a known form, or has two
@@ -287,7 +287,7 @@ def _limit_rate(number: float) -> float | None:
 
 
 def format_rate(rate: float) -> str:
-    """Return a rate as decimal text that `parse_rate` reads back as the same number.
+    """Return a rate as decimal text that `parse_rate_and_currency` reads back as the same number.
 
     Three decimals get a fourth, because `1.234` may also be a thousand: `65.125` is `65.1250`.
     """
@@ -347,7 +347,7 @@ class Tags(BaseModel):
 
     @field_validator("tags")
     @classmethod
-    def _drop_invalid_tags(cls, tags: list[str]) -> list[str]:
+    def _drop_invalid_tags_or_raise(cls, tags: list[str]) -> list[str]:
         """Return the clean tags in their order, without invalid tags and duplicates.
 
         An empty list is returned unchanged.
@@ -380,7 +380,7 @@ def clean(answer: Tags, _row: Mapping[str, Any]) -> tuple[Tags, int]:
 # ---- values of a row
 
 
-def score(row: Mapping[str, Any], answer: Mapping[str, Any] | None) -> float:
+def compute_findability_score(row: Mapping[str, Any], answer: Mapping[str, Any] | None) -> float:
     """Return the findability score, 0 to 100 with one decimal.
 
     A bio earns points in proportion to its length without blanks at its ends: 40 points from 500
@@ -405,7 +405,7 @@ def get_name(row: Mapping[str, Any], _answer: Mapping[str, Any] | None) -> str:
     return f"{get_text(row, 'first_name')} {get_text(row, 'last_name')}".strip()
 
 
-def describe(row: Mapping[str, Any], answer: Mapping[str, Any] | None) -> str:
+def make_index_text(row: Mapping[str, Any], answer: Mapping[str, Any] | None) -> str:
     """Return `First Last. Title at Company. bio Domains: tag1, tag2.`, without missing parts.
 
     If all are missing, returns the username.
@@ -454,8 +454,8 @@ task = Task(
     system=SYSTEM,
     clean=clean,
     write_to="experts.tags=tags",
-    derive={"experts.findability_score": score, "name": get_name},
-    index=describe,
+    derive={"experts.findability_score": compute_findability_score, "name": get_name},
+    index=make_index_text,
     question_words=[
         "expert",
         "experte",
