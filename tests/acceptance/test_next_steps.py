@@ -48,6 +48,8 @@ def test_unknown_name_is_answered_with_the_nearest_name(workspace: Workspace) ->
         ("status", "--task", "lettres"),
         ("status", "--task", "letters-x"),
         ("ask", "tasks/leters.csv", "Who?"),
+        ("ask", "tasks/letters.csv", "Who?", "--fields", "topic: tasks/leters.csv"),
+        ("restore", "tasks/leters"),
         ("forget", "--task", "letters", "--file", "tasks/leters.csv"),
     )
     for words in mistyped_commands:

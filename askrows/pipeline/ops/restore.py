@@ -73,6 +73,10 @@ def restore_workspace(settings: Settings, source: Path) -> Report:
             already, or PostgreSQL cannot store a row of the backup.
         InconsistentError: The backup is damaged; nothing was changed.
     """
+    if not source.exists():
+        raise InputError(
+            f"{source} does not exist; nothing was changed", hint=files.make_path_hint(source)
+        )
     source = Path(os.path.realpath(source))
     data = Path(os.path.realpath(settings.data))
     made_at, hashes = _read_manifest(source)

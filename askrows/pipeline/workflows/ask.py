@@ -24,6 +24,7 @@ from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions, is_query
 from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.core.files import make_path_hint
 from askrows.pipeline.core.progress import NoProgress, Progress
 from askrows.pipeline.core.quotes import format_value_for_people
 from askrows.pipeline.core.redact import mask_url_secrets
@@ -317,8 +318,9 @@ def _locate_vocabularies(fields: Sequence[FieldDraft], folder: Path) -> Iterator
                 f"FIELDS: the vocabulary {field.vocabulary!r} of {field.name!r} does not exist; "
                 "nothing was asked",
                 hint=(
-                    "write its path relative to the current folder; a list of terms is written in "
-                    'the task\'s file, as list[Annotated[str, Vocabulary("topics.csv")]]'
+                    f"{make_path_hint(path)}, which is relative to the current folder; a list of "
+                    "terms is written in the task's file, as "
+                    'list[Annotated[str, Vocabulary("topics.csv")]]'
                 ),
             )
         yield field._replace(vocabulary=make_relative_path(folder, path))
