@@ -395,7 +395,7 @@ _FILTERS: Mapping[str, Any] = {
     "has_running": has_running,
     "highlight": highlight,
     "highlight_spans": highlight_spans,
-    "mode_label": lambda mode: Mode(mode).label,
+    "mode_label": lambda mode: Mode(mode).facts.label,
     "model_label": model_label,
     "likeness": format_likeness,
     "plural": plural,

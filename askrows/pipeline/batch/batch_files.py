@@ -466,5 +466,5 @@ def end_live_batches_of_dead_processes(run: Run) -> None:
     )
     for batch in ingested_batches:
         is_leftover = live_replies_path(run.workspace.data, batch.number).name in leftover_names
-        if not batch.mode.claims_rows and is_leftover:
+        if not batch.mode.facts.claims_rows and is_leftover:
             _delete_trial_files(run.workspace.data, batch)

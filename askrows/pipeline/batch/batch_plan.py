@@ -283,7 +283,7 @@ class RequestDraft:
         return calculate_cost(
             self.run.model,
             usage,
-            self.mode.tier,
+            self.mode.facts.tier,
             day=self.run.workspace.now().date(),
         )
 

@@ -272,7 +272,7 @@ def calculate_cost_in_mode(
 ) -> float:
     """Return the price of a batch's stored estimate of tokens in another mode, in USD."""
     usage = Usage(batch.estimated_in, batch.estimated_out)
-    return calculate_cost(model, usage, mode.tier, day=now.date())
+    return calculate_cost(model, usage, mode.facts.tier, day=now.date())
 
 
 def list_open_row_ids_of_batch(tx: Connection, task: Task, number: int) -> list[str]:

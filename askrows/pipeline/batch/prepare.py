@@ -432,7 +432,8 @@ class Preparation:
         task = self.run.task
         now = self.run.workspace.now()
         run_number = None
-        if self.mode.claims_rows and self.mode is not Mode.BATCH and not self.run.is_single_batch:
+        is_live_run = self.mode is not Mode.BATCH and not self.run.is_single_batch
+        if is_live_run and self.mode.facts.claims_rows:
             run_number = self.run_number or number
         batches.insert_batch(
             tx,
@@ -457,7 +458,7 @@ class Preparation:
             estimated_cost=draft.calculate_price(draft.expected_usage),
             priced_on=run.model.priced_on.isoformat(),
         )
-        if self.mode.claims_rows:
+        if self.mode.facts.claims_rows:
             claiming.claim_rows(
                 tx,
                 task,
@@ -490,7 +491,7 @@ class Preparation:
             self.mode,
             calibration,
             max_rows,
-            asks_each=self.run.is_single_batch or not self.mode.claims_rows,
+            asks_each=self.run.is_single_batch or not self.mode.facts.claims_rows,
             quota_tokens=quota_tokens,
             budget_usd=budget.read_current_budgets(run).compute_remaining_usd(tx),
         )

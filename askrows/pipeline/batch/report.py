@@ -354,7 +354,7 @@ def report_prices(settings: Settings, *, day: date) -> Report:
 
 def _make_price_members(model: Model, mode: Mode, *, day: date) -> dict[str, Any]:
     """Return a model's prices of prompt (`in`) and answer tokens (`out`) in a mode."""
-    prices = model.find_prices(mode.tier, day=day)
+    prices = model.find_prices(mode.facts.tier, day=day)
     return {"in": prices.prompt, "out": prices.answer}
 
 

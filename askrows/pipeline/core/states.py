@@ -5,6 +5,7 @@ state. `parse_remote_state` maps every state of the SDK, and any unknown state.
 """
 
 import re
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
@@ -18,44 +19,69 @@ PRIORITY = "priority"
 DISPLAY_NAME_PREFIX = "askrows-"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModeFacts:
+    """What distinguishes a mode: its words, its tier and price, and the times of its calls."""
+
+    # How and when the mode asks, for people.
+    label: str = ""
+    # The service tier that is requested from the API. It determines the price.
+    tier: str = STANDARD
+    # Share of the price of a call without a tier. A model may have batch prices of its own.
+    price_share: float = 1.0
+    # Estimated seconds of a call before any was measured; 0 without calls.
+    usual_call_s: float = 0.0
+    # A call may take at least as many seconds, whatever the setting of the time-out is.
+    min_timeout_s: float = 0.0
+    # Calls that the service had no room for are repeated at least for this time.
+    shed_retry_s: float = 0.0
+    # A batch claims its rows, and each of its requests gets an outcome of its own.
+    claims_rows: bool = True
+
+
+_NO_FACTS = ModeFacts()
+
+
 class Mode(StrEnum):
     """How the requests of a batch are sent: by the Batch API, or as live calls."""
 
-    # How and when the mode asks, for people.
-    label: str
-    # Estimated seconds of a call before any was measured.
-    usual_call_s: float
+    facts: ModeFacts
 
-    def __new__(cls, value: str, label: str = "", usual_call_s: float = 0.0) -> Self:
-        """Make a mode with its facts."""
+    def __new__(cls, value: str, facts: ModeFacts = _NO_FACTS) -> Self:
+        """Make a mode from the value of MODE= and its facts."""
         mode = str.__new__(cls, value)
         mode._value_ = value
-        mode.label = label
-        mode.usual_call_s = usual_call_s
+        mode.facts = facts
         return mode
 
-    BATCH = "batch", "by tomorrow, half price"
+    # Prices of batch and flex: pricing page, read 2026-10.
+    BATCH = "batch", ModeFacts(label="by tomorrow, half price", tier="batch", price_share=0.5)
     # Live calls at half price. The API rejects them when it is busy, and one may take 15 minutes.
-    FLEX = "flex", "in minutes, half price", 60.0
+    FLEX = (
+        "flex",
+        ModeFacts(
+            label="in minutes, half price",
+            tier="flex",
+            price_share=0.5,
+            usual_call_s=60.0,
+            min_timeout_s=900.0,
+            # Our own bound.
+            shed_retry_s=3_600.0,
+        ),
+    )
     # Our choice: 1 to 2 s is normal.
-    LIVE = "live", "at once, full price", 1.5
+    LIVE = "live", ModeFacts(label="at once, full price", usual_call_s=1.5)
     # Live calls that ask closed questions of a decision model, in 150 to 250 ms (public pages, read
     # 2026-11).
-    DECIDE = "decide", "at once, only the choices, each with its probability", 0.25
+    DECIDE = (
+        "decide",
+        ModeFacts(
+            label="at once, only the choices, each with its probability",
+            usual_call_s=0.25,
+        ),
+    )
     # Live calls that claim no rows. Only their cost is stored.
-    TRIAL = "trial"
-
-    @property
-    def tier(self) -> str:
-        """The service tier that is requested from the API. It determines the price."""
-        if self in {Mode.BATCH, Mode.FLEX}:
-            return self.value
-        return STANDARD
-
-    @property
-    def claims_rows(self) -> bool:
-        """Whether a batch claims its rows, and each of its requests gets an outcome of its own."""
-        return self is not Mode.TRIAL
+    TRIAL = "trial", ModeFacts(claims_rows=False)
 
 
 # Modes that a run may choose by their price and time. The mode decide must be named.

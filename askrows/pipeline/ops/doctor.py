@@ -361,7 +361,7 @@ def _find_faults_of_index(report: DoctorReport, indexed_task: IndexedTask) -> It
 
 def _list_task_batches(tx: Connection) -> list[BatchRow]:
     """Return all batches that claim rows; trials do not."""
-    return [batch for batch in batches.list_batches_in_states(tx) if batch.mode.claims_rows]
+    return [batch for batch in batches.list_batches_in_states(tx) if batch.mode.facts.claims_rows]
 
 
 def _find_remote_batch_faults(report: DoctorReport) -> Iterator[RowFault]:

@@ -25,7 +25,7 @@ from annotated_types import Ge, Gt, Len
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.core.states import Mode
+from askrows.pipeline.core.states import PRIORITY, Mode
 
 # Models that write text, embed texts, or answer closed questions with probabilities.
 ModelKind = Literal["generate", "embed", "decide"]
@@ -42,9 +42,12 @@ ThinkingLevel = Literal["MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH"]
 FREE_TIER = "free"
 # Beginning with the tier that has the highest limits.
 PAID_TIERS = ("3", "2", "1")
-# Share of the price of a call without a service tier. Batch and flex: pricing page, read 2026-10.
-# Priority: 1.8 for all models with a priority price in genai-prices 0.2.3 and litellm 1.110.2.
-PRICE_SHARE_BY_SERVICE_TIER = {"batch": 0.5, "flex": 0.5, "priority": 1.8}
+# Share of the price of a call without a service tier. Priority: 1.8 for all models with a priority
+# price in genai-prices 0.2.3 and litellm 1.110.2.
+PRICE_SHARE_BY_SERVICE_TIER = {
+    **{mode.facts.tier: mode.facts.price_share for mode in Mode},
+    PRIORITY: 1.8,
+}
 # Our own choice: time to tag the remaining rows and to select another model.
 SHUTDOWN_WARNING_PERIOD = timedelta(days=60)
 
@@ -183,7 +186,7 @@ class Model:
         the table has no cached price.
 
         Args:
-            service_tier: The service tier; see `Mode.tier`.
+            service_tier: The service tier; see `ModeFacts.tier`.
             day: The day of the request.
         """
 

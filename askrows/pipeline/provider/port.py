@@ -313,10 +313,11 @@ class ProviderClient(Transport):
         """
 
     def find_live_timeout_s(self, service_tier: str) -> float:
-        """Return the time-out of a live call; flex has at least `Provider.flex_timeout_s`."""
-        if service_tier == Mode.FLEX:
-            return max(self.provider.flex_timeout_s, self.call_timeout_s)
-        return self.call_timeout_s
+        """Return the time-out of a live call, at least `min_timeout_s` of a mode of the tier."""
+        min_timeouts_s = [
+            mode.facts.min_timeout_s for mode in Mode if mode.facts.tier == service_tier
+        ]
+        return max(self.call_timeout_s, *min_timeouts_s)
 
     async def _make_live_call(
         self,

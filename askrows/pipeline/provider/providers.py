@@ -39,8 +39,6 @@ class Provider:
     # An uploaded file is kept this long, and is used again for a shorter time.
     file_age: timedelta
     file_reuse_time: timedelta
-    # A flex call may take as long.
-    flex_timeout_s: float
     # Texts, and bytes, of an embedding call; embedding calls at once.
     max_embed_texts: int
     max_embed_bytes: int
@@ -98,7 +96,6 @@ GEMINI = Provider(
     file_age=timedelta(days=2),
     file_reuse_time=timedelta(hours=40),
     # A call may take 1 to 15 minutes (pricing announcement of 2026-04).
-    flex_timeout_s=900.0,
     # All projects of a billing account together (billing page, read 2026-11-26).
     monthly_spending_caps={"1": 250.0, "2": 2_000.0, "3": 20_000.0},
     # This is customary, and the API refuses more (read 2026-11).
@@ -127,7 +124,6 @@ OPENAI = Provider(
     file_age=timedelta(days=30),
     file_reuse_time=timedelta(days=7),
     # Flex processing guide, read 2025-09.
-    flex_timeout_s=900.0,
     max_embed_texts=2_048,
     # A call has at most 300,000 tokens, which are at least as many bytes.
     max_embed_bytes=300_000,

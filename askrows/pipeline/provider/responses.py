@@ -38,6 +38,11 @@ BLOCKING_FINISH_REASONS = {
     "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "OTHER",
     "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "IMAGE_OTHER",
 }  # fmt: skip
+# Service tiers that a reply of a call may name, besides the standard tier.
+TIERS_OF_CALLS = (
+    *(mode.facts.tier for mode in Mode if mode is not Mode.BATCH and mode.facts.tier != STANDARD),
+    PRIORITY,
+)
 # Names of the google.rpc codes; the first has code 1.
 RPC_STATUS_NAMES = (
     "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
@@ -484,11 +489,11 @@ def read_usage(metadata: Mapping[str, Any]) -> Usage:
 def _find_service_tier(metadata: Mapping[str, Any]) -> str:
     """Return the service tier that `usageMetadata` names; "" if it names none.
 
-    The member is `serviceTier` or `trafficType`, for example ON_DEMAND_FLEX. A name that is not
-    flex or priority is the standard tier.
+    The member is `serviceTier` or `trafficType`, for example ON_DEMAND_FLEX. A name that is neither
+    the tier of a mode with calls nor priority is the standard tier.
     """
     tier_name = excerpt_or_empty(metadata.get("serviceTier") or metadata.get("trafficType")).lower()
-    for tier in (Mode.FLEX.tier, PRIORITY):
+    for tier in TIERS_OF_CALLS:
         if tier in tier_name:
             return tier
     return STANDARD if tier_name else ""

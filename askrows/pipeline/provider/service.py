@@ -16,7 +16,7 @@ from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.core.states import Mode
+from askrows.pipeline.core.states import STANDARD, Mode
 from askrows.pipeline.provider.models import (
     Model,
     ModelKind,
@@ -209,7 +209,7 @@ class Service:
         """
         provider = self.provider
         hint = f"{OptionHint(mode='live')} asks by single calls"
-        if mode in {Mode.BATCH, Mode.FLEX} and not provider.has_batches:
+        if mode.facts.tier != STANDARD and not provider.has_batches:
             raise ConfigurationError(
                 f"{provider.name} has no {mode} mode, only live calls; nothing was asked", hint=hint
             )

@@ -59,7 +59,7 @@ def calculate_cost(model: Model, usage: Usage, service_tier: str, *, day: date) 
     Args:
         model: The model that answered.
         usage: The tokens to be paid.
-        service_tier: The service tier; see `Mode.tier`.
+        service_tier: The service tier; see `ModeFacts.tier`.
         day: The day of the request, which selects the prices.
     """
     prices = model.find_prices(service_tier, day=day)

@@ -175,7 +175,7 @@ class LiveCalls:
         self._result.calls_cost += calculate_cost(
             serving_model,
             parsed_reply.usage,
-            parsed_reply.served_tier or run.mode.tier,
+            parsed_reply.served_tier or run.mode.facts.tier,
             day=run.workspace.now().date(),
         )
         if parsed_reply.usage.prompt:
@@ -198,7 +198,7 @@ class LiveCalls:
         on_send = call.batch.record_calls
         if model.kind == "decide":
             return await client.decide(model.name, request, on_send=on_send)
-        tier = self._run.mode.tier
+        tier = self._run.mode.facts.tier
         return await client.generate(model.name, request, service_tier=tier, on_send=on_send)
 
     # Failures of a call

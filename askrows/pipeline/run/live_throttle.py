@@ -22,7 +22,6 @@ from askrows.pipeline.core.errors import (
     ThrottledError,
     UnavailableError,
 )
-from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.provider.rate_limiter import RateLimiter, StartedCall
 from askrows.pipeline.provider.retry import RetryPolicy
@@ -37,10 +36,8 @@ MAX_PARALLEL_FAILURES = 3
 MAX_PAUSE_S = 60.0
 # How often a waiting call checks the limits again, and replies are synced to disk.
 CHECK_INTERVAL_S = 1.0
-# Flex returns this code if it has no capacity. It returns 429 only for a quota, as other modes do.
-FLEX_SHED_CODES = (503,)
-# Our own bound: how long flex calls without capacity are repeated before the run stops.
-FLEX_RETRY_S = 3_600.0
+# The code of a call for which the service has no room. It has 429 only for a quota.
+SHED_CODES = (503,)
 # Weight of a new call in the moving average of call durations, after the first call.
 DURATION_WEIGHT = 1 / 20
 
@@ -73,7 +70,7 @@ class LiveThrottle:
         """Start with a service that is assumed to work.
 
         Args:
-            run: The run. The mode flex has longer times for stalls and retries.
+            run: The run. Its mode may have longer times for stalls and retries.
             result: Gets the error that stops the run.
             progress: Gets the number of calls that may run in parallel, and the seconds until the
                 next call.
@@ -81,13 +78,13 @@ class LiveThrottle:
         self._run = run
         self._result = result
         self.progress = progress
-        is_flex = run.mode is Mode.FLEX
-        self._shed_retry_s = FLEX_RETRY_S if is_flex else 0.0
-        self._stall_s = run.workspace.provider.flex_timeout_s if is_flex else STALL_S
+        facts = run.mode.facts
+        self._shed_retry_s = facts.shed_retry_s
+        self._stall_s = max(STALL_S, facts.min_timeout_s)
         self._hold_policy = RetryPolicy(run.workspace.settings.retry_wait, MAX_PAUSE_S)
         self.rate_limiter = RateLimiter(run.rate_limits, monotonic=run.workspace.monotonic)
-        # Moving average of the duration of a call.
-        self._mean_call_s = run.mode.usual_call_s if is_flex else 0.0
+        # Moving average of the duration of a call. Before the first, only calls of minutes count.
+        self._mean_call_s = facts.usual_call_s if facts.min_timeout_s else 0.0
         # Monotonic time after which no reply is waited for.
         self.deadline = run.workspace.monotonic() + run.deadline_s
         self.is_stopped = False
@@ -251,13 +248,14 @@ class LiveThrottle:
 
     def patience_s(self, error: RemoteError) -> float:
         """Return the seconds for which a call that fails with this error is repeated."""
-        shed_retry_s = self._shed_retry_s if error.code in FLEX_SHED_CODES else 0.0
+        shed_retry_s = self._shed_retry_s if error.code in SHED_CODES else 0.0
         return max(shed_retry_s, self._run.workspace.settings.retry_for)
 
     def check_stall(self) -> None:
         """Switch to serial calls, with a warning, if no running call succeeds for long.
 
-        Long is STALL_S seconds (flex: the time-out of a call). Does nothing without a running call.
+        Long is STALL_S seconds, or the least time-out of a call of the mode. Does nothing without a
+        running call.
         """
         if self._is_stalled or not self.running_calls:
             return
@@ -292,8 +290,8 @@ class LiveThrottle:
 
         It stops in three cases:
         - The quota is that of the day.
-        - There are 429s and no success for longer than the setting `poll_patience`. In flex this
-          time is at least an hour.
+        - There are 429s and no success for longer than the setting `poll_patience`, and than the
+          `shed_retry_s` of the mode.
         - It is the second 429 of the run, and the run has a patience, because a person waits for
           it.
         """

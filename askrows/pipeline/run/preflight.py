@@ -374,11 +374,10 @@ def estimate_plan(
             calibration=estimator.calibration,
         )
 
-    mode_estimates = {
-        Mode.BATCH.value: estimator.estimate_batch(),
-        Mode.FLEX.value: estimator.estimate_live_calls(Mode.FLEX),
-        Mode.LIVE.value: estimator.estimate_live_calls(Mode.LIVE),
-    }
+    mode_estimates = {Mode.BATCH.value: estimator.estimate_batch()}
+    for mode in AUTOMATIC_MODES:
+        if mode is not Mode.BATCH:
+            mode_estimates[mode.value] = estimator.estimate_live_calls(mode)
     recommended, reason = recommend_mode(mode_estimates, row_count=plan.rows, deadline_s=deadline_s)
     if run.workspace.provider.has_decisions:
         mode_estimates[Mode.DECIDE.value] = _estimate_decisions(run, plan)
@@ -463,7 +462,8 @@ class _PlanEstimator:
             # Mean duration of past calls by mode, or None if unknown.
             self.call_durations_s = {
                 mode: batches.compute_mean_call_seconds(tx, model_name, mode)
-                for mode in (Mode.FLEX, Mode.LIVE, Mode.DECIDE)
+                for mode in Mode
+                if mode.facts.usual_call_s
             }
             # Why a pilot stops the rows; empty if none does.
             self.pilot_reason = (
@@ -476,7 +476,7 @@ class _PlanEstimator:
             for batch in batch_files.find_live_batches_of_dead_processes(
                 run.workspace.store, run.workspace.locks
             )
-            if batch.task == run.task.name and batch.mode.claims_rows
+            if batch.task == run.task.name and batch.mode.facts.claims_rows
         )
         self.waiting_plan = prepared_plan + submit.sum_stored_batches(stopped_runs)
 
@@ -495,7 +495,7 @@ class _PlanEstimator:
         call_s = 0.0
         calls_per_s: float | None = None
         if not model.local:
-            call_s = self.call_durations_s[mode] or mode.usual_call_s
+            call_s = self.call_durations_s[mode] or mode.facts.usual_call_s
             parallel_calls = max_parallel_calls(
                 self.run.workspace.settings.concurrency,
                 self.run.rate_limits.rpm,
@@ -522,7 +522,7 @@ class _PlanEstimator:
             seconds=seconds,
             count=self.plan.requests,
             warnings=self._list_daily_quota_warnings(),
-            absence_reason="" if is_available else f"{model.name} is not served by flex",
+            absence_reason="" if is_available else f"{model.name} is not served by {mode}",
         )
 
     def _list_daily_quota_warnings(self) -> list[str]:
@@ -638,7 +638,7 @@ class _PlanEstimator:
             calculate_cost(
                 model,
                 self.plan.usage,
-                mode.tier,
+                mode.facts.tier,
                 day=self.now.date(),
             )
             + control_cost

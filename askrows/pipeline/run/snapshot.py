@@ -308,7 +308,7 @@ class Snapshot:
         if all(batch.state is not BatchState.ASKING for batch in self.batches):
             return []
         dead_batches = batch_files.find_live_batches_of_dead_processes(self.ws.store, self.ws.locks)
-        return [batch for batch in dead_batches if batch.mode.claims_rows]
+        return [batch for batch in dead_batches if batch.mode.facts.claims_rows]
 
     @cached_property
     def runs(self) -> list[RunProgress]:
@@ -411,7 +411,7 @@ class Snapshot:
         if has_rows_asked_by_decisions(self.tx, self.task.name, self.task.prompt_version):
             return True
         # A closed task that only decisions answered is asked by decisions in a new version, too.
-        modes = {batch.mode for batch in self.task_batches if batch.mode.claims_rows}
+        modes = {batch.mode for batch in self.task_batches if batch.mode.facts.claims_rows}
         return modes == {Mode.DECIDE} and self.task.is_closed
 
     @cached_property

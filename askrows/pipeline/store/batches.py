@@ -218,7 +218,7 @@ def group_batches_by_run(batch_rows: Iterable[BatchRow]) -> list[list[BatchRow]]
     """Group batches by their live run; a batch without a run is alone. Trials are left out."""
     parts_by_number: dict[int, list[BatchRow]] = {}
     for batch in batch_rows:
-        if batch.mode.claims_rows:
+        if batch.mode.facts.claims_rows:
             parts_by_number.setdefault(batch.run or batch.number, []).append(batch)
     return list(parts_by_number.values())
 
@@ -340,14 +340,13 @@ def list_recent_live_batches(
 def compute_mean_call_seconds(tx: Connection, model: str, mode: Mode) -> float | None:
     """Return the mean seconds of live calls to a model, in its newest batches with answers.
 
-    Reads at most MAX_TIMED_LIVE_BATCHES batches. If `mode` is flex, only batches in mode flex are
-    read; otherwise batches in all modes except flex.
+    Reads at most MAX_TIMED_LIVE_BATCHES batches, in all modes of the same service tier.
 
     Returns:
         The summed seconds of all replies, divided by the number of answers; None if there is no
         such batch.
     """
-    modes = [candidate for candidate in Mode if (candidate is Mode.FLEX) == (mode is Mode.FLEX)]
+    modes = [candidate for candidate in Mode if candidate.facts.tier == mode.facts.tier]
     query = (
         select(batches.c.seconds, batches.c.answered)
         .where(

@@ -76,7 +76,7 @@ class Provenance:
         A reply of a batch file always has the tier of the batch mode.
         """
         reported_tier = reply.served_tier if reply and self.mode is not Mode.BATCH else ""
-        return reported_tier or self.mode.tier
+        return reported_tier or self.mode.facts.tier
 
     def calculate_reply_cost(self, reply: responses.ParsedReply, replied_at: datetime) -> float:
         """Return the cost of a reply in USD, at that day's price of the model that served it."""

@@ -49,7 +49,7 @@ from askrows.pipeline.store.task_record import belongs_to_version
 from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.task_values import AskedRows
 
-MODES = ("auto", *(mode.value for mode in Mode if mode.claims_rows))
+MODES = ("auto", *(mode.value for mode in Mode if mode.facts.claims_rows))
 
 
 @dataclass(frozen=True)
