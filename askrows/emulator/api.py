@@ -154,14 +154,14 @@ class Api:
         status = "-"
         try:
             with suppress(ClientDisconnect):
-                response = await self._build_response(request)
+                response = await self._route_and_convert_errors(request)
                 status = str(response.status_code)
                 await response(scope, receive, send)
         finally:
             duration_ms = (time.perf_counter() - started_s) * 1000
             self._log(f"{request.method} {scope['path']} {status} {duration_ms:.0f} ms")
 
-    async def _build_response(self, request: Request) -> Response:
+    async def _route_and_convert_errors(self, request: Request) -> Response:
         """Return the response to a request; an error becomes a reply in Google's form.
 
         An ApiError has its own status. Any other error becomes a 500 reply with its type and text.
@@ -286,7 +286,7 @@ class Api:
                 the model is no decision model.
         """
         message = request.parse_body("CreateDecisionRequest")
-        decision = decide.parse_decision(message)
+        decision = decide.check_and_parse_decision_request(message)
         model = require_known_model(decision.model_name, "createDecision", request.version)
         token_count = decision.token_count
         if token_count > model.input_limit:

@@ -57,7 +57,7 @@ class Decision:
     token_count: int
 
 
-def parse_decision(message: Mapping[str, Any]) -> Decision:
+def check_and_parse_decision_request(message: Mapping[str, Any]) -> Decision:
     """Return the checked request of a CreateDecisionRequest message.
 
     An image in the input counts for the tokens only. The model's name loses the prefix "models/".
@@ -72,7 +72,7 @@ def parse_decision(message: Mapping[str, Any]) -> Decision:
     content = message.get("input")
     blocks = content if isinstance(content, list) else [content]
     texts = [block for block in blocks if not _is_image(block)]
-    text = _join_checked_texts(texts, "input")
+    text = _check_and_join_texts(texts, "input")
 
     questions = message.get("questions") or {}
     if not 1 <= len(questions) <= MAX_QUESTIONS:
@@ -164,7 +164,7 @@ def _parse_question(question: Mapping[str, Any], path: str) -> Question:
     if question_type not in QUESTION_TYPES:
         raise _make_fault_error(f"{path}.type", f"must be one of {', '.join(QUESTION_TYPES)}")
 
-    instructions = _join_checked_texts(question.get("instructions"), f"{path}.instructions")
+    instructions = _check_and_join_texts(question.get("instructions"), f"{path}.instructions")
     if question_type == "noul":
         return Question(question_type, instructions, {})
 
@@ -206,7 +206,7 @@ def _is_image(block: Any) -> bool:
     return isinstance(block, dict) and isinstance(block.get("data"), str)
 
 
-def _join_checked_texts(content: Any, path: str) -> str:
+def _check_and_join_texts(content: Any, path: str) -> str:
     """Return the text of an input or of instructions: a text, a text block, or a list of these.
 
     The texts of a list are joined by line breaks.

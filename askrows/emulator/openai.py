@@ -77,16 +77,16 @@ class OpenAIApi:
         # Whether a batch keeps its metadata; some servers keep none.
         self.keeps_metadata = True
         self._routes: list[tuple[str, str, Callable[..., Any]]] = [
-            ("POST", r"files", self._upload_file),
+            ("POST", r"files", self._store_upload_and_converted_lines),
             ("GET", r"files/([^/]+)", self._get_file),
-            ("GET", r"files/([^/]+)/content", self._get_content),
+            ("GET", r"files/([^/]+)/content", self._get_result_file_content),
             ("DELETE", r"files/([^/]+)", self._delete_file),
             ("POST", r"batches", self._create_batch),
             ("GET", r"batches", self._list_batches),
             ("GET", r"batches/([^/]+)", self._get_batch),
             ("POST", r"batches/([^/]+)/cancel", self._cancel_batch),
             ("POST", r"chat/completions", self._complete_chat),
-            ("POST", r"embeddings", self._embed),
+            ("POST", r"embeddings", self._embed_texts),
             ("GET", r"models/(.+)", self._get_model),
         ]
 
@@ -132,7 +132,7 @@ class OpenAIApi:
 
     # Files
 
-    def _upload_file(
+    def _store_upload_and_converted_lines(
         self, headers: Mapping[str, str], _query: Mapping[str, str], body: bytes
     ) -> _Document:
         """Store a batch file, and a copy with the engine's own lines; return its description.
@@ -147,7 +147,9 @@ class OpenAIApi:
             {"displayName": file_name}, size=None, mime_type="application/jsonl"
         )
         upload = self._state.get_upload(session)
-        lines = [_convert_line(line) for line in content.splitlines() if line.strip()]
+        lines = [
+            _convert_or_keep_request_line(line) for line in content.splitlines() if line.strip()
+        ]
         self._state.get_blob_path("file", upload["id"]).write_bytes(b"".join(lines))
         self._state.get_blob_path("wire", upload["id"]).write_bytes(content)
         return self._describe_file(self._state.finish_upload(upload))
@@ -170,7 +172,9 @@ class OpenAIApi:
         self._state.delete_file(file_id)
         return {"id": file_id, "object": "file", "deleted": True}
 
-    def _get_content(self, _headers: Any, _query: Any, _body: Any, file_id: str) -> Response:
+    def _get_result_file_content(
+        self, _headers: Any, _query: Any, _body: Any, file_id: str
+    ) -> Response:
         """Return the lines of the output or the error file of a batch.
 
         The lines are those of the answers so far. Any other file, also an uploaded file, is refused
@@ -317,7 +321,7 @@ class OpenAIApi:
         """Return the engine's reply to a request."""
         return generate.answer_request(message, model)
 
-    def _embed(self, _headers: Any, _query: Any, body: bytes) -> _Document:
+    def _embed_texts(self, _headers: Any, _query: Any, body: bytes) -> _Document:
         """Return the vectors of a list of 1 to MAX_EMBED_TEXTS texts; else refuse with 400.
 
         The model is not checked. The default width is 768.
@@ -390,7 +394,7 @@ def _parse_multipart(content_type: str, body: bytes) -> tuple[str, bytes]:
     raise Refusal(400, "'file' is a required property", param="file")
 
 
-def _convert_line(raw_line: bytes) -> bytes:
+def _convert_or_keep_request_line(raw_line: bytes) -> bytes:
     """Return the engine's line for a line of a batch file.
 
     A line that is no such JSON object, or has a too long `custom_id`, stays unchanged. A request

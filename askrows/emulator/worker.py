@@ -143,7 +143,7 @@ class BatchWorker:
 
                 input_file.seek(offset)
                 raw_line = input_file.readline().rstrip(b"\r\n")
-                request, echoed_members = _parse_request_line(raw_line, 0)
+                request, echoed_members = _parse_request_and_other_members(raw_line, 0)
                 outcome = _answer_or_refuse_request(request, model)
                 if "error" in outcome:
                     failed_count += 1
@@ -160,7 +160,7 @@ def check_and_count_requests(path: Path) -> int:
     request_count = 0
     with path.open("rb") as file:
         for line in _iter_lines(file):
-            _parse_request_line(line.content, line.number)
+            _parse_request_and_other_members(line.content, line.number)
             request_count += 1
 
     if not request_count:
@@ -188,7 +188,9 @@ def _iter_lines(file: BinaryIO) -> Iterator[_Line]:
         offset += len(raw_line)
 
 
-def _parse_request_line(raw_line: bytes, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parse_request_and_other_members(
+    raw_line: bytes, number: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Parse one line of a request file.
 
     Args:

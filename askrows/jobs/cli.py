@@ -11,7 +11,7 @@ from askrows.jobs.commands import ALL_COMMANDS, COMMANDS
 from askrows.jobs.exit_codes import exit_on_error, flush_output, raise_interrupt_on_signals
 from askrows.jobs.output import reset_output
 from askrows.jobs.variables import (
-    copy_unprefixed_variables,
+    copy_make_variables_to_prefixed_names,
     format_suggestion,
     set_hint_form,
 )
@@ -71,7 +71,7 @@ class CommandGroup(click.Group):
             return None
 
         set_hint_form(cmd_name)
-        copy_unprefixed_variables(ALL_COMMANDS[cmd_name])
+        copy_make_variables_to_prefixed_names(ALL_COMMANDS[cmd_name])
         return ClickCommand(cmd_name, ALL_COMMANDS[cmd_name])
 
     def resolve_command(

@@ -144,7 +144,7 @@ class ClickCommand(click.Command):
         standard error. If no error ends the command, the next step is printed last, but not with
         `--json`. A command without a report printed its output itself.
         """
-        trust.set_confirmation_function(ask_person_or_exit)
+        trust.set_confirmation_function(ask_person_and_exit_on_no)
 
         report = run_command(self.entry, ctx.params)
         if report is None:
@@ -216,7 +216,7 @@ def run_command(entry: Command, options: Mapping[str, Any]) -> Report | None:
     if entry.has_row_argument and positional_name == entry.task_option:
         has_task = False
     task_name = entry.task if has_task else None
-    _check_typed_task(entry, task_name)
+    _check_typed_task_is_of_command(entry, task_name)
     if not entry.access:
         # The command opens its own workspace, for the task of the settings.
         if task_name:
@@ -251,7 +251,7 @@ def set_next_step_if_missing(report: Report, run: "Run") -> None:
         )
 
 
-def _check_typed_task(entry: Command, task_name: str | None) -> None:
+def _check_typed_task_is_of_command(entry: Command, task_name: str | None) -> None:
     """Check that a task typed by option or on make's command line is the task of the command.
 
     Tasks that are set in the environment or in `.env` are not checked.
@@ -392,12 +392,12 @@ def has_yes_option() -> bool:
 def agree_by_yes_or_ask(question: str) -> bool:
     """Return true if `--yes` was given, or if a person says yes; false if nobody can be asked.
 
-    The answer no does not return: it ends the command (see `ask_person_or_exit`).
+    The answer no does not return: it ends the command (see `ask_person_and_exit_on_no`).
     """
-    return has_yes_option() or ask_person_or_exit(question)
+    return has_yes_option() or ask_person_and_exit_on_no(question)
 
 
-def ask_person_or_exit(question: str) -> bool:
+def ask_person_and_exit_on_no(question: str) -> bool:
     """Ask a person at a terminal, even with `--yes`; return true for yes.
 
     Return false only if nobody can be asked: standard input is not a terminal, or a background

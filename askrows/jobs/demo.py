@@ -68,7 +68,7 @@ def demo() -> Report:
     for command in DEMO_COMMANDS:
         # Each command sets the form of its own hints.
         set_command_form(form)
-        _run_command(command, demo_folder)
+        _print_and_run_in_this_process(command, demo_folder)
 
     set_command_form(form)
     search_command = CommandHint("search", q="who knows water law")
@@ -107,7 +107,7 @@ def _delete_folder_and_reset_environment(demo_folder: Path) -> None:
     os.environ.update({PREFIX + name: text for name, text in demo_settings.items()})
 
 
-def _run_command(command: CommandHint, demo_folder: Path) -> None:
+def _print_and_run_in_this_process(command: CommandHint, demo_folder: Path) -> None:
     """Print a command as it is typed, and run it in this process on the workspace `demo_folder`.
 
     The options are passed as variables of the environment. These are deleted after a success.

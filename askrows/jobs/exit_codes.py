@@ -82,7 +82,7 @@ def exit_on_error(arguments: Sequence[str]) -> Iterator[None]:
         SystemExit: The block raised an error.
         Exit: The block ended the command by click's Exit, which is passed on.
     """
-    _prepare_standard_streams()
+    _open_closed_standard_streams()
     # A process may run several commands.
     _received_signals.clear()
     fail: Fail = partial(
@@ -234,7 +234,7 @@ def _is_flag_set(name: str, arguments: Sequence[str]) -> bool:
     return os.environ.get(f"{PREFIX}{name.upper()}", "0") not in {"", "0"}
 
 
-def _prepare_standard_streams() -> None:
+def _open_closed_standard_streams() -> None:
     """Open the null device for each standard stream that the caller has closed.
 
     In any case, standard output is also set to write characters that its encoding lacks as escapes.

@@ -190,7 +190,7 @@ def work(
             reads_all_rows=full,
             agreed_usd=agreed_usd,
         )
-        report = _run_passes(open_task, task_names, units, once=once)
+        report = _run_one_pass_or_repeat_forever(open_task, task_names, units, once=once)
     if not once:
         return None
 
@@ -201,7 +201,7 @@ def work(
     return report
 
 
-def _run_passes(
+def _run_one_pass_or_repeat_forever(
     open_task: WorkspaceOpener, task_names: Sequence[str], units: Collection[str], *, once: bool
 ) -> Report:
     """Run one pass over the due units, and return its report; else print passes until Ctrl-C."""

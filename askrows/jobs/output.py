@@ -182,7 +182,7 @@ def print_part(part: Part) -> None:
         for entry in entries:
             print_part(entry)
     elif isinstance(part, Table):
-        _print_table(part)
+        _print_table_or_tsv(part)
     elif isinstance(part, Paragraph):
         _print_paragraph(part)
     else:
@@ -205,7 +205,7 @@ def _print_paragraph(paragraph: Paragraph) -> None:
     Console(highlight=False).print(Padding(line, (0, 0, 0, paragraph.indent), expand=False))
 
 
-def _print_table(table: Table) -> None:
+def _print_table_or_tsv(table: Table) -> None:
     """Print a table on standard output: drawn for a terminal, as TSV with headers for a pipe.
 
     A terminal gets only columns with values, with cells cut to `table.max_cell_chars`, and "none"
@@ -281,7 +281,7 @@ def show_changing_lines() -> "Iterator[Callable[[Sequence[str]], None]]":
 
     next_print_at = time.monotonic()
 
-    def print_lines(lines: Sequence[str]) -> None:
+    def print_lines_at_intervals(lines: Sequence[str]) -> None:
         nonlocal next_print_at
         if time.monotonic() >= next_print_at:
             next_print_at = time.monotonic() + LOG_INTERVAL_S
@@ -289,7 +289,7 @@ def show_changing_lines() -> "Iterator[Callable[[Sequence[str]], None]]":
                 print_line(f"{format_time_of_day()} {line}")
             sys.stdout.flush()
 
-    yield print_lines
+    yield print_lines_at_intervals
 
 
 class TerminalProgress:

@@ -166,7 +166,7 @@ def read_setting_option(name: str) -> str | None:
     return context.find_root().meta.get(CONTEXT_KEYS[name])
 
 
-def copy_unprefixed_variables(entry: Command) -> None:
+def copy_make_variables_to_prefixed_names(entry: Command) -> None:
     """Copy variables of the environment, such as LIMIT, to ASKROWS_LIMIT if make started us.
 
     Only settings and options of the command `entry` are copied, without AMBIGUOUS_NAMES and without

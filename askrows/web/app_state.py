@@ -255,7 +255,7 @@ class AppState:
         database_url = self.settings.confirm_and_get_database_url().reveal()
         with (
             contextlib.closing(Store(database_url, writes=False)) as store,
-            store.open_foreign_snapshot() as tx,
+            store.open_foreign_snapshot_if_exists() as tx,
         ):
             if tx is None or not schema.has_workspace(tx):
                 return []

@@ -64,7 +64,7 @@ def host(connection: socket.socket, order: dict[str, Any]) -> NoReturn:
 
 def listen(folder: Path, owner: int) -> None:
     """Load the models of answers, then fork an engine for each connection."""
-    text.find_phrases("zither and quiet bees")
+    text.find_key_phrases("zither and quiet bees")
     encoder.encode(["bees"])
     gc.collect()
     gc.freeze()

@@ -254,7 +254,7 @@ class State(state.EngineState):
             if row["model"] == model
         ]
         tokens = sum(
-            generate.count_tokens(worker._parse_request_line(line, 0)[0])
+            generate.count_tokens(worker._parse_request_and_other_members(line, 0)[0])
             for line in b"\n".join([*batch_inputs, request_lines]).split(b"\n")
             if line.strip()
         )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from askrows.emulator.answers.text import find_phrases
+from askrows.emulator.answers.text import find_key_phrases
 from askrows.emulator.catalogue import MODELS
 from askrows.emulator.generate import answer_request
 
@@ -16,8 +16,12 @@ STRING = {"type": "STRING"}
 def test_phrases_are_words_between_common_words() -> None:
     """Phrases of several words come first, each with its sentence; mark-up has no phrase."""
     text = "She has <b>green roofs</b>, https://roofs.test. 水資源 and irrigation.\nGreen roofs!"
-    assert [phrase.text for phrase in find_phrases(text)] == ["green roofs", "水資源", "irrigation"]
-    assert [phrase.sentence for phrase in find_phrases(text)] == [
+    assert [phrase.text for phrase in find_key_phrases(text)] == [
+        "green roofs",
+        "水資源",
+        "irrigation",
+    ]
+    assert [phrase.sentence for phrase in find_key_phrases(text)] == [
         "She has <b>green roofs</b>, https://roofs.test.",
         "水資源 and irrigation.",
         "水資源 and irrigation.",

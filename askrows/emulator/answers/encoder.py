@@ -77,7 +77,7 @@ def encode(texts: Sequence[str]) -> "NDArray[np.float32]":
     meanings = np.empty((len(texts), MEANING_WIDTH), dtype=np.float32)
     stems = np.empty((len(texts), _STEM_WIDTH), dtype=np.float32)
     for row_index, text in enumerate(texts):
-        counts = count_words(text)
+        counts = count_content_words(text)
         words = [(_encode_word(word), 1 + math.log(count)) for word, count in counts.items()]
         meanings[row_index] = _sum_token_vectors(words)
         stems[row_index] = _sum_stems(words)
@@ -88,7 +88,7 @@ def encode(texts: Sequence[str]) -> "NDArray[np.float32]":
     return _normalize(np.concatenate((scaled_meanings, scaled_stems), axis=1))
 
 
-def count_words(text: str) -> Counter[str]:
+def count_content_words(text: str) -> Counter[str]:
     """Count the words of a text, in lower case and without mark-up and stop words.
 
     - Words are cut after `MAX_WORD_CHARS` characters.
@@ -130,9 +130,10 @@ def _compute_word_meanings(text: str) -> "NDArray[np.float32]":
     """
     import numpy as np
 
-    _, token_vectors = _load_weights()
+    _, token_vectors = _load_tokenizer_and_token_vectors()
     meanings = [
-        token_vectors[list(_encode_word(word).tokens)].sum(axis=0) for word in count_words(text)
+        token_vectors[list(_encode_word(word).tokens)].sum(axis=0)
+        for word in count_content_words(text)
     ]
     return _normalize(np.array(meanings, dtype=np.float32).reshape(-1, MEANING_WIDTH))
 
@@ -152,7 +153,7 @@ def _sum_token_vectors(words: Sequence[tuple[_EncodedWord, float]]) -> "NDArray[
         tokens += word.tokens
         weights += [word.weight * factor] * len(word.tokens)
 
-    _, token_vectors = _load_weights()
+    _, token_vectors = _load_tokenizer_and_token_vectors()
     vectors = token_vectors[np.array(tokens, dtype=np.intp)]
     scaled_vectors = vectors * np.array(weights, dtype=np.float32)[:, None]
     total: NDArray[np.float32] = scaled_vectors.sum(axis=0)
@@ -191,7 +192,7 @@ def _encode_word(word: str) -> _EncodedWord:
     A word weighs more the rarer its token is. A word that consists of several tokens counts as
     rarer than every word of a single token.
     """
-    tokenizer, token_vectors = _load_weights()
+    tokenizer, token_vectors = _load_tokenizer_and_token_vectors()
     token_ids = tokenizer.encode(word, add_special_tokens=False).ids
     tokens = tuple(token for token in token_ids if token != _SPACE_TOKEN) or tuple(token_ids)
 
@@ -209,7 +210,7 @@ def _encode_word(word: str) -> _EncodedWord:
 
 
 @functools.cache
-def _load_weights() -> "tuple[Any, NDArray[np.float16]]":
+def _load_tokenizer_and_token_vectors() -> "tuple[Any, NDArray[np.float16]]":
     """Return the tokenizer and the token vectors, (32000, 256) float16, of wordllama.
 
     They are read once from the files of that installed package. The vectors are mapped from their

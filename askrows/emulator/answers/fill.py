@@ -16,11 +16,11 @@ from contextlib import suppress
 from typing import Any
 
 from askrows.emulator.answers.encoder import measure_similarity
-from askrows.emulator.answers.terms import find_terms_in_text
+from askrows.emulator.answers.terms import find_terms_and_broader_terms
 from askrows.emulator.answers.text import (
     Phrase,
     choose_main_section,
-    find_phrases,
+    find_key_phrases,
     find_tagged_sections,
 )
 from askrows.emulator.schema import SchemaNode
@@ -70,7 +70,7 @@ class ValueFiller:
         if has_images and not self._section_name:
             self._text = IMAGE_TEXT
         else:
-            self._phrases = find_phrases(self._text)
+            self._phrases = find_key_phrases(self._text)
         self._next_phrases = itertools.cycle(self._phrases)
 
     def fill(self, node: SchemaNode, phrase: Phrase | None = None) -> Any:
@@ -92,7 +92,7 @@ class ValueFiller:
         if node.kind == "ARRAY":
             return self._fill_list(node, phrase)
 
-        value = self._find_value(node, phrase)
+        value = self._find_scalar_value(node, phrase)
         if value is None and not node.nullable:
             return get_fallback_value(node)
         return value
@@ -110,7 +110,7 @@ class ValueFiller:
         max_entries = DEFAULT_MAX_ENTRIES if node.max_size is None else (node.max_size + 1) // 2
         phrases = self._phrases
         if phrases and phrase is None and accepts_any_phrase(item_node):
-            subjects = find_terms_in_text(self._text)
+            subjects = find_terms_and_broader_terms(self._text)
             phrases = [Phrase(subject, subject) for subject in subjects] or phrases
         phrases = phrases[: max(max_entries, node.min_size)]
         if phrase is not None:
@@ -128,7 +128,7 @@ class ValueFiller:
             entries.append(self.fill(item_node, phrase))
         return entries
 
-    def _find_value(self, node: SchemaNode, phrase: Phrase | None) -> Any:
+    def _find_scalar_value(self, node: SchemaNode, phrase: Phrase | None) -> Any:
         """Return the value of a scalar; None if the text has no number or date that fits.
 
         A boolean is true if the name is similar to the text. A time or duration is always None.
@@ -142,9 +142,9 @@ class ValueFiller:
             return measure_similarity(node.name, text) >= _MIN_LIKENESS
         if node.format in PLACEHOLDERS_BY_FORMAT:
             return find_date(node, text) if "date" in node.format else None
-        return self._find_text(node, phrase)
+        return self._take_phrase_or_sentence(node, phrase)
 
-    def _find_text(self, node: SchemaNode, phrase: Phrase | None) -> str:
+    def _take_phrase_or_sentence(self, node: SchemaNode, phrase: Phrase | None) -> str:
         """Return a phrase, or its sentence if the name or the description asks for a sentence.
 
         Without `phrase`, the phrases of the text are used in turn. If there is no phrase, the text
@@ -157,7 +157,7 @@ class ValueFiller:
         source = _QUOTED_SECTION.search(node.description)
         if source is not None and source[1] != self._section_name:
             text = self._sections.get(source[1], "")
-            phrase = next(iter(find_phrases(text)), None)
+            phrase = next(iter(find_key_phrases(text)), None)
         elif phrase is None:
             phrase = next(self._next_phrases, None)
 

@@ -33,7 +33,7 @@ class _Terms(NamedTuple):
     broader_terms: dict[str, list[str]]
 
 
-def find_terms_in_text(text: str) -> list[str]:
+def find_terms_and_broader_terms(text: str) -> list[str]:
     """Return the terms that a text is about, the heaviest first, then their broader terms.
 
     A term weighs more the earlier and the more often it is named. Terms with less than
@@ -47,7 +47,7 @@ def find_terms_in_text(text: str) -> list[str]:
     index = 0
     while index < len(words):
         following_words = words[index : index + _MAX_ALIAS_WORDS]
-        word_count, term = _find_longest_alias_at_start(terms_by_alias, following_words)
+        word_count, term = _match_longest_alias_or_skip_word(terms_by_alias, following_words)
         if term:
             weights[term] = weights.get(term, 0) + 1 / (_HALF_WEIGHT_WORDS + index)
         index += word_count
@@ -59,7 +59,7 @@ def find_terms_in_text(text: str) -> list[str]:
     return list(dict.fromkeys([*subjects, *filter(broader_terms.get, more_terms)]))
 
 
-def _find_longest_alias_at_start(
+def _match_longest_alias_or_skip_word(
     terms_by_alias: Mapping[str, str], words: Sequence[str]
 ) -> tuple[int, str]:
     """Return the number of words and the term of the longest alias at the beginning.

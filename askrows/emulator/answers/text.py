@@ -141,7 +141,7 @@ class Phrase(NamedTuple):
     sentence: str
 
 
-def find_phrases(text: str) -> list[Phrase]:
+def find_key_phrases(text: str) -> list[Phrase]:
     """Return the key phrases of a text, those of several words first, else in their order.
 
     A phrase has at most three words, and no common word. It is cut after _MAX_PHRASE_CHARS

@@ -270,7 +270,7 @@ def measure_calibration(tx: Connection, version: str, fingerprint: str | None) -
     answer_count = 0
     prompt_tokens = 0
     answer_tokens = 0
-    for batch, used_requests in money.list_fully_counted_batches(tx, version, fingerprint):
+    for batch, used_requests in money.list_newest_fully_counted_batches(tx, version, fingerprint):
         counted_tokens += (batch.counted_in or 0) * used_requests / batch.requests
         answer_count += used_requests
         prompt_tokens += batch.tokens_in or 0

@@ -580,8 +580,8 @@ class _BatchIngest:
         """
         number = self.batch.number
         with self.run.workspace.store.read() as tx:
-            usage_account = answers.sum_usage(tx, number)
-            anomalies = answers.find_anomalies(tx, [number], model=self.batch.model)
+            usage_account = answers.sum_batch_usage(tx, number)
+            anomalies = answers.find_answer_anomalies(tx, [number], model=self.batch.model)
 
         with self.run.workspace.store.write(max_write_wait_s=self.max_write_wait_s) as tx:
             claim_counts = answer_counts.count_requests_by_outcome(tx, number).get(number, {})

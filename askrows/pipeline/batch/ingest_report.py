@@ -226,7 +226,7 @@ def summarize_batches(
         left_out_values: Number of values beyond the number that an answer may have; not stored.
     """
     batch = batches.combine_batches([batches.get_batch(tx, number) for number in numbers])
-    unapplied_ids, outdated_ids, other_versions = answers.find_anomalies(
+    unapplied_ids, outdated_ids, other_versions = answers.find_answer_anomalies(
         tx,
         numbers,
         model=batch.model,

@@ -435,7 +435,7 @@ class Preparation:
         is_live_run = self.mode is not Mode.BATCH and not self.run.is_single_batch
         if is_live_run and self.mode.facts.claims_rows:
             run_number = self.run_number or number
-        batches.insert_batch(
+        batches.insert_and_journal_batch(
             tx,
             mode=self.mode,
             run=run_number,

@@ -21,7 +21,7 @@ from askrows.pipeline.core.states import BatchState, Mode
 from askrows.pipeline.core.text import format_duration, format_usd, plural
 from askrows.pipeline.provider.models import Model, load_models
 from askrows.pipeline.provider.providers import find_provider
-from askrows.pipeline.provider.service import choose_backend
+from askrows.pipeline.provider.service import choose_backend_by_model_or_keys
 from askrows.pipeline.store import batches, claims, money, workspace
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection, Store
@@ -310,7 +310,7 @@ def report_prices(settings: Settings, *, day: date) -> Report:
     Rate limits are those of the catalogue. For the model that answers, limits that the settings
     have replace them.
     """
-    settings = settings.copy_with_backend_defaults(choose_backend(settings))
+    settings = settings.copy_with_backend_defaults(choose_backend_by_model_or_keys(settings))
     uses = {
         settings.model.removeprefix("models/"): "answers",
         settings.embedding_model.removeprefix("models/"): "embeds",

@@ -32,7 +32,7 @@ from askrows.pipeline.provider.requests import make_request_key
 from askrows.pipeline.provider.result_file import ResultFile
 from askrows.pipeline.provider.result_lines import (
     EMPTY_BODY_DESCRIPTION,
-    describe_downloaded_file,
+    describe_unusable_download,
     rewrite_result_as_lines,
     write_inline_results,
 )
@@ -431,7 +431,7 @@ def _write_result(
     else:
         keys = _iterate_request_keys(store, batch)
         sha256 = client.download_result(remote.result_file or "", path, keys=keys)
-    arrival_text = describe_downloaded_file(path)
+    arrival_text = describe_unusable_download(path)
     rewrite_result_as_lines(path, task_name=batch.task)
     return arrival_text, sha256
 

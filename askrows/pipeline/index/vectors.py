@@ -342,7 +342,7 @@ class Embedder:
                     raise
                 return error
 
-        return self._rate_limiter.call_within_limits(
+        return self._rate_limiter.call_and_retry_within_limits(
             embed_once,
             requests=len(texts),
             tokens=tokens,

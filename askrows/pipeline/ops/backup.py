@@ -216,7 +216,10 @@ def _copy_sealed_files_and_hash(
             a file in the database does not fit its batch number.
     """
     copied_url = f"sqlite:///{staging / DATABASE_FILE}"
-    with closing(Store(copied_url)) as copied_store, copied_store.open_foreign_snapshot() as tx:
+    with (
+        closing(Store(copied_url)) as copied_store,
+        copied_store.open_foreign_snapshot_if_exists() as tx,
+    ):
         assert tx is not None  # noqa: S101 - the file is there
         all_batches = batches.list_batches_in_states(tx)
         cleaned_batches = journal.read_cleaned_batches(tx)

@@ -440,7 +440,7 @@ def _find_unknown_models(report: DoctorReport) -> Iterator[RowFault]:
     for setting in ("model", "embedding_model"):
         model_name = getattr(report.ws.settings, setting).removeprefix("models/")
         try:
-            report.service.client.describe_model(model_name)
+            report.service.client.fetch_model_description(model_name)
         except MissingError:
             yield _make_notice(
                 f"{model_name} ({OptionHint(setting)}) is not in the API's list of models",

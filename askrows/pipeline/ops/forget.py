@@ -183,7 +183,9 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
             _erase_rows(tx, task, row_ids, names=erased_names, now=run.workspace.now())
             kept_values = other_values.count_kept_values(tx, task, row_ids)
-            refused_rows = rows.delete_refused_rows_with_words(tx, task.name, [*names, *row_ids])
+            refused_rows = rows.delete_refused_rows_with_equal_cell(
+                tx, task.name, [*names, *row_ids]
+            )
 
     deleted_reports = reports.delete_report_files(run.workspace.data, task.name)
     build_number = (
@@ -329,7 +331,7 @@ def _delete_index_data_and_compact_database(ws: OpenWorkspace, tasks: Sequence[T
     with ws.store.read() as tx:
         for task in tasks:
             table_names += [table.name for table in task.list_tables(tx)]
-    if not ws.store.compact(extra_tables=table_names):
+    if not ws.store.vacuum_if_possible(extra_tables=table_names):
         ws.display.warn(
             "the database was not compacted, because it has tables of another program; "
             "the deleted rows were overwritten",
@@ -572,7 +574,7 @@ def _erase_rows(
     has_source = bool(task.source_hint)
     for row_id in row_ids:
         task.delete_row(tx, row_id)
-        erasure.erase_row(
+        erasure.erase_answers_and_texts_of_row(
             tx, task.name, row_id, texts_to_erase=names, has_askrows_number=not has_source
         )
         if has_source:

@@ -336,7 +336,7 @@ def open_used_or_temporary_workspace(
     """
     is_user_task = is_user_task_set(settings)
     with contextlib.closing(Store(settings.confirm_and_get_database_url().reveal())) as store:
-        with store.open_foreign_snapshot() as tx:
+        with store.open_foreign_snapshot_if_exists() as tx:
             has_workspace = tx is not None and schema.has_workspace(tx)
             has_tables = has_workspace or (
                 tx is not None and bool(schema.list_tables_of_others(tx))
@@ -433,7 +433,7 @@ def check_access_and_detect_workspace(
     """
     additions: list[str] = []
     other_tables: list[str] = []
-    with store.open_foreign_snapshot() as tx:
+    with store.open_foreign_snapshot_if_exists() as tx:
         has_workspace = tx is not None and schema.has_workspace(tx)
         if tx is not None and access is not Access.READ:
             task_settings = None if has_workspace and is_whole_workspace else settings

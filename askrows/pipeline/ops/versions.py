@@ -283,7 +283,7 @@ def _delete_version(
     row_count = 0
     for page in pages:
         row_count += task.remove_answers_from_tables(tx, page, counts)
-    deleted = answers.delete_records_of_version(
+    deleted = answers.delete_records_and_end_runs_of_version(
         tx,
         task.name,
         counts.version,

@@ -165,7 +165,7 @@ def measure_concept_quality(
     answer_count = lengths.total()
     concept_count = tally.types.total()
     full_count = sum(times for length, times in lengths.items() if length >= MAX_CONCEPTS)
-    replies = answer_counts.count_replies(tx, table.TASK, version)
+    replies = answer_counts.count_replies_and_sum_costs(tx, table.TASK, version)
     # Passages that failed, or with an answer, but without concepts.
     empty_count = len(answer_counts.read_newest_failure_reasons(tx, table.TASK, version))
     stored_count = answer_counts.count_answered_rows(tx, table.TASK, version)

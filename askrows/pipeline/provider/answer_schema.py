@@ -322,15 +322,17 @@ def _iterate_constraint_texts(node: Mapping[str, Any], quoted_source: str) -> It
 
 def decode_reply(reply: Any, answer_model: "type[BaseModel]") -> Any:
     """Convert a JSON reply to the JSON that its answer model declares."""
-    return _convert_value(reply, make_inlined_json_schema(answer_model), from_reply=True)
+    return _convert_from_or_to_reply(reply, make_inlined_json_schema(answer_model), from_reply=True)
 
 
 def encode_answer(answer: Any, answer_model: "type[BaseModel]") -> Any:
     """Convert the JSON of an answer to the form of a reply: number choices become texts."""
-    return _convert_value(answer, make_inlined_json_schema(answer_model), from_reply=False)
+    return _convert_from_or_to_reply(
+        answer, make_inlined_json_schema(answer_model), from_reply=False
+    )
 
 
-def _convert_value(value: Any, node: Mapping[str, Any], *, from_reply: bool) -> Any:
+def _convert_from_or_to_reply(value: Any, node: Mapping[str, Any], *, from_reply: bool) -> Any:
     """Convert a JSON value, with all values in it, from the form of a reply or to that form.
 
     In a reply, number choices are texts. A value that does not fit its node is returned unchanged,
@@ -361,7 +363,8 @@ def _convert_children(value: Any, node: Mapping[str, Any], *, from_reply: bool) 
     """Convert the items of a list or the members of an object; return other values unchanged.
 
     Empty texts in a list of quotations are dropped from a reply. All other texts stay as they came.
-    Members that are absent, see `_list_nulls_of_absent_members`, are dropped from a reply, too.
+    Members that are absent, see `_list_optional_members_replied_as_null`, are dropped from a reply,
+    too.
 
     Args:
         value: A JSON value.
@@ -371,7 +374,9 @@ def _convert_children(value: Any, node: Mapping[str, Any], *, from_reply: bool) 
     """
     if isinstance(value, list):
         item_node = node.get("items", {})
-        items = [_convert_value(child, item_node, from_reply=from_reply) for child in value]
+        items = [
+            _convert_from_or_to_reply(child, item_node, from_reply=from_reply) for child in value
+        ]
         formats = list_text_formats(item_node) if from_reply and "" in items else ()
         if formats and formats <= QUOTE_FORMATS:
             return [item for item in items if item != ""]
@@ -379,9 +384,11 @@ def _convert_children(value: Any, node: Mapping[str, Any], *, from_reply: bool) 
 
     if isinstance(value, dict):
         property_nodes = node.get("properties", {})
-        absent_names = _list_nulls_of_absent_members(value, node) if from_reply else ()
+        absent_names = _list_optional_members_replied_as_null(value, node) if from_reply else ()
         return {
-            name: _convert_value(child, property_nodes.get(name, {}), from_reply=from_reply)
+            name: _convert_from_or_to_reply(
+                child, property_nodes.get(name, {}), from_reply=from_reply
+            )
             for name, child in value.items()
             if name not in absent_names
         }
@@ -389,7 +396,9 @@ def _convert_children(value: Any, node: Mapping[str, Any], *, from_reply: bool) 
     return value
 
 
-def _list_nulls_of_absent_members(value: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
+def _list_optional_members_replied_as_null(
+    value: Mapping[str, Any], node: Mapping[str, Any]
+) -> list[str]:
     """Return the members of a replied object that are null because they are absent.
 
     In a strict schema every member is required, so an absent optional member is null. A null that
@@ -431,7 +440,7 @@ def _convert_union_value(
     *,
     from_reply: bool,
 ) -> Any:
-    """Convert a value by all choices of a union in turn; see `_convert_value`.
+    """Convert a value by all choices of a union in turn; see `_convert_from_or_to_reply`.
 
     A choice changes only values that fit it, so the result of a choice is the input of the next.
     Choices with a format, such as a date, are skipped if another choice is plain text.
@@ -449,7 +458,7 @@ def _convert_union_value(
         # A union with plain text accepts any text, so a text need not be a date or a quotation.
         if accepts_any_text and "format" in choice:
             continue
-        value = _convert_value(value, choice, from_reply=from_reply)
+        value = _convert_from_or_to_reply(value, choice, from_reply=from_reply)
     return value
 
 

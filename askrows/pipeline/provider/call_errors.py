@@ -64,7 +64,7 @@ def format_api_error(error: Any) -> str:
     return to_single_line(redact(text))[:MAX_ERROR_CHARS]
 
 
-def convert_connection_error(
+def convert_connection_error_or_reraise(
     error: Exception,
     *,
     provider: str,

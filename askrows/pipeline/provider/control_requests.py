@@ -59,10 +59,10 @@ def make_control_requests(settings: RequestSettings) -> tuple[ControlRequest, ..
     Args:
         settings: The settings of the requests about rows in the same file.
     """
-    return tuple(_make_control_request_with_nonce(key, settings) for key in CONTROL_KEYS)
+    return tuple(_make_control_request_with_random_answer(key, settings) for key in CONTROL_KEYS)
 
 
-def _make_control_request_with_nonce(key: str, settings: RequestSettings) -> ControlRequest:
+def _make_control_request_with_random_answer(key: str, settings: RequestSettings) -> ControlRequest:
     """Return a request whose only valid answer is a new random text, the nonce.
 
     The reply to it shows whether the service gives each request its own reply.

@@ -73,7 +73,7 @@ class ClosedField:
     min_members: int = 0
     max_members: int | None = None
 
-    def iterate_questions(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def iterate_questions_about_field(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (id, question) for each question to a decision model about the field.
 
         A list has a question for each value that it may contain.
@@ -114,7 +114,7 @@ class ClosedField:
             ValueError: An answer is missing or invalid; the message begins with the question id.
         """
         if self.kind == "members":
-            return self._read_members(answers)
+            return self._read_probable_list_members(answers)
 
         answer = require_answer(answers, self.name, self.kind)
         if self.kind == "noul":
@@ -122,11 +122,11 @@ class ClosedField:
             is_true = probability >= MIN_YES_PROBABILITY
             return DecidedValue(is_true, max(probability, 1 - probability))
         if self.kind == "score":
-            return self._read_level(answer)
+            return self._read_most_probable_score(answer)
 
-        return self._read_choice(answer)
+        return self._read_chosen_option(answer)
 
-    def _read_choice(self, answer: Mapping[str, Any]) -> DecidedValue:
+    def _read_chosen_option(self, answer: Mapping[str, Any]) -> DecidedValue:
         """Return the value of the chosen option, and its probability.
 
         Raises:
@@ -141,7 +141,7 @@ class ClosedField:
             raise ValueError(f"{self.name}: the chosen option has no probability")
         return DecidedValue(self.options[chosen_id].value, probabilities[chosen_id])
 
-    def _read_level(self, answer: Mapping[str, Any]) -> DecidedValue:
+    def _read_most_probable_score(self, answer: Mapping[str, Any]) -> DecidedValue:
         """Return the most probable number of a score, and its probability.
 
         If two numbers are equally probable, it is the lower number. In a reply a number is named by
@@ -160,7 +160,7 @@ class ClosedField:
         best_level = max(probabilities, key=lambda level: (probabilities[level], -int(level)))
         return DecidedValue(options_by_level[best_level].value, probabilities[best_level])
 
-    def _read_members(self, answers: Mapping[str, Any]) -> DecidedValue:
+    def _read_probable_list_members(self, answers: Mapping[str, Any]) -> DecidedValue:
         """Return the probable members of a list, most probable first, and their confidence.
 
         A value is probable from MIN_YES_PROBABILITY on. If fewer values are probable than the list
@@ -173,7 +173,7 @@ class ClosedField:
         """
         options = list(self.options.values())
         probabilities = []
-        for question_id, _ in self.iterate_questions():
+        for question_id, _ in self.iterate_questions_about_field():
             answer = require_answer(answers, question_id, "noul")
             probabilities.append(parse_probability(answer.get("noul"), question_id))
 
@@ -238,11 +238,11 @@ def parse_probability(value: Any, question_id: str) -> float:
 
 def find_closed_fields(fields: Iterable[AnswerField]) -> dict[str, ClosedField]:
     """Return those of the fields that a decision model can answer, by name, in their order."""
-    closed_fields = map(_make_closed_field, fields)
+    closed_fields = map(_make_closed_field_if_answerable, fields)
     return {closed.name: closed for closed in closed_fields if closed is not None}
 
 
-def _make_closed_field(field: AnswerField) -> ClosedField | None:
+def _make_closed_field_if_answerable(field: AnswerField) -> ClosedField | None:
     """Return a field with its question to a decision model; None if the model cannot answer it.
 
     Its question is the description of the field, or else its label. A required boolean is a yes/no
@@ -322,7 +322,9 @@ def build_questions(closed_fields: Iterable[ClosedField]) -> dict[str, Any]:
     The id of a question is the name of its field. The questions of a list have ids such as
     `topics[3]`.
     """
-    return dict(chain.from_iterable(field.iterate_questions() for field in closed_fields))
+    return dict(
+        chain.from_iterable(field.iterate_questions_about_field() for field in closed_fields)
+    )
 
 
 def check_question_count(questions: Mapping[str, Any]) -> None:
@@ -416,7 +418,7 @@ def _read_values_and_confidences(
     document: dict[str, Any] = {}
     confidences: dict[str, float] = {}
     for field in closed_fields:
-        question_ids.update(question_id for question_id, _ in field.iterate_questions())
+        question_ids.update(question_id for question_id, _ in field.iterate_questions_about_field())
         decided = field.read_decided_value(answers)
         document[field.member] = decided.value
         confidences[field.name] = decided.confidence

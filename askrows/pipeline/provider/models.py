@@ -190,7 +190,7 @@ class Model:
             day: The day of the request.
         """
 
-        def find_price(
+        def compute_price_with_promotion(
             live_price: float, batch_price: float | None, promotion_price: float | None
         ) -> float:
             share = PRICE_SHARE_BY_SERVICE_TIER.get(service_tier, 1.0)
@@ -202,11 +202,13 @@ class Model:
                 return promotion_price * share
             return live_price * share
 
-        prompt_price = find_price(self.price_in, self.batch_in, self.promotion_in)
-        answer_price = find_price(self.price_out, self.batch_out, self.promotion_out)
+        prompt_price = compute_price_with_promotion(self.price_in, self.batch_in, self.promotion_in)
+        answer_price = compute_price_with_promotion(
+            self.price_out, self.batch_out, self.promotion_out
+        )
         cached_price = prompt_price
         if self.cached_in is not None:
-            full_cached_price = find_price(
+            full_cached_price = compute_price_with_promotion(
                 self.cached_in, self.batch_cached_in, self.promotion_cached_in
             )
             cached_price = min(prompt_price, full_cached_price)
@@ -218,7 +220,7 @@ class Model:
         The free tier, which has no batches (read 2026-10), gets the limit of tier 1.
         """
         paid_tier = "1" if usage_tier == FREE_TIER else usage_tier
-        return self._find_tier_limit("enqueued_tokens", paid_tier, self.enqueued_tokens)
+        return self._find_limit_of_tier_or_lower("enqueued_tokens", paid_tier, self.enqueued_tokens)
 
     def find_rate_limits(self, usage_tier: str, **user_limits: int | None) -> RateLimits:
         """Return the rate limits of a usage tier.
@@ -236,13 +238,13 @@ class Model:
             UNLIMITED_RATES if self.local else DEFAULT_RATE_LIMITS[self.kind, default_tier]
         )
         limits = {
-            name: self._find_tier_limit(name, usage_tier, default)
+            name: self._find_limit_of_tier_or_lower(name, usage_tier, default)
             for name, default in default_limits._asdict().items()
         }
         limits |= {name: limit for name, limit in user_limits.items() if limit is not None}
         return RateLimits(**limits)
 
-    def _find_tier_limit(self, name: Any, tier: str, default: int | None) -> int | None:
+    def _find_limit_of_tier_or_lower(self, name: Any, tier: str, default: int | None) -> int | None:
         """Return a limit of a usage tier from the table, else `default`; None means unlimited.
 
         If the tier lacks the limit, the next lower tier that has it counts. Only the paid tiers 1
@@ -272,7 +274,7 @@ class Model:
         key: Any = "usual" if resolution is None else resolution.rpartition("_")[2].lower()
         return self.image_tokens.get(key, IMAGE_TOKENS_BY_RESOLUTION[key])
 
-    def choose_thinking_config(
+    def choose_and_check_thinking_config(
         self,
         task_config: Mapping[str, Any] | None,
     ) -> Mapping[str, Any] | None:
@@ -470,16 +472,16 @@ def load_models(user_file: Path | None = None) -> dict[str, Model]:
     """
     if user_file is None:
         return _load_bundled_models().copy()
-    return _load_bundled_models() | _read_models(user_file)
+    return _load_bundled_models() | _read_and_validate_models_file(user_file)
 
 
 @lru_cache(maxsize=1)
 def _load_bundled_models() -> dict[str, Model]:
     """Read the table that is part of the package, once per process."""
-    return _read_models(_BUNDLED_FILE)
+    return _read_and_validate_models_file(_BUNDLED_FILE)
 
 
-def _read_models(path: Path) -> dict[str, Model]:
+def _read_and_validate_models_file(path: Path) -> dict[str, Model]:
     """Read a TOML file of models by name; validate it unless it is the table of the package.
 
     Raises:

@@ -159,10 +159,12 @@ class ProviderClient(Transport):
     def list_batches(self) -> list[RemoteBatch]:
         """Return all batches in the provider's order (newest first); never a part of the list.
 
-        Each page has its own retries; see `_read_pages`.
+        Each page has its own retries; see `_fetch_all_pages`.
         """
 
-    def _read_pages(self, fetch_page: Callable[[str], Awaitable[tuple[list[T], str]]]) -> list[T]:
+    def _fetch_all_pages(
+        self, fetch_page: Callable[[str], Awaitable[tuple[list[T], str]]]
+    ) -> list[T]:
         """Return the entries of all pages of the list of batches.
 
         Args:
@@ -219,7 +221,7 @@ class ProviderClient(Transport):
             AskrowsError: The call failed for another reason, after all retries.
         """
 
-    def _append_download_and_hash(
+    def _append_whole_download_and_hash(
         self, file_name: str, *, url: str, file: BinaryIO, path: Path
     ) -> str:
         """Append the bytes of a remote file to an open file; a retry begins at the same place.
@@ -241,7 +243,7 @@ class ProviderClient(Transport):
         """
         start = file.tell()
 
-        async def fetch() -> str:
+        async def download_and_hash_once() -> str:
             running_call.get().is_download = True
             digest = hashlib.sha256()
             try:
@@ -271,7 +273,9 @@ class ProviderClient(Transport):
             return digest.hexdigest()
 
         return self.call_with_retries(
-            fetch, action=f"download {file_name}", timeout_s=self.transfer_timeout_s
+            download_and_hash_once,
+            action=f"download {file_name}",
+            timeout_s=self.transfer_timeout_s,
         )
 
     @property
@@ -417,7 +421,7 @@ class ProviderClient(Transport):
         """Send the call of `embed`, and return the vectors of its reply unchecked."""
 
     @abstractmethod
-    def describe_model(self, name: str) -> dict[str, Any]:
+    def fetch_model_description(self, name: str) -> dict[str, Any]:
         """Return the provider's description of a model; failed calls are repeated.
 
         Raises:

@@ -61,7 +61,7 @@ class StartedCall:
 class RateLimiter:
     """The limits of one model for one process.
 
-    Only `call_within_limits` may be used by several threads at once.
+    Only `call_and_retry_within_limits` may be used by several threads at once.
     """
 
     def __init__(
@@ -98,9 +98,9 @@ class RateLimiter:
         self._refusals_in_a_row = 0
         # Monotonic time of the first refusal since any call succeeded.
         self._throttled_since = math.inf
-        # Protects the limiter in `call_within_limits`.
+        # Protects the limiter in `call_and_retry_within_limits`.
         self._lock = threading.Lock()
-        # The first error that ended a `call_within_limits`. No further call starts.
+        # The first error that ended a `call_and_retry_within_limits`. No further call starts.
         self._failure: BaseException | None = None
 
     @property
@@ -241,7 +241,7 @@ class RateLimiter:
         self._refusals_in_a_row = 0
         self._throttled_since = math.inf
 
-    def call_within_limits(
+    def call_and_retry_within_limits(
         self,
         do: Callable[[], T],
         *,

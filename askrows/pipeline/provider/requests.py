@@ -101,7 +101,9 @@ def make_image_part(mime_type: str, image_base64: str) -> dict[str, Any]:
     return {"inlineData": {"mimeType": mime_type, "data": image_base64}}
 
 
-def make_question_block(part: Mapping[str, Any], resolution: str | None) -> dict[str, Any]:
+def convert_part_to_decision_block(
+    part: Mapping[str, Any], resolution: str | None
+) -> dict[str, Any]:
     """Return a part of a prompt as a block of a request to a decision model.
 
     Args:

@@ -98,9 +98,9 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         # Offsets and excerpts of the first unreadable lines.
         self._unreadable_examples: list[tuple[int, str]] = []
 
-        self._index_lines(path)
+        self._index_lines_by_key(path)
 
-    def _index_lines(self, path: Path) -> None:
+    def _index_lines_by_key(self, path: Path) -> None:
         """Read the file once; set the offsets of each key, the counts and `is_truncated`.
 
         The file is not changed. `is_truncated` becomes true if the last line has no line end,
@@ -203,7 +203,7 @@ class ResultFile(AbstractContextManager["ResultFile"]):
             lines: Offset and text of each line. An empty text is replaced by the line's content.
         """
         return [
-            (self._count_line_number(offset), make_excerpt(text or self._read_line(offset)))
+            (self._find_line_number(offset), make_excerpt(text or self._read_line(offset)))
             for offset, text in lines[:MAX_ANOMALY_EXAMPLES]
         ]
 
@@ -213,7 +213,7 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         line = self._file.readline().rstrip(b"\r\n")
         return line.removeprefix(UTF8_BOM) if offset == 0 else line
 
-    def _count_line_number(self, offset: int) -> int:
+    def _find_line_number(self, offset: int) -> int:
         """Return the number of the line at an offset, counted from 1; blank lines count."""
         self._file.seek(0)
         line_number = 1

@@ -68,7 +68,7 @@ def write_inline_results(path: Path, entries: Sequence[Any]) -> None:
     path.write_bytes(b"".join(lines))
 
 
-def describe_downloaded_file(path: Path) -> str:
+def describe_unusable_download(path: Path) -> str:
     """Return in words what a downloaded file contains instead of a result.
 
     The words have no text of a row or an answer. They say that the file is empty, a page of HTML,
@@ -107,7 +107,7 @@ def iterate_json_objects(path: Path) -> Iterator[bytes]:
     earlier_parts = list[bytes]()
     with path.open("rb") as file:
         chunks = iter(partial(file.read, CHUNK_BYTES), b"")
-        for chunk, end, byte in _iterate_brackets(chunks):
+        for chunk, end, byte in _iterate_brackets_and_chunk_ends(chunks):
             if not byte:
                 if depth:
                     earlier_parts.append(chunk[start:])
@@ -132,7 +132,7 @@ def iterate_json_objects(path: Path) -> Iterator[bytes]:
         raise IncompleteError("the result ends inside an object or a list", hint=RUN_LATER_HINT)
 
 
-def _iterate_brackets(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
+def _iterate_brackets_and_chunk_ends(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
     """Find each brace and closing bracket outside JSON texts, and the end of each chunk.
 
     Yields:

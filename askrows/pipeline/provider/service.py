@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 LOCAL_KEY = "key-of-the-local-engine"
 
 
-def choose_backend(settings: Settings) -> str:
+def choose_backend_by_model_or_keys(settings: Settings) -> str:
     """Return the backend of a workspace that is not bound: that of MODEL, else that of the key.
 
     MODEL decides only if it is set to a known model of OpenAI and the backend is not set. It gives
@@ -143,7 +143,7 @@ class Service:
             url = self._start_local_engine()
             client = Client(api_key=LOCAL_KEY, base_url=url, **options)
         else:
-            self.check_access()
+            self.check_key_and_confirm_address()
             key = settings.find_key_of_backend(self.backend)
             options["api_key"] = key.reveal() if key else ""
             options["base_url"] = settings.confirm_and_get_server_address(self.backend).reveal()
@@ -166,7 +166,7 @@ class Service:
         model = find_recorded_model(name, models_by_name, self.settings)
         return model or require_known_model(name, kind="generate", today=self.now().date())
 
-    def check_access(self) -> None:
+    def check_key_and_confirm_address(self) -> None:
         """Check that a key is set and its server is confirmed, unless the engine is local.
 
         A server of one's own needs an address instead of a key.

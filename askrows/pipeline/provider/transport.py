@@ -38,7 +38,7 @@ from askrows.pipeline.provider.call_errors import (
     PARSE_ERRORS,
     RUN_LATER_HINT,
     UnreadableReplyError,
-    convert_connection_error,
+    convert_connection_error_or_reraise,
 )
 from askrows.pipeline.provider.providers import Provider
 from askrows.pipeline.provider.retry import RetryPolicy
@@ -329,7 +329,7 @@ class Transport(ABC):
         runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         loop = runner.get_loop()
 
-        def serve() -> None:
+        def run_loop_and_close_connections() -> None:
             """Run the loop until it is stopped, then cancel its tasks and close the connections."""
             with runner:
                 loop.run_forever()
@@ -339,7 +339,9 @@ class Transport(ABC):
                 if self.__dict__.pop("_connected_api", None):
                     loop.run_until_complete(self._http_client.aclose())
 
-        self._thread = threading.Thread(target=serve, name=self.provider.protocol, daemon=True)
+        self._thread = threading.Thread(
+            target=run_loop_and_close_connections, name=self.provider.protocol, daemon=True
+        )
         self._thread.start()
         return loop
 
@@ -366,7 +368,7 @@ class Transport(ABC):
         """Return our error for an exception of the HTTP client, the network or a parser."""
         if isinstance(error, AskrowsError):
             return error
-        return convert_connection_error(
+        return convert_connection_error_or_reraise(
             error,
             provider=self.provider.name,
             action=action,
@@ -375,7 +377,7 @@ class Transport(ABC):
             timeout_s=timeout_s,
         )
 
-    async def _record_and_check_response(self, response: httpx2.Response) -> None:
+    async def _record_body_and_check_response(self, response: httpx2.Response) -> None:
         """Record the body of a reply in the running call, except that of a download.
 
         Raises:
@@ -425,7 +427,7 @@ class Transport(ABC):
                 ),
                 event_hooks={
                     "request": [_add_connect_timeout_and_send_hook],
-                    "response": [self._record_and_check_response],
+                    "response": [self._record_body_and_check_response],
                 },
             )
         # An error of the SSL library, which does not name the file.

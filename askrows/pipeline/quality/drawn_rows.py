@@ -85,7 +85,7 @@ def draw_answered_rows(
         excluded_ids: Rows with right values that cannot be measured, so they are not drawn.
     """
     table = task.rows
-    answered_ids = answers.select_answered_by_all(task.name, versions)
+    answered_ids = answers.select_row_ids_answered_by_all(task.name, versions)
     if table.is_gone is not None:
         gone_ids = table.select_rows(table.is_gone)
         answered_ids = answered_ids.where(answers_table.c.row_id.not_in(gone_ids))

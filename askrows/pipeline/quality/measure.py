@@ -69,7 +69,7 @@ def measure_answers(tx: Connection, task: Task, version: str | None) -> QualityF
     for row_id, answer in answers.iterate_newest_answers(tx, task.name, version):
         tally.add_answer(row_id, answer)
 
-    replies = answer_counts.count_replies(tx, task.name, version)
+    replies = answer_counts.count_replies_and_sum_costs(tx, task.name, version)
     cut_count = answer_counts.count_cut_short_replies(tx, task.name, version)
     parked_count = len(
         claims.list_parked_rows(tx, task.name, prompt_version=task.parked_version),

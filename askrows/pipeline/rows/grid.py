@@ -85,13 +85,13 @@ from askrows.pipeline.store.answers import (
     ANSWER_COLUMNS,
     PreferredAnswer,
     VersionPreference,
-    have_different_answers,
     join_preferred_answers,
+    make_answers_differ_condition,
 )
 from askrows.pipeline.store.confidences import has_confidences
 from askrows.pipeline.store.database import (
     SlowError,
-    limit_time,
+    limit_statement_time,
     read_matching_rows,
 )
 from askrows.pipeline.store.rows import IS_REFUSED
@@ -271,7 +271,7 @@ class Grid:
         limit = options.limit or 0
         kinds, rows = self.read_kinds_and_rows(tx, options._replace(limit=limit + 1))
         try:
-            with limit_time(tx, options.within_s if options.sort else None):
+            with limit_statement_time(tx, options.within_s if options.sort else None):
                 listed_rows = list(rows)
         except SlowError:
             raise InputError(
@@ -395,7 +395,7 @@ class Grid:
             func.count().filter(self.table.make_ids_condition([row_id])),
         )
         try:
-            with limit_time(tx, options.within_s):
+            with limit_statement_time(tx, options.within_s):
                 total, earlier_count, own_count = tx.execute(query).one()
         except SlowError:
             return None
@@ -476,7 +476,7 @@ class Grid:
             judgement == value for judgement, value in judged_values if value is not None
         ]
         if row_filter.differing_versions:
-            is_different = have_different_answers(
+            is_different = make_answers_differ_condition(
                 tx, self.table.task, self.table.row_id, *row_filter.differing_versions
             )
             conditions.append(is_different)
@@ -568,7 +568,7 @@ class Grid:
         If counting facets takes longer than `within_s` seconds, only states are counted.
         """
         counters: dict[str, Counter[str | None]] = {}
-        with contextlib.suppress(SlowError), limit_time(tx, within_s):
+        with contextlib.suppress(SlowError), limit_statement_time(tx, within_s):
             counters = self._count_facet_values(tx, row_filter)
         if self.state_name in counters:
             state_counts = counters.pop(self.state_name)

@@ -188,7 +188,7 @@ class RowSync:
         task_name = self.record.name
         cursor = getattr(source, "cursor", None)
         is_part = cursor is not None and cursor.is_part
-        with stored_rows.stage_rows(self.store) as staged_rows:
+        with stored_rows.open_staging_table(self.store) as staged_rows:
             self._stage_source(staged_rows, source, display)
             with staged_rows.sync_rows_in_transaction(task_name, now=self.now, is_part=is_part) as (
                 tx,
@@ -236,7 +236,7 @@ class RowSync:
         Raises:
             InputError: The source cannot be read to its end.
         """
-        with stored_rows.stage_rows(self.store) as staged_rows:
+        with stored_rows.open_staging_table(self.store) as staged_rows:
             self._stage_source(staged_rows, source, display)
             self.report.counts = staged_rows.preview_sync_counts(self.record.name)
             self.report.changed_rows = staged_rows.read_rows_that_would_change(self.record.name)

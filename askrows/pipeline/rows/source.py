@@ -436,7 +436,7 @@ class QuerySource:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115
         weakref.finalize(self, self._file.close)
         try:
-            with store.open_user_query(query, timeout_s=timeout_s) as selection:
+            with store.open_read_only_user_query(query, timeout_s=timeout_s) as selection:
                 column_names = number_repeated_names(selection.column_names, self.notes)
                 self.columns = find_column_kinds(
                     self._store_and_yield_rows(column_names, selection.rows),
@@ -490,7 +490,7 @@ def _number_repeated_query_columns(
     Raises:
         InputError: The query fails.
     """
-    with store.open_user_query(query, timeout_s=timeout_s) as selection:
+    with store.open_read_only_user_query(query, timeout_s=timeout_s) as selection:
         column_names = number_repeated_names(selection.column_names, notes)
         if column_names == selection.column_names:
             return query
@@ -515,7 +515,9 @@ def _advance_cursor_and_limit_query(
         InputError: The cursor's column is NULL in a row, so changes of the row would be missed.
     """
     source = f"FROM (\n{query}\n) AS q"
-    with store.open_user_query(f"SELECT * {source} LIMIT 0", timeout_s=timeout_s) as selection:
+    with store.open_read_only_user_query(
+        f"SELECT * {source} LIMIT 0", timeout_s=timeout_s
+    ) as selection:
         name = find_exact_or_similar_column(cursor.column, selection.column_names)
     if name is None:
         return query
@@ -529,7 +531,7 @@ def _advance_cursor_and_limit_query(
 
     counts = f"max({column}) AS highest, count(*) - count({column}) AS empty_rows"
     counting_query = f"SELECT {counts} {source} WHERE {condition} OR {column} IS NULL"
-    with store.open_user_query(counting_query, timeout_s=timeout_s) as selection:
+    with store.open_read_only_user_query(counting_query, timeout_s=timeout_s) as selection:
         max_value, null_count = next(selection.rows)
 
     if null_count:

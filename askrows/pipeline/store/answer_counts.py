@@ -182,7 +182,7 @@ class ReplyCounts(NamedTuple):
         return self.answered + self.failed
 
 
-def count_replies(tx: Connection, task: str, version: str | None) -> ReplyCounts:
+def count_replies_and_sum_costs(tx: Connection, task: str, version: str | None) -> ReplyCounts:
     """Return how many replies a task got, and the tokens and the cost in USD of all requests.
 
     The replies are counted in three groups: answers of models, refused attempts and invalid

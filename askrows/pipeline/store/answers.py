@@ -158,7 +158,7 @@ def insert_merged_answers_and_attempts(
     run_for_each_row(tx, insert(attempts), attempt_rows)
 
 
-def sum_usage(tx: Connection, batch: int) -> dict[str, float]:
+def sum_batch_usage(tx: Connection, batch: int) -> dict[str, float]:
     """Sum the use of all replies to a batch.
 
     Returns:
@@ -273,7 +273,7 @@ class AnswerAnomalies(NamedTuple):
     foreign_versions: list[str]
 
 
-def find_anomalies(
+def find_answer_anomalies(
     tx: Connection,
     batch_numbers: Collection[int],
     *,
@@ -361,7 +361,7 @@ class VersionPreference:
             if not belongs_to_version(name, self.prompt_version)
         }
 
-    def make_sort_columns(self, answer_table: FromClause) -> list[ColumnElement[Any]]:
+    def make_preferred_first_order(self, answer_table: FromClause) -> list[ColumnElement[Any]]:
         """Return the ORDER BY columns that put the preferred answer of a row first.
 
         There are five ranks: corrections by people, then the preferred `versions` in their order,
@@ -392,7 +392,7 @@ class VersionPreference:
         return [*order, answer_table.c.id.desc()]
 
     def make_sort_key(self, version: str) -> tuple[bool, int, int]:
-        """Return a sort key that sorts versions as `make_sort_columns` sorts their answers."""
+        """Return a key that sorts versions as `make_preferred_first_order` sorts their answers."""
         prompt_versions = self._preferred_prompt_versions
         version_index = next(
             (
@@ -426,7 +426,7 @@ def is_preferred(
             of each row. Corrections count as a version.
         models_only: Corrections are no candidates.
     """
-    preferred_id = _select_preferred_id(
+    preferred_id = _select_preferred_answer_id(
         answers.c.row_id,
         preference,
         version=version,
@@ -450,11 +450,11 @@ def join_preferred_answers(
         key: Expression for the row id as text.
         version: Join only answers of this version or prompt version; None means any.
     """
-    preferred_id = _select_preferred_id(key, preference, version=version)
+    preferred_id = _select_preferred_answer_id(key, preference, version=version)
     return rows.outerjoin(answers, answers.c.id == preferred_id)
 
 
-def _select_preferred_id(
+def _select_preferred_answer_id(
     key: ColumnElement[str],
     preference: VersionPreference,
     *,
@@ -478,7 +478,7 @@ def _select_preferred_id(
         query = query.where(candidates.c.version == answers.c.version)
     if models_only:
         query = query.where(candidates.c.version != PERSON)
-    query = query.order_by(*preference.make_sort_columns(candidates)).limit(1)
+    query = query.order_by(*preference.make_preferred_first_order(candidates)).limit(1)
     return query.correlate_except(candidates).scalar_subquery()
 
 
@@ -499,7 +499,7 @@ def store_or_remove_reviews(
     change_matching_rows(tx, review, answers.c.id, answer_ids)
 
 
-def have_different_answers(
+def make_answers_differ_condition(
     tx: Connection,
     task: str,
     id_column: ColumnElement[str],
@@ -746,7 +746,7 @@ def select_answered_ids(task: str, version: str | None = None) -> Select[Any]:
     return select(answers.c.row_id).where(is_applied(task, version)).distinct()
 
 
-def select_answered_by_all(task: str, versions: Sequence[str]) -> Select[Any]:
+def select_row_ids_answered_by_all(task: str, versions: Sequence[str]) -> Select[Any]:
     """Return a SELECT of the ids of rows that each of some versions answered, applied or not.
 
     Args:
@@ -948,7 +948,7 @@ class DeletedRecords(NamedTuple):
     parked_rows: int
 
 
-def delete_records_of_version(
+def delete_records_and_end_runs_of_version(
     tx: Connection,
     task: str,
     version: str,

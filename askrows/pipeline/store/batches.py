@@ -229,10 +229,10 @@ def combine_batches(parts: Iterable[BatchRow]) -> BatchRow:
     Args:
         parts: At least one batch; a trial is the only one.
     """
-    return reduce(_combine_run_with_batch, parts)
+    return reduce(_add_batch_figures_to_run, parts)
 
 
-def _combine_run_with_batch(run: BatchRow, batch: BatchRow) -> BatchRow:
+def _add_batch_figures_to_run(run: BatchRow, batch: BatchRow) -> BatchRow:
     """Return the batch `run` with the figures of `batch` added to its own.
 
     A sum is None if both values are None. State and end are those of `batch`, except if `batch` has
@@ -273,7 +273,7 @@ def compute_next_batch_number(tx: Connection) -> int:
     return compute_next_value(tx, batches.c.number)
 
 
-def insert_batch(tx: Connection, *, mode: Mode, now: datetime, **columns: Any) -> None:
+def insert_and_journal_batch(tx: Connection, *, mode: Mode, now: datetime, **columns: Any) -> None:
     """Insert a batch in the transaction that claims its rows, and journal it.
 
     Its state is *prepared* for mode batch, else *asking*; a live batch counts as sent now.

@@ -108,7 +108,7 @@ def insert_claims(
         }
         for row in rows
     ]
-    _insert_claim_records(tx, task, version, claims)
+    _delete_answered_and_insert_records(tx, task, version, claims)
     _update_claim_statistics(tx, len(rows))
 
 
@@ -127,7 +127,7 @@ def _update_claim_statistics(tx: Connection, claim_count: int) -> None:
         tx.execute(text(f"ANALYZE {row_claims.name}"))
 
 
-def _insert_claim_records(
+def _delete_answered_and_insert_records(
     tx: Connection, task: str, version: str, records: Sequence[Mapping[str, Any]]
 ) -> None:
     """Insert records of rows as claimed, answered or parked under a version.
@@ -317,7 +317,7 @@ def record_answered_or_parked(
         }
         for row, state, reason in ended_rows
     ]
-    _insert_claim_records(tx, task, version, records)
+    _delete_answered_and_insert_records(tx, task, version, records)
 
 
 def release_claims(tx: Connection, batch: int) -> int:

@@ -52,7 +52,7 @@ from askrows.pipeline.store.postgresql import (
     read_first_line,
     read_main_message,
 )
-from askrows.pipeline.store.sqlite import BUSY_S, SqliteFile, read_state_if_idle
+from askrows.pipeline.store.sqlite import BUSY_S, SqliteFile, read_mtime_and_size_if_idle
 
 __all__ = ["Connection", "Select", "Store"]
 
@@ -85,7 +85,7 @@ def cached_in_snapshot(
     """
 
     @wraps(read)
-    def read_once(tx: Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def read_or_return_cached(tx: Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the result of an equal call in this read snapshot, else call `read` and keep it.
 
         In any other transaction `read` is always called, because the rows can change.
@@ -99,7 +99,7 @@ def cached_in_snapshot(
             results[key] = read(tx, *args, **kwargs)
         return results[key]  # type: ignore[no-any-return]
 
-    return read_once
+    return read_or_return_cached
 
 
 def split_into_pages(values: Iterable[T], size: int = PAGE_ROWS) -> Iterator[list[T]]:
@@ -213,7 +213,7 @@ class Store:
             url: An SQLAlchemy URL, or the path of an SQLite file. The file of a path is opened for
                 each transaction, so the store needs no `close`.
             is_own_database: False for another program's database, which is only used by
-                `open_user_query`.
+                `open_read_only_user_query`.
             writes: False for a command that only reads.
 
         Raises:
@@ -278,7 +278,7 @@ class Store:
             return read(tx, *args, **kwargs)
 
     @contextlib.contextmanager
-    def open_foreign_snapshot(self) -> Iterator[Connection | None]:
+    def open_foreign_snapshot_if_exists(self) -> Iterator[Connection | None]:
         """Open a snapshot of a database that may be another program's, without writing a file.
 
         Errors of the driver are raised as AskrowsErrors.
@@ -297,7 +297,9 @@ class Store:
                 yield None
                 return
 
-            engine = self._backend.make_read_only_engine(read_state_if_idle(self._backend.path))
+            engine = self._backend.make_read_only_engine(
+                read_mtime_and_size_if_idle(self._backend.path)
+            )
             try:
                 with engine.connect().execution_options(askrows_reads=True) as tx, tx.begin():
                     yield tx
@@ -305,7 +307,7 @@ class Store:
                 engine.dispose()
 
     @contextlib.contextmanager
-    def open_user_query(self, query: str, *, timeout_s: float) -> Iterator[SelectedRows]:
+    def open_read_only_user_query(self, query: str, *, timeout_s: float) -> Iterator[SelectedRows]:
         """Run a user's own query on a connection that cannot write.
 
         The text is not checked; the database decides what it may do. No file is created next to
@@ -325,7 +327,9 @@ class Store:
         backend = self._backend
         idle_state = None
         if isinstance(backend, SqliteFile):
-            idle_state = None if self._is_own_database else read_state_if_idle(backend.path)
+            idle_state = (
+                None if self._is_own_database else read_mtime_and_size_if_idle(backend.path)
+            )
             engine = backend.make_read_only_engine(idle_state)
         else:
             engine = self._open_engine()
@@ -356,7 +360,7 @@ class Store:
 
         if idle_state is None or self.path is None:
             return
-        if read_state_if_idle(self.path) != idle_state:
+        if read_mtime_and_size_if_idle(self.path) != idle_state:
             raise InputError(
                 f"another program changed {self.path} while it was read; nothing was written",
                 hint="run the same command again",
@@ -370,7 +374,7 @@ class Store:
                 line of the database's reason. Other errors of the driver are raised unchanged.
         """
         try:
-            with limit_time(tx, timeout_s):
+            with limit_statement_time(tx, timeout_s):
                 return step()
         except SlowError:
             raise InputError(
@@ -453,7 +457,7 @@ class Store:
         with self._translate_errors():
             return Session(self._backend, self._open_engine(), name)
 
-    def compact(self, *, extra_tables: Collection[str]) -> bool:
+    def vacuum_if_possible(self, *, extra_tables: Collection[str]) -> bool:
         """Free the space of deleted rows.
 
         Args:
@@ -463,7 +467,7 @@ class Store:
             False if the file has other tables, which must not be compacted.
         """
         with self._translate_errors():
-            return self._backend.compact(self._open_engine(), extra_tables=extra_tables)
+            return self._backend.vacuum_if_possible(self._open_engine(), extra_tables=extra_tables)
 
     def close(self) -> None:
         """Close every connection; a later transaction opens it again."""
@@ -516,7 +520,7 @@ class SlowError(Exception):
 
 
 @contextlib.contextmanager
-def limit_time(tx: Connection, seconds: float | None) -> Iterator[None]:
+def limit_statement_time(tx: Connection, seconds: float | None) -> Iterator[None]:
     """Cancel the statements of a block, which only reads, after a time.
 
     Args:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, update
 
 from askrows.pipeline.store import tag_merges
-from askrows.pipeline.store.answer_counts import count_replies
+from askrows.pipeline.store.answer_counts import count_replies_and_sum_costs
 from askrows.pipeline.store.answers import (
     FORGOTTEN_ANSWER,
     ORIGINAL_ANSWER,
@@ -68,7 +68,7 @@ class NewEdit(NamedTuple):
     confidences: Mapping[str, FieldConfidence] = {}
 
 
-def list_edits(
+def list_edits_by_row_id(
     tx: Connection, task: str, row_ids: Sequence[str] | None
 ) -> dict[str, list[AnswerEdit]]:
     """Return all edits of each row by row id, oldest first and numbered from 1 in each row.
@@ -299,7 +299,7 @@ def compute_cost_per_1000_rows(tx: Connection, task: str, version: str) -> float
     if not row_count:
         return 0.0
 
-    return count_replies(tx, task, version).cost / row_count * COST_ROWS
+    return count_replies_and_sum_costs(tx, task, version).cost / row_count * COST_ROWS
 
 
 def read_newest_answers_of_version(

@@ -17,7 +17,11 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, delete, select,
 
 from askrows.pipeline.core.states import BatchState
 from askrows.pipeline.store import claims, journal, tag_merges
-from askrows.pipeline.store.answers import FORGOTTEN_ANSWER, delete_records_of_version, is_of_model
+from askrows.pipeline.store.answers import (
+    FORGOTTEN_ANSWER,
+    delete_records_and_end_runs_of_version,
+    is_of_model,
+)
 from askrows.pipeline.store.database import has_row
 from askrows.pipeline.store.journal import ERASED_TEXT
 from askrows.pipeline.store.schema import (
@@ -125,7 +129,7 @@ def record_resealed_file(
     return False
 
 
-def erase_row(
+def erase_answers_and_texts_of_row(
     tx: Connection,
     task: str,
     row_id: str,
@@ -191,7 +195,7 @@ def erase_task(tx: Connection, task: str, *, now: datetime) -> None:
 
     versions = select(batches.c.version).where(batches.c.task == task).distinct()
     for version in tx.execute(versions).scalars().all():
-        delete_records_of_version(tx, task, version, now=now)
+        delete_records_and_end_runs_of_version(tx, task, version, now=now)
     for table in (answers, attempts, row_claims, again, rows, extra_cells):
         tx.execute(delete(table).where(table.c.task == task))
     # Rows of a later task of this name are other rows.

@@ -152,7 +152,7 @@ class Locks:
         written its signature. Call it only if the lock is held: this is not checked.
         """
         signature = self._read_signature(name).split()
-        if len(signature) != len(_make_signature().split()):
+        if len(signature) != len(_make_process_signature().split()):
             return UNKNOWN_HOLDER
 
         pid, command, host = signature
@@ -216,7 +216,7 @@ class Locks:
             ConfigurationError: The file cannot be locked.
         """
         if self._store.path is not None:
-            return _acquire_file_lock(self._lock_path(name), name, should_sign=should_sign)
+            return _try_acquire_file_lock(self._lock_path(name), name, should_sign=should_sign)
 
         key = self._make_lock_key(name)
         for _ in range(MAX_DEAD_HOLDER_TRIES):
@@ -252,11 +252,11 @@ class Locks:
         """Return the session for locks; open another session after it has ended."""
         with self._mutex:
             if self._session is None or not self._session.is_alive():
-                self._session = self._store.open_session(f"askrows {_make_signature()}")
+                self._session = self._store.open_session(f"askrows {_make_process_signature()}")
             return self._session
 
 
-def _acquire_file_lock(path: Path, name: str, *, should_sign: bool) -> Lock | None:
+def _try_acquire_file_lock(path: Path, name: str, *, should_sign: bool) -> Lock | None:
     """Lock a file without waiting, and create it and its folder if it is missing.
 
     If the file was removed or replaced before it was locked, the new file is locked. A forked child
@@ -276,14 +276,14 @@ def _acquire_file_lock(path: Path, name: str, *, should_sign: bool) -> Lock | No
     # Device and inode of the locked file.
     locked_inode = list[int]()
 
-    def on_acquired(descriptor: int) -> None:
+    def remember_inode_and_sign(descriptor: int) -> None:
         """Remember which file was locked, and write the signature into it."""
         status = os.fstat(descriptor)
         locked_inode[:] = status.st_dev, status.st_ino
         # A full disk must not prevent the work.
         with contextlib.suppress(OSError):
             if should_sign:
-                written_bytes = os.write(descriptor, _make_signature().encode())
+                written_bytes = os.write(descriptor, _make_process_signature().encode())
                 os.ftruncate(descriptor, written_bytes)
 
     def owns_lock_file() -> bool:
@@ -292,7 +292,9 @@ def _acquire_file_lock(path: Path, name: str, *, should_sign: bool) -> Lock | No
             return lock.is_locked and locked_inode == [status.st_dev, status.st_ino]
         return False
 
-    lock = FileLock(path, fallback_to_soft=False, thread_local=False, on_acquired=on_acquired)
+    lock = FileLock(
+        path, fallback_to_soft=False, thread_local=False, on_acquired=remember_inode_and_sign
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
@@ -311,7 +313,7 @@ def _acquire_file_lock(path: Path, name: str, *, should_sign: bool) -> Lock | No
     return Lock(name, owns_lock_file, lock.release)
 
 
-def _make_signature() -> str:
+def _make_process_signature() -> str:
     """Return the process id, the command and the host of this process, with blanks between them.
 
     The command is the first argument of the askrows program, else the name of the program.

@@ -82,7 +82,7 @@ def calculate_batch_spending(batch: BatchRow) -> Spending:
     """
     if batch.state is BatchState.INGESTED:
         unpriced_requests = batch.uncounted + count_lost_calls(batch)
-        unpriced_requests += _count_possibly_paid_requests(batch)
+        unpriced_requests += _count_possibly_paid_missing_requests(batch)
         cost_per_request = batch.estimated_cost / batch.requests
         return Spending(
             known_usd=batch.cost or 0.0,
@@ -104,7 +104,7 @@ def count_lost_calls(batch: BatchRow) -> int:
     return max(0, batch.calls - batch.replies)
 
 
-def _count_possibly_paid_requests(batch: BatchRow) -> int:
+def _count_possibly_paid_missing_requests(batch: BatchRow) -> int:
     """Return how many requests without a line in the result may have been answered and paid for.
 
     - For a live batch it is 0: `count_lost_calls` counts its calls without a reply.
@@ -122,7 +122,7 @@ def _count_possibly_paid_requests(batch: BatchRow) -> int:
     return min(missing, batch.unmatched_lines)
 
 
-def list_fully_counted_batches(
+def list_newest_fully_counted_batches(
     tx: Connection, version: str, fingerprint: str | None
 ) -> list[tuple[BatchRow, int]]:
     """Return the newest ingested batches of a question that have a reply for each request.

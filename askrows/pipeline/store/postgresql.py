@@ -119,7 +119,7 @@ class PostgresqlServer:
                 " and name the database",
                 hint="for example ASKROWS_DATABASE_URL=postgresql+psycopg://user@host/database",
             )
-        _check_address(url)
+        _check_driver_accepts_url(url)
         # Text is sent as UTF-8, whatever the URL says.
         full_url = url.set(drivername=DRIVER).difference_update_query(["client_encoding"])
         self._secret = Secret.from_url(full_url.render_as_string(hide_password=False))
@@ -133,7 +133,7 @@ class PostgresqlServer:
         """Return a new engine for the server; nothing is connected yet.
 
         Each connection gets the password, is checked and set up when it is made, and begins its
-        transactions by `_begin_transaction`. Options in the URL have priority over ours.
+        transactions by `_lock_writers_or_make_snapshot`. Options in the URL override ours.
 
         Raises:
             ConfigurationError: The driver is not installed.
@@ -163,11 +163,11 @@ class PostgresqlServer:
                 hint=format_install_command("postgresql"),
             ) from error
         event.listen(engine, "do_connect", self._add_passwords)
-        event.listen(engine, "connect", self._prepare_connection)
-        event.listen(engine, "begin", _begin_transaction)
+        event.listen(engine, "connect", self._check_server_and_prepare_connection)
+        event.listen(engine, "begin", _lock_writers_or_make_snapshot)
         return engine
 
-    def compact(self, engine: Engine, *, extra_tables: Collection[str]) -> bool:
+    def vacuum_if_possible(self, engine: Engine, *, extra_tables: Collection[str]) -> bool:
         """Vacuum our tables (`askrows_…`) on the server; wait at most BUSY_S seconds for a lock.
 
         If a table stays locked for that time, the driver's error is raised, and later tables are
@@ -266,7 +266,7 @@ class PostgresqlServer:
             {name: url_options[name] for name in PASSWORD_OPTIONS if name in url_options},
         )
 
-    def _prepare_connection(
+    def _check_server_and_prepare_connection(
         self,
         connection: Any,
         record: Any,  # noqa: ARG002 - the event passes it
@@ -292,7 +292,7 @@ class PostgresqlServer:
             )
         connection.execute(_CONNECTION_SETTINGS)
         connection.commit()
-        _load_all_times(connection)
+        _load_unrepresentable_times_as_text(connection)
 
 
 class Session:
@@ -397,7 +397,7 @@ class Session:
         self.connection.close()
 
 
-def _check_address(url: URL) -> None:
+def _check_driver_accepts_url(url: URL) -> None:
     """Check that the driver can build a connection from a URL; nothing is connected.
 
     Values of options such as sslmode are not checked. Messages quote nothing that may be a
@@ -422,7 +422,7 @@ def _check_address(url: URL) -> None:
         ) from error
 
 
-def _load_all_times(connection: Any) -> None:
+def _load_unrepresentable_times_as_text(connection: Any) -> None:
     """Let a connection of psycopg return a date or time that Python cannot hold as text.
 
     It is the server's text, such as `infinity` or `10001-01-01`. psycopg would refuse all rows.
@@ -451,7 +451,7 @@ def _load_all_times(connection: Any) -> None:
         adapters.register_loader(oid, TimeLoader)
 
 
-def _begin_transaction(connection: Connection) -> None:
+def _lock_writers_or_make_snapshot(connection: Connection) -> None:
     """Set up a transaction: take the lock of writers, or make it a read-only snapshot.
 
     A transaction with the option `askrows_patience` (seconds) waits so long for the lock of

@@ -75,7 +75,7 @@ def list_requests_of_row(tx: Connection, task: str, row_id: str) -> list[dict[st
         query.where(table.c.task == task, table.c.row_id == row_id)
         for table, query in _make_request_queries()
     ]
-    return _read_requests(tx, queries)
+    return _read_request_documents(tx, queries)
 
 
 def list_newest_requests(
@@ -94,7 +94,7 @@ def list_newest_requests(
             # After a plain comparison the database would sort all rows of the task.
             query = query.where(func.coalesce(table.c.task, "") == task)  # noqa: PLW2901
         newest.append(query.limit(limit))
-    return _read_requests(tx, newest)[:limit]
+    return _read_request_documents(tx, newest)[:limit]
 
 
 def _make_request_queries() -> Iterator[tuple[Table, Select[Any]]]:
@@ -130,7 +130,7 @@ def _make_request_queries() -> Iterator[tuple[Table, Select[Any]]]:
         yield table, query
 
 
-def _read_requests(tx: Connection, queries: Iterable[Select[Any]]) -> list[dict[str, Any]]:
+def _read_request_documents(tx: Connection, queries: Iterable[Select[Any]]) -> list[dict[str, Any]]:
     """Run SELECTs of requests and return their documents, highest batch and line first.
 
     A missing line becomes 0. The answer is parsed from JSON, None if there is none. `forgotten`

@@ -167,7 +167,9 @@ class StagedRows(NamedTuple):
                 last_n = _read_last_n(tx, task)
             if counts.changed:
                 tx.execute(_make_asked_rows_update(task))
-            written_count = tx.execute(self._make_upsert(task, now, last_n=last_n)).rowcount
+            written_count = tx.execute(
+                self._make_upsert_of_changed_rows(task, now, last_n=last_n)
+            ).rowcount
             if not is_part:
                 # Rows that are gone are searched for only if there are any.
                 if counts.gone:
@@ -262,7 +264,7 @@ class StagedRows(NamedTuple):
             gone=gone_count,
         )
 
-    def _make_upsert(self, task: str, now: datetime, *, last_n: int) -> Any:
+    def _make_upsert_of_changed_rows(self, task: str, now: datetime, *, last_n: int) -> Any:
         """Return the statement that writes the staged rows that are new, differ or were gone.
 
         Equal rows are left out. An updated row is no longer gone, and has no derived values. Its
@@ -319,7 +321,7 @@ def _is_stored_row(task: str) -> ColumnElement[bool]:
 
 
 @contextlib.contextmanager
-def stage_rows(store: Store) -> Iterator[StagedRows]:
+def open_staging_table(store: Store) -> Iterator[StagedRows]:
     """Create a temporary table for the rows of a source, and drop it at the end of the block.
 
     Rows in this table are staged: `sync_rows_in_transaction` writes them to `askrows_rows`. Staged
@@ -478,7 +480,7 @@ class FileRefusalReplacement:
         run_for_each_row(self._tx, insert(rows), records)
 
 
-def delete_refused_rows_with_words(tx: Connection, task: str, words: Collection[str]) -> int:
+def delete_refused_rows_with_equal_cell(tx: Connection, task: str, words: Collection[str]) -> int:
     """Delete the refused rows of a task that have a cell equal to any of the words; count them.
 
     Case and blanks at the ends of a cell or word do not matter. Runs in the caller's transaction.

@@ -110,7 +110,7 @@ class SqliteFile:
         event.listen(engine, "connect", _prepare_connection)
         if self._writes:
             event.listen(engine, "connect", _switch_to_wal)
-        event.listen(engine, "begin", _begin_transaction)
+        event.listen(engine, "begin", _begin_and_wait_for_writers)
         event.listen(engine, "commit", _replace_change_id)
         event.listen(engine, "invalidate", _roll_back_interrupted)
         return engine
@@ -121,8 +121,8 @@ class SqliteFile:
         Nothing is opened yet. Queries cannot write or attach other files.
 
         Args:
-            idle_state: The result of `read_state_if_idle`. If it is not None, SQLite assumes that
-                nobody changes the file, and creates no files next to it.
+            idle_state: The result of `read_mtime_and_size_if_idle`. If it is not None, SQLite
+                assumes that nobody changes the file, and creates no files next to it.
         """
         mode = "mode=ro" if idle_state is None else "immutable=1"
         address = f"file:{quote(str(self.path.absolute()))}?{mode}"
@@ -145,7 +145,7 @@ class SqliteFile:
 
         return create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
 
-    def compact(self, engine: Engine, *, extra_tables: Collection[str]) -> bool:
+    def vacuum_if_possible(self, engine: Engine, *, extra_tables: Collection[str]) -> bool:
         """Write the file again without deleted rows, and empty its write-ahead log.
 
         Args:
@@ -246,7 +246,7 @@ def _find_error_that_ended_transaction(error: BaseException) -> BaseException | 
     return cause
 
 
-def read_state_if_idle(path: Path) -> tuple[int, int] | None:
+def read_mtime_and_size_if_idle(path: Path) -> tuple[int, int] | None:
     """Return (modification time in ns, size) of a WAL-mode file that no program has open.
 
     Any change of the file changes the pair.
@@ -317,7 +317,7 @@ def _decode_text(cell: bytes) -> str:
         return cell.decode("utf-8", "replace")
 
 
-def _begin_transaction(connection: Connection) -> None:
+def _begin_and_wait_for_writers(connection: Connection) -> None:
     """Begin a transaction; a writing transaction waits for other writers.
 
     A transaction with the option `askrows_patience` (seconds) writes. It tries BEGIN IMMEDIATE

@@ -129,7 +129,9 @@ def read_change_id(tx: Connection) -> str:
     return str(tx.execute(_SERVER_SNAPSHOT).scalar_one())
 
 
-def bind_workspace_if_unbound(tx: Connection, backend: str, address: str, *, now: datetime) -> None:
+def bind_workspace_or_check_backend(
+    tx: Connection, backend: str, address: str, *, now: datetime
+) -> None:
     """Bind the workspace to a provider or to the local engine, if it is not bound yet.
 
     So real answers and vectors are never mixed with placeholders. The binding is journaled. Nothing

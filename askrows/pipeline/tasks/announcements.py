@@ -19,7 +19,7 @@ def open_client(workspace: OpenWorkspace, service: Service, task: Task) -> "Prov
     Raises:
         ConfigurationError: As `Service.client`.
     """
-    service.check_access()
+    service.check_key_and_confirm_address()
     announce_backend_once(workspace, service, task)
     return service.client
 

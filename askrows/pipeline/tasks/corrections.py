@@ -154,7 +154,7 @@ def list_task_edits(store: Store, task: Task) -> list[Document]:
     `read_history`. The title of a deleted row is its id.
     """
     with store.read() as tx:
-        edits_by_id = edits.list_edits(tx, task.name, None)
+        edits_by_id = edits.list_edits_by_row_id(tx, task.name, None)
         titles = task.rows.read_titles(tx, list(edits_by_id))
 
     documents = []
@@ -291,7 +291,7 @@ def _read_rows_to_correct(tx: Connection, task: Task, row_ids: Sequence[str]) ->
     return _RowsToCorrect(
         task.read_rows(tx, row_ids),
         task.read_preferred_values(tx, row_ids),
-        edits.list_edits(tx, task.name, row_ids),
+        edits.list_edits_by_row_id(tx, task.name, row_ids),
         claims.filter_ids_being_forgotten(tx, task.name, row_ids),
         read_preferred_answers(tx, task.name, row_ids, preference=preference),
         read_preferred_answers(tx, task.name, row_ids, preference=preference, models_only=True),
@@ -581,7 +581,7 @@ def _read_answer_history(tx: Connection, task: Task, row_id: str) -> Document:
     nobody reviewed the answer. Each edit has its changed fields, as (before, after).
     """
     answer = task.read_preferred_values(tx, [row_id])[row_id]
-    row_edits = edits.list_edits(tx, task.name, [row_id])[row_id]
+    row_edits = edits.list_edits_by_row_id(tx, task.name, [row_id])[row_id]
     state_json = json.dumps([row_id, len(row_edits), answer])
     state = hashlib.sha256(state_json.encode()).hexdigest()[:STATE_HASH_DIGITS]
     edit_documents = list(map(_to_edit_document, row_edits))

@@ -74,7 +74,7 @@ class QuestionLines:
         """
         resolution = self.task.prompt_builder.declaration.media_resolution
         blocks = [
-            requests.make_question_block(part, resolution)
+            requests.convert_part_to_decision_block(part, resolution)
             for part in ({"text": prompt.system}, *prompt.parts)
         ]
         blocks = [block for block in blocks if block.get("text") != ""]
@@ -120,7 +120,7 @@ class RequestBuilder:
         resolution = f"MEDIA_RESOLUTION_{level.upper()}" if level else None
         return requests.RequestSettings(
             answer_schema=self.schema,
-            thinking_config=model.choose_thinking_config(declared.thinking),
+            thinking_config=model.choose_and_check_thinking_config(declared.thinking),
             temperature=declared.temperature if model.temperature else None,
             answer_tokens=self.task.record.answer_tokens,
             media_resolution=resolution,

@@ -67,7 +67,7 @@ def select_default_task(settings: Settings, *, allow_several: bool) -> Settings:
     check_no_link_leads_out(settings.data)
     with (
         contextlib.closing(Store(settings.confirm_and_get_database_url().reveal())) as store,
-        store.open_foreign_snapshot() as tx,
+        store.open_foreign_snapshot_if_exists() as tx,
     ):
         if tx is None or not schema.has_workspace(tx):
             return settings

@@ -384,7 +384,7 @@ def _describe_editors(tx: Connection, task: str) -> dict[str, str]:
     Undone edits do not count. Rows without other edits are left out.
     """
     editors_by_id = {}
-    for row_id, row_edits in edits.list_edits(tx, task, None).items():
+    for row_id, row_edits in edits.list_edits_by_row_id(tx, task, None).items():
         editor_by_field: dict[str, str] = {}
         for edit in edits.list_active_edits(row_edits):
             editor_by_field |= dict.fromkeys(sorted(edit.fields), edit.who)

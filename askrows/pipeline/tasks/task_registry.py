@@ -27,7 +27,7 @@ from askrows.pipeline.core.setting_parsers import TASKS_FOLDER
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import suggest_similar
 from askrows.pipeline.core.vocabulary import separate_vocabularies
-from askrows.pipeline.provider.service import choose_backend
+from askrows.pipeline.provider.service import choose_backend_by_model_or_keys
 from askrows.pipeline.provider.usage import estimate_answer_tokens
 from askrows.pipeline.rows.answer_views import (
     are_views_current,
@@ -78,7 +78,7 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...
     the workspace is bound; before its first upload, that of the settings.
     """
     records = workspace.list_task_records(tx)
-    backend = choose_backend(settings)
+    backend = choose_backend_by_model_or_keys(settings)
     if records:
         backend = workspace.read_workspace(tx).backend or backend
     return tuple(
@@ -230,7 +230,7 @@ def check_task_can_be_registered(
     Raises:
         InputError, ConfigurationError: The first use would be refused.
     """
-    with store.open_foreign_snapshot() as tx:
+    with store.open_foreign_snapshot_if_exists() as tx:
         has_database = tx is not None
 
     if not (declaration.table_name or has_own_rows(declaration) or has_database):
@@ -255,7 +255,7 @@ def check_task_can_be_registered(
             hint=f"set {OptionHint('database_url')} to the database of that table",
         )
 
-    with store.open_foreign_snapshot() as tx:
+    with store.open_foreign_snapshot_if_exists() as tx:
         if tx is not None:
             check_view_names_are_free(tx, record)
             if not record.table:

@@ -796,7 +796,9 @@ class Workspace:
                 workspace = replace(
                     run.workspace,
                     sleep=interruptible_sleep,
-                    ask_person_or_exit=partial(_refuse_cost, run.workspace.settings.confirm_above),
+                    ask_person_and_exit_on_no=partial(
+                        _refuse_cost, run.workspace.settings.confirm_above
+                    ),
                 )
                 return work(replace(run, workspace=workspace, stop_event=stop_event))
 

@@ -112,7 +112,7 @@ def verify_provider(run: Run) -> Report:
             settings,
             run.workspace.display,
             access=Access.CREATE,
-            confirm=run.workspace.ask_person_or_exit,
+            confirm=run.workspace.ask_person_and_exit_on_no,
             is_temporary=True,
         ) as check_run:
             figures = _ask_and_measure(run, check_run)

@@ -15,7 +15,7 @@ from askrows.pipeline.provider.models import load_models
 from askrows.pipeline.provider.providers import Provider, find_provider
 from askrows.pipeline.provider.service import (
     check_model_fits_backend,
-    choose_backend,
+    choose_backend_by_model_or_keys,
     describe_address,
 )
 from askrows.pipeline.store import journal, workspace
@@ -52,7 +52,7 @@ class OpenWorkspace:
     address: str = ""
     bound_address: str | None = None
     # Asks a person a question; returns the answer.
-    ask_person_or_exit: Callable[[str], bool] = answer_no
+    ask_person_and_exit_on_no: Callable[[str], bool] = answer_no
     now: Callable[[], datetime] = _read_utc_clock
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
@@ -78,7 +78,7 @@ class OpenWorkspace:
 
     def bind_backend(self, tx: Connection) -> None:
         """Bind the workspace to its backend and address, in the caller's transaction."""
-        workspace.bind_workspace_if_unbound(tx, self.backend, self.address, now=self.now())
+        workspace.bind_workspace_or_check_backend(tx, self.backend, self.address, now=self.now())
 
     def confirm(
         self,
@@ -96,7 +96,7 @@ class OpenWorkspace:
         Raises:
             InputError: The person did not confirm.
         """
-        if not self.ask_person_or_exit(question):
+        if not self.ask_person_and_exit_on_no(question):
             raise InputError(
                 f"not confirmed; {unchanged_text}",
                 hint=f"{OptionHint(yes=True)} confirms{hint_suffix}",
@@ -126,7 +126,7 @@ def check_backend_and_open_workspace(
     """
     workspace_row = workspace.read_workspace(tx)
     _check_bound_backend(settings, workspace_row.backend)
-    backend = workspace_row.backend or choose_backend(settings)
+    backend = workspace_row.backend or choose_backend_by_model_or_keys(settings)
     if "model" in settings.sources:
         _check_named_model(settings, backend)
     return OpenWorkspace(
@@ -139,7 +139,7 @@ def check_backend_and_open_workspace(
         address=describe_address(settings, backend),
         bound_address=workspace_row.address,
         display=display,
-        ask_person_or_exit=confirm,
+        ask_person_and_exit_on_no=confirm,
         now=store.make_clock(tx),
     )
 

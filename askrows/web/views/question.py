@@ -94,7 +94,7 @@ def remove_task(app_state: PageState, task: str, form: FormFields) -> RedirectRe
         raise RequestRefusedError(422, "type the name of the task; nothing was removed")
     with app_state.open_to_write(task) as run:
         # Typing the name has confirmed it.
-        workspace = replace(run.workspace, ask_person_or_exit=answer_yes)
+        workspace = replace(run.workspace, ask_person_and_exit_on_no=answer_yes)
         forget.forget_task(replace(run, workspace=workspace))
     app_state.background_work.delete_finished(task=task)
     return RedirectResponse("/#removed", status_code=303)

@@ -496,7 +496,7 @@ def _start_forgetting(
         """Forget the row, and delete finished work that names it; return counts without names."""
         with app_state.open_to_write(task, display) as run:
             # Typing the key has confirmed it.
-            workspace = replace(run.workspace, ask_person_or_exit=answer_yes)
+            workspace = replace(run.workspace, ask_person_and_exit_on_no=answer_yes)
             report = forget.forget_rows(replace(run, workspace=workspace), [key])
         app_state.background_work.delete_finished(task=task, row_key=key)
         # The result outlives the row, so it must not contain the name.

@@ -381,7 +381,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     with store.read() as tx:
         names = task.rows.read_names(tx, row_ids)
         titles = task.rows.read_titles(tx, row_ids)
-        edits_by_id = edits.list_edits(tx, task.name, row_ids)
+        edits_by_id = edits.list_edits_by_row_id(tx, task.name, row_ids)
         stale_ids = [row.id for row in page.rows if row.state == RowState.STALE]
         changes_by_id = read_input_changes(tx, task.record, task.prompt_version, stale_ids)
 

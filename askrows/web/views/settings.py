@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from askrows.pipeline.index.vectors import estimate_index_cost_usd
-from askrows.pipeline.provider.service import choose_backend
+from askrows.pipeline.provider.service import choose_backend_by_model_or_keys
 from askrows.pipeline.run.snapshot import read_snapshot
 from askrows.web.render import PageState, has_running, render_page
 from askrows.web.views.command_api import INDEX_EVENT
@@ -23,7 +23,9 @@ def render_settings(app_state: PageState, task: str | None = None) -> HTMLRespon
             "settings.html",
             run,
             "settings",
-            used_settings=settings.copy_with_backend_defaults(choose_backend(settings)),
+            used_settings=settings.copy_with_backend_defaults(
+                choose_backend_by_model_or_keys(settings)
+            ),
             work_documents={} if work is None else {"doctor": work.document},
         )
 

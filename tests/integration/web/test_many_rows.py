@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from askrows.pipeline.store.database import SlowError, limit_time
+from askrows.pipeline.store.database import SlowError, limit_statement_time
 from tests.integration import reviews
 from tests.lab import ON_POSTGRESQL, Workspace
 from tests.page import Page
@@ -27,7 +27,7 @@ def test_counts_and_sorting_have_time(
     def record_limit(tx: Any, seconds: float | None) -> Iterator[None]:
         """Record the limit, and set it."""
         limits.append(seconds or 0.0)
-        with limit_time(tx, seconds):
+        with limit_statement_time(tx, seconds):
             yield
 
     @contextlib.contextmanager
@@ -37,7 +37,7 @@ def test_counts_and_sorting_have_time(
         yield
 
     with Page(workspace) as page:
-        monkeypatch.setattr("askrows.pipeline.rows.grid.limit_time", record_limit)
+        monkeypatch.setattr("askrows.pipeline.rows.grid.limit_statement_time", record_limit)
         facets = page.get("/parts/facets", params={"task": "reviews"}).text
         assert '<h2 dir="auto">praise</h2>' in facets
         assert "not counted" not in facets
@@ -46,7 +46,7 @@ def test_counts_and_sorting_have_time(
         assert rows.status_code == 200
         assert max(limits) == 10.0
 
-        monkeypatch.setattr("askrows.pipeline.rows.grid.limit_time", be_slow)
+        monkeypatch.setattr("askrows.pipeline.rows.grid.limit_statement_time", be_slow)
         facets = page.get("/parts/facets", params={"task": "reviews"}).text
         assert "Values are not counted: there are too many rows." in facets
         assert "4 rows" in facets

@@ -71,7 +71,7 @@ def test_hints_of_refusals_name_what_is_meant() -> None:
     full = build_refusal(429, {}, action="create batch b", api_key="k", now=NOW)
     assert full.hint.startswith("run the same command again later")
     forbidden = build_refusal(403, {}, action="read files/x", api_key="k", now=NOW)
-    assert "may be deleted or belong to another project" in forbidden.hint
+    assert "the model, batch or file exists in its project" in forbidden.hint
     lost_upload = build_refusal(403, {}, action="create batch b", api_key="k", now=NOW)
     assert lost_upload.hint.startswith("run the same command again")
 

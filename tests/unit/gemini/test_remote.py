@@ -17,7 +17,7 @@ from askrows.pipeline.core.states import (
     parse_remote_state,
 )
 from askrows.pipeline.provider.call_errors import UnreadableReplyError
-from askrows.pipeline.provider.gemini.api_errors import convert_exception
+from askrows.pipeline.provider.gemini.api_errors import convert_call_error_or_reraise
 from askrows.pipeline.provider.gemini.remote import parse_batch_page, parse_remote_batch
 from askrows.pipeline.provider.responses import BLOCKING_FINISH_REASONS, parse_generated_response
 
@@ -68,7 +68,7 @@ def list_subclasses(kind: type[Exception]) -> list[type[Exception]]:
 )
 def test_every_transport_error_is_converted(kind: type[httpx2.RequestError]) -> None:
     """Errors of the HTTP library are converted; errors without a connection are unsent."""
-    converted_error = convert_exception(
+    converted_error = convert_call_error_or_reraise(
         kind("it broke"),
         action="try",
         api_key="k",

@@ -68,7 +68,12 @@ def test_call_repeats_refusals_until_the_patience_is_used_up(clock: Clock) -> No
         clock.now_s += seconds
 
     call = partial(
-        limiter.call_within_limits, answer, requests=1, tokens=1, patience_s=30.0, sleep=sleep
+        limiter.call_and_retry_within_limits,
+        answer,
+        requests=1,
+        tokens=1,
+        patience_s=30.0,
+        sleep=sleep,
     )
     refusal = ThrottledError("slow", retry_after_s=20.0)
     outcomes[:] = [refusal, "ok"]

@@ -58,7 +58,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store = Store(f"sqlite:///{tmp_path / 'askrows.db'}")
     with store.write() as tx:
         schema.metadata.create_all(tx)
-        batches.insert_batch(tx, now=NOW, number=1, **BATCH)
+        batches.insert_and_journal_batch(tx, now=NOW, number=1, **BATCH)
     yield store
     store.close()
 

@@ -28,7 +28,7 @@ from askrows.pipeline.core.states import normalize_api_enum
 from askrows.pipeline.provider.call_errors import (
     OTHER_REFUSAL_HINT,
     RUN_LATER_HINT,
-    convert_connection_error,
+    convert_connection_error_or_reraise,
     parse_retry_after_s,
     quote_server_text,
     to_text,
@@ -76,7 +76,7 @@ THINKING_HINT = (
 BILLING_PAGE = "https://aistudio.google.com"
 
 
-def convert_exception(
+def convert_call_error_or_reraise(
     error: Exception,
     *,
     action: str,
@@ -117,7 +117,7 @@ def convert_exception(
             headers=getattr(error.response, "headers", None),
         )
 
-    return convert_connection_error(
+    return convert_connection_error_or_reraise(
         error,
         provider="Gemini",
         action=action,
@@ -171,7 +171,7 @@ def build_refusal(
     retry_after_s = _find_retry_after_s(error, headers or {})
 
     if code == HTTPStatus.TOO_MANY_REQUESTS:
-        return _build_throttling_error(
+        return _build_too_many_requests_error(
             message,
             error,
             action=action,
@@ -188,7 +188,7 @@ def build_refusal(
             status=status,
             retry_after_s=retry_after_s,
         )
-    if code == HTTPStatus.UNAUTHORIZED or _is_key_error(code, error):
+    if code == HTTPStatus.UNAUTHORIZED or _is_error_of_key_or_project(code, error):
         return KeyRefusedError(
             message,
             hint="check GEMINI_API_KEY and its project",
@@ -267,7 +267,7 @@ def _build_bad_request_error(message: str, quoted_text: str, *, status: str) -> 
     return RefusedError(message, code=400, status=status, server_text=quoted_text)
 
 
-def _build_throttling_error(
+def _build_too_many_requests_error(
     message: str,
     error: Mapping[str, Any],
     *,
@@ -358,7 +358,7 @@ def _build_no_quota_error(google_message: str, *, action: str, status: str) -> K
     )
 
 
-def _is_key_error(code: int, error: Mapping[str, Any]) -> bool:
+def _is_error_of_key_or_project(code: int, error: Mapping[str, Any]) -> bool:
     """Return whether a refusal concerns the key, its project or its billing.
 
     It does in each of these cases:

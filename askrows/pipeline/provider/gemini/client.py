@@ -117,7 +117,7 @@ class Client(ProviderClient):
 
     def _convert_error(self, error: Exception, *, action: str, timeout_s: float) -> AskrowsError:
         """Return our error for an exception of the SDK, the HTTP library or the network."""
-        return api_errors.convert_exception(
+        return api_errors.convert_call_error_or_reraise(
             error,
             action=action,
             api_key=self.key.reveal(),
@@ -126,7 +126,7 @@ class Client(ProviderClient):
             timeout_s=timeout_s,
         )
 
-    async def _record_and_check_response(self, response: httpx2.Response) -> None:
+    async def _record_body_and_check_response(self, response: httpx2.Response) -> None:
         """Record the body and the service tier of a reply in the running call.
 
         A refused piece of an upload raises an error. The SDK would accept any upload status,
@@ -137,7 +137,7 @@ class Client(ProviderClient):
                 upload has an unexpected status.
             google.genai.errors.APIError: The API refused a piece of an upload.
         """
-        await super()._record_and_check_response(response)
+        await super()._record_body_and_check_response(response)
         running_call.get().service_tier = response.headers.get("x-gemini-service-tier", "")
 
         upload_command = response.request.headers.get("x-goog-upload-command", "")
@@ -165,7 +165,7 @@ class Client(ProviderClient):
         del model
         self._check_sealed_file(path, size)
 
-        async def send_file() -> str:
+        async def upload_and_verify_once() -> str:
             """Upload the file in one attempt, wait until the API has processed it, and verify it.
 
             After any failure the upload is deleted, and the error is raised.
@@ -182,7 +182,7 @@ class Client(ProviderClient):
                 upload_call = self._sdk.aio.files.upload(file=path, config=config)
                 document = await self.await_and_parse_reply(upload_call)
                 file = await self._wait_until_file_is_active(document)
-                remote.check_uploaded_file(file, sha256=sha256, size=size)
+                remote.check_uploaded_size_and_hash(file, sha256=sha256, size=size)
             except Exception:
                 await self._delete_failed_upload()
                 raise
@@ -192,7 +192,7 @@ class Client(ProviderClient):
         for mime_type in UPLOAD_MIME_TYPES:
             try:
                 return self.call_with_retries(
-                    send_file, action=f"upload {display_name}", timeout_s=timeout_s
+                    upload_and_verify_once, action=f"upload {display_name}", timeout_s=timeout_s
                 )
             except UploadTypeRefusedError:
                 if mime_type == UPLOAD_MIME_TYPES[-1]:
@@ -294,7 +294,7 @@ class Client(ProviderClient):
         )
         return remote.parse_remote_batch(await self.await_and_parse_reply(get_call))
 
-    def describe_model(self, name: str) -> dict[str, Any]:
+    def fetch_model_description(self, name: str) -> dict[str, Any]:
         """Return the API's description of a model (`models.get`): token limits and methods.
 
         Raises:
@@ -328,7 +328,7 @@ class Client(ProviderClient):
                 await self.await_and_parse_reply(list_call(config=config))
             )
 
-        return self._read_pages(fetch_page)
+        return self._fetch_all_pages(fetch_page)
 
     def cancel_batch(self, name: str) -> None:
         """Ask the API to stop a batch; an empty reply is a success.
@@ -365,7 +365,9 @@ class Client(ProviderClient):
             part_path.open("wb", buffering=DOWNLOAD_BUFFER_BYTES) as file,
         ):
             url = self.make_url(f"{file_name}:download?alt=media")
-            return self._append_download_and_hash(file_name, url=url, file=file, path=part_path)
+            return self._append_whole_download_and_hash(
+                file_name, url=url, file=file, path=part_path
+            )
 
     # Live calls
 

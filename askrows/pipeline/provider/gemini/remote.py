@@ -187,7 +187,7 @@ def parse_file_resource(document: Any) -> dict[str, Any]:
     return {**file, "state": normalize_api_enum(to_text(file.get("state")))}
 
 
-def check_uploaded_file(file: Mapping[str, Any], *, sha256: str, size: int) -> None:
+def check_uploaded_size_and_hash(file: Mapping[str, Any], *, sha256: str, size: int) -> None:
     """Check the size and the hash of an uploaded file, because lost pieces cause no other error.
 
     The API sends the hash as base64 of the digest (documented) or of its hex text (seen live

@@ -137,19 +137,19 @@ class OpenAIClient(ProviderClient):
         del sha256
         self._check_sealed_file(path, size)
         asked_model = self.require_asked_model(model)
-        with _make_temporary_wire_file(path) as wire_file, path.open("rb") as lines:
+        with _open_empty_wire_file(path) as wire_file, path.open("rb") as lines:
             wire_file.writelines(requests.make_wire_line(asked_model, line) for line in lines)
-            return self._upload_wire_file(
+            return self._upload_and_verify_wire_file(
                 wire_file, f"{display_name}{UPLOAD_SUFFIX}", wire_file.tell()
             )
 
-    def _upload_wire_file(self, file: BinaryIO, name: str, size: int) -> str:
+    def _upload_and_verify_wire_file(self, file: BinaryIO, name: str, size: int) -> str:
         """Upload an open file and return its remote name, `files/…`, after its size was verified.
 
         An upload that is not verified is deleted. Failed calls are repeated.
         """
 
-        async def send() -> str:
+        async def upload_and_verify_once() -> str:
             file.seek(0)
             document = await self.request(
                 "POST",
@@ -162,7 +162,7 @@ class OpenAIClient(ProviderClient):
                 raise UnreadableReplyError("the reply does not name a file")
             remote_name = f"files/{file_id}"
             try:
-                await self._check_uploaded_size(document, remote_name, size)
+                await self._wait_for_and_check_uploaded_size(document, remote_name, size)
             except Exception:
                 with contextlib.suppress(Exception):
                     await self.request("DELETE", remote_name)
@@ -170,9 +170,11 @@ class OpenAIClient(ProviderClient):
             return remote_name
 
         timeout_s = self.transfer_timeout_s + size / MIN_TRANSFER_BYTES_PER_S
-        return self.call_with_retries(send, action=f"upload {name}", timeout_s=timeout_s)
+        return self.call_with_retries(
+            upload_and_verify_once, action=f"upload {name}", timeout_s=timeout_s
+        )
 
-    async def _check_uploaded_size(
+    async def _wait_for_and_check_uploaded_size(
         self, document: dict[str, Any], remote_name: str, size: int
     ) -> None:
         """Compare the size of an upload; read the file's resource again until it has a size.
@@ -214,7 +216,7 @@ class OpenAIClient(ProviderClient):
         The name of a batch without metadata is that of its input file.
         """
 
-        async def fetch_page(token: str) -> tuple[list[tuple[RemoteBatch, str]], str]:
+        async def fetch_batches_page(token: str) -> tuple[list[tuple[RemoteBatch, str]], str]:
             params: dict[str, Any] = {"limit": LIST_PAGE_SIZE}
             if token:
                 params["after"] = token
@@ -231,11 +233,13 @@ class OpenAIClient(ProviderClient):
             return entries, documents[-1]["id"]
 
         return [
-            batch if batch.display_name else self._copy_with_file_name(batch, file_id)
-            for batch, file_id in self._read_pages(fetch_page)
+            batch
+            if batch.display_name
+            else self._copy_with_file_name_as_display_name(batch, file_id)
+            for batch, file_id in self._fetch_all_pages(fetch_batches_page)
         ]
 
-    def _copy_with_file_name(self, batch: RemoteBatch, file_id: str) -> RemoteBatch:
+    def _copy_with_file_name_as_display_name(self, batch: RemoteBatch, file_id: str) -> RemoteBatch:
         """Return a batch whose display name is the name of its input file without UPLOAD_SUFFIX.
 
         The name is "" if the file is missing. Each file is read once.
@@ -252,7 +256,7 @@ class OpenAIClient(ProviderClient):
         """Ask the server to stop a batch; it may still end otherwise."""
         self._request_with_retries(f"cancel {name}", "POST", f"{name}/cancel")
 
-    def describe_model(self, name: str) -> dict[str, Any]:
+    def fetch_model_description(self, name: str) -> dict[str, Any]:
         """Return the server's description of a model."""
         document: dict[str, Any] = self._request_with_retries(
             f"describe the model {name}", "GET", f"models/{name}"
@@ -266,12 +270,14 @@ class OpenAIClient(ProviderClient):
         hash is that of their original bytes, one file after the other, with a line end after each.
         """
         file_ids = file_name.removeprefix("files/").split("~")
-        with _make_temporary_wire_file(part_path) as wire_file:
+        with _open_empty_wire_file(part_path) as wire_file:
             for file_id in file_ids:
                 file_name = f"files/{file_id}"
                 url = self.make_url(f"{file_name}/content")
-                self._append_download_and_hash(file_name, url=url, file=wire_file, path=part_path)
-                _end_last_line(wire_file)
+                self._append_whole_download_and_hash(
+                    file_name, url=url, file=wire_file, path=part_path
+                )
+                _append_missing_line_end(wire_file)
             wire_file.seek(0)
             sha256 = hashlib.file_digest(wire_file, "sha256").hexdigest()
             wire_file.seek(0)
@@ -369,7 +375,7 @@ def _parse_remote_batch(document: Any) -> RemoteBatch:
 
 
 @contextlib.contextmanager
-def _make_temporary_wire_file(path: Path) -> Iterator[BufferedRandom]:
+def _open_empty_wire_file(path: Path) -> Iterator[BufferedRandom]:
     """Open a new part file next to a path for the bytes on the wire, and remove it at the end.
 
     Parts that killed processes left are removed first.
@@ -383,7 +389,7 @@ def _make_temporary_wire_file(path: Path) -> Iterator[BufferedRandom]:
         wire_path.unlink()
 
 
-def _end_last_line(file: BufferedRandom) -> None:
+def _append_missing_line_end(file: BufferedRandom) -> None:
     """Add a line end to the end of a file, unless it is empty or ends with one."""
     size_bytes = file.seek(0, os.SEEK_END)
     if size_bytes == 0:

@@ -134,14 +134,14 @@ def convert_completion(completion: Any) -> dict[str, Any]:
         metadata["serviceTier"] = "standard" if is_standard else service_tier
 
     return {
-        "candidates": _convert_choices(body.get("choices")),
+        "candidates": _convert_first_choice(body.get("choices")),
         "usageMetadata": metadata,
         "modelVersion": body.get("model"),
         "responseId": body.get("id"),
     }
 
 
-def _convert_choices(choices: Any) -> list[dict[str, Any]]:
+def _convert_first_choice(choices: Any) -> list[dict[str, Any]]:
     """Return the first choice of a completion as the only candidate; [] if there is none.
 
     If the model refused, the text is its refusal and the finish reason SAFETY. An unknown finish
