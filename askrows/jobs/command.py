@@ -335,7 +335,7 @@ def open_configured_run(
         open_used_or_temporary_workspace,
         open_workspace,
     )
-    from askrows.pipeline.tasks.selection import select_default_task
+    from askrows.pipeline.tasks.selection import replace_default_task_if_empty
     from askrows.pipeline.workspace.open_workspace import answer_no
     from askrows.pipeline.workspace.opening import Access
 
@@ -348,7 +348,9 @@ def open_configured_run(
             sources={**settings.sources, "task": "the command"},
         )
     elif access != "create":
-        settings = select_default_task(settings, allow_several=is_whole_workspace or may_span_tasks)
+        settings = replace_default_task_if_empty(
+            settings, allow_several=is_whole_workspace or may_span_tasks
+        )
 
     is_user_task = settings.task not in BUILT_IN_TASKS
     if access == "look" and (task_name or is_user_task):

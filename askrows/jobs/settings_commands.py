@@ -7,7 +7,7 @@ from askrows.jobs.options import Parameter
 from askrows.jobs.variables import read_settings
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.report import Report, make_table
-from askrows.pipeline.core.settings import format_with_unit, list_setting_rows
+from askrows.pipeline.core.settings import format_number_with_unit, list_setting_rows
 
 # Columns of the table; see `make_table`.
 SETTING_COLUMNS = "setting=name value from=source meaning=help"
@@ -38,7 +38,8 @@ def settings(
     listed_rows = [row for row in all_rows if all_ or row.source != "default"]
 
     documents = [
-        row._asdict() | {"value": format_with_unit(row.value, row.unit)} for row in listed_rows
+        row._asdict() | {"value": format_number_with_unit(row.value, row.unit)}
+        for row in listed_rows
     ]
     return Report(
         [row._asdict() for row in all_rows],

@@ -25,7 +25,7 @@ from askrows.pipeline.run.live import GRACE_S
 from askrows.pipeline.run.units import ask_single_rows
 from askrows.pipeline.store import schema
 from askrows.pipeline.store.database import Store
-from askrows.pipeline.tasks.selection import list_used_task_names, select_default_task
+from askrows.pipeline.tasks.selection import list_used_task_names, replace_default_task_if_empty
 from askrows.pipeline.workflows import add_row
 from askrows.pipeline.workspace.data_folder import is_missing_or_empty
 from askrows.pipeline.workspace.opening import Access as WorkspaceAccess
@@ -147,7 +147,7 @@ class AppState:
     def settings_for(self, task: str | None) -> Settings:
         """Return the settings with the given task, or with the default task if it is empty."""
         if not task:
-            return select_default_task(self.settings, allow_several=True)
+            return replace_default_task_if_empty(self.settings, allow_several=True)
         sources = {**self.settings.sources, "task": "the page"}
         return replace(self.settings, task=task, sources=sources)
 

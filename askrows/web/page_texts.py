@@ -8,7 +8,7 @@ from urllib.parse import quote_plus
 
 from markupsafe import Markup, escape
 
-from askrows.pipeline.core.column_placeholders import find_exact_or_similar_column
+from askrows.pipeline.core.column_placeholders import find_column_by_exact_or_folded_name
 from askrows.pipeline.core.command_hint import get_command_form
 from askrows.pipeline.core.text import CENT_USD, format_usd
 from askrows.pipeline.workflows.try_out import list_prompt_texts
@@ -157,7 +157,8 @@ def list_sent_columns(request: Mapping[str, Any], columns: Iterable[str]) -> lis
     prompt = "\n".join(list_prompt_texts(request))
     named_values = _SENT_VALUE.findall(prompt)
     return [
-        (find_exact_or_similar_column(name, columns) or name, value) for name, value in named_values
+        (find_column_by_exact_or_folded_name(name, columns) or name, value)
+        for name, value in named_values
     ]
 
 

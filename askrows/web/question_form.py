@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from askrows.pipeline.core.answer_fields import AnswerField, list_answer_fields
 from askrows.pipeline.core.column_placeholders import (
-    find_exact_or_similar_column,
+    find_column_by_exact_or_folded_name,
     list_template_columns,
 )
 from askrows.pipeline.core.declaration import HASH_KEY, Declaration
@@ -122,12 +122,12 @@ def make_question_form(declaration: Declaration[Any], columns: Collection[str]) 
         for index, answer_field in enumerate(list_answer_fields(answer_model))
     ]
 
-    key_columns = [find_exact_or_similar_column(name, columns) for name in declaration.keys]
+    key_columns = [find_column_by_exact_or_folded_name(name, columns) for name in declaration.keys]
     sent_names = [*list_template_columns(declaration.prompt), *declaration.images]
     # The text is last.
     if declaration.quotes_in:
         sent_names.append(declaration.quotes_in)
-    sent_columns = [find_exact_or_similar_column(name, columns) for name in sent_names]
+    sent_columns = [find_column_by_exact_or_folded_name(name, columns) for name in sent_names]
     roles = assign_roles(
         columns,
         key=key_columns[0] if len(key_columns) == 1 else None,

@@ -7,7 +7,7 @@ import click
 
 from askrows.jobs.commands import COMMANDS, Command
 from askrows.pipeline.core.command_hint import PREFIX
-from askrows.pipeline.core.settings import VARIABLES, Settings, format_with_unit
+from askrows.pipeline.core.settings import VARIABLES, Settings, format_number_with_unit
 from askrows.pipeline.core.states import BATCH_MOVES
 from askrows.pipeline.tasks.shipped import load_shipped_declaration
 from tests.lab import ROOT
@@ -98,10 +98,12 @@ def settings() -> str:
         default = setting.default
         if isinstance(default, tuple):
             default = ",".join(default)
-        default = format_with_unit(str(default), unit) if unit and default is not None else default
+        default = (
+            format_number_with_unit(str(default), unit) if unit and default is not None else default
+        )
         local = ""
         if setting.metadata.get("local") is not None:
-            local = f"; local {format_with_unit(str(setting.metadata['local']), unit)}"
+            local = f"; local {format_number_with_unit(str(setting.metadata['local']), unit)}"
 
         default_text = f"{default}{local}" if default not in (None, "", False) else ""
         names = ", ".join(f"`{name}`" for name in VARIABLES[setting.name])

@@ -53,7 +53,7 @@ from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import claiming
-from askrows.pipeline.tasks.claiming import find_askable_ids_by_hash
+from askrows.pipeline.tasks.claiming import find_asked_row_ids_by_hash
 from askrows.pipeline.tasks.equal_rows import OpenIdsByHash, answer_or_park_equal_rows
 from askrows.pipeline.tasks.request_outcomes import (
     Provenance,
@@ -302,7 +302,7 @@ class _BatchIngest:
             input_hashes = [
                 claim.input_hash for claim in claims.read_claims_of_batch(tx, batch.number)
             ]
-            equal_ids_by_hash = find_askable_ids_by_hash(tx, self.task, input_hashes)
+            equal_ids_by_hash = find_asked_row_ids_by_hash(tx, self.task, input_hashes)
 
         display = NoProgress() if self._is_live else run.workspace.display
         progress_bar = display.bar(f"storing the answers of batch {batch.number}", batch.requests)

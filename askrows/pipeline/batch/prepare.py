@@ -459,7 +459,7 @@ class Preparation:
             priced_on=run.model.priced_on.isoformat(),
         )
         if self.mode.facts.claims_rows:
-            claiming.claim_rows(
+            claiming.claim_all_rows_or_raise(
                 tx,
                 task,
                 run.version,

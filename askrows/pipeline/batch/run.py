@@ -139,7 +139,7 @@ class Run:
             if not self.task.rows.has_rows(tx):
                 raise InputError(
                     f"the task {self.task.subject} has no rows yet",
-                    hint=self.task.fill_hint,
+                    hint=self.task.no_rows_hint,
                 )
 
     def check_batch_address(self, batch: BatchRow) -> None:

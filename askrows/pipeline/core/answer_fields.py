@@ -308,11 +308,11 @@ def _make_field(
         min_members=value_node.get("minItems", 0),
         max_members=value_node.get("maxItems"),
         limits=sorted(value_node.keys() - _KNOWN_KEYWORDS),
-        parts=_make_parts(value_node, kind, values),
+        parts=_make_part_fields(value_node, kind, values),
     )
 
 
-def _make_parts(
+def _make_part_fields(
     node: Mapping[str, Any], kind: Kind, alternatives: Sequence[Mapping[str, Any]]
 ) -> list[AnswerField]:
     """Return the members of an object, the element of a list or the alternatives of a union."""

@@ -42,7 +42,7 @@ def map_invalid_placeholders_to_valid(
     return valid_names
 
 
-def find_exact_or_similar_column(name: str, columns: Iterable[str]) -> str | None:
+def find_column_by_exact_or_folded_name(name: str, columns: Iterable[str]) -> str | None:
     """Return the column that a placeholder means, or None if there is none or several.
 
     It is the column of the same name. If there is none, it is the only column whose name is the

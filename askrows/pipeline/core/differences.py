@@ -76,8 +76,8 @@ def find_meaning_difference(quote: str, text: str, start: int, end: int) -> str:
     # Capitals mean nothing in a quotation in capitals, unless the text is in capitals, too.
     if quote.isupper() and not slice_.isupper():
         visible_quote = visible_quote.lower()
-    quote_words = list(_split_words(visible_quote))
-    nearby_words = list(_split_words(surroundings))
+    quote_words = list(_split_words_with_kinds(visible_quote))
+    nearby_words = list(_split_words_with_kinds(surroundings))
 
     slice_start = len(before)
     slice_end = len(before) + len(slice_)
@@ -106,7 +106,7 @@ def _list_words_within(words: Sequence[_Word], start: int, end: int) -> list[_Wo
     return [word for word in words if word.end > start and word.start < end]
 
 
-def _split_words(text: str) -> Iterator[_Word]:
+def _split_words_with_kinds(text: str) -> Iterator[_Word]:
     """Yield the words and numbers of a text in order, with their kinds and offsets.
 
     The kind is one of these:

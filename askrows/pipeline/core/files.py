@@ -102,7 +102,7 @@ class SealedWriter:
         self._part.unlink(missing_ok=True)
 
 
-def resolve_target(path: Path) -> Path:
+def check_and_resolve_file_target(path: Path) -> Path:
     """Return the real path of a file to write or replace, for a path given by a user.
 
     Links are followed. The file and its folder need not exist. A rename would replace a device by a

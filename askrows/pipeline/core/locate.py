@@ -61,7 +61,7 @@ def _has_letters(text: str) -> bool:
     return _LETTER.search(text) is not None
 
 
-def make_context(text: str, start: int, end: int, *, max_chars: int) -> str:
+def cut_context_at_words(text: str, start: int, end: int, *, max_chars: int) -> str:
     """Return at most `max_chars` characters around text[start:end], whole words if possible.
 
     The spare characters are divided between both sides; if the text is too short on one side, the
@@ -216,7 +216,7 @@ class SearchableText:
                 must_be_whole=len(folded_quote) < MIN_PART_CHARS,
             )
             or self._choose_occurrence(
-                self._find_folded(_strip_punctuation(folded_quote)),
+                self._find_folded(_strip_outer_punctuation(folded_quote)),
                 BY_SPACE_AND_CASE,
                 occurrence,
                 must_be_whole=True,
@@ -241,11 +241,11 @@ class SearchableText:
         A quotation that is longer than the text is compared with the whole text.
         """
         text = self._folded.text
-        phrase = _strip_punctuation(FoldedText(quote).text)
+        phrase = _strip_outer_punctuation(FoldedText(quote).text)
         if not MIN_SIMILAR_CHARS <= len(phrase) <= MAX_SIMILAR_CHARS:
             return None
         if len(phrase) > len(text):
-            return self._match_whole_text(phrase)
+            return self._locate_whole_text_if_similar(phrase)
 
         min_score = 100 * (MIN_LIKENESS - MAX_ALIGNMENT_LOSS)
         alignment = fuzz.partial_ratio_alignment(phrase, text, score_cutoff=min_score)
@@ -267,7 +267,7 @@ class SearchableText:
             return None
         return _similar_location(start, end, likeness)
 
-    def _match_whole_text(self, phrase: str) -> Location | None:
+    def _locate_whole_text_if_similar(self, phrase: str) -> Location | None:
         """Return the span of the whole text if a quotation resembles it by MIN_LIKENESS or more.
 
         Punctuation at the ends of the text is left out. Returns None otherwise.
@@ -276,7 +276,7 @@ class SearchableText:
             phrase: The folded quotation, which is longer than the text.
         """
         text = self._folded.text
-        to_stripped_text = _strip_punctuation(text)
+        to_stripped_text = _strip_outer_punctuation(text)
         likeness = Indel.normalized_similarity(phrase, to_stripped_text)
         if not to_stripped_text or likeness < MIN_LIKENESS:
             return None
@@ -354,7 +354,7 @@ def _word_boundaries(text: str, offset: int, side: int) -> list[int]:
     return list(islice(boundaries, MAX_BOUNDARY_CANDIDATES))
 
 
-def _strip_punctuation(text: str) -> str:
+def _strip_outer_punctuation(text: str) -> str:
     """Return a text without outer characters that are no letters, digits or their marks.
 
     The result is empty if the text has no letters and digits.

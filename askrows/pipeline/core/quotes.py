@@ -116,8 +116,8 @@ class _OptionalQuote:
 def _make_quotation_schema(schema: "CoreSchema", format_: str) -> "CoreSchema":
     """Return the core schema of a quotation, made from that of a text or an optional text.
 
-    The schema validates by `_validate_quotation`. In JSON, a located quotation is written as a dict
-    with quote, start and end, by `_to_stored_quotation`.
+    The schema validates by `_to_quote_with_valid_offsets`. In JSON, a located quotation is written
+    as a dict with quote, start and end, by `_to_stored_quotation`.
 
     Args:
         schema: The core schema of the field's type.
@@ -142,14 +142,14 @@ def _make_quotation_schema(schema: "CoreSchema", format_: str) -> "CoreSchema":
         _to_stored_quotation, when_used="json"
     )
     return core_schema.no_info_wrap_validator_function(
-        _validate_quotation,
+        _to_quote_with_valid_offsets,
         schema,
         serialization=serialization,
         metadata={"pydantic_js_updates": {"format": format_}},
     )
 
 
-def _validate_quotation(value: Any, handler: Any) -> Quote:
+def _to_quote_with_valid_offsets(value: Any, handler: Any) -> Quote:
     """Return a Quote made from a text, a Quote, or a stored quotation (quote, start and end).
 
     In an optional field, None does not get here.
@@ -395,7 +395,9 @@ def list_text_formats(schema: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(formats.union(*map(list_text_formats, inner_nodes)))
 
 
-def iterate_leaves(value: Any, path: FieldPath = ()) -> Iterator[tuple[FieldPath, Any]]:
+def iterate_leaf_values_with_paths(
+    value: Any, path: FieldPath = ()
+) -> Iterator[tuple[FieldPath, Any]]:
     """Yield (path, value) of every value in an answer, in its order.
 
     A stored quotation is a single value, and so is an empty list or object.
@@ -408,7 +410,7 @@ def iterate_leaves(value: Any, path: FieldPath = ()) -> Iterator[tuple[FieldPath
     if not members:
         yield path, value
     for name, member in members:
-        yield from iterate_leaves(member, (*path, name))
+        yield from iterate_leaf_values_with_paths(member, (*path, name))
 
 
 def is_quotation(value: Any) -> bool:
@@ -431,7 +433,7 @@ def iterate_valid_quotations(document: Any) -> Iterator[Mapping[str, Any]]:
     Another program may have written the document: a quotation whose offsets are no whole numbers,
     are negative or have no text between them is left out.
     """
-    for _, leaf in iterate_leaves(document):
+    for _, leaf in iterate_leaf_values_with_paths(document):
         if not is_quotation(leaf):
             continue
         start = leaf["start"]

@@ -125,7 +125,7 @@ def parse_money(text: str) -> float:
     )
 
 
-def _make_number_parser(
+def _make_bounded_number_parser(
     parse_number: Callable[[str], float],
     *,
     minimum: float,
@@ -150,26 +150,26 @@ def _make_number_parser(
     return parse
 
 
-parse_positive_count = _make_number_parser(
+parse_positive_count = _make_bounded_number_parser(
     parse_count,
     minimum=1,
     maximum=MAX_NUMBER,
     expectation=f"from 1 to {MAX_NUMBER:,}",
 )
-parse_positive_size = _make_number_parser(
+parse_positive_size = _make_bounded_number_parser(
     parse_size,
     minimum=1,
     maximum=MAX_NUMBER,
     expectation=f"from 1 to {MAX_NUMBER:,}",
 )
-parse_seconds = _make_number_parser(
+parse_seconds = _make_bounded_number_parser(
     parse_duration,
     minimum=0,
     maximum=999_999_999,
     expectation="a number of seconds, 0 or more",
 )
 # The upper limit keeps dates within the calendar.
-parse_days = _make_number_parser(
+parse_days = _make_bounded_number_parser(
     partial(parse_duration, unit=86_400),
     minimum=0,
     maximum=100_000,
@@ -178,7 +178,7 @@ parse_days = _make_number_parser(
 
 
 # Infinity means: never ask.
-parse_usd = _make_number_parser(
+parse_usd = _make_bounded_number_parser(
     lambda text: math.inf if text.strip().lower() == "inf" else parse_money(text),
     minimum=0,
     maximum=math.inf,
@@ -186,7 +186,9 @@ parse_usd = _make_number_parser(
 )
 
 
-parse_share = _make_number_parser(float, minimum=0, maximum=1, expectation="a number from 0 to 1")
+parse_share = _make_bounded_number_parser(
+    float, minimum=0, maximum=1, expectation="a number from 0 to 1"
+)
 
 
 def _make_pattern_parser(pattern: str, expectation: str) -> Callable[[str], str]:

@@ -649,7 +649,7 @@ def list_setting_rows(settings: Settings) -> list[SettingRow]:
     return rows
 
 
-def format_with_unit(value: str, unit: str) -> str:
+def format_number_with_unit(value: str, unit: str) -> str:
     """Return a number with its unit; a whole number has commas between thousands.
 
     An empty value, or a value without a unit, is returned unchanged.

@@ -91,7 +91,7 @@ def extract_terms(text: str) -> list[str]:
 def _extract_piece_terms(piece: bytes) -> tuple[str, ...]:
     """Return the terms of a UTF-8 piece that contains no ASCII separator."""
     text = piece.decode("utf-8")
-    words: Iterable[str] = (text,) if text.isascii() else iterate_folded_words(text)
+    words: Iterable[str] = (text,) if text.isascii() else iterate_folded_words_or_pairs(text)
     return tuple(stem_word(word) for word in words if word not in _load_stop_words())
 
 
@@ -234,7 +234,7 @@ def fold_text(text: str) -> str:
     )
 
 
-def iterate_folded_words(text: str) -> Iterator[str]:
+def iterate_folded_words_or_pairs(text: str) -> Iterator[str]:
     """Yield the words of a text in order, without case and accents, not stemmed.
 
     A script without spaces, such as Chinese, has no words: each pair of neighbouring characters is
@@ -263,7 +263,7 @@ _WORD_CHARACTERS = _WordCharacters()
 
 def split_stems(text: str) -> list[str]:
     """Return the stems of all words of a text in order, also of stop words."""
-    return [stem_word(word) for word in iterate_folded_words(text)]
+    return [stem_word(word) for word in iterate_folded_words_or_pairs(text)]
 
 
 @lru_cache(maxsize=1 << 17)
@@ -300,5 +300,7 @@ def _load_stop_words() -> frozenset[str]:
     word_lists = [getattr(stopwords, f"STOPWORDS_{name}") for name in STOP_WORD_LANGUAGES]
     joined_words = " ".join(chain.from_iterable(word_lists))
     pieces = joined_words.encode().translate(_ASCII_TABLE).split()
-    words = chain.from_iterable(iterate_folded_words(piece.decode("utf-8")) for piece in pieces)
+    words = chain.from_iterable(
+        iterate_folded_words_or_pairs(piece.decode("utf-8")) for piece in pieces
+    )
     return frozenset(words).difference(EXEMPT_STOP_WORDS.split())

@@ -233,7 +233,7 @@ class _Parser:
             InputError: The syntax is wrong.
         """
         place = f"WHERE, character {self._next_token.offset + 1}"
-        column = self._parse_column()
+        column = self._parse_column_name()
         if self._next_token.kind == "operator":
             sign = self._take_token()
             operator = _SPELLINGS.get(sign) or cast(Operator, sign)
@@ -268,7 +268,7 @@ class _Parser:
         self._require(")", "',' or ')'")
         return tuple(values)
 
-    def _parse_column(self) -> str:
+    def _parse_column_name(self) -> str:
         """Parse the name of a column: a name between double quotes, or several plain words.
 
         The words, which may be numbers, end before a keyword or sign, and are joined by one blank.

@@ -141,7 +141,7 @@ def write_rows_to_file(
             the file cannot be written, or exists and must not be overwritten.
         ConfigurationError: The format is Parquet, and its library is not installed.
     """
-    format_ = row_export.choose_format(task, path, None)
+    format_ = row_export.choose_or_refuse_format(task, path, None)
     check_export_target(path, ws.store, ws.data, overwrite=overwrite)
     report = ExportReport(str(path), format_, word=task.nouns.singular)
     with ws.store.read() as tx:
@@ -150,7 +150,9 @@ def write_rows_to_file(
         rows = ({**row.values, grid.state_name: row.state} for row in listed_rows)
         counted_rows = row_export.count_rows(rows, report, ws.display)
         kinds = {**kinds, grid.state_name: "text"}
-        row_export.write_file(path, export.encode_rows(counted_rows, format_, kinds=kinds))
+        row_export.write_or_replace_file(
+            path, export.encode_rows(counted_rows, format_, kinds=kinds)
+        )
     return report
 
 

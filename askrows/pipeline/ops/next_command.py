@@ -95,7 +95,7 @@ def _choose_fill_command(snapshot: Snapshot) -> CommandHint | None:
     other_tasks = snapshot.other_answered_tasks
     if other_tasks:
         return CommandHint("status", task=other_tasks[0])
-    return snapshot.task.fill_hint.step
+    return snapshot.task.no_rows_hint.step
 
 
 def _needs_index(snapshot: Snapshot) -> bool:

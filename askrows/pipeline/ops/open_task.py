@@ -31,8 +31,8 @@ from askrows.pipeline.tasks.selection import (
     is_user_task_set,
     list_used_shipped_tasks,
     list_used_task_names,
+    replace_unused_task_by_first_used,
     reset_to_default_task,
-    select_first_used_task,
 )
 from askrows.pipeline.tasks.shipped_task import find_shipped_task
 from askrows.pipeline.workspace.data_folder import (
@@ -97,7 +97,7 @@ def open_workspace(
         if not has_workspace and not is_temporary:
             display.say(f"a new workspace: {settings.data}, database {store.display_name}")
         if has_workspace and is_whole_workspace:
-            settings = store.query(select_first_used_task, settings)
+            settings = store.query(replace_unused_task_by_first_used, settings)
         if access is not Access.READ:
             # A command about all tasks creates no tables of a task.
             settings = _prepare_folder_tables_and_task(
@@ -395,7 +395,7 @@ def _check_first_use_and_detect_own_rows(settings: Settings, store: Store) -> bo
     from askrows.pipeline.tasks import task_registry
 
     declaration, path = task_registry.load_named_declaration(settings)
-    task_registry.check_task_can_be_registered(declaration, path, settings, store)
+    task_registry.check_columns_views_and_write_target(declaration, path, settings, store)
     return task_registry.has_own_rows(declaration)
 
 

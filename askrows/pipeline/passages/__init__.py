@@ -68,7 +68,7 @@ def _load_tables() -> "TaskTables":
     return TABLES
 
 
-def _load_measure() -> "TaskMeasure":
+def _load_concept_measure() -> "TaskMeasure":
     """Import the function that measures concepts; return it with the definitions of its figures."""
     from askrows.pipeline.passages.quality import FIGURES, measure_concept_quality
     from askrows.pipeline.passages.task import PassagesTask
@@ -89,5 +89,5 @@ PASSAGES_TASK = ShippedTask(
     indexed_table=CONCEPTS,
     make_task=_make_task_of_selected_version,
     load_tables=_load_tables,
-    load_measure=_load_measure,
+    load_measure=_load_concept_measure,
 )

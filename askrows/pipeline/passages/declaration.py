@@ -106,7 +106,7 @@ class PassageConcepts(BaseModel):
 
     @field_validator("concepts")
     @classmethod
-    def _merge_repeated_and_drop_nameless(cls, concepts: list[NamedConcept]) -> list[NamedConcept]:
+    def _merge_and_drop_concepts_or_raise(cls, concepts: list[NamedConcept]) -> list[NamedConcept]:
         """Merge concepts with equal names in any case, and drop concepts without a name.
 
         Raises:

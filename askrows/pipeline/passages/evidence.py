@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from askrows.pipeline.core.locate import Location, SearchableText, make_context
+from askrows.pipeline.core.locate import Location, SearchableText, cut_context_at_words
 from askrows.pipeline.core.quotes import NO_QUOTE_REASON, Quote
 from askrows.pipeline.core.text import replace_invisible_characters
 from askrows.pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageConcepts
@@ -139,7 +139,7 @@ def _find_evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, 
     return {
         "surface": _find_surface_near_quotation([concept.name, *concept.aliases], spans, passage),
         "support": quotes,
-        "context": make_context(text, *spans[0], max_chars=MAX_CONTEXT),
+        "context": cut_context_at_words(text, *spans[0], max_chars=MAX_CONTEXT),
         "quality": _compute_confidence_and_notes(concept, passage, location_by_quote),
     }
 

@@ -208,7 +208,7 @@ def _write_passages_without_conflict(
         The number of new and of changed passages, the ids of stored passages whose text changed,
         and the findings of rejected passages.
     """
-    task_rows = table.select_task_rows(shape)
+    task_rows = table.make_passage_rows(shape)
     stored_rows: Mapping[str, Mapping[str, Any]] = {}
     if shape.passages.name not in shape.missing:
         stored_rows = task_rows.read_rows(

@@ -41,7 +41,7 @@ def read_passage_and_newest_concepts(
         InputError: There is no passage of this id.
     """
     passage_ids = [task.require_row_id(tx, passage_id)]
-    rows = table.select_task_rows(shape).read_rows(tx, passage_ids, shape.value_columns)
+    rows = table.make_passage_rows(shape).read_rows(tx, passage_ids, shape.value_columns)
     row = rows[passage_id]
     concepts = list(table.iterate_concepts(tx, shape, passage_ids=passage_ids))
     concepts.sort(key=lambda concept: str(concept.created_at or ""))

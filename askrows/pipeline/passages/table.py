@@ -338,7 +338,7 @@ def is_current(shape: PassagesShape) -> ColumnElement[bool]:
     return or_(concepts.extractor_version == literal(answers.PERSON, Text), ~is_corrected)
 
 
-def select_task_rows(
+def make_passage_rows(
     shape: PassagesShape,
     *,
     skipped_versions: Sequence[str] | None = None,
@@ -406,7 +406,7 @@ def read_passage_texts(
     are not locked. `doctor` finds changes that other programs make in this time.
     """
     should_lock = should_lock and _may_lock(tx, shape)
-    rows = select_task_rows(shape).read_rows(tx, ids, ("text",), should_lock=should_lock)
+    rows = make_passage_rows(shape).read_rows(tx, ids, ("text",), should_lock=should_lock)
     return {key: cell_to_text(row["text"]) for key, row in rows.items()}
 
 

@@ -91,7 +91,7 @@ RECORD = TaskRecord(
 class PassagesTask(Task):
     """The task of concepts of passages, stored as rows of a table of their own."""
 
-    fill_hint = HOW_TO_BEGIN
+    no_rows_hint = HOW_TO_BEGIN
     source_hint = ""
     row_columns = ("text",)
     needs_row = True
@@ -164,7 +164,7 @@ class PassagesTask(Task):
     @cached_property
     def rows(self) -> TaskRows:
         """Return the table of passages, with the condition for open passages."""
-        return table.select_task_rows(
+        return table.make_passage_rows(
             self.shape,
             skipped_versions=self.skipped_versions,
             prompt_version=self.parked_version,
@@ -289,7 +289,7 @@ class PassagesTask(Task):
             or not isinstance(outcome_by_id[key].answer, GroundedConcepts)
         }
         has_concepts = table.has_concepts(self.shape, (prompt_version,))
-        answered_ids = table.select_task_rows(self.shape).filter_ids(tx, list(texts), has_concepts)
+        answered_ids = table.make_passage_rows(self.shape).filter_ids(tx, list(texts), has_concepts)
         renewed_ids = stored_answers.filter_answered_ids(
             tx, table.TASK, sorted(answered_ids), prompt_version
         )
@@ -363,7 +363,7 @@ class PassagesTask(Task):
             concepts.append(fields)
         return {"concepts": concepts}
 
-    def sync_corrected_rows(self, tx: Connection, new_edits: Mapping[str, NewEdit]) -> None:
+    def update_tables_by_edits(self, tx: Connection, new_edits: Mapping[str, NewEdit]) -> None:
         """Replace the concepts of earlier corrections by those of the new edits.
 
         If all edits of a passage are undone, its concepts are only deleted.
@@ -515,7 +515,7 @@ def _make_hit_fields(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 def _count_index_entries(shape: PassagesShape, tx: Connection) -> int:
     """Return how many passages have concepts."""
-    passages = table.select_task_rows(shape)
+    passages = table.make_passage_rows(shape)
     return passages.count_rows(tx, table.has_concepts(shape, None))
 
 

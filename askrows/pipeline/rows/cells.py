@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from askrows.pipeline.core.column_placeholders import find_exact_or_similar_column
+from askrows.pipeline.core.column_placeholders import find_column_by_exact_or_folded_name
 from askrows.pipeline.core.command_hint import format_install_command
 from askrows.pipeline.core.errors import ConfigurationError, InputError
-from askrows.pipeline.core.quotes import FieldPath, is_quotation, iterate_leaves
+from askrows.pipeline.core.quotes import FieldPath, is_quotation, iterate_leaf_values_with_paths
 from askrows.pipeline.core.text import INVALID_TEXT, make_names_unique, shorten
 from askrows.pipeline.store.schema import to_utc_time
 
@@ -88,7 +88,7 @@ def iterate_nested_texts(value: Any) -> Iterator[str]:
     None and empty texts, lists and objects are left out. A boolean is `true` or `false`. A
     quotation, which is a text stored with its place in the row, gives its text only.
     """
-    for _, leaf in iterate_leaves(value):
+    for _, leaf in iterate_leaf_values_with_paths(value):
         if is_quotation(leaf):
             yield str(leaf["quote"])
         elif leaf not in (None, "", [], {}):
@@ -102,7 +102,7 @@ def iterate_nested_names_and_values(document: Mapping[str, Any]) -> Iterator[tup
     is the value, a nested name, a list index, or the name of the member itself.
     """
     for name, member in document.items():
-        for path, leaf in iterate_leaves(member, (name,)):
+        for path, leaf in iterate_leaf_values_with_paths(member, (name,)):
             leaf_values = leaf.values() if isinstance(leaf, Mapping) else [leaf]
             for value in (*path, *leaf_values):
                 yield name, value
@@ -113,7 +113,7 @@ def find_text_by_similar_name(cells: Mapping[str, Any], name: str) -> str:
 
     The texts of a list are separated by commas.
     """
-    column = find_exact_or_similar_column(name, cells)
+    column = find_column_by_exact_or_folded_name(name, cells)
     return "" if column is None else ", ".join(iterate_nested_texts(cells[column])).strip()
 
 
@@ -305,7 +305,9 @@ def to_plain_row_with_notes(row: Mapping[Any, Any], notes: list[str]) -> dict[st
     if not _CLASSES_WITH_BYTES.isdisjoint(map(type, row.values())):
         for name, value in row.items():
             note = f"column {name!r}: bytes that are not text are read as blank"
-            if note not in notes and any(map(_is_undecodable, iterate_leaves(value))):
+            if note not in notes and any(
+                map(_is_undecodable, iterate_leaf_values_with_paths(value))
+            ):
                 notes.append(note)
     return to_plain_row(row)
 

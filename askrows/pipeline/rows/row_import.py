@@ -17,7 +17,11 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.core.files import SealedWriter, remove_abandoned_parts, resolve_target
+from askrows.pipeline.core.files import (
+    SealedWriter,
+    check_and_resolve_file_target,
+    remove_abandoned_parts,
+)
 from askrows.pipeline.core.text import encode_csv_line
 from askrows.pipeline.rows.columns import (
     ColumnLayout,
@@ -265,7 +269,7 @@ def _open_report_file(report: ImportReport) -> Iterator[SealedWriter | None]:
         yield None
         return
 
-    target = resolve_target(Path(report.report))
+    target = check_and_resolve_file_target(Path(report.report))
     if target == Path(report.path).resolve():
         raise InputError(
             f"the report would replace {report.path}; nothing was changed",

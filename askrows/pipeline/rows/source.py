@@ -22,7 +22,7 @@ from typing import Any
 
 import jsonlines
 
-from askrows.pipeline.core.column_placeholders import find_exact_or_similar_column
+from askrows.pipeline.core.column_placeholders import find_column_by_exact_or_folded_name
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.declaration import (
     DEFAULT_READ_OPTIONS,
@@ -225,7 +225,8 @@ def open_row_file(
     source = FileSource(path, options, stored_kinds=stored_kinds)
     if not declaration.has_made_key:
         source.key_columns = [
-            find_exact_or_similar_column(name, source.columns) or name for name in declaration.keys
+            find_column_by_exact_or_folded_name(name, source.columns) or name
+            for name in declaration.keys
         ]
     return source
 
@@ -518,7 +519,7 @@ def _advance_cursor_and_limit_query(
     with store.open_read_only_user_query(
         f"SELECT * {source} LIMIT 0", timeout_s=timeout_s
     ) as selection:
-        name = find_exact_or_similar_column(cursor.column, selection.column_names)
+        name = find_column_by_exact_or_folded_name(cursor.column, selection.column_names)
     if name is None:
         return query
 

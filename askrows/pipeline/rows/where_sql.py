@@ -48,11 +48,11 @@ from sqlalchemy import (
 )
 
 from askrows.pipeline.core.column_placeholders import (
-    find_exact_or_similar_column,
+    find_column_by_exact_or_folded_name,
     format_column_hint,
 )
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.core.quotes import is_quotation, iterate_leaves
+from askrows.pipeline.core.quotes import is_quotation, iterate_leaf_values_with_paths
 from askrows.pipeline.core.where_parser import Comparison, Expression, Negation, Scalar
 from askrows.pipeline.rows.reflection import is_sqlite
 from askrows.pipeline.store.schema import JSONB
@@ -342,7 +342,7 @@ class _Compiler:
         column = comparison.column
         # An exact name of a later scope precedes a similar name of an earlier scope.
         for cells in (ChainMap(*map(dict, self.scopes)), *self.scopes):
-            name = find_exact_or_similar_column(column, cells)
+            name = find_column_by_exact_or_folded_name(column, cells)
             if name is not None:
                 return cells[name]
 
@@ -411,7 +411,8 @@ def _extract_member_json(document: str | None, *names: str) -> str:
         member = member.get(name) if isinstance(member, dict) else None
     if isinstance(member, list | dict):
         member = [
-            leaf["quote"] if is_quotation(leaf) else leaf for _, leaf in iterate_leaves(member)
+            leaf["quote"] if is_quotation(leaf) else leaf
+            for _, leaf in iterate_leaf_values_with_paths(member)
         ]
     return orjson.dumps(member).decode()
 

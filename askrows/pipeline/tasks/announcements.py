@@ -28,7 +28,7 @@ def announce_backend_once(workspace: OpenWorkspace, service: Service, task: Task
     """Print, once per service, which backend works; further calls print nothing.
 
     For a provider, the line says that rows leave this machine. It is printed only before the first
-    upload (see `describe_first_upload`). For the local engine, it says that answers are
+    upload (see `make_first_upload_notice`). For the local engine, it says that answers are
     placeholders and why no provider is used. Nothing is printed if the setting BACKEND chose the
     local engine.
     """
@@ -39,7 +39,7 @@ def announce_backend_once(workspace: OpenWorkspace, service: Service, task: Task
     settings = workspace.settings
     message = ""
     if workspace.backend != "local":
-        message = describe_first_upload(workspace, task)
+        message = make_first_upload_notice(workspace, task)
     elif settings.backend is None and (settings.api_key or settings.openai_key):
         message = (
             "this workspace is bound to the local engine (placeholder results); "
@@ -61,7 +61,7 @@ def announce_placeholders(workspace: OpenWorkspace, service: Service, task: Task
         workspace.display.say(PLACEHOLDER_NOTE)
 
 
-def describe_first_upload(workspace: OpenWorkspace, task: Task) -> str:
+def make_first_upload_notice(workspace: OpenWorkspace, task: Task) -> str:
     """Return the notice that the next request uploads rows or images for the first time, or "".
 
     It is "" with the local engine. It is also "" if the workspace is bound to a provider, because

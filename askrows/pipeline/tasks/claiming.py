@@ -90,7 +90,7 @@ def read_claimable_rows(
         }
 
 
-def find_askable_ids_by_hash(
+def find_asked_row_ids_by_hash(
     tx: Connection, task: Task, hashes: Sequence[str]
 ) -> Mapping[str, Sequence[str]]:
     """Return the ids of rows that the command asks, by input hash.
@@ -142,7 +142,7 @@ def find_due_ids(tx: Connection, task: Task) -> list[str]:
     )
 
 
-def claim_rows(
+def claim_all_rows_or_raise(
     tx: Connection,
     task: Task,
     version: str,

@@ -470,7 +470,7 @@ def _store_edits_and_update_rows(
     """
     prompt_version = task.parked_version
     edits.insert_edits(tx, task.name, new_edits)
-    task.sync_corrected_rows(tx, new_edits)
+    task.update_tables_by_edits(tx, new_edits)
     update_derived_values(tx, task, list(new_edits))
     claims.unpark_and_forgive(tx, task.name, prompt_version=prompt_version, row_ids=list(new_edits))
     record_row_change(tx, task.name)

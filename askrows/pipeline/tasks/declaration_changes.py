@@ -93,7 +93,7 @@ def check_table_prefix(tx: Connection, record: TaskRecord) -> None:
             )
 
 
-def merge_stored_record(
+def merge_stored_into_declared_record(
     declared_record: TaskRecord, stored_record: TaskRecord | None
 ) -> TaskRecord:
     """Return the record of a task's present file, with additions of the stored record.

@@ -109,7 +109,7 @@ def count_waiting_rows(tx: Connection, task: Task, version: str) -> int:
     They get its answer. 0 if the task stores no input hashes.
     """
     hashes = claims.list_claimed_input_hashes(tx, task.name, version)
-    ids_by_hash = claiming.find_askable_ids_by_hash(tx, task, hashes)
+    ids_by_hash = claiming.find_asked_row_ids_by_hash(tx, task, hashes)
     row_ids = list(chain.from_iterable(ids_by_hash.values()))
     return len(claiming.filter_claimable_ids(tx, task, row_ids))
 
@@ -180,7 +180,7 @@ def answer_or_park_equal_rows(
             for request_outcome in request_outcomes
             if request_outcome.claim.row_id in write_result.parked
         ]
-        open_ids_by_hash = claiming.find_askable_ids_by_hash(tx, task, parked_hashes)
+        open_ids_by_hash = claiming.find_asked_row_ids_by_hash(tx, task, parked_hashes)
 
     ended = [
         request_outcome

@@ -357,7 +357,7 @@ def _write_acceptable_answers(
     """
     written = list[WriteResult]()
 
-    def write(accepted: Sequence[RequestOutcome]) -> None:
+    def apply_accepted_answers(accepted: Sequence[RequestOutcome]) -> None:
         if task.answer_target is not None:
             row_ids = [outcome.claim.row_id for outcome in accepted]
             # The rows stay locked until their answers are written.
@@ -366,7 +366,9 @@ def _write_acceptable_answers(
         result = task.apply_answers_to_rows(tx, accepted, version=provenance.version, now=now)
         written.append(result)
 
-    refused = write_rows_and_list_refused(tx, answered, write, refusals=RefusedRowError)
+    refused = write_rows_and_list_refused(
+        tx, answered, apply_accepted_answers, refusals=RefusedRowError
+    )
     unwritable = {outcome.claim.row_id: error.reason for outcome, error in refused}
     return reduce(or_, written, WriteResult(unwritable=unwritable))
 

@@ -9,7 +9,11 @@ from typing import Any, TypeVar
 
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.core.files import SealedWriter, remove_abandoned_parts, resolve_target
+from askrows.pipeline.core.files import (
+    SealedWriter,
+    check_and_resolve_file_target,
+    remove_abandoned_parts,
+)
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.settings import Settings
@@ -87,7 +91,7 @@ def export_answers(
         ConfigurationError: The format is Parquet, and its library is not installed.
     """
     row_word = task.exported_noun
-    format_ = choose_format(task, path, options.format_)
+    format_ = choose_or_refuse_format(task, path, options.format_)
     report = ExportReport(str(path) if path else None, format_, word=row_word)
     if path is not None:
         check_export_target(path, workspace.store, workspace.data, overwrite=overwrite)
@@ -114,7 +118,7 @@ def export_answers(
         if write_chunks is not None:
             write_chunks(chunks)
         elif path is not None and first_rows:
-            write_file(path, chunks)
+            write_or_replace_file(path, chunks)
         else:
             report.path = None
     _set_version_and_correction_counts(export_rows, report)
@@ -126,7 +130,7 @@ def export_answers(
             message += f"; {OptionHint(gone=True)} also exports rows that left their source"
         workspace.display.say(message)
         return report
-    for line in _format_summary(report, task.nouns):
+    for line in _format_export_summary(report, task.nouns):
         workspace.display.say(line)
     return report
 
@@ -153,13 +157,13 @@ def iterate_export_chunks(
         InputError: The format or an option is invalid.
         ConfigurationError: The format is Parquet, and its library is not installed.
     """
-    format_ = choose_format(task, None, options.format_)
+    format_ = choose_or_refuse_format(task, None, options.format_)
     with workspace.store.read() as tx:
         export_rows = _check_options_and_read(tx, task, workspace.settings, options)
         yield from encode_rows(export_rows.rows, format_, FormulaGuard(), kinds=export_rows.kinds)
 
 
-def choose_format(
+def choose_or_refuse_format(
     task: Task,
     path: Path | None,
     format_: str | None,
@@ -199,7 +203,7 @@ def _set_version_and_correction_counts(export_rows: ExportRows, report: ExportRe
     ]
 
 
-def _format_summary(report: ExportReport, nouns: TaskNouns) -> Iterator[str]:
+def _format_export_summary(report: ExportReport, nouns: TaskNouns) -> Iterator[str]:
     """Yield the lines for the user: counts of each version, corrections, and changed cells.
 
     An export of a single version has only answers of that version, without corrections: the lines
@@ -311,7 +315,7 @@ def check_export_target(
         )
 
 
-def write_file(path: Path, chunks: Iterable[bytes]) -> None:
+def write_or_replace_file(path: Path, chunks: Iterable[bytes]) -> None:
     """Write chunks to a file that appears at `path` when it is complete.
 
     An existing file is replaced. Part files of killed runs are deleted first.
@@ -319,7 +323,7 @@ def write_file(path: Path, chunks: Iterable[bytes]) -> None:
     Raises:
         InputError: The file cannot be written. An existing file is unchanged.
     """
-    target = resolve_target(path)
+    target = check_and_resolve_file_target(path)
     try:
         remove_abandoned_parts(target)
         with SealedWriter(target) as writer:

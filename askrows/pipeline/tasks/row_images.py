@@ -110,7 +110,9 @@ class RowImages:
         states = {}
         unusable_reason = None
         for column, location in self._list_locations(values):
-            states[column] = self._inspect_image(location, former_states.get(column) or {})
+            states[column] = self._inspect_image_if_changed(
+                location, former_states.get(column) or {}
+            )
             reason = states[column].get("why")
             if reason and unusable_reason is None:
                 unusable_reason = f"{column}: {reason}"
@@ -140,7 +142,7 @@ class RowImages:
         hashes: dict[str, str | None] = dict.fromkeys(self.columns)
         for column, location in self._list_locations(row):
             try:
-                content, _ = self._read_image(location)
+                content, _ = self._read_image_and_stamp(location)
                 jpeg = convert_to_sent_jpeg(content, max_side=self.side)
             except PictureError:
                 return None
@@ -162,7 +164,9 @@ class RowImages:
         locations = [(column, str(row.get(column) or "").strip()) for column in self.columns]
         return [(column, location) for column, location in locations if location]
 
-    def _inspect_image(self, location: str, former_state: Mapping[str, Any]) -> dict[str, Any]:
+    def _inspect_image_if_changed(
+        self, location: str, former_state: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Read an image and check that it can be sent; return its state for the next inspection.
 
         An image that was usable and did not change is not read again.
@@ -180,7 +184,7 @@ class RowImages:
         try:
             if was_usable and self._is_unchanged(location, former_state):
                 return dict(former_state)
-            content, state["stamp"] = self._read_image(location)
+            content, state["stamp"] = self._read_image_and_stamp(location)
             state["sha256"] = hashlib.sha256(content).hexdigest()
             inspect_image(content)
         except PictureError as error:
@@ -233,7 +237,7 @@ class RowImages:
             raise PictureError(f"it is outside {folder_names}; {self.folder_hint}")
         return path
 
-    def _read_image(self, location: str) -> tuple[bytes, Stamp | None]:
+    def _read_image_and_stamp(self, location: str) -> tuple[bytes, Stamp | None]:
         """Return the bytes of an image, and the stamp of its file (its size and times of change).
 
         The stamp is None for a file that was written less than two seconds ago, because another

@@ -46,7 +46,7 @@ def list_used_task_names(tx: Connection) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def select_default_task(settings: Settings, *, allow_several: bool) -> Settings:
+def replace_default_task_if_empty(settings: Settings, *, allow_several: bool) -> Settings:
     """Return the settings with the task that a command without TASK= is about; write nothing.
 
     It is DEFAULT_TASK, which settings without TASK= already have: these are returned unchanged. But
@@ -86,11 +86,11 @@ def select_default_task(settings: Settings, *, allow_several: bool) -> Settings:
     )
 
 
-def select_first_used_task(tx: Connection, settings: Settings) -> Settings:
+def replace_unused_task_by_first_used(tx: Connection, settings: Settings) -> Settings:
     """Return settings with a task that this workspace uses, for a command about all of it.
 
     It is the task of the settings if that is used, else the first used task.
-    `select_default_task` is for commands about one task.
+    `replace_default_task_if_empty` is for commands about one task.
 
     Raises:
         TaskNeverUsedError: The workspace uses no task, because its first command was killed.

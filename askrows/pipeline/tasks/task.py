@@ -197,7 +197,7 @@ class Task:
         return self.user_file.declaration
 
     @property
-    def fill_hint(self) -> HintTemplate:
+    def no_rows_hint(self) -> HintTemplate:
         """Return the hint that is shown if there are no rows yet.
 
         It names the import command of a table or folder, else the empty source and `try`.
@@ -218,11 +218,11 @@ class Task:
     def source_hint(self) -> HintTemplate | str:
         """Return the hint that names the source of the rows, and how to change rows there.
 
-        For imported folders it is `fill_hint`. A forgotten row would return with the next sync,
+        For imported folders it is `no_rows_hint`. A forgotten row would return with the next sync,
         because its source is read again.
         """
         if self.folder_table:
-            return self.fill_hint
+            return self.no_rows_hint
         if self.record.items == MEMORY_ROWS:
             return "the rows come from Python code; pass other rows there"
         if self.record.table:
@@ -822,7 +822,7 @@ class Task:
         """Convert a stored answer, or some of its fields, to the form in which a model gives it."""
         return answer
 
-    def sync_corrected_rows(self, tx: Connection, new_edits: Mapping[str, NewEdit]) -> None:
+    def update_tables_by_edits(self, tx: Connection, new_edits: Mapping[str, NewEdit]) -> None:
         """Update other programs' tables after corrections.
 
         The table or column that `write_to=` names gets the preferred answers of the rows. Values

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from askrows.pipeline.core.column_placeholders import (
     MAX_LISTED_COLUMNS,
-    find_exact_or_similar_column,
+    find_column_by_exact_or_folded_name,
     list_template_columns,
     map_invalid_placeholders_to_valid,
 )
@@ -70,7 +70,7 @@ def raise_if_faults(faults: Sequence[Fault], path: Path) -> None:
 
 def match_columns(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
     """Return the column that each name means; a name without a column stays as it is."""
-    return [find_exact_or_similar_column(name, columns) or name for name in names]
+    return [find_column_by_exact_or_folded_name(name, columns) or name for name in names]
 
 
 def find_column_faults(
@@ -91,7 +91,7 @@ def find_column_faults(
     """
     for member, message, hint in (
         *_find_template_and_quoted_column_faults(declaration, columns),
-        *_find_missing_column_faults(declaration, columns),
+        *_find_named_column_faults(declaration, columns),
     ):
         yield Fault(f"{member}= {message}", hint, find_member_line(path, member))
 
@@ -127,7 +127,7 @@ def _find_template_and_quoted_column_faults(
         yield "prompt", message, "set quotes_in= to the column that is quoted"
 
 
-def _find_missing_column_faults(
+def _find_named_column_faults(
     declaration: Declaration, columns: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str]]:
     """Yield (member, message, hint) for each named column that is missing or cannot be a key.
@@ -138,7 +138,7 @@ def _find_missing_column_faults(
     answer_fields = declaration.answer.model_fields
     derived_names = declaration.derived_functions
     for name in derived_names:
-        if name in {HASH_KEY, *answer_fields} or find_exact_or_similar_column(name, columns):
+        if name in {HASH_KEY, *answer_fields} or find_column_by_exact_or_folded_name(name, columns):
             yield "derive", f"has {name!r}, which is a column or a field", "choose another name"
     made_names = {*answer_fields, *derived_names}
     names_by_member: dict[str, Sequence[str]] = {

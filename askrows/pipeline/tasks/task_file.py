@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from askrows.pipeline.core import trust
 from askrows.pipeline.core.answer_fields import make_strict_answer_validator
-from askrows.pipeline.core.column_placeholders import find_exact_or_similar_column
+from askrows.pipeline.core.column_placeholders import find_column_by_exact_or_folded_name
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.declaration import (
     NAME,
@@ -96,7 +96,7 @@ def parse_python_path(path: Path) -> str:
     return text.removeprefix(_PYTHON_PATH_PREFIX).removesuffix(_PYTHON_PATH_SUFFIX)
 
 
-def _find_module_file(declaration: Declaration) -> Path | None:
+def _find_module_file_of_task(declaration: Declaration) -> Path | None:
     """Return the file of the module that declares a task object; None if there is none.
 
     The module is that of the answer's class. The task must be the only one in the module, or the
@@ -252,7 +252,7 @@ def keep_python_task_in_process(
     Raises:
         InputError: The task is not valid, or has neither a name nor a file.
     """
-    file = _find_module_file(task)
+    file = _find_module_file_of_task(task)
     name = task.name or (file.stem if file else "")
     if not name:
         message = "a task that is declared in Python without a file needs a name"
@@ -534,7 +534,7 @@ def _find_example_faults(declaration: Declaration, path: Path) -> Iterator[Fault
 def _find_example_fault(declaration: Declaration, row: Mapping[str, Any], answer: Any) -> str:
     """Return why an example is invalid, or ""; its row must have the columns of the prompt."""
     for name in declaration.prompt_columns:
-        if find_exact_or_similar_column(name, row) is None:
+        if find_column_by_exact_or_folded_name(name, row) is None:
             return f"its row has no column {name!r}, which the prompt names"
 
     _, reason = validate_answer_or_find_fault(

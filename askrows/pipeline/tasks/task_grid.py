@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, func, literal
 
 from askrows.pipeline.core.column_placeholders import (
     fill_template,
-    find_exact_or_similar_column,
+    find_column_by_exact_or_folded_name,
 )
 from askrows.pipeline.core.declaration import ID_COLUMN
 from askrows.pipeline.core.row_listing import NO_FILTER
@@ -79,7 +79,9 @@ def name_row(record: TaskRecord, row: Mapping[str, Any]) -> str:
     template = record.name_template or ""
     row_name = fill_template(
         template,
-        lambda name: to_prompt_text(row.get(find_exact_or_similar_column(name, row) or name)),
+        lambda name: to_prompt_text(
+            row.get(find_column_by_exact_or_folded_name(name, row) or name)
+        ),
     )
     file_key = to_prompt_text(row.get(record.file_key))
     return " ".join(row_name.split())[:MAX_ROW_NAME_CHARS] or file_key or str(row[KEY_COLUMN])
@@ -345,13 +347,13 @@ def read_export(
 
     editors_by_id = {}
     if options.answer_version in {None, answers.PERSON}:
-        editors_by_id = _describe_editors(tx, record.name)
+        editors_by_id = _describe_editors_by_row_id(tx, record.name)
     editors_name = choose_free_column_names(names, [CORRECTED_BY], ANSWER_PREFIX)[CORRECTED_BY]
 
     exported_columns = {headers.get(name, name): grid.columns[name] for name in names}
     readers = {name: column.read for name, column in exported_columns.items()}
 
-    def iterate_rows() -> Iterator[dict[str, Any]]:
+    def iterate_and_count_rows() -> Iterator[dict[str, Any]]:
         """Yield each row with its cells, and count its answer."""
         for row in grid.read_rows(
             tx,
@@ -370,7 +372,7 @@ def read_export(
     if editors_by_id:
         kinds[editors_name] = "text"
     return ExportRows(
-        iterate_rows(),
+        iterate_and_count_rows(),
         kinds,
         version=options.answer_version,
         version_counts=version_counts,
@@ -378,7 +380,7 @@ def read_export(
     )
 
 
-def _describe_editors(tx: Connection, task: str) -> dict[str, str]:
+def _describe_editors_by_row_id(tx: Connection, task: str) -> dict[str, str]:
     """Return by row id a text of the fields that people corrected, each with its last editor.
 
     Undone edits do not count. Rows without other edits are left out.

@@ -13,12 +13,12 @@ from sqlalchemy import ColumnElement, Connection
 
 from askrows.pipeline.core.column_placeholders import (
     fill_template,
-    find_exact_or_similar_column,
+    find_column_by_exact_or_folded_name,
     format_column_hint,
     list_template_columns,
 )
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.core.quotes import is_quotation, iterate_leaves
+from askrows.pipeline.core.quotes import is_quotation, iterate_leaf_values_with_paths
 from askrows.pipeline.core.ranking import Entry, FieldGroup, Ranking
 from askrows.pipeline.core.settings import DEFAULT_TASK
 from askrows.pipeline.rows.cells import (
@@ -108,7 +108,7 @@ def _check_text_columns(record: TaskRecord, _tx: Connection, names: Sequence[str
         InputError: The rows have no such column; the hint suggests a similar name.
     """
     for name in names:
-        if find_exact_or_similar_column(name, record.shown_columns) is None:
+        if find_column_by_exact_or_folded_name(name, record.shown_columns) is None:
             raise InputError(
                 f"the rows of {record.name} have no column {name!r}; "
                 "the index in service was not changed",
@@ -162,7 +162,7 @@ def _list_short_texts(content: Mapping[str, Any]) -> list[str]:
     Quotations and numbers are left out.
     """
     tags = list[str]()
-    for _, leaf in iterate_leaves(content["answer"]):
+    for _, leaf in iterate_leaf_values_with_paths(content["answer"]):
         # A number says nothing without its field.
         if not is_quotation(leaf) and not isinstance(leaf, int | float):
             tags += [text for text in iterate_nested_texts(leaf) if len(text) <= MAX_TAG_CHARS]
@@ -232,7 +232,7 @@ def _read_entries(
     """
     template = record.index_template or ""
     columns_by_name = {
-        name: find_exact_or_similar_column(name, record.shown_columns)
+        name: find_column_by_exact_or_folded_name(name, record.shown_columns)
         for name in list_template_columns(template)
     }
     for row in grid.read_rows(tx, conditions=conditions, row_ids=row_ids):
@@ -251,7 +251,7 @@ def _read_entries(
         metadata = content
         extra_cells: dict[str, Any] = {}
         if record.metadata:
-            metadata = _make_metadata(record, row.id, fields, columns)
+            metadata = _make_declared_metadata(record, row.id, fields, columns)
             extra_cells = {name: cell for name, cell in content.items() if name != "id"}
             facts.append(metadata)
         column_texts = {name: find_text_by_similar_name(columns, name) for name in text_columns}
@@ -265,7 +265,7 @@ def _read_entries(
         yield Entry(row.id, " ".join(parts), metadata, facts, searched_texts, extra_cells)
 
 
-def _make_metadata(
+def _make_declared_metadata(
     record: TaskRecord, row_id: str, fields: Mapping[str, Any], columns: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the metadata of an entry as `metadata=` declares them, after the id.

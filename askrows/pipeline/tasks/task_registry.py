@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from askrows.pipeline.core.answer_fields import list_answer_fields
-from askrows.pipeline.core.column_placeholders import find_exact_or_similar_column
+from askrows.pipeline.core.column_placeholders import find_column_by_exact_or_folded_name
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.declaration import HASH_KEY, DatabaseTable, Declaration, Folder
 from askrows.pipeline.core.errors import (
@@ -52,7 +52,7 @@ from askrows.pipeline.tasks.declaration_changes import (
     check_table_prefix,
     hash_document,
     make_fingerprint_document,
-    merge_stored_record,
+    merge_stored_into_declared_record,
     refuse_or_record_declaration_change,
 )
 from askrows.pipeline.tasks.derived_values import update_derived_values
@@ -214,7 +214,7 @@ def has_own_rows(declaration: Declaration) -> bool:
     return not declaration.is_query or bool(declaration.source)
 
 
-def check_task_can_be_registered(
+def check_columns_views_and_write_target(
     declaration: Declaration, path: Path, settings: Settings, store: Store
 ) -> None:
     """Check that a task can be registered; add nothing to the database.
@@ -463,7 +463,7 @@ def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) ->
     several text columns, none of which is `text`.
     """
     if declaration.quotes_in is not None:
-        return find_exact_or_similar_column(declaration.quotes_in, columns)
+        return find_column_by_exact_or_folded_name(declaration.quotes_in, columns)
     if not has_quotes(declaration.answer):
         return None
     text_columns = find_text_columns(declaration, columns)
@@ -499,7 +499,7 @@ def register_declaration(
     """
     with store.read() as tx:
         stored_record = workspace.find_task_record(tx, declared_record.name)
-        merged_record = merge_stored_record(declared_record, stored_record)
+        merged_record = merge_stored_into_declared_record(declared_record, stored_record)
         # Its own program may have changed the table of `write_to=` since the last command.
         _check_write_target(tx, merged_record)
     if stored_record is not None and _is_same_record(stored_record, merged_record):
@@ -518,7 +518,7 @@ def register_declaration(
                 is_accepted=accepts_changes,
             )
         check_table_prefix(tx, declared_record)
-        merged_record = merge_stored_record(declared_record, stored_record)
+        merged_record = merge_stored_into_declared_record(declared_record, stored_record)
         check_column_names(list(merged_record.columns))
         create_or_replace_views(tx, merged_record)
         if stored_record is not None and _has_index_change(stored_record, merged_record):

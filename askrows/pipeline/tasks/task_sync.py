@@ -40,7 +40,7 @@ from askrows.pipeline.store.workspace import TaskRecord, find_task_record, updat
 from askrows.pipeline.tasks.declaration_changes import (
     hash_document,
     make_fingerprint_document,
-    merge_stored_record,
+    merge_stored_into_declared_record,
 )
 from askrows.pipeline.tasks.derived_values import update_derived_values
 from askrows.pipeline.tasks.other_values import (
@@ -196,7 +196,7 @@ def preview_table_replacement(
     declared_record = check_columns_and_make_record(
         declaration, task_path, source.columns, recorded_at=workspace.now()
     )
-    record = merge_stored_record(declared_record, task.record)
+    record = merge_stored_into_declared_record(declared_record, task.record)
     row_sync = RowSync(
         workspace.store,
         record,

@@ -18,7 +18,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from askrows.pipeline.core.column_placeholders import (
-    find_exact_or_similar_column,
+    find_column_by_exact_or_folded_name,
     format_column_hint,
     list_template_columns,
 )
@@ -272,7 +272,7 @@ def _resolve_column(name: str, columns: Iterable[str], option: str) -> str:
     Raises:
         InputError: No column has the name, or several do; the hint lists the columns.
     """
-    column = find_exact_or_similar_column(name.strip(), columns)
+    column = find_column_by_exact_or_folded_name(name.strip(), columns)
     if column is not None:
         return column
     raise InputError(
@@ -566,7 +566,7 @@ def _make_prompt_name(column: str, columns: Iterable[str], role: str) -> str:
         name = f"_{name}"
     if (
         list_template_columns(f"{{{name}}}") == (name,)
-        and find_exact_or_similar_column(name, columns) == column
+        and find_column_by_exact_or_folded_name(name, columns) == column
     ):
         return name
     raise InputError(

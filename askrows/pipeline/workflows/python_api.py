@@ -47,7 +47,7 @@ from askrows.pipeline.store import answers
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import corrections, row_export
 from askrows.pipeline.tasks.row_export import ExportReport
-from askrows.pipeline.tasks.selection import select_default_task
+from askrows.pipeline.tasks.selection import replace_default_task_if_empty
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_file import forget_loaded_files, keep_python_task_in_process
 from askrows.pipeline.tasks.task_template import ColumnChoice
@@ -730,7 +730,7 @@ class Workspace:
                 hint="for example tag(task, items=rows)",
             )
         elif task is None:
-            settings = select_default_task(settings, allow_several=is_whole_workspace)
+            settings = replace_default_task_if_empty(settings, allow_several=is_whole_workspace)
         else:
             task_text = str(Path(task).resolve()) if isinstance(task, PathLike) else str(task)
             settings = override_settings(settings, {"task": task_text})

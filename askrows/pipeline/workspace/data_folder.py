@@ -10,7 +10,7 @@ from pathlib import Path
 
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import ConfigurationError, InputError
-from askrows.pipeline.core.files import PRIVATE_MODE, resolve_target
+from askrows.pipeline.core.files import PRIVATE_MODE, check_and_resolve_file_target
 from askrows.pipeline.core.settings import DOTENV, Settings
 from askrows.pipeline.core.text import SURROGATES
 from askrows.pipeline.store import workspace
@@ -140,7 +140,7 @@ def check_and_resolve_target(
         InputError: The path is no regular file, is among the files and folders that commands write
             into the workspace (except reports), or is a file that the workspace needs.
     """
-    target = resolve_target(path)
+    target = check_and_resolve_file_target(path)
     for folder in target.parents:
         if not _is_same_path(folder, data):
             continue
@@ -171,7 +171,7 @@ def check_is_not_needed_by_workspace(path: Path, store: Store) -> None:
         needed_files = (record.path, record.items, *record.needed_files)
         needed_paths += [(Path(file), f"is needed by task {record.name}") for file in needed_files]
 
-    target = resolve_target(path)
+    target = check_and_resolve_file_target(path)
     database = target.with_name(_SQLITE_SUFFIX.sub("", target.name))
     for needed_path, reason in needed_paths:
         if any(_is_same_path(part, needed_path) for part in (target, database, *target.parents)):

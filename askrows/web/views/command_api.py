@@ -29,7 +29,7 @@ from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.run.preflight import estimate_rows
 from askrows.pipeline.run.snapshot import RunProgress, Snapshot, read_snapshot
 from askrows.pipeline.store import workspace
-from askrows.pipeline.tasks.announcements import describe_first_upload
+from askrows.pipeline.tasks.announcements import make_first_upload_notice
 from askrows.web.app_state import AppState
 from askrows.web.background_work import BackgroundJob, BackgroundWork
 from askrows.web.errors import RequestRefusedError
@@ -287,7 +287,7 @@ def render_next(app_state: PageState, task: str) -> HTMLResponse:
             label=label,
             address=f"/api/tasks/{run.workspace.settings.task}/next?{query}",
             cost=cost,
-            upload_notice=describe_first_upload(run.workspace, run.task),
+            upload_notice=make_first_upload_notice(run.workspace, run.task),
         )
 
 

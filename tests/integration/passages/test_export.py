@@ -21,7 +21,7 @@ def store_concept(
 ) -> None:
     """Store a passage with a concept."""
     with ws.workspace.store.write() as tx:
-        if not table.select_task_rows(shape(ws)).filter_ids(tx, [passage]):
+        if not table.make_passage_rows(shape(ws)).filter_ids(tx, [passage]):
             table.store_passages(
                 tx, shape(ws), [{"id": passage, "text": text, "source": None, "metadata": None}]
             )

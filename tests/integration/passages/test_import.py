@@ -39,7 +39,7 @@ def rows(ws: Run) -> dict[str, tuple[str, str | None, Any]]:
                 tables_shape.passages.select().with_only_columns(tables_shape.row_id)
             ).scalars()
         )
-        rows_by_id = table.select_task_rows(tables_shape).read_rows(
+        rows_by_id = table.make_passage_rows(tables_shape).read_rows(
             tx, ids, tables_shape.value_columns
         )
     return {

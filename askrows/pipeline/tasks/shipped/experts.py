@@ -151,7 +151,9 @@ _NUMBER = re.compile(
 )
 
 
-def read_person(cells: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str, Any]]]:
+def convert_person_cells(
+    cells: dict[str, Any],
+) -> tuple[dict[str, Any], list[tuple[str, str, Any]]]:
     """Return the cells of a person to store, and a note on each cell that is stored otherwise.
 
     A whole name becomes first and last name. Numbers in text columns become texts, and placeholders
@@ -166,9 +168,9 @@ def read_person(cells: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, 
         if column == "username":
             person[column], reason = cell, ""
         elif column == "hourly_rate":
-            person[column], reason = read_rate(cell)
+            person[column], reason = convert_rate_cell(cell)
         else:
-            person[column], reason = read_text(column, cell)
+            person[column], reason = convert_text_cell(column, cell)
         if reason:
             notes.append((column, reason, cell))
 
@@ -221,7 +223,7 @@ def _split_name(name: str) -> tuple[str, str]:
     return (first_words, last_word) if blank else (last_word, "")
 
 
-def read_text(column: str, cell: Any) -> tuple[str | None, str]:
+def convert_text_cell(column: str, cell: Any) -> tuple[str | None, str]:
     """Return the text of a cell without blanks at its ends, and a note of what was changed, or "".
 
     A number becomes its text. The text is None if the cell is empty, a placeholder of its column,
@@ -239,7 +241,7 @@ def read_text(column: str, cell: Any) -> tuple[str | None, str]:
     return text or None, ""
 
 
-def read_rate(cell: Any) -> tuple[float | None, str]:
+def convert_rate_cell(cell: Any) -> tuple[float | None, str]:
     """Return the hourly rate of a cell, or None; and how it differs from the cell, or "".
 
     There is no rate if the cell is empty, has no single number (such as "50-60"), or a number that
@@ -250,7 +252,7 @@ def read_rate(cell: Any) -> tuple[float | None, str]:
         reason = f"not a number from 0 to {MAX_RATE:,}; stored without a rate"
         return rate, reason if rate is None else ""
 
-    text, reason = read_text("hourly_rate", cell)
+    text, reason = convert_text_cell("hourly_rate", cell)
     if text is None:
         return None, reason
     rate, _ = parse_rate_and_currency(text)
@@ -445,7 +447,7 @@ task = Task(
         columns=COLUMNS,
         file_key="username",
         headers={**HEADERS, "full_name": "Full name"},
-        read=read_person,
+        read=convert_person_cells,
         file_columns=["full_name"],
     ),
     requires=["bio"],
