@@ -12,7 +12,7 @@ import click
 
 from askrows.jobs.commands import ALL_COMMANDS, Command
 from askrows.jobs.options import POSITIONAL_ARGUMENT_KEY, NamedArgument
-from askrows.jobs.output import Terminal, make_printable, print_json, print_report
+from askrows.jobs.output import Terminal, make_printable, print_json, print_report_as_text
 from askrows.jobs.variables import (
     CONTEXT_KEYS,
     OPTION_SETTINGS,
@@ -154,7 +154,7 @@ class ClickCommand(click.Command):
         if should_print_json():
             print_json(report.figures)
         else:
-            print_report(report)
+            print_report_as_text(report)
         for warning in report.warnings:
             terminal.warn(warning)
         raise_first_and_warn_of_others(report.errors, terminal)

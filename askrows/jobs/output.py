@@ -162,7 +162,7 @@ def print_line(line: str) -> None:
     click.echo(f"{_time_prefix(sys.stdout)}{make_printable(line)}")
 
 
-def print_report(report: Report) -> None:
+def print_report_as_text(report: Report) -> None:
     """Print a report for people: title, lines and tables, then notes on standard error."""
     if report.title:
         print_line(report.title)
@@ -282,6 +282,7 @@ def show_changing_lines() -> "Iterator[Callable[[Sequence[str]], None]]":
     next_print_at = time.monotonic()
 
     def print_lines_at_intervals(lines: Sequence[str]) -> None:
+        """Print lines with the time, or drop them if LOG_INTERVAL_S has not passed since others."""
         nonlocal next_print_at
         if time.monotonic() >= next_print_at:
             next_print_at = time.monotonic() + LOG_INTERVAL_S

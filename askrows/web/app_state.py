@@ -257,7 +257,7 @@ class AppState:
             contextlib.closing(Store(database_url, writes=False)) as store,
             store.open_foreign_snapshot_if_exists() as tx,
         ):
-            if tx is None or not schema.has_workspace(tx):
+            if tx is None or not schema.detect_workspace_and_check_schema(tx):
                 return []
             return list_used_task_names(tx)
 

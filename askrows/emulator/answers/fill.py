@@ -190,7 +190,10 @@ def find_most_similar_choice(node: SchemaNode, text: str) -> Any:
 
 
 def find_number_within_bounds(node: SchemaNode, text: str) -> float | None:
-    """Return the first number of a text within the bounds of a schema, an int if it is whole."""
+    """Return the first number of a text within the bounds of a schema, an int if it is whole.
+
+    For an INTEGER only whole numbers count. Returns None if the text has no such number.
+    """
     for match in _NUMBER.finditer(text):
         number = float(match[0])
         is_right_kind = node.kind == "NUMBER" or number.is_integer()

@@ -44,7 +44,7 @@ def submit_batches(
     unclear create (its reply was lost, so it may have made a remote batch) go first. Returns at
     once if there is neither a row nor an earlier batch.
 
-    In an outage (see `batches.find_last_batch_of_outage`) only one batch is sent, and none while
+    In an outage (see `batches.find_last_batch_if_outage`) only one batch is sent, and none while
     another batch of the task is at the API. Unclear creates are resolved in any case.
 
     The result gets the plan, the outcome of each batch, and as `stop` why rows were not sent: an
@@ -77,7 +77,7 @@ def submit_batches(
             task=run.task.name,
         )
         prepared_plan = sum_prepared_batches(tx, run.task)
-        outage_batch = batches.find_last_batch_of_outage(tx, run.task.name)
+        outage_batch = batches.find_last_batch_if_outage(tx, run.task.name)
         running = batches.list_batches_in_states(tx, BatchState.SUBMITTED, task=run.task.name)
     result.stop = RunStop()
     # Requests, tokens and cost of the new rows are not counted if they are confirmed.

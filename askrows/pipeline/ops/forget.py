@@ -280,7 +280,7 @@ def forget_task(run: Run) -> Report:
 
     with run.workspace.wait_for_lock(INDEX_LOCK), run.workspace.store.write() as tx:
         drop_views(tx, record)
-        erasure.erase_task(tx, task.name, now=run.workspace.now())
+        erasure.delete_task_but_keep_batches(tx, task.name, now=run.workspace.now())
     other_tasks = tuple(other_task for other_task in run.tasks if other_task is not task)
     _delete_index_data_and_compact_database(run.workspace, other_tasks)
     # Last, because the same command finds an unfinished task by its file.

@@ -243,7 +243,7 @@ def _create_or_complete_tables(
         ConfigurationError: The folder belongs to another database.
     """
     with store.read() as tx:
-        is_ready = schema.has_workspace(tx)
+        is_ready = schema.detect_workspace_and_check_schema(tx)
         workspace_id = workspace.read_workspace(tx).workspace_id if is_ready else None
         workspace.check_folder_belongs_to_database(
             settings.data, workspace_id, database_name=store.display_name
@@ -337,7 +337,7 @@ def open_used_or_temporary_workspace(
     is_user_task = is_user_task_set(settings)
     with contextlib.closing(Store(settings.confirm_and_get_database_url().reveal())) as store:
         with store.open_foreign_snapshot_if_exists() as tx:
-            has_workspace = tx is not None and schema.has_workspace(tx)
+            has_workspace = tx is not None and schema.detect_workspace_and_check_schema(tx)
             has_tables = has_workspace or (
                 tx is not None and bool(schema.list_tables_of_others(tx))
             )
@@ -434,7 +434,7 @@ def check_access_and_detect_workspace(
     additions: list[str] = []
     other_tables: list[str] = []
     with store.open_foreign_snapshot_if_exists() as tx:
-        has_workspace = tx is not None and schema.has_workspace(tx)
+        has_workspace = tx is not None and schema.detect_workspace_and_check_schema(tx)
         if tx is not None and access is not Access.READ:
             task_settings = None if has_workspace and is_whole_workspace else settings
             additions = _list_database_additions(tx, task_settings, has_workspace=has_workspace)

@@ -195,7 +195,7 @@ def _check_database_and_mark_unsent_batches(path: Path) -> list[int]:
     """
     with closing(Store(f"sqlite:///{path}")) as store, store.write() as tx:
         damages = sqlite.list_damage_messages(tx)
-        if not damages and not schema.has_workspace(tx):
+        if not damages and not schema.detect_workspace_and_check_schema(tx):
             damages = [f"it has no table {schema.workspace.name}"]
         if damages:
             raise InconsistentError(
@@ -248,7 +248,9 @@ def _open_empty_or_restored_server(
             with store.read() as tx:
                 existing_tables = schema.list_own_tables(tx, {DEFAULT_TASK})
                 # A killed restore copied all tables, if nothing has changed them since.
-                has_tables = schema.has_workspace(tx) and workspace.is_newest_event(
+                has_tables = schema.detect_workspace_and_check_schema(
+                    tx
+                ) and workspace.is_newest_event(
                     tx,
                     RESTORED_EVENT,
                     str(data),

@@ -263,7 +263,9 @@ def _make_closed_field_if_answerable(field: AnswerField) -> ClosedField | None:
         kind = "noul"
     elif field.kind == "number" and not field.is_optional:
         kind = "score"
-    return ClosedField(field.name, field.member, kind, instructions, assign_option_ids(options))
+    return ClosedField(
+        field.name, field.member, kind, instructions, map_options_by_text_id(options)
+    )
 
 
 def _make_closed_list_field(field: AnswerField, instructions: str) -> ClosedField | None:
@@ -287,13 +289,13 @@ def _make_closed_list_field(field: AnswerField, instructions: str) -> ClosedFiel
         field.member,
         "members",
         instructions,
-        assign_option_ids(options),
+        map_options_by_text_id(options),
         min_members=field.min_members,
         max_members=field.max_members,
     )
 
 
-def assign_option_ids(options: Sequence[Option]) -> dict[str, Option]:
+def map_options_by_text_id(options: Sequence[Option]) -> dict[str, Option]:
     """Return options by id, in their order.
 
     The id is the text of the value. The value None, and a text that the API does not accept as an

@@ -193,6 +193,7 @@ class Model:
         def compute_price_with_promotion(
             live_price: float, batch_price: float | None, promotion_price: float | None
         ) -> float:
+            """Return the price of a token kind for the tier and the day, by a promotion if any."""
             share = PRICE_SHARE_BY_SERVICE_TIER.get(service_tier, 1.0)
             # The table contains batch prices without promotion. A promotion has the same share.
             if service_tier == Mode.BATCH and batch_price is not None and live_price:
@@ -330,9 +331,9 @@ class Model:
     def make_retirement_warning(self, today: date) -> str:
         """Return a warning for a model that is deprecated, or shut down within 60 days; else "".
 
-        The warning is a single line and names the setting that selects the replacement_setting. A
-        deprecated model always gets a warning. Any other model that is shut down already gets none,
-        because `require_known_model` refuses it.
+        The warning is a single line and names the setting that selects another model. A deprecated
+        model always gets a warning. Any other model that is shut down already gets none, because
+        `require_known_model` refuses it.
         """
         if self.is_deprecated:
             return (

@@ -244,6 +244,10 @@ class ProviderClient(Transport):
         start = file.tell()
 
         async def download_and_hash_once() -> str:
+            """Write the whole remote file from `start` on, and return its SHA-256.
+
+            Bytes of an earlier attempt are removed first.
+            """
             running_call.get().is_download = True
             digest = hashlib.sha256()
             try:
@@ -335,7 +339,7 @@ class ProviderClient(Transport):
         attempt = self.attempt_call(call, action=action, timeout_s=timeout_s, on_send=on_send)
         return await asyncio.wrap_future(self.start(attempt))
 
-    async def decide(
+    async def ask_decision_model(
         self,
         model: str,
         request: Mapping[str, Any],

@@ -169,7 +169,8 @@ class Service:
     def check_key_and_confirm_address(self) -> None:
         """Check that a key is set and its server is confirmed, unless the engine is local.
 
-        A server of one's own needs an address instead of a key.
+        Nothing is sent. If `.env` set the address, a person may be asked to confirm it. A server of
+        one's own needs an address instead of a key.
 
         Raises:
             ConfigurationError: No key or address is set, the workspace is bound to another address,

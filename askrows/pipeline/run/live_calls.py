@@ -197,7 +197,7 @@ class LiveCalls:
         request = requests.parse_request(call.request.line)
         on_send = call.batch.record_calls
         if model.kind == "decide":
-            return await client.decide(model.name, request, on_send=on_send)
+            return await client.ask_decision_model(model.name, request, on_send=on_send)
         tier = self._run.mode.facts.tier
         return await client.generate(model.name, request, service_tier=tier, on_send=on_send)
 

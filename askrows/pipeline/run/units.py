@@ -256,7 +256,7 @@ def find_outage_reason(tx: Connection, run: Run) -> str:
     of the task is at the API, because that batch shows whether the outage has ended.
     """
     task_name = run.task.name
-    last_batch = batches.find_last_batch_of_outage(tx, task_name)
+    last_batch = batches.find_last_batch_if_outage(tx, task_name)
     if last_batch is None:
         return ""
 

@@ -148,7 +148,7 @@ def list_batches_in_states(
     return [_to_batch(row) for row in tx.execute(query).mappings()]
 
 
-def find_last_batch_of_outage(tx: Connection, task: str) -> BatchRow | None:
+def find_last_batch_if_outage(tx: Connection, task: str) -> BatchRow | None:
     """Return the last batch of an outage of a task; None if there is no outage.
 
     In an outage, the MIN_OUTAGE_BATCHES batches of the task that ended last failed or expired

@@ -297,9 +297,8 @@ class Store:
                 yield None
                 return
 
-            engine = self._backend.make_read_only_engine(
-                read_mtime_and_size_if_idle(self._backend.path)
-            )
+            idle_state = read_mtime_and_size_if_idle(self._backend.path)
+            engine = self._backend.make_read_only_engine(is_idle=idle_state is not None)
             try:
                 with engine.connect().execution_options(askrows_reads=True) as tx, tx.begin():
                     yield tx
@@ -330,7 +329,7 @@ class Store:
             idle_state = (
                 None if self._is_own_database else read_mtime_and_size_if_idle(backend.path)
             )
-            engine = backend.make_read_only_engine(idle_state)
+            engine = backend.make_read_only_engine(is_idle=idle_state is not None)
         else:
             engine = self._open_engine()
             # A server would ignore the text after a null character.

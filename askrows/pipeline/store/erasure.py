@@ -182,7 +182,7 @@ def erase_answers_and_texts_of_row(
                 _replace_word_in_column(tx, table, table.c[name], word, whole_word)
 
 
-def erase_task(tx: Connection, task: str, *, now: datetime) -> None:
+def delete_task_but_keep_batches(tx: Connection, task: str, *, now: datetime) -> None:
     """Delete a user's task with its rows, answers, corrections and marks; its batches stay.
 
     Its attempts, claims, merges of tags, cells beside tables, and digests of forgotten rows are

@@ -157,7 +157,7 @@ class Locks:
 
         pid, command, host = signature
         host_text = "" if host == _HOST else f" on {host}"
-        state = _read_process_state(signature)
+        state = _describe_stopped_or_gone_process(signature)
         state_text = f", {state}" if state else ""
         return f"held by pid {pid}{host_text}, {command}{state_text}"
 
@@ -223,7 +223,7 @@ class Locks:
             session = self._open_session()
             if session.try_lock(key):
                 return Lock(name, partial(session.owns_lock, key), partial(session.unlock, key))
-            if _read_process_state(self._read_signature(name).split()) != "gone":
+            if _describe_stopped_or_gone_process(self._read_signature(name).split()) != "gone":
                 break
             time.sleep(DEAD_HOLDER_PAUSE_S)
         return None
@@ -328,7 +328,7 @@ def _make_process_signature() -> str:
     return f"{os.getpid()} {command} {_HOST}"
 
 
-def _read_process_state(signature: list[str]) -> str:
+def _describe_stopped_or_gone_process(signature: list[str]) -> str:
     """Return "stopped" or "gone" for the process of a signature; "" if it runs or is not known.
 
     A process is gone if this host has no process of its id, or if that process has ended. The

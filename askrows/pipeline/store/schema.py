@@ -621,7 +621,7 @@ def ensure_schema_and_adopt_tables(
         InconsistentError: The schema of the workspace is not SCHEMA_NUMBER.
     """
     with store.write() as tx:
-        if not has_workspace(tx):
+        if not detect_workspace_and_check_schema(tx):
             metadata.create_all(tx, checkfirst=False)
             tx.execute(
                 insert(workspace).values(
@@ -644,7 +644,7 @@ def ensure_schema_and_adopt_tables(
 
 
 @cached_in_snapshot
-def has_workspace(tx: Connection) -> bool:
+def detect_workspace_and_check_schema(tx: Connection) -> bool:
     """Return whether a database has a workspace.
 
     Raises:

@@ -115,16 +115,16 @@ class SqliteFile:
         event.listen(engine, "invalidate", _roll_back_interrupted)
         return engine
 
-    def make_read_only_engine(self, idle_state: object) -> Engine:
+    def make_read_only_engine(self, *, is_idle: bool) -> Engine:
         """Return an engine that only reads, and opens a new connection for each use.
 
         Nothing is opened yet. Queries cannot write or attach other files.
 
         Args:
-            idle_state: The result of `read_mtime_and_size_if_idle`. If it is not None, SQLite
-                assumes that nobody changes the file, and creates no files next to it.
+            is_idle: No program has the file open (see `read_mtime_and_size_if_idle`). SQLite then
+                assumes that nobody changes it, and creates no files next to it.
         """
-        mode = "mode=ro" if idle_state is None else "immutable=1"
+        mode = "immutable=1" if is_idle else "mode=ro"
         address = f"file:{quote(str(self.path.absolute()))}?{mode}"
 
         def connect() -> sqlite3.Connection:

@@ -99,12 +99,12 @@ def read_merge_rules(tx: Connection, task: str) -> dict[str, str]:
     In a writing transaction no other process changes the merges until it ends.
     """
     merges = list_merges(tx, task)
-    return resolve_replacement_chains(
+    return resolve_chains_and_drop_circles(
         {merge.old: merge.new for merge in merges if merge.undone_at is None}
     )
 
 
-def resolve_replacement_chains(rules: Mapping[str, str]) -> dict[str, str]:
+def resolve_chains_and_drop_circles(rules: Mapping[str, str]) -> dict[str, str]:
     """Return {value: its final replacement}, after the rules were applied repeatedly.
 
     Args:

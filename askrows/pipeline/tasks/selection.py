@@ -69,7 +69,7 @@ def replace_default_task_if_empty(settings: Settings, *, allow_several: bool) ->
         contextlib.closing(Store(settings.confirm_and_get_database_url().reveal())) as store,
         store.open_foreign_snapshot_if_exists() as tx,
     ):
-        if tx is None or not schema.has_workspace(tx):
+        if tx is None or not schema.detect_workspace_and_check_schema(tx):
             return settings
 
         names = list_used_task_names(tx)

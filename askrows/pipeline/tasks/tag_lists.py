@@ -419,7 +419,7 @@ def check_and_add_merge_rules(
             )
         rules[old] = new
 
-    circular_tags = rules.keys() - tag_merges.resolve_replacement_chains(rules).keys()
+    circular_tags = rules.keys() - tag_merges.resolve_chains_and_drop_circles(rules).keys()
     if circular_tags:
         message = f"the merges of {min(circular_tags)!r} would form a circle; {UNCHANGED_MESSAGE}"
         raise InputError(message, hint="leave out a merge of the circle")

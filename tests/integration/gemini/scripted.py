@@ -144,4 +144,4 @@ def generated(client: Client, model: str, request: Mapping[str, Any]) -> dict[st
 
 def decided(client: Client, request: Mapping[str, Any]) -> dict[str, Any]:
     """Ask closed questions from a test without an event loop, and return the raw reply."""
-    return asyncio.run(client.decide("gemini-decision-1", request))
+    return asyncio.run(client.ask_decision_model("gemini-decision-1", request))

@@ -144,7 +144,7 @@ def test_tables_of_another_process_are_seen_at_once(url: str) -> None:
     Commands that start at once on an empty database wait for the lock of writers like that.
     """
     with contextlib.closing(Store(url)) as store, store.write() as tx:
-        assert not schema.has_workspace(tx)
+        assert not schema.detect_workspace_and_check_schema(tx)
         postgresql.rows(url, "CREATE TABLE askrows_workspace (schema INTEGER)")
         found = tx.exec_driver_sql(schema._SERVER_WORKSPACE).scalar()
     assert found is not None

@@ -401,14 +401,14 @@ class Client(ProviderClient):
             send_request, action=f"ask {model}", timeout_s=timeout_s, on_send=on_send
         )
 
-    async def decide(
+    async def ask_decision_model(
         self,
         model: str,
         request: Mapping[str, Any],
         *,
         on_send: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
-        """Ask closed questions with a single attempt; see `ProviderClient.decide`.
+        """Ask closed questions with a single attempt; see `ProviderClient.ask_decision_model`.
 
         The function `decisions` of the SDK is not used: it rewrites the body, raises other errors
         than all other calls, and takes over a second to import (version 3.6.1).

@@ -150,6 +150,10 @@ class OpenAIClient(ProviderClient):
         """
 
         async def upload_and_verify_once() -> str:
+            """Upload the file in one attempt, and return its remote name after a check of its size.
+
+            A file that fails the check is deleted, and the error is raised.
+            """
             file.seek(0)
             document = await self.request(
                 "POST",
@@ -217,6 +221,10 @@ class OpenAIClient(ProviderClient):
         """
 
         async def fetch_batches_page(token: str) -> tuple[list[tuple[RemoteBatch, str]], str]:
+            """Return the batches of a page with the ids of their input files, and the next token.
+
+            The token is "" for the first page, and after the last page.
+            """
             params: dict[str, Any] = {"limit": LIST_PAGE_SIZE}
             if token:
                 params["after"] = token
