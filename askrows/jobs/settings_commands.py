@@ -7,7 +7,7 @@ from askrows.jobs.options import Parameter
 from askrows.jobs.variables import read_settings
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.report import Report, make_table
-from askrows.pipeline.core.settings import format_number_with_unit, list_setting_rows
+from askrows.pipeline.core.settings import format_number_with_unit, list_masked_setting_rows
 
 # Columns of the table; see `make_table`.
 SETTING_COLUMNS = "setting=name value from=source meaning=help"
@@ -34,7 +34,7 @@ def settings(
 
     --all and --json also list the settings that have their default value.
     """
-    all_rows = list_setting_rows(read_settings())
+    all_rows = list_masked_setting_rows(read_settings())
     listed_rows = [row for row in all_rows if all_ or row.source != "default"]
 
     documents = [

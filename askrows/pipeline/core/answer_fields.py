@@ -409,14 +409,14 @@ def make_strict_answer_validator(answer_model: "type[BaseModel]") -> "SchemaVali
 
     faults = dict[str, None]()
     core_schema = TypeAdapter(answer_model).core_schema
-    strict_schema: Any = _make_strict_node(core_schema, answer_model.__name__, faults)
+    strict_schema: Any = _make_strict_core_schema(core_schema, answer_model.__name__, faults)
     if faults:
         raise TypeError("\n".join(faults))
     # A prebuilt validator of a model would be used instead of the changed schema.
     return SchemaValidator(strict_schema, _use_prebuilt=False)
 
 
-def _make_strict_node(node: Any, field_path: str, faults: dict[str, None]) -> Any:
+def _make_strict_core_schema(node: Any, field_path: str, faults: dict[str, None]) -> Any:
     """Return a copy of a core schema that reads times only from ISO 8601, and only finite numbers.
 
     Args:
@@ -425,7 +425,7 @@ def _make_strict_node(node: Any, field_path: str, faults: dict[str, None]) -> An
         faults: Gets a message for each part whose stored values do not read back equal.
     """
     if isinstance(node, list | tuple):
-        return type(node)(_make_strict_node(element, field_path, faults) for element in node)
+        return type(node)(_make_strict_core_schema(element, field_path, faults) for element in node)
     if not isinstance(node, dict):
         return node
 
@@ -436,7 +436,7 @@ def _make_strict_node(node: Any, field_path: str, faults: dict[str, None]) -> An
     for key, child in node.items():
         is_field = isinstance(child, dict) and str(child.get("type")).endswith("-field")
         child_path = f"{field_path}.{key}" if is_field else field_path
-        strict_node[key] = _make_strict_node(child, child_path, faults)
+        strict_node[key] = _make_strict_core_schema(child, child_path, faults)
     # JSON has no NaN and no infinity.
     if node.get("type") == "float":
         strict_node["allow_inf_nan"] = False

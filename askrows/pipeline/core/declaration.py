@@ -325,7 +325,7 @@ class Declaration(Generic[A_co]):
 
         if member_values:
             faults += declaration._find_answer_version_and_empty_text_faults()
-            faults += declaration._find_items_faults()
+            faults += declaration._find_items_and_read_option_faults()
             faults += declaration._find_database_table_key_faults()
             faults += declaration._find_folder_faults()
             faults += declaration._find_key_function_and_column_list_faults()
@@ -358,7 +358,7 @@ class Declaration(Generic[A_co]):
         if not self.prompt.strip():
             yield InputError("prompt= is empty")
 
-    def _find_items_faults(self) -> Iterator[InputError]:
+    def _find_items_and_read_option_faults(self) -> Iterator[InputError]:
         """Yield the faults of items and of the members that say how items are read."""
         is_rows = isinstance(self.items, list | tuple) and all(
             isinstance(row, Mapping) for row in self.items
@@ -702,26 +702,26 @@ def make_inlined_json_schema(
     for model in (document, *models.values()):
         model.pop("description", None)
 
-    def inline(node: Any, outer_models: tuple[str, ...]) -> Any:
+    def inline_refs(node: Any, outer_models: tuple[str, ...]) -> Any:
         """Return a copy of a node in which each `$ref` is replaced by its model.
 
         If the node is inside the model that its `$ref` names, the `$ref` stays, because the model
         contains itself.
         """
         if isinstance(node, list):
-            return [inline(member, outer_models) for member in node]
+            return [inline_refs(member, outer_models) for member in node]
         if not isinstance(node, dict):
             return node
 
         name = str(node.get("$ref", "")).removeprefix("#/$defs/")
         if name not in models or name in outer_models:
-            return {key: inline(member, outer_models) for key, member in node.items()}
-        inlined = inline(models[name], (*outer_models, name))
+            return {key: inline_refs(member, outer_models) for key, member in node.items()}
+        inlined = inline_refs(models[name], (*outer_models, name))
         if "description" in node:
             inlined = {**inlined, "description": node["description"]}
         return inlined
 
-    schema: Mapping[str, Any] = inline(document, ())
+    schema: Mapping[str, Any] = inline_refs(document, ())
     return schema
 
 

@@ -97,7 +97,9 @@ def find_meaning_difference(quote: str, text: str, start: int, end: int) -> str:
         slice_words = _list_words_within(nearby_words, slice_start, slice_end)
 
     differing_parts = _iterate_differing_parts(quote_words, slice_words)
-    differences = set(chain.from_iterable(starmap(_iterate_difference_kinds, differing_parts)))
+    differences = set(
+        chain.from_iterable(starmap(_iterate_meaning_difference_kinds, differing_parts))
+    )
     return next((kind for kind in (NEGATION, NUMBER, NAME) if kind in differences), "")
 
 
@@ -181,7 +183,7 @@ def _iterate_differing_parts(
         text_index = block.b + block.size
 
 
-def _iterate_difference_kinds(
+def _iterate_meaning_difference_kinds(
     quote_words: Sequence[_Word],
     text_words: Sequence[_Word],
 ) -> Iterator[str]:

@@ -373,10 +373,10 @@ def _fields_with_formats(kind: type) -> dict[str, frozenset[str]]:
         return {}
     schema = make_inlined_json_schema(kind, by_alias=False)
     properties = schema.get("properties", {"root": schema})
-    return {name: list_text_formats(node) for name, node in properties.items()}
+    return {name: list_json_schema_text_formats(node) for name, node in properties.items()}
 
 
-def list_text_formats(schema: Mapping[str, Any]) -> frozenset[str]:
+def list_json_schema_text_formats(schema: Mapping[str, Any]) -> frozenset[str]:
     """Return the formats of the texts that a JSON schema allows; "" for a text without format.
 
     Members of lists and mappings are included, the fields of models are not.
@@ -392,7 +392,7 @@ def list_text_formats(schema: Mapping[str, Any]) -> frozenset[str]:
         *(member for member in members if isinstance(member, dict)),
     ]
     formats = {schema.get("format", "")} if schema.get("type") == "string" else set[str]()
-    return frozenset(formats.union(*map(list_text_formats, inner_nodes)))
+    return frozenset(formats.union(*map(list_json_schema_text_formats, inner_nodes)))
 
 
 def iterate_leaf_values_with_paths(

@@ -167,7 +167,7 @@ def _format_minute(time: datetime | str) -> str:
     return f"{time:{MINUTE_FORMAT}}"
 
 
-def _format_share(share: Mapping[str, Any]) -> str:
+def _format_share_with_interval(share: Mapping[str, Any]) -> str:
     """Return a share with its base and its interval, such as `85% of 20 [64%, 95%]`.
 
     If the interval is that of fewer rows, their share is named, too: `90% of 38; drawn: 85% of 20
@@ -218,7 +218,7 @@ MEMBER_FORMATS: Mapping[str, Callable[[Any], str]] = {
     **dict.fromkeys(TIME_MEMBERS, _format_minute),
     **dict.fromkeys(("age_s", "seconds"), format_duration),
     **dict.fromkeys(("number", "batch"), str),
-    **dict.fromkeys(("a", "b"), _format_share),
+    **dict.fromkeys(("a", "b"), _format_share_with_interval),
     "p": "{:.2g}".format,
     "weak": "{:.1%}".format,
     "reason": _format_reason,

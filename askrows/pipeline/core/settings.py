@@ -621,7 +621,7 @@ class SettingRow(NamedTuple):
     unit: str = ""
 
 
-def list_setting_rows(settings: Settings) -> list[SettingRow]:
+def list_masked_setting_rows(settings: Settings) -> list[SettingRow]:
     """Return every setting with its value for the backend in use; keys and passwords are masked.
 
     Each row has the variable, the value as a text ("" if not set), its source ("default" if no

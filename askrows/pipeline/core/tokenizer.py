@@ -92,7 +92,9 @@ def _extract_piece_terms(piece: bytes) -> tuple[str, ...]:
     """Return the terms of a UTF-8 piece that contains no ASCII separator."""
     text = piece.decode("utf-8")
     words: Iterable[str] = (text,) if text.isascii() else iterate_folded_words_or_pairs(text)
-    return tuple(stem_word(word) for word in words if word not in _load_stop_words())
+    return tuple(
+        stem_word(word) for word in words if word not in _collect_stop_words_of_languages()
+    )
 
 
 def extract_entry_terms(text: str) -> list[str]:
@@ -289,7 +291,7 @@ def _load_stemmer(language: str) -> Any:
 
 
 @cache
-def _load_stop_words() -> frozenset[str]:
+def _collect_stop_words_of_languages() -> frozenset[str]:
     """Return the folded stop words of all STOP_WORD_LANGUAGES, without EXEMPT_STOP_WORDS.
 
     An exempt word is a stop word of one language and a subject or name in another. The set is

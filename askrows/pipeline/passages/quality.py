@@ -113,7 +113,9 @@ def _list_types(answer: _Answer) -> list[str]:
     return [_fold(concept.concept_type) for concept in answer.concepts]
 
 
-def _tally_concepts(tx: Connection, shape: PassagesShape, version: str | None) -> _ConceptTally:
+def _tally_concepts_and_other_types(
+    tx: Connection, shape: PassagesShape, version: str | None
+) -> _ConceptTally:
     """Count the concepts of a version, and the types of the concepts of all other versions.
 
     Reads all concepts of the table in constant memory. If `version` is None, all are measured.
@@ -148,7 +150,7 @@ def measure_concept_quality(
         shape: The tables of the workspace.
         version: `task@n/model`, `task@n` for all models, or None for all versions.
     """
-    tally = _tally_concepts(tx, shape, version)
+    tally = _tally_concepts_and_other_types(tx, shape, version)
     sampled_answers = list(tally.sample)
     sampled_ids = [answer.passage_id for answer in sampled_answers]
     texts = table.read_passage_texts(tx, shape, sampled_ids)

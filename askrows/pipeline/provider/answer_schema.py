@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from askrows.pipeline.core.answer_fields import OPTION_MEANINGS_KEYWORD, map_choices_by_text
 from askrows.pipeline.core.declaration import make_inlined_json_schema
-from askrows.pipeline.core.quotes import QUOTE_FORMATS, list_text_formats
+from askrows.pipeline.core.quotes import QUOTE_FORMATS, list_json_schema_text_formats
 from askrows.pipeline.core.vocabulary import VOCABULARY, describe_terms, separate_vocabularies
 
 if TYPE_CHECKING:
@@ -377,7 +377,7 @@ def _convert_children(value: Any, node: Mapping[str, Any], *, from_reply: bool) 
         items = [
             _convert_from_or_to_reply(child, item_node, from_reply=from_reply) for child in value
         ]
-        formats = list_text_formats(item_node) if from_reply and "" in items else ()
+        formats = list_json_schema_text_formats(item_node) if from_reply and "" in items else ()
         if formats and formats <= QUOTE_FORMATS:
             return [item for item in items if item != ""]
         return items

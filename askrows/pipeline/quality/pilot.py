@@ -88,7 +88,7 @@ def draw_pilot_row_ids(
         seed: Seed of the sample.
     """
     table = task.rows
-    askable_ids = table.select_rows(claiming.make_asked_rows_condition(tx, task))
+    askable_ids = table.select_rows(claiming.make_rows_to_ask_condition(tx, task))
     # A row with an answer that was not applied is in both queries.
     answered_ids = answers.select_answered_ids(task.name, version)
     if table.is_gone is not None:

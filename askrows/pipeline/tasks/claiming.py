@@ -1,7 +1,7 @@
 """Rows of a task that the next batch can claim, the claims on them, and marks to ask rows again.
 
 - A row can be asked if it is open, or if the command also asks answered rows like it (see
-  `make_asked_rows_condition`).
+  `make_rows_to_ask_condition`).
 - A claim is the record that a batch asks a row under a version. It ends when the reply is stored.
 - A parked row is not asked again until a user unparks it, for example because it failed too often.
 - A row can be claimed if it can be asked, and is neither claimed nor parked.
@@ -30,7 +30,7 @@ from askrows.pipeline.tasks.task import Task
 READ_PAGE_ROWS = 500
 
 
-def make_asked_rows_condition(tx: Connection, task: Task) -> ColumnElement[bool]:
+def make_rows_to_ask_condition(tx: Connection, task: Task) -> ColumnElement[bool]:
     """Return the SQL condition of the rows that the command asks about.
 
     These are open and marked rows. Rows that changed, or that the command will mark, are among them
@@ -62,7 +62,7 @@ def select_claimable_rows(
         after_row_id: Only rows after this row id.
     """
     table = task.rows
-    condition = make_asked_rows_condition(tx, task) & ~table.is_blocked
+    condition = make_rows_to_ask_condition(tx, task) & ~table.is_blocked
     return table.select_rows(condition, names=column_names, after=after_row_id)
 
 
@@ -106,7 +106,7 @@ def find_asked_row_ids_by_hash(
         return ids_by_hash
     query = (
         select(columns[HASH_COLUMN], columns[KEY_COLUMN])
-        .where(make_asked_rows_condition(tx, task))
+        .where(make_rows_to_ask_condition(tx, task))
         .order_by(columns[ROW_NUMBER_COLUMN])
     )
     for input_hash, row_id in read_matching_rows(tx, query, columns[HASH_COLUMN], hashes):
@@ -121,7 +121,7 @@ def filter_claimable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> 
     after failures (parked).
     """
     table = task.rows
-    condition = make_asked_rows_condition(tx, task)
+    condition = make_rows_to_ask_condition(tx, task)
     claimable_ids = table.filter_ids(tx, row_ids, condition, ~table.is_blocked)
     return [row_id for row_id in row_ids if row_id in claimable_ids]
 
@@ -239,7 +239,9 @@ def filter_askable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> se
     return table.filter_ids(tx, row_ids, is_askable, is_free)
 
 
-def count_rows_to_ask_again(tx: Connection, task: Task, row_filter: RowFilter) -> AgainReport:
+def count_rows_by_effect_of_asking_again(
+    tx: Connection, task: Task, row_filter: RowFilter
+) -> AgainReport:
     """Count the rows of a filter by the effect that asking for them again would have.
 
     Rows that cannot be marked are counted by their reason. Writes nothing.

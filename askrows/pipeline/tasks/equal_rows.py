@@ -257,7 +257,7 @@ def _make_outcome_of_stored_answer(
 
     unsupported_reason = ""
     try:
-        valid_answer, _, _ = task.check_and_clean_answer(answer, row.context)
+        valid_answer = task.check_and_clean_answer(answer, row.context).answer
     except NoAnswer as error:
         # A person unparked the row, so that it is asked again.
         if is_own:

@@ -29,7 +29,7 @@ def hash_vocabulary(path: Path) -> str:
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:_HASH_DIGITS]
 
 
-def limit_to_vocabulary(declaration: Declaration, path: Path) -> Declaration:
+def limit_answer_to_vocabulary(declaration: Declaration, vocabulary_path: Path) -> Declaration:
     """Return a declaration whose answer has only terms of a vocabulary in its list.
 
     The answer has a single field, a list of texts. Its validators get the terms. The system text
@@ -40,10 +40,10 @@ def limit_to_vocabulary(declaration: Declaration, path: Path) -> Declaration:
     """
     from pydantic import create_model
 
-    vocabulary = Vocabulary(str(path.absolute()))
+    vocabulary = Vocabulary(str(vocabulary_path.absolute()))
     ((name, field),) = declaration.answer.model_fields.items()
     for term in vocabulary.terms:
-        _check_term(declaration, path, name, term)
+        _check_term(declaration, vocabulary_path, name, term)
     kind: Any = list[Annotated[str, vocabulary]]
     members: dict[str, Any] = {name: (kind, field)}
     answer = create_model("ListedAnswer", __base__=declaration.answer, **members)

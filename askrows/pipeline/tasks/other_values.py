@@ -260,13 +260,12 @@ def _judge_value_as_answer(
     if value.is_empty:
         return _Judgement(value, NO_ANSWER, None)
     row = task.unpack_row({KEY_COLUMN: value.row_id, VALUES_COLUMN: value.row_json})
-    answer, reasons, _ = task.validate_values_as_answer(
-        fields, row, answer_model, row_id=value.row_id
-    )
-    if answer is None:
+    validation = task.validate_values_as_answer(fields, row, answer_model, row_id=value.row_id)
+    if validation.answer is None:
         assert task.answer_target is not None  # noqa: S101 - it has the value
-        return _Judgement(value, NO_ANSWER, f"{task.answer_target.label}: {reasons[0]}")
-    return _Judgement(value, answer.model_dump_json(), None)
+        reason = f"{task.answer_target.label}: {validation.reasons[0]}"
+        return _Judgement(value, NO_ANSWER, reason)
+    return _Judgement(value, validation.answer.model_dump_json(), None)
 
 
 def _read_cell(task: Task, field_name: str, cell: Any) -> Any:

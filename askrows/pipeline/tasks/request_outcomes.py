@@ -208,10 +208,11 @@ def validate_reply(
     has_same_input = row is not None and claim.input_hash in {"", task.hash_input(row)}
     if answer is not None:
         try:
-            answer, invalid_reason, left_out_values = task.check_and_clean_answer(
-                answer, row, has_same_input=has_same_input
-            )
-            reason = invalid_reason or reason
+            validation = task.check_and_clean_answer(answer, row, has_same_input=has_same_input)
+            answer = validation.answer
+            left_out_values = validation.cut_value_count
+            if validation.reasons:
+                reason = validation.reasons[0]
         except NoAnswer as error:
             unsupported_reason = str(error)
 
@@ -273,7 +274,9 @@ def store_outcomes_and_end_claims(
         request_outcome for request_outcome in request_outcomes if request_outcome.answer is None
     ]
 
-    write_result = _write_acceptable_answers(tx, task, answered, provenance=provenance, now=now)
+    write_result = _write_answers_accepted_by_database(
+        tx, task, answered, provenance=provenance, now=now
+    )
     if write_result.applied:
         workspace.record_row_change(tx, task.name)
 
@@ -342,7 +345,7 @@ def _sort_claims_by_outcome(
     return claims.ClaimOutcomes(answered_claims, parked_claims, failed_claims)
 
 
-def _write_acceptable_answers(
+def _write_answers_accepted_by_database(
     tx: Connection,
     task: Task,
     answered: Sequence[RequestOutcome],

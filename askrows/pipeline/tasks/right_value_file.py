@@ -181,7 +181,7 @@ def correct_and_review_by_file(
         # A list of the task's rows has the state, but not all columns of an export.
         export_columns = (*EXPORT_COLUMNS, {grid.state_name})
         source = FileSource(path, options, export_columns=export_columns)
-        columns = _match_columns(task, source, grid)
+        columns = _match_columns_or_raise(task, source, grid)
     source.key_columns = columns.key
     lines, faults = _read_labelled_lines(task, source, columns)
     if not lines and not faults:
@@ -206,7 +206,7 @@ def correct_and_review_by_file(
                 row_id for row_id, line in lines_by_id.items() if line.is_reviewed is not None
             },
         )
-        newly_reviewed_ids, review_faults = _plan_reviews(
+        newly_reviewed_ids, review_faults = _choose_rows_to_review(
             tx, task, lines_by_id, planned, columns.review
         )
         faults += key_faults + review_faults
@@ -233,7 +233,7 @@ def correct_and_review_by_file(
 # ---- the columns of the file
 
 
-def _match_columns(task: Task, source: FileSource, grid: Grid) -> _Columns:
+def _match_columns_or_raise(task: Task, source: FileSource, grid: Grid) -> _Columns:
     """Return which columns of a file have the key, fields and reviews, and which are ignored.
 
     - The right values of a field are in the column `answer_FIELD` if the file has it, otherwise in
@@ -409,7 +409,7 @@ def _match_lines_to_rows(
     return lines_by_id, faults
 
 
-def _plan_reviews(
+def _choose_rows_to_review(
     tx: Connection,
     task: Task,
     lines_by_id: Mapping[str, _Line],

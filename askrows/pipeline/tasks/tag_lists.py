@@ -274,15 +274,15 @@ class TagList:
         # A list may need several members.
         tags = [tag] * max(1, self.field.min_members)
         values = self.task.to_reply_form({**answer, self.field.name: tags})
-        valid_answer, reasons, _ = self.task.validate_values_as_answer(
+        validation = self.task.validate_values_as_answer(
             values, None, self.task.answer_model, row_id=row_id
         )
         valid_tags: list[str] = []
-        if valid_answer is not None:
-            document = valid_answer.model_dump(mode="json")
+        if validation.answer is not None:
+            document = validation.answer.model_dump(mode="json")
             valid_tags = tag_merges.get_tags(document, self.field.name)
         if not valid_tags:
-            reason = "; ".join(reasons) or "the task leaves it out"
+            reason = "; ".join(validation.reasons) or "the task leaves it out"
             raise InputError(f"{tag!r} is not a valid tag: {reason}; {UNCHANGED_MESSAGE}")
         return valid_tags[0]
 

@@ -59,7 +59,7 @@ from askrows.pipeline.store.answers import OTHER, PreferredAnswer, VersionCounts
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.edits import NewEdit
 from askrows.pipeline.store.task_record import VARIANT_MARK, TaskRecord, belongs_to_version
-from askrows.pipeline.tasks.listed_terms import hash_vocabulary, limit_to_vocabulary
+from askrows.pipeline.tasks.listed_terms import hash_vocabulary, limit_answer_to_vocabulary
 from askrows.pipeline.tasks.prompt_builder import PromptBuilder
 from askrows.pipeline.tasks.row_images import make_row_images
 from askrows.pipeline.tasks.task_grid import TaskGridBuilder, name_row, read_export
@@ -67,6 +67,7 @@ from askrows.pipeline.tasks.task_index import make_indexed_task
 from askrows.pipeline.tasks.task_values import (
     ALL_ASKED_ROWS,
     EXPORT_FORMATS,
+    AnswerValidation,
     AskedRows,
     ExportOptions,
     ExportRows,
@@ -426,7 +427,7 @@ class Task:
         """Return the prompt builder of the declaration, limited to TAGS_FROM= if it is set."""
         declaration = self.declaration
         if self._vocabulary_file is not None:
-            declaration = limit_to_vocabulary(declaration, self._vocabulary_file)
+            declaration = limit_answer_to_vocabulary(declaration, self._vocabulary_file)
         columns = zip(declaration.prompt_columns, self.record.asked_columns, strict=True)
         return PromptBuilder(declaration, dict(columns))
 
@@ -574,7 +575,7 @@ class Task:
         row: Mapping[str, Any] | None,
         *,
         has_same_input: bool = True,
-    ) -> "tuple[BaseModel | None, str, int]":
+    ) -> AnswerValidation:
         """Check and clean an answer that fits the answer model.
 
         The answer to a deleted row is not cleaned: it does not count for any row.
@@ -584,10 +585,6 @@ class Task:
             has_same_input: The row has the input of the request; if not, nothing is checked
                 against it.
 
-        Returns:
-            The answer to store, "" and the number of values that were cut; or None, the reason why
-            the answer is invalid, and 0.
-
         Raises:
             ConfigurationError: Code of the task's file failed.
             NoAnswer: The text of the row supports no answer.
@@ -596,13 +593,13 @@ class Task:
             answer, row if has_same_input else None
         )
         if valid_answer is None:
-            return None, reason, 0
+            return AnswerValidation(None, [reason])
         if self.declaration.clean is None or row is None:
-            return valid_answer, "", 0
+            return AnswerValidation(valid_answer)
         clean_answer, cut_value_count = self.user_file.run_clean_function(
             valid_answer, row, self.answer_model
         )
-        return clean_answer, "", cut_value_count
+        return AnswerValidation(clean_answer, cut_value_count=cut_value_count)
 
     def validate_values_as_answer(
         self,
@@ -611,7 +608,7 @@ class Task:
         answer_model: "type[BaseModel]",
         *,
         row_id: str,
-    ) -> "tuple[BaseModel | None, list[str], int]":
+    ) -> AnswerValidation:
         """Validate the values of an answer that a person or another program gave.
 
         Args:
@@ -622,10 +619,6 @@ class Task:
                 checked with their row.
             row_id: The id of the row, for messages.
 
-        Returns:
-            The answer, an empty list and the number of values that were cut; or None, the reasons
-            why it is invalid, and 0.
-
         Raises:
             ConfigurationError: Code of the task's file failed.
         """
@@ -635,20 +628,17 @@ class Task:
             answer_validator = make_strict_answer_validator(answer_model)
             answer = answer_validator.validate_json(json.dumps(values), by_alias=True, by_name=True)
             if answer_model is not self.answer_model:
-                return answer, [], 0
-            answer, reason, cut_value_count = self.check_and_clean_answer(answer, row)
+                return AnswerValidation(answer)
+            return self.check_and_clean_answer(answer, row)
         except NoAnswer as error:
-            return None, [str(error)], 0
+            return AnswerValidation(None, [str(error)])
         except ValidationError as error:
-            return None, list_faults(error), 0
+            return AnswerValidation(None, list_faults(error))
         except AskrowsError:
             raise
         # Validators and `check` are the user's code, which may raise anything or end the program.
         except (Exception, SystemExit) as error:
             raise self.user_file.make_code_error(error, row_id) from error
-        if reason:
-            return None, [reason], 0
-        return answer, [], cut_value_count
 
     # ---- answers
 

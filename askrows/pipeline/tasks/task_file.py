@@ -339,7 +339,7 @@ def load_declaration_source(source: bytes, name: str, path: Path) -> Declaration
     faults = list[Fault]()
     with _convert_errors_to_input_errors(path):
         try:
-            names = _run_task_file(path, source)
+            names = _run_source_as_module(path, source)
             declaration = _require_only_declaration(names, path)
         except DeclarationError as error:
             line = find_error_line(error, path)
@@ -394,7 +394,7 @@ def _check_and_name_declaration(
     return replace(declaration, name=name)
 
 
-def _run_task_file(path: Path, source: bytes) -> dict[str, Any]:
+def _run_source_as_module(path: Path, source: bytes) -> dict[str, Any]:
     """Run source as a module, and return the names that it defines.
 
     The code gets an empty stdin, its `print` writes to stderr, and no bytecode is written. The

@@ -313,11 +313,13 @@ def register_task_if_new(store: Store, settings: Settings, *, display: Progress)
     declared_record = check_columns_and_make_record(
         declaration, path, columns, recorded_at=datetime.now(UTC)
     )
-    record = register_declaration(store, declaration, declared_record, settings, display=display)
+    record = register_declaration_and_update_views(
+        store, declaration, declared_record, settings, display=display
+    )
     return record.name
 
 
-def find_task_tables(
+def find_tables_of_user_task(
     tx: Connection, settings: Settings, *, has_workspace: bool
 ) -> TaskTables | None:
     """Return the tables of the user task of TASK; None if its source takes no new rows.
@@ -340,7 +342,7 @@ def find_task_tables(
     return make_task_tables(record)
 
 
-def load_draft_task(task: Task, *, now: datetime) -> Task:
+def load_draft_about_registered_rows(task: Task, *, now: datetime) -> Task:
     """Return a task with the current declaration of its file, about the registered rows.
 
     The file is run. Name, key, columns and table prefix stay as registered. Nothing is stored.
@@ -473,7 +475,7 @@ def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) ->
 # ---- changes of a task
 
 
-def register_declaration(
+def register_declaration_and_update_views(
     store: Store,
     declaration: Declaration,
     declared_record: TaskRecord,

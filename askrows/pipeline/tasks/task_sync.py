@@ -50,7 +50,10 @@ from askrows.pipeline.tasks.other_values import (
 )
 from askrows.pipeline.tasks.row_images import make_row_images
 from askrows.pipeline.tasks.task import Task
-from askrows.pipeline.tasks.task_registry import check_columns_and_make_record, register_declaration
+from askrows.pipeline.tasks.task_registry import (
+    check_columns_and_make_record,
+    register_declaration_and_update_views,
+)
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 
@@ -109,7 +112,7 @@ def sync_task(
             hint=f"leave out {OptionHint('version')}; the file of the task sets its version",
         )
     # The saved record keeps columns that the source no longer has.
-    saved_record = register_declaration(
+    saved_record = register_declaration_and_update_views(
         workspace.store,
         declaration,
         declared_record,

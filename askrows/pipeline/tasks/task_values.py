@@ -63,6 +63,17 @@ class RequestOutcome(NamedTuple):
     is_unchecked: bool = False
 
 
+class AnswerValidation(NamedTuple):
+    """Result of the validation of an answer to a row."""
+
+    # The answer to store, cleaned; None if it is invalid.
+    answer: "BaseModel | None"
+    # Why the answer is invalid; empty for a valid answer.
+    reasons: Sequence[str] = ()
+    # Values that were cut from a valid answer because the task permits fewer.
+    cut_value_count: int = 0
+
+
 @dataclass
 class WriteResult:
     """Result of `Task.apply_answers_to_rows`."""

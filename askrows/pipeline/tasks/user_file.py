@@ -160,7 +160,7 @@ class UserFile:
                 unchanged="nothing was stored",
             ) from error
 
-        if not _is_read_result(result, self.record.columns):
+        if not _is_pair_of_cells_and_notes(result, self.record.columns):
             raise self.make_line_error(
                 function_line,
                 "read() must return the cells of the table by column, and a list of (column, "
@@ -269,7 +269,7 @@ class UserFile:
         return value
 
 
-def _is_read_result(result: Any, columns: Mapping[str, str]) -> bool:
+def _is_pair_of_cells_and_notes(result: Any, columns: Mapping[str, str]) -> bool:
     """Return whether the result of `read=` is a pair (cells by column, notes).
 
     Columns may be missing, but there are no others. A note is a tuple (column, reason, cell).

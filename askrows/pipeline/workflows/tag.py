@@ -224,7 +224,9 @@ def _announce_marks(run: Run) -> None:
         InputError: No row can be asked again.
     """
     row_filter = run.task.asked_rows.row_filter
-    report = run.workspace.store.query(claiming.count_rows_to_ask_again, run.task, row_filter)
+    report = run.workspace.store.query(
+        claiming.count_rows_by_effect_of_asking_again, run.task, row_filter
+    )
     if not (report.markable or report.already_marked or report.asked_already):
         raise InputError(
             f"no row can be asked again: {report.describe()}; nothing was asked",

@@ -248,7 +248,7 @@ def try_task(
     except QuestionChangedError:
         # The task is tried as its file declares it now.
         draft_of = run.task.prompt_version
-        draft = task_registry.load_draft_task(run.task, now=run.workspace.now())
+        draft = task_registry.load_draft_about_registered_rows(run.task, now=run.workspace.now())
         run = replace(run, task=draft)
     run = choose_single_row_mode(run, mode)
     with run.workspace.store.read() as tx:

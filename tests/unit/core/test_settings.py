@@ -7,12 +7,12 @@ import pytest
 from askrows.pipeline.core.command_hint import PREFIX
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.redact import mask_url_secrets
-from askrows.pipeline.core.settings import Settings, list_setting_rows, load_settings
+from askrows.pipeline.core.settings import Settings, list_masked_setting_rows, load_settings
 
 
 def test_every_setting_can_be_set_and_is_listed() -> None:
     """Each setting is read by its name and listed with a description."""
-    rows_by_name = {row[0]: row for row in list_setting_rows(load_settings({}))}
+    rows_by_name = {row[0]: row for row in list_masked_setting_rows(load_settings({}))}
     named_fields = [
         field for field in fields(Settings) if field.metadata and not field.metadata["names"]
     ]
@@ -21,7 +21,9 @@ def test_every_setting_can_be_set_and_is_listed() -> None:
         default = rows_by_name[name][1]
         assert rows_by_name[name][3]
         if default and default not in {"True", "False"}:
-            row = {row[0]: row for row in list_setting_rows(load_settings({name: default}))}[name]
+            row = {row[0]: row for row in list_masked_setting_rows(load_settings({name: default}))}[
+                name
+            ]
             assert row[1:3] == (default, "environment")
 
 
