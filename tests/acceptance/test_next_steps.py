@@ -49,6 +49,7 @@ def test_unknown_name_is_answered_with_the_nearest_name(workspace: Workspace) ->
         ("status", "--task", "letters-x"),
         ("ask", "tasks/leters.csv", "Who?"),
         ("ask", "tasks/letters.csv", "Who?", "--fields", "topic: tasks/leters.csv"),
+        ("tag", "--task", "experts", "--tags-from", "tasks/leters.csv"),
         ("restore", "tasks/leters"),
         ("forget", "--task", "letters", "--file", "tasks/leters.csv"),
     )

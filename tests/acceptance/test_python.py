@@ -220,6 +220,7 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
             refusal(ws.rows, "experts", stat="tagged"),
             # Types and bounds.
             refusal(ws.tag, "experts", limit="5"),
+            refusal(ws.tag, "experts", limit=True),
             refusal(ws.preflight, "experts", limit=2.5),
             refusal(ws.try_, "experts", 10**30),
             refusal(ws.rows, "experts", limit=-1),
@@ -253,6 +254,7 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
         "next: ",
         "no filter stat=",
         "limit='5' is not a whole number",
+        "limit=True is not a whole number",
         "limit=2.5 is not",
         "n is 1000000000000000000000000000000, but must be from 1 to 1,000,000,000,000,000;",
         "limit is -1, but must be from 1",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.core.files import make_path_hint
 from askrows.pipeline.core.folding import FoldedText
 
 if TYPE_CHECKING:
@@ -172,11 +173,13 @@ def read_terms(path: Path, label: str) -> tuple[Term, ...]:
     try:
         # A folder before `..` need not exist yet, such as that of a task's file.
         text = path.resolve().read_bytes().decode("utf-8-sig")
-    except OSError as error:
+    except FileNotFoundError as error:
         raise InputError(
-            f"the vocabulary {path} cannot be read: {error.strerror}",
-            hint="the path is relative to the task's file",
+            f"the vocabulary {path} does not exist",
+            hint=f"{make_path_hint(path)}, which is relative to the task's file",
         ) from error
+    except OSError as error:
+        raise InputError(f"the vocabulary {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{label} is not in UTF-8", hint=f"save {path} as UTF-8") from error
 

@@ -51,7 +51,9 @@ def _check_argument(name: str, value: Any, annotation: Any) -> None:
     """
     expected_type, description = _EXPECTATIONS.get(annotation, (object, ""))
     has_type = isinstance(value, expected_type)
-    if not has_type:
+    # A truth value of Python is a number, too.
+    is_truth_value = isinstance(value, bool) and issubclass(expected_type, Real)
+    if is_truth_value or not has_type:
         raise InputError(
             f"{name}={make_excerpt(repr(value))} is not {description}; nothing was done",
             hint=f"leave out {name}=, or set it to {description}",

@@ -55,7 +55,7 @@ def test_faults_of_a_file_are_named_with_their_lines(
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
     """A path without a file is refused."""
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="does not exist"):
         Vocabulary(str(tmp_path / "none.csv"))
 
 
