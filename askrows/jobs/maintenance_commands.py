@@ -208,7 +208,7 @@ def _run_one_pass_or_repeat_forever(
     if not once:
         seconds = f"{due_work.MAX_PASS_PAUSE_S:.0f} s"
         Terminal().say(f"doing due work, and looking for it at least every {seconds}, until Ctrl-C")
-        due_work.repeat_passes(open_task, task_names, units, _print_pass)
+        due_work.repeat_passes_until_account_error(open_task, task_names, units, _print_pass)
     report, _ = due_work.do_pass(open_task, task_names, units)
     return report
 

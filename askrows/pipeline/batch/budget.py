@@ -57,7 +57,7 @@ class Budgets:
     # Whose day the budget of the day counts.
     provider: Provider
 
-    def list_remaining_usd(
+    def list_budgets_with_remaining_usd(
         self, tx: Connection, *, next_batch: int | None = None
     ) -> list[tuple[Budget, float]]:
         """Return each budget with its remaining amount in USD, which is negative if it is passed.
@@ -82,7 +82,7 @@ class Budgets:
 
     def compute_remaining_usd(self, tx: Connection) -> float | None:
         """Return how much may still be started, in USD, at least 0, or None without a budget."""
-        amounts = [amount for _, amount in self.list_remaining_usd(tx)]
+        amounts = [amount for _, amount in self.list_budgets_with_remaining_usd(tx)]
         if not amounts:
             return None
         return max(0.0, min(amounts))
@@ -96,7 +96,7 @@ class Budgets:
         Raises:
             BudgetError: The estimated cost of the batch is more than a budget has left.
         """
-        for budget, remaining in self.list_remaining_usd(tx, next_batch=batch.number):
+        for budget, remaining in self.list_budgets_with_remaining_usd(tx, next_batch=batch.number):
             if batch.estimated_cost > remaining:
                 raise self._make_budget_error(
                     budget,
@@ -107,7 +107,7 @@ class Budgets:
 
     def find_tightest_budget(self, tx: Connection) -> Budget | None:
         """Return the budget with the least money left, or None without budgets."""
-        remaining = self.list_remaining_usd(tx)
+        remaining = self.list_budgets_with_remaining_usd(tx)
         if not remaining:
             return None
         budget, _ = min(remaining, key=lambda pair: pair[1])
@@ -143,7 +143,7 @@ class Budgets:
         return BudgetError(f"{budget.name}={budget.usd:g}{start} {reason}", hint=hint)
 
 
-def read_current_budgets(run: Run, unfinished_tag_budget: Budget | None = None) -> Budgets:
+def make_current_budgets(run: Run, unfinished_tag_budget: Budget | None = None) -> Budgets:
     """Return the budgets that limit this command now: its own, and the budget of the day.
 
     The own budget is `run.budget`; it counts spending since its own start. The budget of the day is
@@ -178,9 +178,12 @@ def list_budgets_with_used_usd(run: Run) -> list[tuple[Budget, float]]:
     The budget of an unfinished `tag` is among them. The amount is at most that of the budget.
     """
     with run.workspace.store.read() as tx:
-        budgets = read_current_budgets(run, find_unfinished_tag_budget(tx, run.task))
-        list_remaining_usd = budgets.list_remaining_usd(tx)
-    return [(budget, budget.usd - max(0.0, amount)) for budget, amount in list_remaining_usd]
+        budgets = make_current_budgets(run, find_unfinished_tag_budget(tx, run.task))
+        list_budgets_with_remaining_usd = budgets.list_budgets_with_remaining_usd(tx)
+    return [
+        (budget, budget.usd - max(0.0, amount))
+        for budget, amount in list_budgets_with_remaining_usd
+    ]
 
 
 def reset_future_tag_start(store: Store, task: Task, *, now: Callable[[], datetime]) -> None:

@@ -289,7 +289,7 @@ def find_budget_refusal_reason(run: Run, other_mode_usd: float) -> str:
     count the batch itself, so both costs must fit.
     """
     with run.workspace.store.read() as tx:
-        remaining_usd = budget.read_current_budgets(run).compute_remaining_usd(tx)
+        remaining_usd = budget.make_current_budgets(run).compute_remaining_usd(tx)
     needed_usd = budget.add_reserve(other_mode_usd)
     if remaining_usd is None or needed_usd <= remaining_usd:
         return ""
@@ -299,7 +299,7 @@ def find_budget_refusal_reason(run: Run, other_mode_usd: float) -> str:
     )
 
 
-def confirm_move(run: Run, batch: BatchRow, mode: Mode) -> None:
+def check_budget_and_confirm_move(run: Run, batch: BatchRow, mode: Mode) -> None:
     """Print the costs of moving a batch to another mode, check budgets, and ask to confirm.
 
     The costs are the possible cost of the cancelled batch, and the price of all its rows in the
@@ -358,7 +358,7 @@ def confirm_and_cancel_for_move(run: Run, batch: BatchRow, mode: Mode) -> None:
             hint=f"check the key, or release its rows: `{give_up}`",
         ) from error
 
-    confirm_move(run, batch, mode)
+    check_budget_and_confirm_move(run, batch, mode)
     with run.workspace.store.write() as tx:
         reason = f"{MOVED_REASON}{mode}"
         batches.record_cancel_request(tx, batch, reason=reason, now=run.workspace.now())

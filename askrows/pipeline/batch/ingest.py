@@ -492,10 +492,10 @@ class _BatchIngest:
                 )
             self.equal_rows += len(equal_ids)
             if self._is_live:
-                self.row_outcomes += self._list_row_outcomes(tx, request_outcomes, write_result)
+                self.row_outcomes += self._iterate_row_outcomes(tx, request_outcomes, write_result)
                 self.row_outcomes += [RowOutcome(row_id, "") for row_id in sorted(equal_ids)]
 
-    def _list_row_outcomes(
+    def _iterate_row_outcomes(
         self,
         tx: Connection,
         request_outcomes: Sequence[RequestOutcome],

@@ -19,7 +19,7 @@ from askrows.pipeline.batch.batch_files import (
     get_checked_result_path,
     make_batch_lock_name,
 )
-from askrows.pipeline.batch.reconcile import record_and_cancel_all_duplicates
+from askrows.pipeline.batch.reconcile import record_and_cancel_duplicates_of_all_tasks
 from askrows.pipeline.batch.result_download import (
     POLL_GROWTH,
     download_lost_result_again,
@@ -106,7 +106,7 @@ def poll_and_download_batches(
             is BatchState.SUBMITTING
         ):
             result.unclear_batches.append(batch.number)
-    record_and_cancel_all_duplicates(run)
+    record_and_cancel_duplicates_of_all_tasks(run)
     poll.download_lost_results_again()
     poll.follow_submitted_batches()
     if not poll.followed:
@@ -117,9 +117,9 @@ def poll_and_download_batches(
     label = describe_requests(counts.all_requests, counts.rows)
     with run.workspace.display.bar(label, None, has_rate=False) as bar:
         poll.poll_until_end(should_wait=should_wait, stops_at_first=stops_at_first, bar=bar)
-    poll.record_states_in_result()
+    poll.add_followed_batches_to_result()
     if result.downloaded or result.failed_polls:
-        record_and_cancel_all_duplicates(run)
+        record_and_cancel_duplicates_of_all_tasks(run)
 
 
 class PolledRequests(NamedTuple):
@@ -414,7 +414,7 @@ class _Poll:
             return False
         return self._retry_policy.is_over(self.run.workspace.monotonic() - self.failing_since)
 
-    def record_states_in_result(self) -> None:
+    def add_followed_batches_to_result(self) -> None:
         """Add the stored state of each followed batch to the result's lists.
 
         Reads the states again, so changes by other processes are included. Failed batches get their

@@ -229,7 +229,7 @@ class Preparation:
             return DraftEnd.NO_ROWS_LEFT
 
         for _ in range(MAX_TRIES):
-            draft = run.workspace.store.query(self._write_draft, after_row_id)
+            draft = run.workspace.store.query(self._fill_draft_and_seal_file, after_row_id)
             if isinstance(draft, DraftEnd):
                 return draft
             # Another process may have claimed a row, or spent the money, since the file was read.
@@ -248,7 +248,9 @@ class Preparation:
             hint="wait until the other command ends, then run the same command again",
         )
 
-    def _write_draft(self, tx: Connection, after_row_id: str | None) -> RequestDraft | DraftEnd:
+    def _fill_draft_and_seal_file(
+        self, tx: Connection, after_row_id: str | None
+    ) -> RequestDraft | DraftEnd:
         """Fill a draft with rows after a row id; seal the file of a batch for the Batch API.
 
         The file also gets its control requests. The requests of a live batch stay in memory. Shows
@@ -493,5 +495,5 @@ class Preparation:
             max_rows,
             asks_each=self.run.is_single_batch or not self.mode.facts.claims_rows,
             quota_tokens=quota_tokens,
-            budget_usd=budget.read_current_budgets(run).compute_remaining_usd(tx),
+            budget_usd=budget.make_current_budgets(run).compute_remaining_usd(tx),
         )

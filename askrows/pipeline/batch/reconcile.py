@@ -120,7 +120,7 @@ def find_and_adopt_remote_batch(
                 now=now,
             )
             submitted_batch = batches.get_batch(tx, batch.number)
-            _record_duplicates(tx, submitted_batch, own_batches, now=now)
+            _record_duplicates_and_list_late_costs(tx, submitted_batch, own_batches, now=now)
         run.workspace.display.say(f"batch {batch.number}: found again as {adopted.name}")
         record_and_cancel_duplicates(run, batch.number)
         return ReconcileResult(adopted=True)
@@ -184,7 +184,9 @@ def record_and_cancel_duplicates(
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.SUBMITTING:
             return
-        late_costs = _record_duplicates(tx, batch, listing, now=run.workspace.now())
+        late_costs = _record_duplicates_and_list_late_costs(
+            tx, batch, listing, now=run.workspace.now()
+        )
         open_duplicates = batches.list_uncancelled_duplicate_names(tx, number)
 
     for late_cost in late_costs:
@@ -212,7 +214,7 @@ def record_and_cancel_duplicates(
         )
 
 
-def _record_duplicates(
+def _record_duplicates_and_list_late_costs(
     tx: Connection,
     batch: BatchRow,
     listing: Iterable[RemoteBatch],
@@ -263,7 +265,7 @@ def _record_duplicates(
     return late_costs
 
 
-def record_and_cancel_all_duplicates(run: Run) -> None:
+def record_and_cancel_duplicates_of_all_tasks(run: Run) -> None:
     """Record and cancel all duplicates in the remote list, of batches of all tasks.
 
     A duplicate is a second remote batch of a batch. The list is read only while a batch is

@@ -395,7 +395,9 @@ def _download_and_count_requests(
         RemoteError: Any other error of the download.
     """
     try:
-        arrival_text, sha256 = _write_result(client, store, batch, remote=remote, path=path)
+        arrival_text, sha256 = _write_result_as_lines(
+            client, store, batch, remote=remote, path=path
+        )
     except errors.IncompleteError as error:
         return Download(arrival_text=f"only a part ({error.message})")
     with ResultFile(path) as results:
@@ -405,7 +407,7 @@ def _download_and_count_requests(
         return Download(not results.is_truncated, key_count, arrival_text, sha256)
 
 
-def _write_result(
+def _write_result_as_lines(
     client: "ProviderClient",
     store: Store,
     batch: BatchRow,
@@ -473,7 +475,7 @@ def download_lost_result_again(
             if lock is None:
                 return
             remote = client.get_batch(batch.remote_name or "")
-            _, sha256 = _write_result(client, store, batch, remote=remote, path=part)
+            _, sha256 = _write_result_as_lines(client, store, batch, remote=remote, path=part)
             draft = files.sync_part(part)
             is_same_file = draft.sha256 == batch.result_sha256
             if not is_same_file and sha256 != batch.download_sha256:

@@ -64,7 +64,7 @@ class RunReport:
         """Return the problems of the run by reason."""
         return summarize_batches(tx, task, self.numbers)
 
-    def describe_commonest_failure(self, tx: Connection, task: Task) -> str:
+    def describe_hold_or_commonest_failure(self, tx: Connection, task: Task) -> str:
         """Return "12 of 30 failed: REASON" with the most frequent reason of the failed requests.
 
         The text is "" if no request failed. If the run is held, the text is "held: REASON".

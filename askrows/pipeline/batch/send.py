@@ -212,7 +212,7 @@ class _Send(NamedTuple):
         existing_batches = []
         if self.is_first and self.batch.state is BatchState.PREPARED:
             existing_batches = self._find_batches_created_elsewhere(display_name)
-        batch = self._record_submitting(display_name)
+        batch = self._check_limits_and_record_submitting(display_name)
         if existing_batches:
             reconciled = find_and_adopt_remote_batch(run, batch, existing_batches)
             return SendOutcome.ADOPTED if reconciled.adopted else reconciled
@@ -226,7 +226,7 @@ class _Send(NamedTuple):
                 display_name=display_name,
             )
         except errors.RefusedError as error:
-            return self._record_refusal(batch, error)
+            return self._record_refusal_and_raise_unless_of_line(batch, error)
         except errors.NotSentError as error:
             with run.workspace.store.write() as tx:
                 batches.record_refused(
@@ -317,7 +317,7 @@ class _Send(NamedTuple):
             )
         return [remote for remote in own_batches if remote.state not in USELESS_STATES]
 
-    def _record_submitting(self, display_name: str) -> BatchRow:
+    def _check_limits_and_record_submitting(self, display_name: str) -> BatchRow:
         """Commit the state submitting, with this name of the remote batch, and return the batch.
 
         If the batch was submitting already, the transaction also records that its last try created
@@ -336,7 +336,7 @@ class _Send(NamedTuple):
                 batches.record_try_created_nothing(tx, batch)
             else:
                 # The batch may have been prepared under another budget.
-                budget.read_current_budgets(run).check_batch_fits(tx, batch)
+                budget.make_current_budgets(run).check_batch_fits(tx, batch)
             batches.record_submitting(tx, batch, display_name=display_name, now=run.workspace.now())
             return batches.get_batch(tx, batch.number)
 
@@ -392,7 +392,9 @@ class _Send(NamedTuple):
             )
         return upload
 
-    def _record_refusal(self, batch: BatchRow, error: errors.RefusedError) -> SendOutcome:
+    def _record_refusal_and_raise_unless_of_line(
+        self, batch: BatchRow, error: errors.RefusedError
+    ) -> SendOutcome:
         """Record that the API clearly refused the create call, so nothing was created.
 
         - A quota (429): the batch is prepared again, and its upload is kept for the next try. If

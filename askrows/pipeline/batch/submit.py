@@ -109,7 +109,7 @@ def submit_batches(
     try:
         submission.send_batches(earlier for earlier in earlier_numbers if number in (None, earlier))
         submission.prepare_and_send(selection, new_requests, has_new_rows=bool(new_plan.rows))
-        result.stop = submission.find_stop(new_requests, set(earlier_numbers))
+        result.stop = submission.find_budget_or_quota_stop(new_requests, set(earlier_numbers))
     except (ThrottledError, QuotaFullError) as error:
         if not should_report_full_api or not _may_accept_after_batch_end(run, error):
             raise
@@ -358,7 +358,9 @@ class _Submission:
             [number for number, outcome in self.sent.items() if outcome in CREATED_OUTCOMES]
         )
 
-    def find_stop(self, announced_requests: int, earlier_numbers: set[int]) -> RunStop:
+    def find_budget_or_quota_stop(
+        self, announced_requests: int, earlier_numbers: set[int]
+    ) -> RunStop:
         """Return how many rows a budget or the quota of queued tokens held back, and which of them.
 
         The stop has no reason if neither did, also if rows are unsent for another reason. If both
@@ -392,7 +394,7 @@ class _Submission:
             if DraftEnd.BUDGET not in self.draft_ends:
                 message = "the API has no room in its quota of queued tokens"
                 return RunStop(StopReason.API_FULL, message, unsent_rows)
-            current_budgets = budget.read_current_budgets(self.run)
+            current_budgets = budget.make_current_budgets(self.run)
             tightest = current_budgets.find_tightest_budget(tx)
             if tightest is None:
                 return RunStop()

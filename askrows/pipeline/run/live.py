@@ -127,14 +127,14 @@ class _LiveRun:
     async def _make_calls(self) -> None:
         """Start calls until the run ends, then close its batches and release their locks.
 
-        If this fails, only the locks are released. A signal interrupts the run. `_tick` runs once a
-        second until the end.
+        If this fails, only the locks are released. A signal interrupts the run. Once a second the
+        reply files are synced, until the end.
         """
-        ticking = asyncio.create_task(self._tick())
+        ticking = asyncio.create_task(self._sync_and_check_stall_each_second())
         try:
-            with _handling_signals(self._interrupt):
+            with _handling_signals(self._record_interrupt_and_stop_calls):
                 await self._start_calls()
-                await self._finish()
+                await self._end_calls_and_ingest_open_batches()
         finally:
             ticking.cancel()
             self._batches.release()
@@ -183,7 +183,7 @@ class _LiveRun:
                 opened = await asyncio.to_thread(self._batches.open_next)
                 if opened is not None:
                     open_batch, planned_requests = opened
-                    self._calls.add(open_batch, planned_requests)
+                    self._calls.queue_requests(open_batch, planned_requests)
                     self._close_complete_batches()
             elif self._calls.queue or self._throttle.running_calls or self._closing_batches:
                 await self._wait_for_call()
@@ -233,12 +233,12 @@ class _LiveRun:
         if self._throttle.is_stopped:
             return
         for open_batch in self._batches.pop_complete():
-            closing = asyncio.to_thread(self._batches.close, open_batch)
+            closing = asyncio.to_thread(self._batches.seal_ingest_and_unlock, open_batch)
             self._spawn(closing, self._closing_batches)
 
     # The end
 
-    def _interrupt(self) -> None:
+    def _record_interrupt_and_stop_calls(self) -> None:
         """Let no further call start after an interrupt, and record it in the result.
 
         At the first interrupt of a run, running calls may end within GRACE_S. At the second, they
@@ -253,7 +253,7 @@ class _LiveRun:
         self.result.stop = RunStop(StopReason.INTERRUPTED)
         self._throttle.stop()
 
-    async def _finish(self) -> None:
+    async def _end_calls_and_ingest_open_batches(self) -> None:
         """End the running calls, then seal and ingest all open batches.
 
         If the run was not stopped, but no call was answered, the rows whose request got a 400 are
@@ -273,7 +273,7 @@ class _LiveRun:
         while self._batches.open:
             open_batch = self._batches.open.pop(min(self._batches.open))
             try:
-                await asyncio.to_thread(self._batches.close, open_batch)
+                await asyncio.to_thread(self._batches.seal_ingest_and_unlock, open_batch)
             except errors.AskrowsError as error:
                 # An interrupted run leaves a batch that it cannot write to the next command.
                 is_unavailable = isinstance(error, errors.UnavailableError)
@@ -302,7 +302,7 @@ class _LiveRun:
 
     # Once a second
 
-    async def _tick(self) -> None:
+    async def _sync_and_check_stall_each_second(self) -> None:
         """Once a second sync the reply files, and check for stalls and interrupts.
 
         Also counts the calls of other processes for the rate limits. Runs until it is cancelled.
@@ -316,7 +316,7 @@ class _LiveRun:
                 await self._count_other_calls()
             self._throttle.check_stall()
             if self._run.stop_event.is_set() and not self.result.is_interrupted:
-                self._interrupt()
+                self._record_interrupt_and_stop_calls()
             failure = self._throttle.last_failure
             self._progress.service_failure = failure.message if failure else ""
             self._show_progress()
@@ -327,7 +327,9 @@ class _LiveRun:
 
     async def _count_other_calls(self) -> None:
         """Count for the rate limiter the calls of other runs in this minute and day."""
-        other_calls, calls_today = await asyncio.to_thread(self._batches.read_other_calls)
+        other_calls, calls_today = await asyncio.to_thread(
+            self._batches.read_recent_calls_and_count_today
+        )
         self._throttle.rate_limiter.replace_calls_of_other_processes(
             other_calls, used_today=calls_today
         )

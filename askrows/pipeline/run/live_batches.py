@@ -140,7 +140,7 @@ class LiveBatches:
         """Raise the error of a budget if it ended the run; a single batch raises nothing."""
         if self.end_of_rows is DraftEnd.BUDGET and not self.run.is_single_batch:
             with self.run.workspace.store.read() as tx:
-                raise budget.read_current_budgets(self.run).make_no_room_error(tx)
+                raise budget.make_current_budgets(self.run).make_no_room_error(tx)
 
     def pop_complete(self) -> list[OpenLiveBatch]:
         """Return the open batches whose requests need no more calls; they are not open any more."""
@@ -149,7 +149,7 @@ class LiveBatches:
         ]
         return [self.open.pop(number) for number in complete_numbers]
 
-    def close(self, open_batch: OpenLiveBatch) -> None:
+    def seal_ingest_and_unlock(self, open_batch: OpenLiveBatch) -> None:
         """Seal and ingest the replies of a batch, count its outcomes, and release its lock.
 
         A row without a reply gets a reason. It is the first of these that there is: the reason that
@@ -178,7 +178,7 @@ class LiveBatches:
                     max_write_wait_s=self._write_timeout_s,
                 )
             else:
-                self._store_outcomes(open_batch)
+                self._seal_and_ingest_replies(open_batch)
         finally:
             open_batch.lock.release()
         if not self.run.is_single_batch:
@@ -190,12 +190,12 @@ class LiveBatches:
         """Return the longest wait for another writer, or None for the default of all commands."""
         return INTERRUPTED_WRITE_TIMEOUT_S if self.result.is_interrupted else None
 
-    def _store_outcomes(self, open_batch: OpenLiveBatch) -> None:
+    def _seal_and_ingest_replies(self, open_batch: OpenLiveBatch) -> None:
         """Seal and ingest the replies of a batch, and count its outcomes in the result.
 
-        `close` calls this, and releases the lock. A row without a reply and without a reason of its
-        own gets the reason why the run stopped. The lowest number of an ingested batch becomes the
-        result's `first_calls_batch`.
+        `seal_ingest_and_unlock` calls this, and releases the lock. A row without a reply and
+        without a reason of its own gets the reason why the run stopped. The lowest number of an
+        ingested batch becomes the result's `first_calls_batch`.
         """
         run = self.run
         result = self.result
@@ -219,11 +219,11 @@ class LiveBatches:
             default_reason=default_reason,
             max_write_wait_s=self._write_timeout_s,
         )
-        self._count_outcomes(outcomes)
+        self._count_outcomes_and_queue_retries(outcomes)
         first_number = result.first_calls_batch or open_batch.number
         result.first_calls_batch = min(open_batch.number, first_number)
 
-    def _count_outcomes(self, outcomes: list[RowOutcome]) -> None:
+    def _count_outcomes_and_queue_retries(self, outcomes: list[RowOutcome]) -> None:
         """Count answered and failed rows in the result; queue the rows that may be asked again.
 
         All rows without an applied answer are excluded from later batches of new rows. A row is
@@ -286,7 +286,7 @@ class LiveBatches:
             )
         open_batch.recorded_calls = calls
 
-    def read_other_calls(self) -> tuple[list[tuple[float, int]], int]:
+    def read_recent_calls_and_count_today(self) -> tuple[list[tuple[float, int]], int]:
         """Return the recent calls of batches that are not open here, and count today's calls.
 
         These are the calls of all processes to this run's model, because they share its rate

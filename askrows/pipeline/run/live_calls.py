@@ -95,7 +95,9 @@ class LiveCalls:
 
     # The queue
 
-    def add(self, open_batch: OpenLiveBatch, planned_requests: Sequence[PlannedRequest]) -> None:
+    def queue_requests(
+        self, open_batch: OpenLiveBatch, planned_requests: Sequence[PlannedRequest]
+    ) -> None:
         """Queue the requests of a batch.
 
         A request with more tokens than the limit per minute is not queued. Its row is given up,
@@ -183,7 +185,7 @@ class LiveCalls:
                 started_call, parsed_reply.usage.prompt
             )
         self._throttle.note_answer(duration_s=duration_s)
-        self._settle_refusals()
+        self._charge_kept_refusals()
         self._count_reply(call.batch)
 
     async def _send(self, call: PendingCall) -> dict[str, Any]:
@@ -241,7 +243,7 @@ class LiveCalls:
         elif isinstance(error, errors.RefusedError):
             self._unsettled_refusals.append((call, error))
             if self._throttle.has_answered:
-                self._settle_refusals()
+                self._charge_kept_refusals()
             elif len(self._unsettled_refusals) >= MAX_INITIAL_400S:
                 self._throttle.stop(error)
         else:
@@ -284,7 +286,7 @@ class LiveCalls:
 
     # Rows without a reply
 
-    def _settle_refusals(self) -> None:
+    def _charge_kept_refusals(self) -> None:
         """Charge the rows whose requests were refused, because another request was answered.
 
         To charge a row is to count the failure against it. Each kept refusal is appended to the

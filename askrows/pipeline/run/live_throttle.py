@@ -167,13 +167,13 @@ class LiveThrottle:
         """
         while not self.is_stopped:
             self.raise_if_late()
-            pause_s = self._seconds_to_start(tokens)
+            pause_s = self._compute_seconds_to_start(tokens)
             if pause_s <= 0:
                 return self.rate_limiter.count_started_call(tokens)
             await self.wait_for_change(pause_s)
         return None
 
-    def _seconds_to_start(self, tokens: int) -> float:
+    def _compute_seconds_to_start(self, tokens: int) -> float:
         """Return the seconds until a call may start, CHECK_INTERVAL_S at most; 0 if it may now.
 
         Returns CHECK_INTERVAL_S if as many calls are running as may run in parallel. Sets the

@@ -184,7 +184,7 @@ def _ask_sample(run: Run, row_ids: Sequence[str], result: RunResult, *, is_confi
     submit_rows(state, is_confirmed=is_confirmed)
     drive(state)
 
-    state.complete_result()
+    state.complete_result_and_end_finished_run()
     # If every batch failed at the API but no row is open, all rows were parked: no error.
     errors = list[Failure]()
     if result.left or result.is_poll_stopped or not result.is_down:

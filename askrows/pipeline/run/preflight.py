@@ -456,7 +456,7 @@ class _PlanEstimator:
             # Prepared batches of earlier commands.
             prepared_plan = submit.sum_prepared_batches(tx, run.task)
             # USD that all budgets still allow, or None without a budget.
-            self.budget_room = budget.read_current_budgets(run).compute_remaining_usd(tx)
+            self.budget_room = budget.make_current_budgets(run).compute_remaining_usd(tx)
             # Live calls that already count for today's quota.
             self.calls_today = batches.count_live_calls_of_day(tx, model_name, day=quota_day)
             # Mean duration of past calls by mode, or None if unknown.
@@ -572,7 +572,7 @@ class _PlanEstimator:
         if not self.run.workspace.provider.has_batches:
             absence_reason = f"{self.run.workspace.provider.name} has no batches"
 
-        turns = math.ceil(plan.batches / self._max_batches_at_once())
+        turns = math.ceil(plan.batches / self._compute_max_batches_at_once())
         if turns > 1:
             warnings.append(
                 f"{plan.batches} batches are sent in {turns} turns, "
@@ -591,7 +591,7 @@ class _PlanEstimator:
             absence_reason=absence_reason,
         )
 
-    def _max_batches_at_once(self) -> int:
+    def _compute_max_batches_at_once(self) -> int:
         """Return how many batches of the plan's mean size may wait at the API at the same time.
 
         The result is at least 1, and may be more than the plan has. The bounds are

@@ -234,7 +234,7 @@ class RunState:
             HeldBatchError(batch, self.run.task.nouns) for batch in open_batches if batch.is_held
         ]
 
-    def complete_result(self) -> RunResult:
+    def complete_result_and_end_finished_run(self) -> RunResult:
         """Complete and return the result; write the last quality reports, and end finished runs.
 
         The result gets these numbers of rows that are not answered:

@@ -126,7 +126,11 @@ def list_units(
     if is_user_task_set(run.workspace.settings):
         yield Unit("fill", task_name, run.workspace.settings.poll_most)
     # The answers of a downloaded batch are embedded together with the others.
-    if should_index and not downloaded_batches and is_index_due(run, exact=False):
+    if (
+        should_index
+        and not downloaded_batches
+        and restore_index_link_and_detect_stale(run, exact=False)
+    ):
         yield Unit("index", task_name)
 
 
@@ -174,7 +178,7 @@ def _list_asking_units(run: Run, open_batches: Iterable[batches.BatchRow]) -> It
         is_deciding = bool(new_count) and is_decide_run_open(tx, task)
         # Without new rows no budget is read.
         has_budget = (
-            not new_count or budget.read_current_budgets(run).compute_remaining_usd(tx) != 0
+            not new_count or budget.make_current_budgets(run).compute_remaining_usd(tx) != 0
         )
         is_outage = bool(find_outage_reason(tx, run))
 
@@ -280,7 +284,7 @@ def is_pilot_clear(tx: Connection, run: Run) -> bool:
     return not pilot.describe_blocking_pilot(tx, run.version, is_required=run.task.needs_pilot)
 
 
-def is_index_due(run: Run, *, exact: bool) -> bool:
+def restore_index_link_and_detect_stale(run: Run, *, exact: bool) -> bool:
     """Return whether the index needs a build, after completing an interrupted change of its link.
 
     False if the task has no index. A build is a complete index. If a process died while it put a
@@ -473,7 +477,7 @@ def ingest_batches(state: RunState) -> None:
         raise failure
 
 
-def ask_open_rows(state: RunState, mode: Mode) -> None:
+def ask_open_rows_by_calls(state: RunState, mode: Mode) -> None:
     """Ask every open row by calls, up to the remaining limit, and store the answers.
 
     An error that stops the calls (daily quota, budget, service down) is not raised: it is the

@@ -116,14 +116,14 @@ def do_due_units(
         with _keep_error(state):
             # A build may need calls to embed texts.
             synced = state.run
-            if units.is_index_due(synced, exact=True):
+            if units.restore_index_link_and_detect_stale(synced, exact=True):
                 state.index_report = build.build_index(
                     synced.workspace, synced.service, synced.task
                 )
 
     if number is None or "ingest" in unit_names:
         with _keep_error(state):
-            state.complete_result()
+            state.complete_result_and_end_finished_run()
     if state.result.is_stopped_by_gate:
         state.errors += state.result.gate_errors
     else:
@@ -397,7 +397,7 @@ def add_report(total: Report, report: Report, *, task: str = "") -> None:
     total.errors = [*total.errors, *report.errors]
 
 
-def repeat_passes(
+def repeat_passes_until_account_error(
     open_workspace: WorkspaceOpener,
     names: Sequence[str],
     unit_names: Collection[str],

@@ -474,7 +474,7 @@ def _check_budget(run: Run, planned: try_out.PlannedRows) -> None:
         BudgetError: A budget has no room.
     """
     with run.workspace.store.read() as tx:
-        budgets = budget.read_current_budgets(run)
+        budgets = budget.make_current_budgets(run)
         room = budgets.compute_remaining_usd(tx)
         if room is not None and budget.add_reserve(planned.cost) > room:
             raise budgets.make_no_room_error(tx)

@@ -73,7 +73,7 @@ def sync_and_submit_rows(
     )
     remaining_limit = state.remaining_rows()
     units.submit_rows(state, is_confirmed=False, should_report_full_api=False)
-    result = state.complete_result()
+    result = state.complete_result_and_end_finished_run()
     if result.stop.error is not None:
         raise result.stop.error
 
@@ -223,7 +223,7 @@ def ingest_batches(run: Run, *, accepted_number: int | None, strict: bool) -> Re
         held_batches.record_held_batch_accepted(run, accepted_number)
     state = RunState(run)
     failures = run_check_and_list_error(partial(units.ingest_batches, state))
-    result = state.complete_result()
+    result = state.complete_result_and_end_finished_run()
     documents = [summary.document for summary in result.ingested]
     errors = [*failures, *result.list_errors(run.task.nouns, strict=strict)]
     report = Report(
@@ -366,15 +366,15 @@ def move_batch(
             f"batch {number}: asking its other {plural(len(row_ids), 'row')} by {mode}"
         )
         if batch.state is not BatchState.SUBMITTED:
-            cancel.confirm_move(run, batch, mode)
+            cancel.check_budget_and_confirm_move(run, batch, mode)
         state.row_ids = row_ids
         state.batch_number = None
         if mode is Mode.BATCH:
             units.submit_rows(state)
         else:
-            units.ask_open_rows(state, mode)
+            units.ask_open_rows_by_calls(state, mode)
 
-    result = state.complete_result()
+    result = state.complete_result_and_end_finished_run()
     with store.read() as tx:
         batch = batches.get_batch(tx, number)
         open_count = len(cancel.list_open_row_ids_of_batch(tx, run.task, number))

@@ -39,7 +39,7 @@ from askrows.pipeline.run.drive import drive
 from askrows.pipeline.run.pilot_run import check_or_run_pilot
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.run.units import (
-    ask_open_rows,
+    ask_open_rows_by_calls,
     is_decide_run_open,
     submit_rows,
     sync_and_recover_task,
@@ -284,7 +284,7 @@ def _tag_open_rows(
         pilot.is_newest_pilot_unfinished, run.version
     )
     if not (report.asked or open_batches or is_pilot_begun):
-        state.complete_result()
+        state.complete_result_and_end_finished_run()
         return report
 
     report.mode, report.reason = _choose_mode(
@@ -316,7 +316,7 @@ def _tag_open_rows(
     run_number = _begin_or_continue_run(run, options, estimate.plan, started_at=started_at)
 
     _ask_in_chosen_mode(state, options, report)
-    state.complete_result()
+    state.complete_result_and_end_finished_run()
     if _is_run_over(report, options):
         reason = report.budget_message or "nobody is left"
         with store.write() as tx:
@@ -493,7 +493,7 @@ def _ask_in_chosen_mode(state: RunState, options: TagOptions, report: TagReport)
             report.polled |= report.pilot.polled
 
     if report.mode != Mode.BATCH:
-        ask_open_rows(state, Mode(report.mode))
+        ask_open_rows_by_calls(state, Mode(report.mode))
         open_batches = state.list_batches(*OPEN_STATES)
         if options.wait and open_batches and not report.is_interrupted:
             # The loop resets the reason for which the calls stopped.

@@ -29,7 +29,7 @@ from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.run import preflight
 from askrows.pipeline.run.drive import drive
 from askrows.pipeline.run.run_state import RunState
-from askrows.pipeline.run.units import ask_open_rows, submit_rows, sync_and_recover_task
+from askrows.pipeline.run.units import ask_open_rows_by_calls, submit_rows, sync_and_recover_task
 from askrows.pipeline.store import batches, journal, money
 from askrows.pipeline.tasks.task_file import (
     keep_python_task_in_process,
@@ -167,7 +167,7 @@ def _ask_and_measure(run: Run, check_run: Run) -> dict[str, Any]:
             )
 
     calls = RunState(check_run, has_quality_reports=False)
-    ask_open_rows(calls, Mode.LIVE)
+    ask_open_rows_by_calls(calls, Mode.LIVE)
     if calls.result.stop.error is not None:
         raise calls.result.stop.error
     elapsed_s = run.workspace.monotonic() - started_at_s

@@ -127,7 +127,9 @@ def _list_runs(app_state: AppState, run: Run) -> list[dict[str, Any]]:
             values = _make_run_values(app_state, run_report, run.workspace.now())
             values["progress"] = progress_by_number.get(values["number"])
             task = run.find_task_or_current(run_report.batch.task)
-            values["commonest_failure"] = run_report.describe_commonest_failure(snapshot.tx, task)
+            values["commonest_failure"] = run_report.describe_hold_or_commonest_failure(
+                snapshot.tx, task
+            )
             documents.append(values)
     return documents
 

@@ -36,7 +36,7 @@ def test_a_batch_that_is_created_meanwhile_is_not_unclear(
             return True
 
         monkeypatch.setattr(Locks, "is_free", end_create)
-        monkeypatch.setattr(poll, "record_and_cancel_all_duplicates", lambda _ws: None)
+        monkeypatch.setattr(poll, "record_and_cancel_duplicates_of_all_tasks", lambda _ws: None)
         monkeypatch.setattr(poll._Poll, "poll_until_end", lambda _poll, **_options: None)
         result = RunResult()
         poll.poll_and_download_batches(ws, result, should_wait=False)
