@@ -63,7 +63,7 @@ class ApiRequest:
         message: dict[str, Any] = messages.parse_message(message_type, document)
         return message
 
-    def build_page(
+    def build_list_page(
         self,
         list_name: str,
         list_rows: Callable[[int, int], list[Row]],
@@ -361,7 +361,7 @@ class Api:
         return build_batch_operation(batch)
 
     def _list_batches(self, request: ApiRequest) -> dict[str, Any]:
-        return request.build_page(
+        return request.build_list_page(
             "operations",
             self._state.list_batches,
             build_batch_operation,
@@ -378,7 +378,7 @@ class Api:
         self._state.update_unfinished_batch(self._state.get_batch(batch_id)["id"], "CANCELLED")
 
     def _list_files(self, request: ApiRequest) -> dict[str, Any]:
-        return request.build_page(
+        return request.build_list_page(
             "files",
             self._state.list_files,
             partial(build_file_resource, base_url=request.base_url),

@@ -146,7 +146,7 @@ class ClickCommand(click.Command):
         """
         trust.set_confirmation_function(ask_person_and_exit_on_no)
 
-        report = run_command(self.entry, ctx.params)
+        report = open_workspace_and_run_command(self.entry, ctx.params)
         if report is None:
             return
 
@@ -196,7 +196,7 @@ def _store_common_option(ctx: click.Context, param: click.Parameter, value: Any)
         set_hint_form(ctx.info_name or "")
 
 
-def run_command(entry: Command, options: Mapping[str, Any]) -> Report | None:
+def open_workspace_and_run_command(entry: Command, options: Mapping[str, Any]) -> Report | None:
     """Run a command with its options, on the workspace that the settings name.
 
     A command whose `entry.access` is empty is called without a workspace. Fixed options of the
@@ -423,7 +423,7 @@ def ask_person_and_exit_on_no(question: str) -> bool:
     raise click.exceptions.Exit(0)
 
 
-def parse_form(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
+def parse_command_form(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
     """Return the values of a command's parameters from the texts of a page's form.
 
     An empty text counts as missing. A parameter without a text gets its default. Fixed options have
@@ -489,21 +489,21 @@ def _make_page_command(entry: Command) -> "PageCommand":
 
     `needs_write_access` takes a form and a task name, and returns whether the workspace must be
     opened for writing. `run` takes an open workspace and a form, runs the command, and returns its
-    JSON document or raises the command's error. Both raise `parse_form`'s InputError for a bad
-    form.
+    JSON document or raises the command's error. Both raise the InputError of `parse_command_form`
+    for a bad form.
     """
     from askrows.web.app_state import PageCommand
 
     def needs_write_access(form: Mapping[str, str], task_name: str) -> bool:
         """Return whether the command with this form writes; raise InputError for a bad form."""
-        access = _choose_required_access(entry, parse_form(entry, form))
+        access = _choose_required_access(entry, parse_command_form(entry, form))
         if access in {"sync", "look"}:
             return task_name not in BUILT_IN_TASKS
         return access == "write"
 
     def run(run: "Run", form: Mapping[str, str]) -> Any:
         """Run the command, raise the error that it ends with, or return its JSON document."""
-        report: Report = entry.function(run, **parse_form(entry, form))
+        report: Report = entry.function(run, **parse_command_form(entry, form))
         for warning in report.warnings:
             run.workspace.display.warn(warning)
         raise_first_and_warn_of_others(report.errors, run.workspace.display)

@@ -201,7 +201,7 @@ COMMANDS = {
         page_access="run",
     ),
     "add": Command(
-        function_path="import_commands:add",
+        function_path="import_commands:add_row_and_ask",
         summary="Add a row or a person from a JSON file, and ask about it at once.",
         arguments=("from",),
         example="TASK=boats FROM=new.json",
@@ -437,7 +437,7 @@ ALIASES = {
         page_access="run",
     ),
     "score": Command(
-        function_path="row_commands:score",
+        function_path="row_commands:recompute_derived_values",
         summary="Compute scores and other derived values again.",
         access="write",
     ),

@@ -103,7 +103,7 @@ def import_rows(
         return import_report
 
 
-def add(
+def add_row_and_ask(
     *,
     from_: Annotated[Path, Parameter("", STREAM)],
     map_: Map = "",

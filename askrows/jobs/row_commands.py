@@ -346,7 +346,7 @@ def correct(
     return correct_rows.correct_row(run, row, change, is_reviewed=reviewed, editor_name=editor_name)
 
 
-def score(run: Run) -> Report:
+def recompute_derived_values(run: Run) -> Report:
     """Compute the derived values of TASK again, such as scores.
 
     The rows are read again before. Only values that differ from the stored values are written, also

@@ -165,7 +165,7 @@ def _resolve_unclear_create(run: Run, number: int) -> BatchRow:
     while True:
         with run.workspace.locks.try_lock(lock_name) as lock:
             if lock is None:
-                holder = run.workspace.locks.describe_holder(lock_name)
+                holder = run.workspace.locks.describe_lock_holder(lock_name)
                 raise RemoteError(
                     f"batch {number} is being created, {holder}; nothing was changed",
                     hint="run the command again in a moment",

@@ -100,7 +100,7 @@ def replace_held_result_if_changed(run: Run, number: int) -> bool:
     lock_name = make_batch_lock_name(number)
     with run.workspace.locks.try_lock(lock_name) as lock:
         if lock is None:
-            holder = run.workspace.locks.describe_holder(lock_name)
+            holder = run.workspace.locks.describe_lock_holder(lock_name)
             raise RemoteError(
                 f"batch {number}: {holder}; nothing was changed",
                 hint="run the command again in a moment",

@@ -584,7 +584,9 @@ class _BatchIngest:
             anomalies = answers.find_answer_anomalies(tx, [number], model=self.batch.model)
 
         with self.run.workspace.store.write(max_write_wait_s=self.max_write_wait_s) as tx:
-            claim_counts = answer_counts.count_requests_by_outcome(tx, number).get(number, {})
+            claim_counts = answer_counts.count_requests_by_batch_and_outcome(tx, number).get(
+                number, {}
+            )
             outcome_counts = {outcome.value: claim_counts.get(outcome, 0) for outcome in Outcome}
             accounted_count = sum(outcome_counts.values())
             if accounted_count != self.batch.requests or claim_counts.get("claimed"):

@@ -98,7 +98,7 @@ def poll_and_download_batches(
         lock_name = make_batch_lock_name(batch.number)
         if not run.workspace.locks.is_free(lock_name):
             run.workspace.display.say(
-                f"batch {batch.number}: {run.workspace.locks.describe_holder(lock_name)}"
+                f"batch {batch.number}: {run.workspace.locks.describe_lock_holder(lock_name)}"
             )
         # The process that had the lock may have created the batch meanwhile.
         elif (

@@ -139,7 +139,9 @@ def make_run_report(tx: Connection, parts: Sequence[BatchRow]) -> RunReport:
     for part in parts:
         counts: Mapping[str, int] = vars(part)
         if part.state is BatchState.FAILED:
-            counts = answer_counts.count_requests_by_outcome(tx, part.number).get(part.number, {})
+            counts = answer_counts.count_requests_by_batch_and_outcome(tx, part.number).get(
+                part.number, {}
+            )
         failures.update({outcome: counts.get(outcome) or 0 for outcome in FAILED_OUTCOMES})
     return RunReport(batches.combine_batches(parts), [part.number for part in parts], failures)
 

@@ -109,7 +109,7 @@ def send_batch(run: Run, number: int) -> SendOutcome:
         lock_name = make_batch_lock_name(number)
         with run.workspace.locks.try_lock(lock_name) as lock:
             if lock is None:
-                holder = run.workspace.locks.describe_holder(lock_name)
+                holder = run.workspace.locks.describe_lock_holder(lock_name)
                 run.workspace.display.say(f"batch {number}: {holder}")
                 return SendOutcome.TAKEN_BY_OTHER_PROCESS
             batch = run.workspace.store.query(batches.get_batch, number)

@@ -206,7 +206,7 @@ def _find_batch_count_faults(report: DoctorReport) -> Iterator[RowFault]:
     # All counts come from one snapshot, because a batch may end during the check.
     with report.ws.store.read() as tx:
         task_batches = _list_task_batches(tx)
-        counts_by_batch = answer_counts.count_requests_by_outcome(tx)
+        counts_by_batch = answer_counts.count_requests_by_batch_and_outcome(tx)
         rolled_back_numbers = journal.read_rolled_back_batches(tx)
 
     for batch in task_batches:

@@ -302,10 +302,10 @@ class _ResponseSchemaConverter:
         """Describe the constraints that the dialect lacks; "" if they are not to be described."""
         if not self.describes_limits:
             return ""
-        return "; ".join(_iterate_constraint_texts(node, self.quoted_source))
+        return "; ".join(_iterate_constraint_descriptions(node, self.quoted_source))
 
 
-def _iterate_constraint_texts(node: Mapping[str, Any], quoted_source: str) -> Iterator[str]:
+def _iterate_constraint_descriptions(node: Mapping[str, Any], quoted_source: str) -> Iterator[str]:
     """Yield a text for the format of a node and for each constraint that the dialect lacks.
 
     A limit of 0 gets no text, except an exclusive bound.

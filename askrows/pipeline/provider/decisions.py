@@ -30,7 +30,7 @@ from askrows.pipeline.provider.responses import (
     excerpt_or_empty,
     make_excerpt,
     object_or_empty,
-    read_usage,
+    read_token_usage,
 )
 from askrows.pipeline.provider.usage import estimate_tokens
 
@@ -364,7 +364,7 @@ def parse_decisions(
 
     metadata = object_or_empty(response.get("usage") or response.get("usageMetadata"))
     details: dict[str, Any] = {
-        "usage": read_usage(metadata),
+        "usage": read_token_usage(metadata),
         "model_version": excerpt_or_empty(response.get("modelVersion") or response.get("model")),
         "response_id": excerpt_or_empty(response.get("responseId") or response.get("id")),
     }

@@ -71,7 +71,7 @@ def compute_max_embedding_request_bytes(text: str, model: Model, *, dim: int) ->
     return len(json.dumps(request)) + SEPARATOR_BYTES
 
 
-def normalize_vectors(
+def check_and_normalize_vectors(
     vectors: Sequence[Any], *, count: int, dim: int, is_query: bool, may_have_gaps: bool = False
 ) -> "Vectors":
     """Check vectors and scale them to unit length; return float32 (count, dim) in their order.
@@ -137,6 +137,6 @@ def embed_locally(model: Model, texts: Sequence[str], *, dim: int, is_query: boo
     texts_to_embed = [add_task_prefix_if_needed(text, model, is_query=is_query) for text in texts]
     rows = embed_texts(texts_to_embed, model.name, width=dim)
     encoded_rows = orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
-    return normalize_vectors(
+    return check_and_normalize_vectors(
         orjson.loads(encoded_rows), count=len(texts), dim=dim, is_query=is_query
     )

@@ -30,7 +30,7 @@ from askrows.pipeline.core.errors import (
 from askrows.pipeline.core.states import STANDARD, Mode
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.provider.call_errors import RUN_LATER_HINT, UnreadableReplyError
-from askrows.pipeline.provider.embed import normalize_vectors
+from askrows.pipeline.provider.embed import check_and_normalize_vectors
 from askrows.pipeline.provider.models import Model
 from askrows.pipeline.provider.remote_batch import RemoteBatch
 from askrows.pipeline.provider.transport import (
@@ -402,7 +402,7 @@ class ProviderClient(Transport):
         async def request_vectors() -> "Vectors":
             """Send the texts; return checked vectors, or raise ValueError if one is unusable."""
             is_repeated = next(attempt_numbers) > 0
-            return normalize_vectors(
+            return check_and_normalize_vectors(
                 await self._fetch_vectors(model, texts, dim=dim, is_query=is_query),
                 count=len(texts),
                 dim=dim,

@@ -241,7 +241,7 @@ def parse_generated_response(response: Any) -> ParsedReply:
 
     The outcome is INVALID if the response or the candidate is not an object, else that of
     `_parse_first_candidate`. Only an ANSWERED reply has a text. Missing and malformed details are
-    empty or 0; see `read_usage` for the token counts.
+    empty or 0; see `read_token_usage` for the token counts.
     """
     if not isinstance(response, dict):
         return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=response)
@@ -253,7 +253,7 @@ def parse_generated_response(response: Any) -> ParsedReply:
         reason,
         text if outcome is Outcome.ANSWERED else "",
         finish_reason=finish_reason,
-        usage=read_usage(metadata),
+        usage=read_token_usage(metadata),
         model_version=excerpt_or_empty(response.get("modelVersion")),
         response_id=excerpt_or_empty(response.get("responseId")),
         served_tier=_find_service_tier(metadata),
@@ -464,7 +464,7 @@ def _join_answer_texts(content: Any) -> str:
     return "".join(text for text in texts if isinstance(text, str))
 
 
-def read_usage(metadata: Mapping[str, Any]) -> Usage:
+def read_token_usage(metadata: Mapping[str, Any]) -> Usage:
     """Return the token counts of a reply; a missing or invalid count is 0.
 
     The names of the members may be in camel case or snake case. Tokens of the total that are in no

@@ -126,7 +126,7 @@ def _count_unforgiven_attempts(
     return {row[0]: row[1] for row in counts}
 
 
-def count_requests_by_outcome(
+def count_requests_by_batch_and_outcome(
     tx: Connection, batch: int | None = None
 ) -> dict[int, dict[str, int]]:
     """Count the requests of a batch, or of all batches if it is None, by how they ended.

@@ -48,7 +48,7 @@ from askrows.pipeline.store.database import (
     count_rows,
     has_row,
     insert_missing_rows,
-    insert_through_driver,
+    insert_rows_through_driver,
     read_matching_rows,
     run_for_each_row,
     stream_rows,
@@ -154,7 +154,7 @@ def insert_merged_answers_and_attempts(
     ]
     if stored_rows:
         stored_rows = tag_merges.merge_tags_in_records(tx, stored_rows[0]["task"], stored_rows)
-    insert_through_driver(tx, answers, stored_rows)
+    insert_rows_through_driver(tx, answers, stored_rows)
     run_for_each_row(tx, insert(attempts), attempt_rows)
 
 

@@ -342,7 +342,7 @@ class Store:
             # Settings of the query's session must not reach other users of the connection.
             tx.detach()
             options = {"no_parameters": True, "stream_results": True}
-            run_step = partial(self._run_query_step, tx, timeout_s)
+            run_step = partial(self._run_query_step_within_time, tx, timeout_s)
             result = run_step(partial(tx.exec_driver_sql, query, execution_options=options))
             fetch_rows = SERVER_FETCH_ROWS if self.path is None else FILE_FETCH_ROWS
 
@@ -365,7 +365,9 @@ class Store:
                 hint="run the same command again",
             )
 
-    def _run_query_step(self, tx: Connection, timeout_s: float, step: Callable[[], T]) -> T:
+    def _run_query_step_within_time(
+        self, tx: Connection, timeout_s: float, step: Callable[[], T]
+    ) -> T:
         """Run a step of a user's query within its time and return the step's result.
 
         Raises:
@@ -618,7 +620,9 @@ def run_for_each_row(
     return tx.execute(statement, rows).rowcount if rows else 0
 
 
-def insert_through_driver(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+def insert_rows_through_driver(
+    tx: Connection, table: Table, rows: Sequence[dict[str, Any]]
+) -> None:
     """Insert rows by the driver alone; SQLAlchemy would look at each value of each row.
 
     Args:

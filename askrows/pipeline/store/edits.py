@@ -231,12 +231,15 @@ def read_right_values(tx: Connection, task: str) -> dict[str, RightValues]:
         rows_by_id.setdefault(row.row_id, []).append(row)
     rules_by_field = tag_merges.read_rules_by_field(tx, task)
     values_by_id = {
-        row_id: _make_right_values(rows, rules_by_field) for row_id, rows in rows_by_id.items()
+        row_id: _make_right_values_of_row(rows, rules_by_field)
+        for row_id, rows in rows_by_id.items()
     }
     return {row_id: right for row_id, right in values_by_id.items() if right.values}
 
 
-def _make_right_values(rows: Sequence[Any], rules_by_field: tag_merges.RulesByField) -> RightValues:
+def _make_right_values_of_row(
+    rows: Sequence[Any], rules_by_field: tag_merges.RulesByField
+) -> RightValues:
     """Return the right values of a row: its reviewed answer, and the fields that people corrected.
 
     Corrections override the review; undone corrections do not count. The result also has the values

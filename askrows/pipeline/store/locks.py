@@ -137,7 +137,7 @@ class Locks:
                     return
 
             tries += 1
-            holder = self.describe_holder(name)
+            holder = self.describe_lock_holder(name)
             waited_s = tries * RETRY_PAUSE_S
             is_certain = holder != UNKNOWN_HOLDER or waited_s >= UNKNOWN_HOLDER_DELAY_S
             if holder != announced_holder and is_certain:
@@ -145,13 +145,13 @@ class Locks:
                 announced_holder = holder
             sleep(RETRY_PAUSE_S)
 
-    def describe_holder(self, name: str) -> str:
+    def describe_lock_holder(self, name: str) -> str:
         """Describe the holder of a lock: process id, host, command, and if it is stopped or gone.
 
         The host is left out if it is this host. Returns UNKNOWN_HOLDER if the holder has not
         written its signature. Call it only if the lock is held: this is not checked.
         """
-        signature = self._read_signature(name).split()
+        signature = self._read_holder_signature(name).split()
         if len(signature) != len(_make_process_signature().split()):
             return UNKNOWN_HOLDER
 
@@ -223,12 +223,15 @@ class Locks:
             session = self._open_session()
             if session.try_lock(key):
                 return Lock(name, partial(session.owns_lock, key), partial(session.unlock, key))
-            if _describe_stopped_or_gone_process(self._read_signature(name).split()) != "gone":
+            if (
+                _describe_stopped_or_gone_process(self._read_holder_signature(name).split())
+                != "gone"
+            ):
                 break
             time.sleep(DEAD_HOLDER_PAUSE_S)
         return None
 
-    def _read_signature(self, name: str) -> str:
+    def _read_holder_signature(self, name: str) -> str:
         """Return "PID COMMAND HOST" of the process that has the lock `name`; "" if it is unknown.
 
         Reads the file of the lock, or on PostgreSQL the name of the server session that has it.

@@ -237,7 +237,7 @@ def _find_other_process(run: Run, snapshot: Snapshot) -> str:
     """Return the other process that asks rows of the task, such as "pid 17, tag"; "" if none."""
     for batch in snapshot.task_batches:
         if batch.state is BatchState.ASKING and batch not in snapshot.dead_batches:
-            holder = run.workspace.locks.describe_holder(make_batch_lock_name(batch.number))
+            holder = run.workspace.locks.describe_lock_holder(make_batch_lock_name(batch.number))
             if not holder.startswith(f"held by pid {os.getpid()},"):
                 return holder.removeprefix("held by ")
     return ""

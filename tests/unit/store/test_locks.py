@@ -85,7 +85,7 @@ def test_stopped_holder_keeps_the_lock_and_a_dead_holder_frees_it(
         assert not can_lock(locks)
         assert not locks.is_free("work")
         child.send_signal(signal.SIGSTOP)
-        while not locks.describe_holder("work").endswith(", stopped"):
+        while not locks.describe_lock_holder("work").endswith(", stopped"):
             time.sleep(0.01)
         assert not can_lock(locks)
         with locks.wait_for_lock("work", announce=say, sleep=time.sleep) as lock:
