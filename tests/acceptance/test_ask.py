@@ -239,11 +239,21 @@ def test_times_that_python_cannot_hold_are_texts(workspace: Workspace) -> None:
     ]
 
 
-def test_reason_is_named_if_each_row_is_refused(workspace: Workspace) -> None:
-    """A CSV file that is named as JSON lines has no row, and so no columns."""
-    workspace.write_file("letters.jsonl", "id,text\n1,The lid is broken.\n")
-    ask_run = workspace.run_command("ask", "letters.jsonl", QUESTION, name="letters", code=2)
-    assert "each row of the table is refused; line 1: not JSON" in ask_run.stderr
+@pytest.mark.parametrize(
+    ("file_name", "text", "finding"),
+    [
+        # A CSV file that is named as JSON lines has no columns, either.
+        ("letters.jsonl", "id,text\n1,The lid is broken.\n", "line 1: not JSON"),
+        ("letters.csv", "id,text\n1\n", "line 2: wrong number of fields: found 1, expected 2"),
+    ],
+)
+def test_reason_is_named_if_each_row_is_refused(
+    workspace: Workspace, file_name: str, text: str, finding: str
+) -> None:
+    """A table whose rows are all refused is not called empty."""
+    workspace.write_file(file_name, text)
+    ask_run = workspace.run_command("ask", file_name, QUESTION, name="letters", code=2)
+    assert f"each row of the table is refused; {finding}" in ask_run.stderr
 
 
 @pytest.mark.parametrize(

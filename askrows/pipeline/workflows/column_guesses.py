@@ -104,14 +104,8 @@ def guess_key_and_content(
             column cannot be made into a placeholder of a prompt.
     """
     if not columns:
-        finding = next((row for row in rows if isinstance(row, Finding)), None)
-        if finding is None:
-            raise InputError("the table has no rows and no columns; nothing was written")
-        raise InputError(
-            f"each row of the table is refused; line {finding.line}: {finding.reason}; "
-            "nothing was written",
-            hint="correct the rows, or the ending of the file's name if it has another format",
-        )
+        check_no_row_is_refused(rows)
+        raise InputError("the table has no rows and no columns; nothing was written")
 
     named = _resolve_choice(choice, columns)
     cells = _sample_cells(columns, rows)
@@ -233,6 +227,21 @@ def _list_key_names(key_candidates: Sequence[str]) -> list[str]:
     """Return the columns with a usual name of a key, then those with a suffix such as `_id`."""
     usual_names = _find_columns_named(key_candidates, KNOWN_COLUMN_NAMES["key"])
     return [*usual_names, *filter(_KEY_SUFFIX.search, key_candidates)]
+
+
+def check_no_row_is_refused(rows: Iterable[SourceRow | Finding]) -> None:
+    """Raise the reason of the first refused row of a table without sound rows.
+
+    Raises:
+        InputError: The table has a row with a fault.
+    """
+    finding = next((row for row in rows if isinstance(row, Finding)), None)
+    if finding is not None:
+        raise InputError(
+            f"each row of the table is refused; line {finding.line}: {finding.reason}; "
+            "nothing was written",
+            hint="correct the rows, or the ending of the file's name if it has another format",
+        )
 
 
 def _resolve_choice(choice: ColumnChoice, columns: Iterable[str]) -> ColumnChoice:

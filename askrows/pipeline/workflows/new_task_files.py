@@ -49,7 +49,7 @@ from askrows.pipeline.tasks.task_template import (
     TaskDraft,
     render_task_file,
 )
-from askrows.pipeline.workflows.column_guesses import guess_key_and_content
+from askrows.pipeline.workflows.column_guesses import check_no_row_is_refused, guess_key_and_content
 from askrows.pipeline.workspace.data_folder import check_is_not_needed_by_workspace
 
 # Name of a task that is not stored.
@@ -218,12 +218,13 @@ def draft_question(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDr
         unwritten_task: The question.
 
     Raises:
-        InputError: There is no row, no column to ask about, no column that is clearly the text, or
-            no text column for a quote; or the rows cannot be read.
+        InputError: There is no row, each row is refused, there is no column to ask about, no column
+            that is clearly the text, or no text column for a quote; or the rows cannot be read.
     """
     draft = draft_task(store, unwritten_task)
     guess = draft.guess
     if not any(isinstance(row, SourceRow) for row in draft.source):
+        check_no_row_is_refused(draft.source)
         raise InputError(
             f"{draft.table_description} has no rows; nothing was asked",
             hint="add rows to it; a header is not a row",
