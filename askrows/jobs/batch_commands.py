@@ -61,7 +61,7 @@ def batch_submit(
     run = replace(run, accepts_changes=accept_changed, reads_all_rows=full)
     run = run.copy_with_asked_rows(AskedRows(has_changed=refresh))
     if dry:
-        return batch_steps.plan_rows(run, limit)
+        return batch_steps.sync_and_report_submit_plan(run, limit)
     return batch_steps.sync_and_submit_rows(run, limit=limit, pilot=pilot, skip_pilot=skip_pilot)
 
 
@@ -155,7 +155,7 @@ def batch_move(
     """
     mode = Mode(target_mode)
     if dry:
-        return batch_steps.plan_move(run, batch, mode, budget_usd=budget)
+        return batch_steps.report_move_costs(run, batch, mode, budget_usd=budget)
     return batch_steps.move_batch(run, batch, mode, budget_usd=budget)
 
 

@@ -41,9 +41,9 @@ from askrows.pipeline.workflows import add_row, new_task_files
 from askrows.pipeline.workflows import ask as ask_workflow
 from askrows.pipeline.workflows.row_importers import (
     ImportOptions,
-    check_file,
+    check_file_can_be_imported,
     check_readable,
-    import_file,
+    import_file_or_folder,
 )
 
 
@@ -95,9 +95,9 @@ def import_rows(
             hint=f"`{people_command}`, or `{other_command}`",
         )
     import_options = ImportOptions(map_, ReadOptions(sheet, encoding, header), report, dry)
-    check_file(file, settings, import_options)
+    check_file_can_be_imported(file, settings, import_options)
     with open_configured_run("look" if dry else "create", task_name=task_name) as run:
-        import_report = import_file(run, file, import_options)
+        import_report = import_file_or_folder(run, file, import_options)
         if not dry:
             set_next_step_if_missing(import_report, run)
         return import_report
@@ -216,7 +216,7 @@ def ask(
             report.next_step = CommandHint("ask", **typed_options, name=task_name)
             return report
 
-        draft, agreed_usd = ask_workflow.save_question(
+        draft, agreed_usd = ask_workflow.confirm_cost_and_write_task_file(
             run,
             question,
             size=n,
@@ -224,7 +224,7 @@ def ask(
             should_list_refused=refused,
         )
     with open_configured_run("write", task_name=name) as run:
-        report = ask_workflow.ask_saved(
+        report = ask_workflow.sync_and_ask_saved_question(
             run, draft, agreed_usd=agreed_usd, size=n, mode=mode
         ).to_report(run)
         set_next_step_if_missing(report, run)

@@ -15,7 +15,7 @@ from askrows.web.errors import to_line
 from askrows.web.field_shapes import (
     Texts,
     find_input_kind,
-    nest_texts,
+    nest_form_texts,
     parse_texts,
     to_texts,
 )
@@ -140,7 +140,7 @@ def correct_or_review_by_form(
     that a person confirmed the value.
     """
     field_name = form.get("field", "")
-    texts = nest_texts(form)
+    texts = nest_form_texts(form)
     try:
         return _apply_correction_or_review(run, key, form, texts, editor_name)
     except ChangedMeanwhileError as error:

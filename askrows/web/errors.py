@@ -136,7 +136,7 @@ def to_page_problem(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "detail": to_plain_text(document["detail"]), "hint": hint}
 
 
-def problem_response(document: dict[str, Any]) -> Response:
+def make_problem_response(document: dict[str, Any]) -> Response:
     """Return a problem document as an HTTP response with its status.
 
     A 503 gets a Retry-After header. Characters that UTF-8 cannot encode become question marks.

@@ -79,7 +79,7 @@ def make_empty_texts(field: AnswerField) -> Texts:
     return to_texts(field, None)
 
 
-def nest_texts(form: Mapping[str, str]) -> Texts:
+def nest_form_texts(form: Mapping[str, str]) -> Texts:
     """Return the tree of texts of a form's value, in the order of the form.
 
     The value has the form fields `value`, if it is a leaf, or `value.0`, `value.0.name` and so on.

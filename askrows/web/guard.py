@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
-from askrows.web.errors import RequestRefusedError, problem_response, to_problem
+from askrows.web.errors import RequestRefusedError, make_problem_response, to_problem
 
 MAX_BODY_BYTES = 1 << 20
 # The only request that may send a file.
@@ -124,7 +124,7 @@ class Guard:
         if has_other_origin or (not is_safe and is_cross_site):
             raise RequestRefusedError(403, "the request comes from another site")
 
-        if (sign_in := self._sign_in_response(scope)) is not None:
+        if (sign_in := self._make_sign_in_response_if_token(scope)) is not None:
             return sign_in
 
         credential = self._authenticate(headers)
@@ -151,7 +151,7 @@ class Guard:
             )
         return None
 
-    def _sign_in_response(self, scope: Scope) -> Response | None:
+    def _make_sign_in_response_if_token(self, scope: Scope) -> Response | None:
         """Return a redirect that sets the cookie, if a GET has the valid token in its address.
 
         The redirect leads to the same address without the token. For any other request, also with a
@@ -238,4 +238,4 @@ def _refusal_response(scope: Scope, refused: RequestRefusedError) -> Response:
     is_page = accepts_html and not scope["path"].startswith("/api")
     if refused.status == 401 and is_page:  # noqa: PLR2004 - HTTP's own number
         return HTMLResponse(_MISSING_TOKEN_HTML, status_code=refused.status)
-    return problem_response(to_problem(refused))
+    return make_problem_response(to_problem(refused))

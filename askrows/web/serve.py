@@ -148,18 +148,18 @@ def create_app(app_state: AppState) -> Guard:
     app.mount("/static", GZipMiddleware(static_files))
 
     for error_class in (AskrowsError, RequestValidationError, HTTPException, Exception):
-        app.add_exception_handler(error_class, _error_response)
+        app.add_exception_handler(error_class, _make_error_response)
     return Guard(app, access=app_state.access)
 
 
-async def _error_response(request: Request, error: Exception) -> Response:
+async def _make_error_response(request: Request, error: Exception) -> Response:
     """Return problem+json to programs, scripts and downloads, an HTML page to a browser.
 
     The page's own scripts get messages without commands and settings.
     """
     document = errors.to_problem(error)
     if "hx-request" in request.headers:
-        return errors.problem_response(errors.to_page_problem(document))
+        return errors.make_problem_response(errors.to_page_problem(document))
     if request.url.path.startswith(PROGRAM_PATHS):
-        return errors.problem_response(document)
+        return errors.make_problem_response(document)
     return render_problem(request.app.state.app_state, document)

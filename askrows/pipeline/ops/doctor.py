@@ -403,7 +403,7 @@ def _find_remote_batch_faults(report: DoctorReport) -> Iterator[RowFault]:
 
     for batch in local_batches.values():
         if batch.state is BatchState.SUBMITTED:
-            yield from _find_missing_remote_batch(report, batch)
+            yield from _find_missing_remote_batch_faults(report, batch)
         elif batch.state is BatchState.SUBMITTING:
             yield _make_notice(
                 f"a run was killed while it created batch {batch.number}",
@@ -426,7 +426,7 @@ def _find_remote_batch_faults(report: DoctorReport) -> Iterator[RowFault]:
                 not remote_batch.state.is_final,
             )
         else:
-            yield from _find_paid_duplicate(
+            yield from _find_uncancelled_duplicate_faults(
                 report.find_nouns(owner.task),
                 owner,
                 remote_batch=remote_batch,
@@ -449,7 +449,7 @@ def _find_unknown_models(report: DoctorReport) -> Iterator[RowFault]:
             )
 
 
-def _find_missing_remote_batch(report: DoctorReport, batch: BatchRow) -> Iterator[RowFault]:
+def _find_missing_remote_batch_faults(report: DoctorReport, batch: BatchRow) -> Iterator[RowFault]:
     """Request a submitted batch; yield a contradiction if the backend does not have it.
 
     For a missing batch that the API may still list late, the hint is to wait.
@@ -473,7 +473,7 @@ def _find_missing_remote_batch(report: DoctorReport, batch: BatchRow) -> Iterato
         )
 
 
-def _find_paid_duplicate(
+def _find_uncancelled_duplicate_faults(
     nouns: TaskNouns,
     owner: BatchRow,
     *,

@@ -355,7 +355,7 @@ def _confirm_and_park_rows(ws: OpenWorkspace, task: Task, names: Sequence[str]) 
         ConfigurationError: The database refuses to delete a row.
     """
     with ws.store.read() as tx:
-        row_ids = [row_id for row_id, _ in _require_rows_to_forget(tx, task, names)]
+        row_ids = [row_id for row_id, _ in _find_rows_to_forget_or_raise(tx, task, names)]
         is_continuation = all(
             journal.list_ids_of_unfinished_erasures(tx, task.name, name) for name in names
         )
@@ -368,7 +368,7 @@ def _confirm_and_park_rows(ws: OpenWorkspace, task: Task, names: Sequence[str]) 
 
     with ws.store.write() as tx:
         # Another process may have changed the rows while the person was asked.
-        named_rows = _require_rows_to_forget(tx, task, names)
+        named_rows = _find_rows_to_forget_or_raise(tx, task, names)
         for row_id, name in named_rows:
             # A trial deletion shows whether the database would refuse the real deletion later.
             savepoint = tx.begin_nested()
@@ -378,7 +378,7 @@ def _confirm_and_park_rows(ws: OpenWorkspace, task: Task, names: Sequence[str]) 
     return list(dict.fromkeys(row_id for row_id, _ in named_rows))
 
 
-def _require_rows_to_forget(
+def _find_rows_to_forget_or_raise(
     tx: Connection,
     task: Task,
     names: Sequence[str],

@@ -109,7 +109,7 @@ def delete_version_answers(run: Run, name: str) -> Report:
     ingest.ingest_live_batches_of_dead_processes(replace(run, task=task))
     # A person confirms counts that include the replies just ingested.
     summaries = _find_version_summaries(run.workspace, run.task, run.tasks, name)
-    run.workspace.store.query(_check_can_roll_back, task, summaries)
+    run.workspace.store.query(_check_versions_can_be_deleted, task, summaries)
 
     for summary in summaries:
         row_count = plural(summary.counts.rows, task.nouns.singular, task.nouns.plural)
@@ -126,7 +126,7 @@ def delete_version_answers(run: Run, name: str) -> Report:
     with run.workspace.wait_for_lock(ROLLBACK_LOCK):
         with run.workspace.store.write() as tx:
             # Another process may have sent a batch of the version while the person was asked.
-            _check_can_roll_back(tx, task, summaries)
+            _check_versions_can_be_deleted(tx, task, summaries)
             for summary in summaries:
                 version = summary.counts.version
                 answered_ids = list(
@@ -135,7 +135,7 @@ def delete_version_answers(run: Run, name: str) -> Report:
                 deleted.update(
                     _delete_version(tx, task, summary.counts, answered_ids, now=run.workspace.now())
                 )
-        is_unbound = _unbind_local_engine_if_unused(
+        is_unbound = _unbind_local_engine_if_no_request_left(
             run.workspace.data, run.workspace.store, run.workspace.now
         )
 
@@ -207,7 +207,7 @@ def _find_version_summaries(
     return [summary for summary in summaries if summary.task is summaries[0].task]
 
 
-def _check_can_roll_back(
+def _check_versions_can_be_deleted(
     tx: Connection,
     task: Task,
     summaries: Sequence[VersionSummary],
@@ -300,7 +300,7 @@ def _delete_version(
     }
 
 
-def _unbind_local_engine_if_unused(
+def _unbind_local_engine_if_no_request_left(
     data: Path,
     store: Store,
     now: Callable[[], datetime],

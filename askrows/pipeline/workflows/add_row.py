@@ -203,7 +203,7 @@ def _store_row(
         if read_table_rows_by_key(tx, record, [row.key]):
             raise _make_taken_error(run, record, row.key)
         insert_table_rows(tx, record, [row.values])
-        added = _complete_row(tx, run, row)
+        added = _store_inserted_row_with_task(tx, run, row)
         if added.is_row_due:
             claims.record_due_retry(
                 tx,
@@ -226,7 +226,7 @@ def _make_taken_error(run: Run, record: TaskRecord, key: str) -> TakenError:
     )
 
 
-def _complete_row(tx: Connection, run: Run, row: SoundRow) -> AddedRow:
+def _store_inserted_row_with_task(tx: Connection, run: Run, row: SoundRow) -> AddedRow:
     """Store with the task a row that was just inserted into its table.
 
     A value of another program where `write_to=` writes becomes an answer, and the derived values

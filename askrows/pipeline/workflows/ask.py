@@ -380,7 +380,7 @@ def ask_question(
     """
     draft = unwritten_task.draft or draft_question(run.workspace.store, unwritten_task)
     _print_columns(run.workspace.display, draft)
-    trial_run, row_report = _load_in_memory(
+    trial_run, row_report = _load_draft_in_memory(
         run,
         draft,
         size=max(size, MAX_SAMPLE_ROWS),
@@ -402,7 +402,7 @@ def ask_question(
     )
 
 
-def save_question(
+def confirm_cost_and_write_task_file(
     run: Run,
     unwritten_task: UnwrittenTask,
     *,
@@ -448,7 +448,7 @@ def save_question(
 
     # Otherwise refused rows are named when the task reads its rows.
     display = run.workspace.display if should_list_refused else NO_PROGRESS
-    trial_run, _ = _load_in_memory(
+    trial_run, _ = _load_draft_in_memory(
         run,
         draft,
         size=size,
@@ -456,7 +456,7 @@ def save_question(
         should_list_refused=should_list_refused,
     )
     trial_run = try_out.choose_single_row_mode(trial_run, mode)
-    planned = try_out.plan_rows(trial_run, trial_run.task.memory_row_ids)
+    planned = try_out.build_requests_and_estimate(trial_run, trial_run.task.memory_row_ids)
     _check_budget(trial_run, planned)
     try_out.confirm_cost(trial_run, planned)
     write_and_trust_new_file(draft.path, text, run.workspace.data)
@@ -480,7 +480,7 @@ def _check_budget(run: Run, planned: try_out.PlannedRows) -> None:
             raise budgets.make_no_room_error(tx)
 
 
-def ask_saved(
+def sync_and_ask_saved_question(
     run: Run,
     draft: TaskDraft,
     *,
@@ -508,7 +508,7 @@ def ask_saved(
     """
     run = sync_and_recover_task(run)
     # Stored answers must not reduce the estimate for all rows, so its task has no name.
-    sample_run, row_report = _load_in_memory(
+    sample_run, row_report = _load_draft_in_memory(
         run, draft._replace(name=""), size=max(size, MAX_SAMPLE_ROWS)
     )
     sample_run = try_out.choose_single_row_mode(sample_run, mode)
@@ -546,7 +546,7 @@ def _read_first_askable_ids(tx: Connection, task: Task, count: int) -> tuple[lis
     return row_ids, task.rows.count_rows(tx, *conditions)
 
 
-def _load_in_memory(
+def _load_draft_in_memory(
     run: Run,
     draft: TaskDraft,
     *,
@@ -594,7 +594,7 @@ def count_rows(run: Run, unwritten_task: UnwrittenTask) -> RowSyncReport:
         InputError: The rows cannot be read, or a column cannot be key or text.
     """
     draft = draft_task(run.workspace.store, unwritten_task)
-    _, report = _load_in_memory(run, draft, size=0)
+    _, report = _load_draft_in_memory(run, draft, size=0)
     return report
 
 
@@ -612,7 +612,7 @@ def estimate_run(run: Run, trial: AskReport, *, name: str) -> preflight.Prefligh
     if trial.estimate is None or trial.rows > MAX_ESTIMATED_ROWS:
         return trial.estimate
     draft = trial.draft._replace(name=name, path=make_draft_path(name))
-    table_run, _ = _load_in_memory(run, draft, size=MAX_ESTIMATED_ROWS)
+    table_run, _ = _load_draft_in_memory(run, draft, size=MAX_ESTIMATED_ROWS)
     estimate = preflight.estimate_rows(table_run, row_ids=table_run.task.memory_row_ids)
     return replace(estimate, with_key=trial.estimate.with_key)
 

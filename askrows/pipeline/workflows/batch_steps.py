@@ -86,7 +86,7 @@ def sync_and_submit_rows(
     return report
 
 
-def plan_rows(run: Run, limit: int | None) -> Report:
+def sync_and_report_submit_plan(run: Run, limit: int | None) -> Report:
     """Sync the rows of the task, and report what `sync_and_submit_rows` would send.
 
     No batch is written or sent. If no row is open, the message says why.
@@ -256,7 +256,7 @@ def _report_batch(run: Run, number: int, message: str) -> Report:
     return Report(figures, f"batch {number}: {message}", next_step=next_step)
 
 
-def plan_move(
+def report_move_costs(
     run: Run,
     number: int,
     mode: Mode,

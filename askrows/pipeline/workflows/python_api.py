@@ -250,7 +250,7 @@ class Workspace:
         )
         if name:
             save = partial(
-                ask.save_question,
+                ask.confirm_cost_and_write_task_file,
                 unwritten_task=unwritten_task,
                 size=n,
                 mode=mode,
@@ -259,11 +259,15 @@ class Workspace:
             draft, agreed_usd = self._run(
                 save, DEFAULT_TASK, None, settings, access=Access.CREATE, is_exclusive=True
             )
-            ask_saved = partial(
-                ask.ask_saved, draft=draft, agreed_usd=agreed_usd, size=n, mode=mode
+            sync_and_ask_saved_question = partial(
+                ask.sync_and_ask_saved_question,
+                draft=draft,
+                agreed_usd=agreed_usd,
+                size=n,
+                mode=mode,
             )
             report = self._run(
-                ask_saved,
+                sync_and_ask_saved_question,
                 draft.path,
                 None,
                 settings,

@@ -42,9 +42,9 @@ from askrows.pipeline.workspace.data_folder import lacks_workspace_files
 
 __all__ = [
     "ImportOptions",
-    "check_file",
+    "check_file_can_be_imported",
     "check_readable",
-    "import_file",
+    "import_file_or_folder",
     "import_file_rows",
 ]
 
@@ -68,7 +68,7 @@ def check_readable(file: Path, participle: str) -> None:
         raise InputError(f"{file} {reason}; nothing was {participle}", hint=make_path_hint(file))
 
 
-def check_file(file: Path, settings: Settings, options: ImportOptions) -> None:
+def check_file_can_be_imported(file: Path, settings: Settings, options: ImportOptions) -> None:
     """Check that a file or folder can be imported, before a workspace is created for it.
 
     If there is no workspace yet and the import is not dry, the file must also have a row.
@@ -158,7 +158,7 @@ def import_file_rows(run: Run, file: Path, options: ImportOptions) -> ImportRepo
     return report
 
 
-def import_file(run: Run, file: Path, options: ImportOptions) -> Report:
+def import_file_or_folder(run: Run, file: Path, options: ImportOptions) -> Report:
     """Import the rows of a file, or the images below a folder, as rows of the run's task.
 
     Findings (rejected rows and changed values) with the same reason share a row of the table. The

@@ -145,7 +145,7 @@ def _check_mode_and_marks(run: Run, options: TagOptions) -> Run:
         InputError: The task cannot be asked in this mode, or no row can be asked again.
     """
     if options.again:
-        _announce_marks(run)
+        _check_and_print_rows_to_mark(run)
     if options.mode == Mode.DECIDE:
         return run.copy_with_mode(Mode.DECIDE)
     return run
@@ -217,7 +217,7 @@ def take_marks_back(run: Run, options: TagOptions) -> Report:
     return Report({"marks": count}, f"{rows} will not be asked again")
 
 
-def _announce_marks(run: Run) -> None:
+def _check_and_print_rows_to_mark(run: Run) -> None:
     """Print how many rows will be marked, and warn if their new answers will not be shown.
 
     Raises:

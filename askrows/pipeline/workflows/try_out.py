@@ -262,7 +262,7 @@ def try_task(
         if name is not None:
             row_ids: Sequence[str] = [run.task.require_row_id(tx, name)]
         else:
-            row_ids = _select_rows(tx, run.task, run.version, size, seed)
+            row_ids = _choose_row_ids_to_try(tx, run.task, run.version, size, seed)
         if labelled:
             row_ids = labelled_rows.put_labelled_first(
                 right_values_by_id,
@@ -306,7 +306,7 @@ class PlannedRows(NamedTuple):
     cost: float
 
 
-def plan_rows(run: Run, row_ids: Sequence[str]) -> PlannedRows:
+def build_requests_and_estimate(run: Run, row_ids: Sequence[str]) -> PlannedRows:
     """Build a request for each of some rows in their order, and estimate the cost; ask nothing.
 
     The rows may be in any state; ids without a row are left out. The cost is that of live calls,
@@ -377,7 +377,7 @@ def try_rows(run: Run, row_ids: Sequence[str]) -> TryReport:
         InputError: There is no row to ask about, or the estimate was not confirmed.
     """
     batch_files.end_live_batches_of_dead_processes(run)
-    planned = plan_rows(run, row_ids)
+    planned = build_requests_and_estimate(run, row_ids)
     confirm_cost(run, planned)
 
     result = RunResult(run.version)
@@ -413,18 +413,18 @@ def ask_and_store(run: Run, row_ids: Sequence[str]) -> TryReport:
     Raises:
         InputError: There is no row to ask about, or the estimate was not confirmed.
     """
-    planned = plan_rows(run, row_ids)
+    planned = build_requests_and_estimate(run, row_ids)
     open_ids = run.workspace.store.query(claiming.filter_claimable_ids, run.task, row_ids)
 
     result = RunResult(run.version)
     if open_ids:
         if run.agreed_usd is None:
-            confirm_cost(run, plan_rows(run, open_ids))
+            confirm_cost(run, build_requests_and_estimate(run, open_ids))
         _ask_live(run, open_ids, result)
 
     with run.workspace.store.read() as tx:
         tried_rows = [
-            _with_stored_outcome(tx, run.task, row) for row in planned.tried_rows.values()
+            _copy_with_stored_outcome(tx, run.task, row) for row in planned.tried_rows.values()
         ]
     answered_count = sum(
         row.id in open_ids and row.outcome == Outcome.ANSWERED for row in tried_rows
@@ -446,7 +446,7 @@ def _ask_live(run: Run, row_ids: Sequence[str], result: RunResult) -> None:
         live.ask_rows(trying_run, Selection(row_ids=row_ids), result, bar)
 
 
-def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
+def _copy_with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
     """Return a copy of a row with its newest stored outcome and the cost of all its requests.
 
     Only requests under the task's version count. Outcome, reason, answer and tokens are those of
@@ -539,7 +539,7 @@ def _validate_row_reply(
         tried_row.confidences = dict(reply.confidences)
 
 
-def _select_rows(
+def _choose_row_ids_to_try(
     tx: Connection,
     task: Task,
     version: str,

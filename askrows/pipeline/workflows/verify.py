@@ -115,7 +115,7 @@ def verify_provider(run: Run) -> Report:
             confirm=run.workspace.ask_person_and_exit_on_no,
             is_temporary=True,
         ) as check_run:
-            figures = _ask_and_measure(run, check_run)
+            figures = _ask_invented_rows_and_measure_api(run, check_run)
         shutil.rmtree(data)
 
     title = f"all rows answered, {format_usd(figures['cost'])} spent"
@@ -126,7 +126,7 @@ def verify_provider(run: Run) -> Report:
     return report
 
 
-def _ask_and_measure(run: Run, check_run: Run) -> dict[str, Any]:
+def _ask_invented_rows_and_measure_api(run: Run, check_run: Run) -> dict[str, Any]:
     """Ask 20 rows by batch and one by a live call, index all, and return the measurements.
 
     Confirms the cost first, and waits for the batch. Stores in the current workspace how late the
@@ -157,7 +157,7 @@ def _ask_and_measure(run: Run, check_run: Run) -> dict[str, Any]:
     check_run.workspace.display.say(f"{check_run.model.name}: {rows_text}")
     check_run.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
     submit_rows(state, should_report_full_api=False)
-    list_lag_s = _measure_list_lag(check_run, state.result.sent)
+    list_lag_s = _wait_for_list_and_measure_lag(check_run, state.result.sent)
     if list_lag_s is not None:
         lag_text = f"after {list_lag_s:.1f} s" if list_lag_s else "at once"
         measurements["a new batch in the list"] = lag_text
@@ -208,7 +208,7 @@ def _ask_and_measure(run: Run, check_run: Run) -> dict[str, Any]:
     }
 
 
-def _measure_list_lag(check_run: Run, batch_numbers: Iterable[int]) -> float | None:
+def _wait_for_list_and_measure_lag(check_run: Run, batch_numbers: Iterable[int]) -> float | None:
     """Wait until the remote list has all new batches, and return how many seconds that took.
 
     Reads the list every `poll_first` seconds.

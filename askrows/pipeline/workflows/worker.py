@@ -214,7 +214,7 @@ class Worker:
             logging.getLogger(library).addHandler(_LogHandler(self._display))
 
         async with self._app.open_async():
-            survey = asyncio.create_task(self._survey())
+            survey = asyncio.create_task(self._create_due_jobs_until_end())
             while not self._stopping.is_set():
                 running_worker = asyncio.create_task(
                     self._app.run_worker_async(
@@ -262,7 +262,7 @@ class Worker:
         if self._running_worker is not None:
             self._running_worker.cancel()
 
-    async def _survey(self) -> None:
+    async def _create_due_jobs_until_end(self) -> None:
         """Create jobs for all due units, and retry jobs of dead workers, until the worker ends.
 
         This is repeated after a pause. Errors of askrows and Procrastinate are printed and do not
@@ -277,7 +277,7 @@ class Worker:
         is_first = True
         while not self._is_drained:
             try:
-                open_job_count = await self._defer_due_units(is_first=is_first)
+                open_job_count = await self._create_jobs_of_due_units(is_first=is_first)
                 await self._retry_stalled_jobs()
                 is_first = False
                 self._is_drained = runs_once and not open_job_count
@@ -287,7 +287,7 @@ class Worker:
                 self._display.warn(_explain_error(error))
             await asyncio.sleep(ONCE_SURVEY_PAUSE_S if runs_once else SURVEY_PAUSE_S)
 
-    async def _defer_due_units(self, *, is_first: bool) -> int:
+    async def _create_jobs_of_due_units(self, *, is_first: bool) -> int:
         """Create a job for each unit of this worker, of all tasks, that has none yet.
 
         Units of kinds that this worker does not run get no job. A unit that is due later gets a job
@@ -327,7 +327,7 @@ class Worker:
                 delay_s = self._choose_delay_s(unit, is_first=is_first)
                 lock = _make_lock(unit)
                 if delay_s is not None and lock not in existing_locks:
-                    await self._defer(unit, now + timedelta(seconds=delay_s))
+                    await self._create_job_unless_waiting(unit, now + timedelta(seconds=delay_s))
                     open_job_count += 1
                     self._ended_names.add(lock)
             self._result.figures["next"] += [unit.json_members for unit in task_units]
@@ -359,7 +359,7 @@ class Worker:
                 # The new job of the same unit waits until this one ends.
                 await job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
 
-    async def _defer(self, unit: Unit, run_at: datetime) -> None:
+    async def _create_job_unless_waiting(self, unit: Unit, run_at: datetime) -> None:
         """Create a job that runs a unit at `run_at`; do nothing if a job of the unit waits already.
 
         Jobs of index units have a lower priority than jobs about rows.
@@ -398,7 +398,7 @@ class Worker:
         self._error_counts[unit] += len(report.errors)
         self._record(_make_lock(due_unit), report, task=task)
         if report.errors and retry_at is not None and self._on_report is not None:
-            await self._defer(due_unit, retry_at)
+            await self._create_job_unless_waiting(due_unit, retry_at)
 
         for error in report.errors:
             if isinstance(error, AccountError):

@@ -43,7 +43,7 @@ def estimate_cost(run: Run, row_ids: Sequence[str]) -> float | None:
     raises nothing, because asking reports the error.
     """
     try:
-        return try_out.plan_rows(run, row_ids).cost
+        return try_out.build_requests_and_estimate(run, row_ids).cost
     except AskrowsError:
         return None
 

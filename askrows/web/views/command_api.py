@@ -93,7 +93,7 @@ def get_next(app_state: PageState, task: str) -> dict[str, Any]:
     with app_state.open_to_read(task) as run:
         with read_snapshot(run.workspace, run.task, run.tasks) as snapshot:
             next_step = _choose_next_step(snapshot)
-        return _next_step_document(run, next_step)
+        return _make_next_step_document(run, next_step)
 
 
 @router.post("/api/tasks/{task}/next", status_code=202)
@@ -204,7 +204,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
                 "runs": runs,
                 "spending": snapshot.task_spending,
                 "doubtful": snapshot.doubtful_document or {"count": 0},
-                "other_process": _find_other_process(run, snapshot),
+                "other_process": _describe_other_process(run, snapshot),
             }
         response = render_page(
             app_state,
@@ -233,7 +233,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
     return response
 
 
-def _find_other_process(run: Run, snapshot: Snapshot) -> str:
+def _describe_other_process(run: Run, snapshot: Snapshot) -> str:
     """Return the other process that asks rows of the task, such as "pid 17, tag"; "" if none."""
     for batch in snapshot.task_batches:
         if batch.state is BatchState.ASKING and batch not in snapshot.dead_batches:
@@ -265,7 +265,7 @@ def render_next(app_state: PageState, task: str) -> HTMLResponse:
             # A stopped run's rows stay claimed until the next step, which asks them again.
             row_count = snapshot.counts.open or snapshot.counts.claimed
             changed_file = snapshot.changed_source
-        next_step = _next_step_document(run, next_command)
+        next_step = _make_next_step_document(run, next_command)
         if not next_step["command"]:
             return HTMLResponse("")
 
@@ -321,7 +321,7 @@ def _choose_next_step(snapshot: Snapshot) -> CommandHint | None:
     return step
 
 
-def _next_step_document(run: Run, step: CommandHint | None) -> dict[str, Any]:
+def _make_next_step_document(run: Run, step: CommandHint | None) -> dict[str, Any]:
     """Return the step to type (`next`), the `command` of its button, and its `plan`.
 
     `next` and `command` are "" if there is none. If the button asks rows, the plan is the estimate,

@@ -169,12 +169,12 @@ def render_drop_area(app_state: AppState, run: Run, *, task: str) -> HTMLRespons
         drop_task=find_drop_task(run, task),
         is_own_source=task == run.task.subject and find_drop_task(run, task) == NEW_TASK,
         is_empty=not find_used_tasks(run),
-        new_row_fields=_list_row_fields(record) if task == DEFAULT_TASK else (),
+        new_row_fields=_list_fields_of_new_row_form(record) if task == DEFAULT_TASK else (),
         new_row_noun=record.words[0],
     )
 
 
-def _list_row_fields(record: TaskRecord) -> list[dict[str, Any]]:
+def _list_fields_of_new_row_form(record: TaskRecord) -> list[dict[str, Any]]:
     """Return the fields of the form for a new row: name, label, kind of input, and two flags.
 
     `is_key`: the field names the row. `is_read`: the column is required. A column that is not of

@@ -94,7 +94,7 @@ def render_row_page(
 ) -> HTMLResponse:
     """Render the page of a row."""
     with app_state.open_to_read(query.task) as run:
-        values = _row_values(app_state, run, query, editor=last_editor)
+        values = _read_row_template_values(app_state, run, query, editor=last_editor)
         return render_page(app_state, "row.html", run, "rows", **values)
 
 
@@ -225,7 +225,7 @@ def act_on_row(
     correction = None
     try:
         if act == "forget":
-            _start_forgetting(app_state, task, key, form)
+            _check_typed_name_and_start_forgetting(app_state, task, key, form)
         elif act in {"review", "unreview", "correct"}:
             with app_state.open_to_write(task) as run:
                 correction = correct_or_review_by_form(run, key, form, editor)
@@ -278,7 +278,7 @@ def _render_row(
     with app_state.open_to_read(query.task) as run:
         task = run.workspace.settings.task
         try:
-            values = _row_values(
+            values = _read_row_template_values(
                 app_state,
                 run,
                 query,
@@ -301,7 +301,7 @@ def _render_row(
         return render_page(app_state, template, run, "rows", **values)
 
 
-def _row_values(
+def _read_row_template_values(
     app_state: AppState,
     run: Run,
     query: RowPageQuery,
@@ -470,7 +470,7 @@ def _group_columns(
     ]
 
 
-def _start_forgetting(
+def _check_typed_name_and_start_forgetting(
     app_state: AppState, task: str, key: str, form: Mapping[str, str]
 ) -> BackgroundJob:
     """Start to delete a row everywhere ("forget"), or return the running work that does.

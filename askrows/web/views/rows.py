@@ -153,7 +153,7 @@ def render_rows_page(
             return render_drop_area(app_state, run, task=NEW_TASK)
         # It is read before the rows: a later change loads them again.
         position = run.workspace.store.query(workspace.read_last_row_change, run.task.name)
-        values = _rows_values(
+        values = _read_rows_template_values(
             run.workspace.store, run.task, settings=run.workspace.settings, query=query
         )
         return render_page(
@@ -172,7 +172,7 @@ def render_rows_page(
 def render_rows(app_state: PageState, query: RowQueryParameters) -> HTMLResponse:
     """Render the list of selected rows; htmx then shows its address in the browser."""
     with app_state.open_to_read(query.task) as run:
-        values = _rows_values(
+        values = _read_rows_template_values(
             run.workspace.store, run.task, settings=run.workspace.settings, query=query
         )
         response = render_page(app_state, "parts/rows.html", run, "rows", is_part=True, **values)
@@ -238,7 +238,7 @@ def get_thumbnail(
     return Response(thumbnail, media_type="image/jpeg")
 
 
-def _rows_values(
+def _read_rows_template_values(
     store: Store, task: Task, *, settings: Settings, query: RowQuery
 ) -> dict[str, Any]:
     """Read a page of rows; return the variables of the template `parts/rows.html`.
@@ -282,7 +282,7 @@ def _rows_values(
         "has_row_pages": query.state != RowState.REFUSED,
         "query": query,
         "rows": page.rows,
-        "headers": [_column_header(query, task_name, page, name) for name in displayed_names],
+        "headers": [_make_column_header(query, task_name, page, name) for name in displayed_names],
         "column_choices": column_choices,
         "condition_example": columns.make_condition_example(displayed_names, page.rows),
         "usual_columns_address": query.address("/", task_name, fields=()) if query.fields else None,
@@ -458,14 +458,14 @@ def _list_filter_chips(query: RowQuery, task: str) -> list[FilterLink]:
         address = query.address("/", task, differ=())
         chips.append(FilterLink(label, 0, address, is_selected=True))
     chips += [
-        make_filter_link(query, task, name, text, label=_label_filter(name, text))
+        make_filter_link(query, task, name, text, label=_make_filter_label(name, text))
         for name, text in query.filter_pairs
         if name != "differ"
     ]
     return chips
 
 
-def _label_filter(parameter: str, text: str) -> str:
+def _make_filter_label(parameter: str, text: str) -> str:
     """Return the display text of a filter: the prefix of its query parameter, and its text.
 
     A condition, a state or a version is displayed in words. A condition or a state has no prefix.
@@ -479,7 +479,7 @@ def _label_filter(parameter: str, text: str) -> str:
     return f"{FILTER_PREFIXES.get(parameter, '')}{text}"
 
 
-def _column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> dict[str, Any]:
+def _make_column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> dict[str, Any]:
     """Return the header of a column: `name`, `label`, `href`, `order`, `is_number`, `is_unsent`.
 
     `href` is the address that a click opens; it is None if the column cannot be sorted. The first
