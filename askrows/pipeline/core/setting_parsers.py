@@ -223,12 +223,12 @@ _parse_name_or_path = _make_pattern_parser(
 )
 
 
-def parse_task_name_or_path(text: str, *, known_names: Collection[str]) -> str:
+def parse_task_name_or_path(text: str, *, suggested_names: Collection[str]) -> str:
     """Return the name of a task, or the path of its file; the task need not exist.
 
     Args:
         text: The text.
-        known_names: Names of tasks, besides those of the files in the folder `tasks`.
+        suggested_names: Names of tasks, besides those of the files in the folder `tasks`.
 
     Raises:
         ValueError: The text is neither. The message suggests a similar name.
@@ -237,7 +237,7 @@ def parse_task_name_or_path(text: str, *, known_names: Collection[str]) -> str:
         return _parse_name_or_path(text)
     except ValueError as error:
         file_names = [path.stem for path in Path(TASKS_FOLDER).glob("*.py")]
-        suggestion = suggest_similar(text, [*known_names, *file_names])
+        suggestion = suggest_similar(text, [*suggested_names, *file_names])
         if not suggestion:
             raise
         raise ValueError(f"{error}; {suggestion}") from None

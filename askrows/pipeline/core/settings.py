@@ -267,7 +267,7 @@ class Settings:
     )
     task: str = _declare_setting(
         DEFAULT_TASK,
-        partial(parse_task_name_or_path, known_names=(DEFAULT_TASK, *BUILT_IN_TASKS)),
+        partial(parse_task_name_or_path, suggested_names=(DEFAULT_TASK, *BUILT_IN_TASKS)),
         "experts, passages, or your own task by its name or file",
     )
     index_columns: tuple[str, ...] | None = _declare_setting(

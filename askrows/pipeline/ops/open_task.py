@@ -289,7 +289,7 @@ def _find_task_tables(
 
     from askrows.pipeline.tasks import task_registry
 
-    return task_registry.find_tables_of_user_task(tx, settings, has_workspace=has_workspace)
+    return task_registry.find_tables_if_source_takes_rows(tx, settings, has_workspace=has_workspace)
 
 
 def _check_no_table_is_missing(

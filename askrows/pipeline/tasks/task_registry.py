@@ -319,7 +319,7 @@ def register_task_if_new(store: Store, settings: Settings, *, display: Progress)
     return record.name
 
 
-def find_tables_of_user_task(
+def find_tables_if_source_takes_rows(
     tx: Connection, settings: Settings, *, has_workspace: bool
 ) -> TaskTables | None:
     """Return the tables of the user task of TASK; None if its source takes no new rows.
@@ -398,7 +398,7 @@ def check_columns_and_make_record(
     _, vocabularies = separate_vocabularies(declaration.answer.model_json_schema())
     needed_files = [vocabulary["path"] for vocabulary in vocabularies.values()]
     needed_files.append(find_source_database_file(declaration.source, path.parent))
-    quoted_column = _find_quoted_column(declaration, columns)
+    quoted_column = _find_column_of_quotations(declaration, columns)
     # A row without text is not asked if each answer must have a quotation.
     is_text_required = declaration.quotes_in is not None or requires_quote(declaration.answer)
     required_columns = match_columns(declaration.requires, columns)
@@ -456,7 +456,7 @@ def _list_key_columns(
     return tuple((name, columns[name]) for name in key_columns)
 
 
-def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) -> str | None:
+def _find_column_of_quotations(declaration: Declaration, columns: Mapping[str, str]) -> str | None:
     """Return the column that contains the quotations of answers, or None if there is none.
 
     It is the column of `quotes_in=`, even if no field is a quotation. Without `quotes_in=`, the
