@@ -29,7 +29,7 @@ from askrows.jobs.options import (
 from askrows.pipeline.batch.report import COST_KEYS, report_batches, report_costs
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.report import Report
-from askrows.pipeline.core.states import MOVE_MODES, Mode
+from askrows.pipeline.core.states import AUTOMATIC_MODES, Mode
 from askrows.pipeline.tasks.task_values import AskedRows
 from askrows.pipeline.workflows import batch_steps
 
@@ -137,7 +137,7 @@ def batch_move(
         str,
         Parameter(
             "The mode in which the rows are asked.",
-            click.Choice([mode.value for mode in MOVE_MODES]),
+            click.Choice([mode.value for mode in AUTOMATIC_MODES]),
         ),
     ] = "flex",
     budget: BudgetLimit = None,

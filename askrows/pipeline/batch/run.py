@@ -224,11 +224,11 @@ class Run:
             ConfigurationError: The provider does not have the mode.
         """
         self.service.check_mode_is_offered(mode)
-        if mode is Mode.FLEX and not self.model.flex:
-            message = f"{self.model.name} is not available in flex; nothing was asked"
+        if not self.model.serves(mode):
+            message = f"{self.model.name} is not available in {mode}; nothing was asked"
             hint = (
                 "the mode batch costs the same, and live is at full price; "
-                f"or set {OptionHint('model')} to a model with flex"
+                f"or set {OptionHint('model')} to a model with {mode}"
             )
             raise InputError(message, hint=hint)
         open_fields = request_builder.list_open_fields(self.task) if mode is Mode.DECIDE else ()

@@ -35,6 +35,10 @@ class ModeFacts:
     min_timeout_s: float = 0.0
     # Calls that the service had no room for are repeated at least for this time.
     shed_retry_s: float = 0.0
+    # A run may choose the mode by its price and time, and rows of a batch can be moved to it.
+    is_automatic: bool = False
+    # A person who waits may ask a few rows in it.
+    asks_single_rows: bool = False
     # A batch claims its rows, and each of its requests gets an outcome of its own.
     claims_rows: bool = True
 
@@ -55,7 +59,15 @@ class Mode(StrEnum):
         return mode
 
     # Prices of batch and flex: pricing page, read 2026-10.
-    BATCH = "batch", ModeFacts(label="by tomorrow, half price", tier="batch", price_share=0.5)
+    BATCH = (
+        "batch",
+        ModeFacts(
+            label="by tomorrow, half price",
+            tier="batch",
+            price_share=0.5,
+            is_automatic=True,
+        ),
+    )
     # Live calls at half price. The API rejects them when it is busy, and one may take 15 minutes.
     FLEX = (
         "flex",
@@ -67,29 +79,35 @@ class Mode(StrEnum):
             min_timeout_s=900.0,
             # Our own bound.
             shed_retry_s=3_600.0,
+            is_automatic=True,
         ),
     )
     # Our choice: 1 to 2 s is normal.
-    LIVE = "live", ModeFacts(label="at once, full price", usual_call_s=1.5)
+    LIVE = (
+        "live",
+        ModeFacts(
+            label="at once, full price",
+            usual_call_s=1.5,
+            is_automatic=True,
+            asks_single_rows=True,
+        ),
+    )
     # Live calls that ask closed questions of a decision model, in 150 to 250 ms (public pages, read
-    # 2026-11).
+    # 2026-11). A person must name this mode.
     DECIDE = (
         "decide",
         ModeFacts(
             label="at once, only the choices, each with its probability",
             usual_call_s=0.25,
+            asks_single_rows=True,
         ),
     )
     # Live calls that claim no rows. Only their cost is stored.
     TRIAL = "trial", ModeFacts(claims_rows=False)
 
 
-# Modes that a run may choose by their price and time. The mode decide must be named.
-AUTOMATIC_MODES = (Mode.BATCH, Mode.FLEX, Mode.LIVE)
-# Modes in which a person who waits may ask a few rows.
-SINGLE_ROW_MODES = (Mode.LIVE, Mode.DECIDE)
-# Modes in which the rows of a batch can be asked instead.
-MOVE_MODES = (Mode.FLEX, Mode.LIVE, Mode.BATCH)
+AUTOMATIC_MODES = tuple(mode for mode in Mode if mode.facts.is_automatic)
+SINGLE_ROW_MODES = tuple(mode for mode in Mode if mode.facts.asks_single_rows)
 
 
 class BatchState(StrEnum):

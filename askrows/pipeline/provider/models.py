@@ -177,6 +177,10 @@ class Model:
         default_factory=lambda: IMAGE_TOKENS_BY_RESOLUTION,
     )
 
+    def serves(self, mode: Mode) -> bool:
+        """Return whether the model can be asked in a mode, if its provider has the mode."""
+        return self.flex or mode is not Mode.FLEX
+
     def find_prices(self, service_tier: str, *, day: date) -> TokenPrices:
         """Return the prices of a service tier on a day, with promotions.
 

@@ -22,7 +22,7 @@ from askrows.pipeline.provider.models import find_serving_model, load_models
 from askrows.pipeline.provider.rate_limiter import StartedCall
 from askrows.pipeline.provider.retry import RetryPolicy
 from askrows.pipeline.provider.usage import calculate_cost
-from askrows.pipeline.run.live_throttle import MAX_PAUSE_S, LiveThrottle
+from askrows.pipeline.run.live_throttle import MAX_PAUSE_S, OVERLOADED_CODE, LiveThrottle
 from askrows.pipeline.store.answer_counts import LOST_CALL_PREFIX
 from askrows.pipeline.tasks.request_builder import PlannedRequest, choose_response_parser
 
@@ -32,8 +32,6 @@ MAX_INITIAL_400S = 3
 MAX_UNANSWERED_CALLS = 2
 # The lowest HTTP status code of an error.
 MIN_ERROR_CODE = 400
-# Flex returns this status code if it does not serve a call.
-OVERLOADED_CODE = 503
 
 
 @dataclass(eq=False)

@@ -37,7 +37,7 @@ MAX_PAUSE_S = 60.0
 # How often a waiting call checks the limits again, and replies are synced to disk.
 CHECK_INTERVAL_S = 1.0
 # The code of a call for which the service has no room. It has 429 only for a quota.
-SHED_CODES = (503,)
+OVERLOADED_CODE = 503
 # Weight of a new call in the moving average of call durations, after the first call.
 DURATION_WEIGHT = 1 / 20
 
@@ -248,7 +248,7 @@ class LiveThrottle:
 
     def patience_s(self, error: RemoteError) -> float:
         """Return the seconds for which a call that fails with this error is repeated."""
-        shed_retry_s = self._shed_retry_s if error.code in SHED_CODES else 0.0
+        shed_retry_s = self._shed_retry_s if error.code == OVERLOADED_CODE else 0.0
         return max(shed_retry_s, self._run.workspace.settings.retry_for)
 
     def check_stall(self) -> None:

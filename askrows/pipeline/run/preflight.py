@@ -27,7 +27,7 @@ from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.core.states import AUTOMATIC_MODES, Mode
+from askrows.pipeline.core.states import AUTOMATIC_MODES, STANDARD, Mode
 from askrows.pipeline.core.text import format_usd, make_short_repr, plural
 from askrows.pipeline.provider.models import (
     FREE_TIER,
@@ -485,8 +485,8 @@ class _PlanEstimator:
 
         The duration follows from the measured or usual duration of a call, the calls at the same
         time and the limits. Calls of the local engine do not count, because the first ones contain
-        its start: its duration is None without limits. If flex does not serve the model, the mode
-        is not available, and `absence_reason` says so.
+        its start: its duration is None without limits. If the model is not served in the mode,
+        this is not available, and `absence_reason` says so.
 
         Args:
             mode: Live, flex or decide. The mode batch has `estimate_batch`.
@@ -515,8 +515,8 @@ class _PlanEstimator:
         if seconds:
             seconds = max(seconds, call_s)
 
-        has_flex = model.flex and self.run.workspace.provider.has_batches
-        is_available = mode is not Mode.FLEX or has_flex
+        has_tier = mode.facts.tier == STANDARD or self.run.workspace.provider.has_batches
+        is_available = has_tier and model.serves(mode)
         return self._make_priced_estimate(
             mode,
             seconds=seconds,
