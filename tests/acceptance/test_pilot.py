@@ -14,7 +14,7 @@ from tests.acceptance.steps import Fate
 
 FIRST_VERSION = "passage-concepts@1"
 SECOND_VERSION = "passage-concepts@2"
-OTHER_MODEL = "gemini-3.1-flash-lite"
+OTHER_MODEL = "gemini-3.5-flash"
 # No answer of the engine passes these gates.
 FAILING_GATES = "concepts=12..14"
 TOPICS = (

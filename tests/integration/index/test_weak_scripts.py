@@ -3,7 +3,7 @@
 # ruff: noqa: RUF001 - the texts are in many alphabets
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, product
 from typing import Any
 
 import pytest
@@ -12,7 +12,6 @@ from askrows.pipeline.core import tokenizer
 from askrows.pipeline.core.ranking import RankMode
 from askrows.pipeline.index.search import SearchSession, make_search_options
 from askrows.pipeline.index.write import load_meaningless_queries
-from tests.integration.index.meaningless import list_meaningless_questions
 from tests.lab import Workspace
 
 # Bios and questions about them: English, French and Chinese.
@@ -313,9 +312,108 @@ QUESTIONS = {
     "cyrillic": [topic[1] for topic in MORE_TOPICS],
     "other": [topic[3] for topic in MORE_TOPICS],
 }
+# Beginnings and ends of questions that no entry answers, by script: each beginning is asked with
+# each end. No build learns from them.
+MEANINGLESS_HALVES = {
+    "latin": (
+        (
+            ("how do I mend", "a yellow umbrella"),
+            ("what does it cost to send home", "a soft pretzel"),
+            ("my aunt lost", "the left glove"),
+            ("where did they hide", "a paper lantern"),
+        ),
+        (
+            ("comment plier", "un parapluie jaune"),
+            ("combien coûte", "une housse de couette"),
+            ("ma tante a perdu", "le gant gauche"),
+            ("qui a mangé", "une crêpe au sucre"),
+        ),
+        (
+            ("wie faltet man", "einen gelben Regenschirm"),
+            ("was kostet", "ein Spannbettlaken"),
+            ("meine Tante verlor", "den linken Handschuh"),
+            ("wer hat versteckt", "eine weiche Brezel"),
+        ),
+        (
+            ("cómo se dobla", "un paraguas amarillo"),
+            ("cuánto cuesta", "una sábana bajera"),
+            ("mi tía perdió", "el guante izquierdo"),
+            ("quién se comió", "un churro frío"),
+        ),
+    ),
+    "cyrillic": (
+        (
+            ("как сложить", "розовый зонт"),
+            ("сколько стоит", "надувной матрас"),
+            ("тётя потеряла", "левую перчатку"),
+            ("кто спрятал", "солёный крендель"),
+            ("куда делся", "бумажный фонарик"),
+            ("зачем утюжить", "полосатый носок"),
+            ("чем накрыть", "остывший пирог"),
+            ("почему упал", "цветочный горшок"),
+        ),
+    ),
+    "unspaced": (
+        (
+            ("怎么折", "粉色雨伞"),
+            ("多少钱一个", "充气床垫"),
+            ("姑姑丢了", "左手手套"),
+            ("谁藏了", "咸味饼干"),
+            ("为什么掉了", "纸灯笼"),
+            ("哪天能晒", "条纹袜子"),
+        ),
+        (
+            ("どうやって畳むの", "ピンクの傘"),
+            ("いくらですか", "空気マット"),
+            ("おばがなくした", "左の手袋"),
+            ("だれが食べた", "冷めたパイ"),
+        ),
+        (
+            ("어떻게 접나요", "분홍 우산"),
+            ("얼마예요", "공기 매트"),
+            ("이모가 잃어버린", "왼쪽 장갑"),
+            ("누가 먹었나요", "식은 만두"),
+        ),
+    ),
+    "other": (
+        (
+            ("πώς διπλώνεται", "η ροζ ομπρέλα"),
+            ("πόσο κάνει", "ένα φουσκωτό στρώμα"),
+            ("η θεία έχασε", "το αριστερό γάντι"),
+            ("ποιος έφαγε", "το κρύο κουλούρι"),
+        ),
+        (
+            ("كيف أطوي", "المظلة الوردية"),
+            ("كم سعر", "الفراش المنفوخ"),
+            ("خالتي أضاعت", "القفاز الأيسر"),
+            ("من أكل", "الفطيرة الباردة"),
+        ),
+        (
+            ("איך מקפלים", "את המטרייה הוורודה"),
+            ("כמה עולה", "המזרן המתנפח"),
+            ("דודה איבדה", "את הכפפה השמאלית"),
+            ("מי אכל", "את הבייגלה הקר"),
+        ),
+        (
+            ("कैसे मोड़ें", "गुलाबी छतरी"),
+            ("कितने का है", "हवा वाला गद्दा"),
+            ("मौसी ने खोया", "बायाँ दस्ताना"),
+            ("किसने खाया", "ठंडी कचौड़ी"),
+        ),
+    ),
+}
 MAX_WEAK_SHARE = 0.1
 MIN_MEANINGLESS_WEAK_SHARE = 0.9
 MIN_MEANINGLESS_QUESTIONS = 60
+
+
+def list_meaningless_questions(script: str) -> list[str]:
+    """Return the questions of a script, at least 60."""
+    questions = []
+    for halves in MEANINGLESS_HALVES[script]:
+        beginnings, ends = zip(*halves, strict=True)
+        questions += [" ".join(pair) for pair in product(beginnings, ends)]
+    return questions
 
 
 @pytest.mark.full
