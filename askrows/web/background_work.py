@@ -227,6 +227,6 @@ def _run_to_end(work: BackgroundJob, run: Callable[[BackgroundJob], Any]) -> Non
         if isinstance(error, KeyboardInterrupt) and work.stop_event.is_set():
             state = "stopped"
         else:
-            work.error = errors.to_problem(error)
+            work.error = errors.to_problem_document(error)
     work.state = state
     work.end_time = time.monotonic()

@@ -68,7 +68,7 @@ def problem_document(
     }
 
 
-def to_problem(error: BaseException) -> dict[str, Any]:
+def to_problem_document(error: BaseException) -> dict[str, Any]:
     """Return the problem document of any exception, with its HTTP status.
 
     - ChangedMeanwhileError (an answer changed after it was read): 412, with the present state of

@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
-from askrows.web.errors import RequestRefusedError, make_problem_response, to_problem
+from askrows.web.errors import RequestRefusedError, make_problem_response, to_problem_document
 
 MAX_BODY_BYTES = 1 << 20
 # The only request that may send a file.
@@ -84,7 +84,7 @@ class Guard:
 
         send_secured = partial(_send_with_security_headers, send)
         try:
-            response = self._check_request(scope)
+            response = self._check_or_sign_in_request(scope)
         except RequestRefusedError as error:
             response = _refusal_response(scope, error)
 
@@ -95,7 +95,7 @@ class Guard:
         max_bytes = MAX_FILE_BYTES if is_upload else MAX_BODY_BYTES
         await self._app(scope, _LimitedBody(receive, max_bytes), send_secured)
 
-    def _check_request(self, scope: Scope) -> Response | None:
+    def _check_or_sign_in_request(self, scope: Scope) -> Response | None:
         """Return None if a request may pass, or the redirect that signs a reader in.
 
         Raises:
@@ -238,4 +238,4 @@ def _refusal_response(scope: Scope, refused: RequestRefusedError) -> Response:
     is_page = accepts_html and not scope["path"].startswith("/api")
     if refused.status == 401 and is_page:  # noqa: PLR2004 - HTTP's own number
         return HTMLResponse(_MISSING_TOKEN_HTML, status_code=refused.status)
-    return make_problem_response(to_problem(refused))
+    return make_problem_response(to_problem_document(refused))

@@ -115,7 +115,7 @@ class RowQuery(BaseModel):
 RowQueryParameters = Annotated[RowQuery, Query()]
 
 
-def make_row_keys(run: Run, row_ids: Sequence[str]) -> dict[str, str]:
+def make_row_names_for_addresses(run: Run, row_ids: Sequence[str]) -> dict[str, str]:
     """Return the names of rows in addresses, by id: the value of `file_key=`, else the id.
 
     A refused row is named by its id, because its value may be that of another row. So are all rows

@@ -157,7 +157,7 @@ async def _make_error_response(request: Request, error: Exception) -> Response:
 
     The page's own scripts get messages without commands and settings.
     """
-    document = errors.to_problem(error)
+    document = errors.to_problem_document(error)
     if "hx-request" in request.headers:
         return errors.make_problem_response(errors.to_page_problem(document))
     if request.url.path.startswith(PROGRAM_PATHS):

@@ -257,11 +257,11 @@ def summarize_batches(
         equal_rows=equal_rows,
         left_out_values=left_out_values,
     )
-    _add_failures(tx, task, summary, numbers)
+    _add_failures_by_reason(tx, task, summary, numbers)
     return summary
 
 
-def _add_failures(
+def _add_failures_by_reason(
     tx: Connection,
     task: Task,
     summary: IngestSummary,

@@ -149,7 +149,7 @@ class _LiveRun:
         """
         try:
             await self._count_other_calls()
-            while (call := await self._take_next_call()) is not None:
+            while (call := await self._take_next_call_or_prepare_batch()) is not None:
                 started_call = await self._throttle.acquire(call.prompt_tokens)
                 if started_call is not None:
                     call_work = self._calls.make_call(call, started_call)
@@ -159,7 +159,7 @@ class _LiveRun:
         except Exception as error:  # noqa: BLE001 - raised again when the running calls have ended
             self._throttle.stop(error)
 
-    async def _take_next_call(self) -> PendingCall | None:
+    async def _take_next_call_or_prepare_batch(self) -> PendingCall | None:
         """Return the next call that may be made now; wait until a call may be made.
 
         If no queued call may be made now, and another batch may be possible, that batch is prepared

@@ -106,7 +106,7 @@ def add_row(run: Run, data: bytes, *, document_name: str, mapping: str) -> Added
         document_name=document_name,
         read_cells=run.task.user_file.run_read_function,
     )
-    added = _store_row(run, row, notes, reason=DUE_REASON)
+    added = _store_row_and_mark_due(run, row, notes, reason=DUE_REASON)
     if not added.is_row_due:
         problem = "not asked: it has no text to ask about"
         return replace(reload_row(run, added), problem=problem)
@@ -165,10 +165,12 @@ def store_row(
         read_cells=run.task.user_file.run_read_function,
         accepts_changes=False,
     )
-    return _store_row(run, row, notes, reason=reason, max_write_wait_s=max_write_wait_s)
+    return _store_row_and_mark_due(
+        run, row, notes, reason=reason, max_write_wait_s=max_write_wait_s
+    )
 
 
-def _store_row(
+def _store_row_and_mark_due(
     run: Run,
     row: SoundRow,
     notes: Sequence[str],

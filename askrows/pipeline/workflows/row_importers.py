@@ -166,7 +166,7 @@ def import_file_or_folder(run: Run, file: Path, options: ImportOptions) -> Repor
     import has printed them. If no row could be imported, the report has the error.
     """
     if run.task.folder_table:
-        return _import_folder(run, file)
+        return _import_folder_and_sync(run, file)
 
     nouns = run.task.nouns
     imported = import_file_rows(run, file, options)
@@ -203,7 +203,7 @@ def _format_examples(group: FindingGroup) -> str:
     return ", ".join(examples)
 
 
-def _import_folder(run: Run, folder: Path) -> Report:
+def _import_folder_and_sync(run: Run, folder: Path) -> Report:
     """Import the images below a folder, sync the task, and report counts and skipped files.
 
     If the images cannot be used, the report has the error.

@@ -261,7 +261,7 @@ def _tag_open_rows(
     Raises:
         AskrowsError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
     """
-    run, started_at = _choose_budget_and_start(run, options)
+    run, started_at = _choose_budget_and_correct_start(run, options)
     store = run.workspace.store
     report = TagReport(run.version)
     state = RunState(run, limit=options.limit, result=report)
@@ -404,7 +404,7 @@ def _choose_mode(
     return estimate.recommended or "batch", estimate.reason
 
 
-def _choose_budget_and_start(run: Run, options: TagOptions) -> tuple[Run, datetime]:
+def _choose_budget_and_correct_start(run: Run, options: TagOptions) -> tuple[Run, datetime]:
     """Return a run with the run's budget, and the time since which its spending counts.
 
     The budget is that of the options, else that of the unfinished `tag` run, which is printed. If

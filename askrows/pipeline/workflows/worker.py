@@ -320,7 +320,7 @@ class Worker:
                     self._pool, self._list_due_units, task_name, should_index
                 )
             except AskrowsError as error:
-                self._record(task_name, Report({"did": []}, errors=[error]))
+                self._pass_on_or_add_report(task_name, Report({"did": []}, errors=[error]))
                 continue
 
             for unit in task_units:
@@ -396,7 +396,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         report, retry_at = await loop.run_in_executor(self._pool, self._run_unit, due_unit)
         self._error_counts[unit] += len(report.errors)
-        self._record(_make_lock(due_unit), report, task=task)
+        self._pass_on_or_add_report(_make_lock(due_unit), report, task=task)
         if report.errors and retry_at is not None and self._on_report is not None:
             await self._create_job_unless_waiting(due_unit, retry_at)
 
@@ -429,7 +429,7 @@ class Worker:
             report.errors = [error]
         return report, retry_at
 
-    def _record(self, name: str, report: Report, *, task: str = "") -> None:
+    def _pass_on_or_add_report(self, name: str, report: Report, *, task: str = "") -> None:
         """Pass on a report, or add it to the result of a worker that runs once.
 
         A worker that runs once also marks the name as ended if the unit failed or did nothing, so

@@ -91,7 +91,7 @@ def make_ask_again_question(app_state: PageState, task: str, body: RowSelection)
             askable_ids = claiming.filter_askable_ids(tx, run.task, body.ids)
         _require_askable_row(askable_ids)
         cost = estimate_cost(run, sorted(askable_ids))
-        left_out_text = _describe_left_out(run, body.ids, askable_ids)
+        left_out_text = _describe_rows_not_asked(run, body.ids, askable_ids)
     question = (
         f"Ask {plural(len(askable_ids), 'row')} again, {describe_price(cost)}? "
         f"A new answer replaces the old one and its mark as checked. {left_out_text}"
@@ -109,7 +109,7 @@ def _require_askable_row(askable_ids: Collection[str]) -> None:
         )
 
 
-def _describe_left_out(run: Run, row_ids: Sequence[str], asked_ids: Collection[str]) -> str:
+def _describe_rows_not_asked(run: Run, row_ids: Sequence[str], asked_ids: Collection[str]) -> str:
     """Return a sentence on those of the chosen rows that are not asked, or "".
 
     It counts the rows that a person corrected, and separately all other rows.
@@ -174,7 +174,7 @@ def mark_and_start_asking(
             run.workspace.store, run.task, row_ids, who=PAGE_EDITOR, now=run.workspace.now()
         )
         _require_askable_row(asked_ids)
-        left_out_text = _describe_left_out(run, row_ids, asked_ids)
+        left_out_text = _describe_rows_not_asked(run, row_ids, asked_ids)
 
     def ask_chosen_rows(display: BackgroundJob) -> dict[str, Any]:
         """Sync the rows, then ask the chosen ones by calls.

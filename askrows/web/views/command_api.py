@@ -218,7 +218,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
             work_documents=[
                 {
                     **work,
-                    **_measure_asking(work, runs),
+                    **_find_progress_of_asking(work, runs),
                     "summary": summarize_ended_asking(work),
                 }
                 for work in work_documents
@@ -243,7 +243,9 @@ def _describe_other_process(run: Run, snapshot: Snapshot) -> str:
     return ""
 
 
-def _measure_asking(work: Mapping[str, Any], runs: Sequence[RunProgress]) -> dict[str, Any]:
+def _find_progress_of_asking(
+    work: Mapping[str, Any], runs: Sequence[RunProgress]
+) -> dict[str, Any]:
     """Return `done` and `total` of work that asks rows: those of the first run that is not killed.
 
     Both are None between runs. Other work keeps its own progress, so the result is empty.

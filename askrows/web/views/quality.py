@@ -16,7 +16,7 @@ from askrows.pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, NO_
 from askrows.pipeline.run.snapshot import read_snapshot
 from askrows.pipeline.tasks.tag_lists import list_tag_lists
 from askrows.web.render import PageState, join_value_texts, render_page
-from askrows.web.row_query import make_row_keys
+from askrows.web.row_query import make_row_names_for_addresses
 from askrows.web.views.version_accuracy import VersionText, find_version_accuracy
 
 router = APIRouter()
@@ -69,7 +69,7 @@ def render_quality(
             samples=samples,
             parked_counts=parked_counts,
             titles=titles,
-            row_keys=make_row_keys(run, named_ids),
+            row_keys=make_row_names_for_addresses(run, named_ids),
             tag_reports=tag_reports,
             max_listed_tags=MAX_LISTED_TAGS,
             work_documents=work_documents,

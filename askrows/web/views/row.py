@@ -50,7 +50,7 @@ from askrows.web.render import (
     render_page,
     to_text,
 )
-from askrows.web.row_query import RowQuery, make_row_keys
+from askrows.web.row_query import RowQuery, make_row_names_for_addresses
 from askrows.web.views.ask_again import ASK_WORK_KIND, estimate_cost, mark_and_start_asking
 from askrows.web.views.rows import (
     SORT_TIMEOUT_S,
@@ -111,7 +111,7 @@ def open_next_row(app_state: PageState, query: Annotated[ReviewQuery, Query()]) 
         address = _make_list_address(query, task)
         if next_id is not None:
             reviewed = list(filter(None, [query.reviewed]))
-            next_key = make_row_keys(run, [next_id])[next_id]
+            next_key = make_row_names_for_addresses(run, [next_id])[next_id]
             address = query.address("/row", task, key=[next_key], reviewed=reviewed)
         return RedirectResponse(address, status_code=303)
 
@@ -180,7 +180,7 @@ def render_place_in_list(app_state: PageState, query: RowPageParameters) -> HTML
         previous_id = _find_previous_id(run, query, row_id)
         previous_address = None
         if previous_id is not None:
-            previous_key = make_row_keys(run, [previous_id])[previous_id]
+            previous_key = make_row_names_for_addresses(run, [previous_id])[previous_id]
             previous_address = query.address("/row", task, key=[previous_key])
         position = None
         if not query.is_draw:
@@ -367,7 +367,7 @@ def _read_row_template_values(
         "list_pairs": query.pairs,
         "row_path": query.address("/parts/row", task, key=[key]),
         "next_address": query.address("/review", task, after=[key]),
-        "reviewed_row": _find_reviewed_row(run, query),
+        "reviewed_row": _find_row_with_removable_review(run, query),
         "changes": {name: mark_change(*change) for name, change in changes.items()},
         "position_path": query.address("/parts/position", task, key=[key]),
         # The details of the row name the task of the database.
@@ -409,7 +409,7 @@ def _read_row_template_values(
     }
 
 
-def _find_reviewed_row(run: Run, query: RowPageQuery) -> dict[str, str] | None:
+def _find_row_with_removable_review(run: Run, query: RowPageQuery) -> dict[str, str] | None:
     """Return the row `reviewed`, to remove its mark; None if there is no mark of such a row.
 
     It is {title, path, state}: what the page calls it, where its forms go, and the state of its

@@ -101,7 +101,7 @@ def render_runs(
             "runs.html",
             run,
             "runs",
-            runs=_list_runs(app_state, run),
+            runs=_list_newest_runs(app_state, run),
             task_titles={listed_task.name: task_title(listed_task) for listed_task in run.tasks},
             daily_costs=days["rows"][-MAX_CHART_DAYS:],
             total=days["total"],
@@ -112,7 +112,7 @@ def render_runs(
         )
 
 
-def _list_runs(app_state: AppState, run: Run) -> list[dict[str, Any]]:
+def _list_newest_runs(app_state: AppState, run: Run) -> list[dict[str, Any]]:
     """Return the newest MAX_LISTED_RUNS runs of all tasks except trials, newest first.
 
     Each run is a document of `_make_run_values`, to which these members are added:

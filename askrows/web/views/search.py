@@ -109,7 +109,7 @@ def render_search(
                 if query.has_query:
                     values |= _run_search(open_index, query)
         except AskrowsError as error:
-            values["failure"] = errors.to_problem(error)
+            values["failure"] = errors.to_problem_document(error)
         with run.workspace.store.read() as tx:
             names = [query.like, *(hit["key"] for hit in values["hits"])]
             values["titles"] = run.task.rows.read_titles(tx, names)
