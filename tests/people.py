@@ -23,7 +23,7 @@ def insert_person(run: Run, tx: Connection, username: str, values: Mapping[str, 
         statement = text("UPDATE experts SET tags = :tags WHERE username = :username")
         tx.execute(statement, {"tags": values["tags"], "username": username})
     row = read_table_rows_by_key(tx, task.record, [username])[username]
-    RowSync(run.workspace.store, task.record, run.workspace.now()).store_new_row(tx, row, {})
+    RowSync(run.workspace.store, task.record, run.workspace.now()).store_inserted_row(tx, row, {})
     row_id = str(row["id"])
     sync_values_of_other_programs(tx, task, now=run.workspace.now(), row_ids=[row_id])
     update_derived_values(tx, task, [row_id])

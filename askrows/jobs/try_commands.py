@@ -12,7 +12,7 @@ from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report
-from askrows.pipeline.index.evaluate import report_search_quality
+from askrows.pipeline.index.evaluate import measure_and_report_search
 from askrows.pipeline.workflows import labelled_rows, try_out
 
 # Rows of a try of labelled rows, unless another number is set.
@@ -89,7 +89,7 @@ def evaluate(
     """
     # With judged questions the command measures the search.
     if queries is not None and qrels is not None and a is None and b is None:
-        return report_search_quality(run.workspace, run.service, run.task, queries, qrels)
+        return measure_and_report_search(run.workspace, run.service, run.task, queries, qrels)
     if queries is not None or qrels is not None:
         raise InputError(
             f"a search is measured by {OptionHint('queries')} and {OptionHint('qrels')}, answers "

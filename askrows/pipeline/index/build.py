@@ -280,7 +280,7 @@ class _IndexBuilder:
 
         with self._workspace.wait_for_lock(INDEX_LOCK) as lock:
             number = self._builds.choose_next_number()
-            with self._builds.create_staging_directory(number) as staging_dir:
+            with self._builds.open_staging_directory(number) as staging_dir:
                 return self._write_verify_and_promote_build(
                     lock,
                     meaningless_vectors,

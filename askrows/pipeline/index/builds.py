@@ -86,7 +86,7 @@ def correct_link_and_open_builds(workspace: OpenWorkspace, task: Task) -> "Build
         InputError: The task is not indexed.
     """
     builds = Builds(workspace.data, require_indexed_task(workspace, task).folder)
-    if builds.find_build_to_link(workspace.store) is not None:
+    if builds.find_recorded_build_if_link_is_wrong(workspace.store) is not None:
         with workspace.wait_for_lock(INDEX_LOCK):
             builds.correct_link(workspace.store)
     return builds
@@ -223,7 +223,7 @@ class Builds:
             files.remove_path(path)
 
     @contextlib.contextmanager
-    def create_staging_directory(self, number: int) -> Iterator[Path]:
+    def open_staging_directory(self, number: int) -> Iterator[Path]:
         """Create a staging directory for a build, and delete it after the block.
 
         Deletes the leftovers of killed processes first. If the block puts its build into service
@@ -336,7 +336,7 @@ class Builds:
         self._link_current_build(number)
         return build_manifest
 
-    def find_build_to_link(self, store: Store) -> int | None:
+    def find_recorded_build_if_link_is_wrong(self, store: Store) -> int | None:
         """Return the number of the build that `current` should point at; None to change nothing.
 
         The link should point at the build that was put in service last by the records of the
@@ -372,13 +372,13 @@ class Builds:
         return None if last_number == linked_number else last_number
 
     def correct_link(self, store: Store) -> None:
-        """Set the link `current` to the build that `find_build_to_link` returns.
+        """Set the link `current` to the build that `find_recorded_build_if_link_is_wrong` returns.
 
         If it returns None, nothing is done. Otherwise links in DATA to the index files that are
         missing are made first. If a file of another program is in the place of such a link, it
         stays there until the next promotion moves it aside.
         """
-        number = self.find_build_to_link(store)
+        number = self.find_recorded_build_if_link_is_wrong(store)
         if number is None:
             return
 

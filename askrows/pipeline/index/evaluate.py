@@ -186,7 +186,7 @@ def _read_located_lines(path: Path) -> Iterator[tuple[str, str]]:
             yield f"{path}, line {line_number}", line
 
 
-def report_search_quality(
+def measure_and_report_search(
     workspace: OpenWorkspace,
     service: Service,
     task: Task,

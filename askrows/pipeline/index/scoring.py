@@ -137,7 +137,7 @@ def _rank_by_words_and_vectors(
 
 def _rank_by_fused_scores(
     index: "Index",
-    scores_by_row: Mapping[int, float],
+    word_scores_by_row: Mapping[int, float],
     vector: Scores,
     depth: int,
     mask: "Mask | None",
@@ -150,7 +150,7 @@ def _rank_by_fused_scores(
     the candidates.
 
     Args:
-        scores_by_row: BM25 scores of the best entries by words.
+        word_scores_by_row: BM25 scores of the best entries by words.
         vector: The vector of the query.
         depth: Number of the best entries by vectors.
         mask: The entries that may be returned; None for all.
@@ -159,11 +159,11 @@ def _rank_by_fused_scores(
 
     # Entries that were found by words only need their similarities, too.
     is_found_by_words_only = np.zeros(index.row_count, bool)
-    other_rows = scores_by_row.keys() - set(near_rows.tolist())
+    other_rows = word_scores_by_row.keys() - set(near_rows.tolist())
     is_found_by_words_only[list(other_rows)] = True
     word_only_similarities, word_only_rows = index.find_nearest_entries(
         vector,
-        len(scores_by_row),
+        len(word_scores_by_row),
         is_found_by_words_only,
     )
     is_untagged = is_found_by_words_only[len(index) :]
@@ -179,7 +179,7 @@ def _rank_by_fused_scores(
     rows = rows[row_order]
     similarities = similarities[row_order]
     word_scores = np.array(
-        [scores_by_row.get(row, 0.0) for row in rows.tolist()],
+        [word_scores_by_row.get(row, 0.0) for row in rows.tolist()],
         np.float32,
     )
 

@@ -166,7 +166,7 @@ class VectorCache:
             self.table.create(tx, checkfirst=True)
             insert_missing_rows(tx, self.table, records)
 
-    def read_vectors_or_delete_damaged(self, keys: Sequence[bytes]) -> Vectors:
+    def require_vectors_and_delete_damaged(self, keys: Sequence[bytes]) -> Vectors:
         """Return the vectors of keys in their order, float32 (len(keys), dim).
 
         A vector with a wrong checksum is deleted, so that the text can be embedded again, and then
@@ -219,8 +219,8 @@ class VectorCache:
             if missing_positions:
                 add_vectors(missing_positions)
             with contextlib.suppress(InconsistentError):
-                return self.read_vectors_or_delete_damaged(keys)
-        return self.read_vectors_or_delete_damaged(keys)
+                return self.require_vectors_and_delete_damaged(keys)
+        return self.require_vectors_and_delete_damaged(keys)
 
     def list_other_keys(
         self,

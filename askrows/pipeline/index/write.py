@@ -170,7 +170,9 @@ class _EntryWriter:
             documents = [_encode_metadata(entry) for entry in entries]
             prefix = METADATA_SEPARATOR if self.entry_count else METADATA_START
             self._metadata.write(prefix + METADATA_SEPARATOR.join(documents))
-            self._insert_rows(entries, keys, documents, first_row=self.entry_count)
+            self._insert_entries_words_and_cells(
+                entries, keys, documents, first_row=self.entry_count
+            )
             self.entry_count += len(entries)
             yield vectors
         if not self.entry_count:
@@ -189,7 +191,7 @@ class _EntryWriter:
             InconsistentError: The metadata of a row cannot be written as JSON.
         """
         for page in split_into_pages(rows):
-            self._insert_rows(
+            self._insert_entries_words_and_cells(
                 page,
                 [b""] * len(page),
                 [_encode_metadata(entry) for entry in page],
@@ -197,7 +199,7 @@ class _EntryWriter:
             )
             self.untagged_count += len(page)
 
-    def _insert_rows(
+    def _insert_entries_words_and_cells(
         self,
         entries: Sequence[Entry],
         keys: Sequence[bytes],
@@ -430,7 +432,7 @@ def verify_and_mark_build(staged: StagedBuild, *, count: int) -> None:
             # The check of FTS5 is an INSERT, so it needs a connection that may write.
             with closing(sqlite3.connect(entries_path, isolation_level=None)) as db:
                 db.execute("INSERT INTO words (words) VALUES ('integrity-check')")
-            _verify_vectors(index, staged.cache)
+            _verify_vectors_and_sampled_searches(index, staged.cache)
     except sqlite3.DatabaseError as error:
         raise InconsistentError(
             f"{manifest.ENTRIES_FILE} of the build is damaged: {error}",
@@ -486,7 +488,7 @@ def read_vector_keys(index: Index, rows: Iterable[int]) -> list[bytes]:
     return [index.entries.execute(statement, (row,)).fetchone()[0] for row in rows]
 
 
-def _verify_vectors(index: Index, cache: VectorCache) -> None:
+def _verify_vectors_and_sampled_searches(index: Index, cache: VectorCache) -> None:
     """Check number, width and unit length of all vectors, and that sampled rows find themselves.
 
     The nearest entry of each sampled vector must be its row, or an equally similar row.
@@ -523,7 +525,7 @@ def _verify_vectors(index: Index, cache: VectorCache) -> None:
     sample_size = min(MAX_SELF_SEARCH_ROWS, count)
     sampled_rows = random.Random(count).sample(range(count), sample_size)  # noqa: S311 - no secret
     rows = np.array(sorted(sampled_rows))
-    queries = cache.read_vectors_or_delete_damaged(read_vector_keys(index, rows.tolist()))
+    queries = cache.require_vectors_and_delete_damaged(read_vector_keys(index, rows.tolist()))
     own_similarities = np.einsum(
         "ij,ij->i",
         queries,

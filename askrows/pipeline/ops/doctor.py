@@ -338,7 +338,7 @@ def _find_faults_of_index(report: DoctorReport, indexed_task: IndexedTask) -> It
         return
 
     link_consequence = "other programs read another index"
-    if builds.find_build_to_link(ws.store):
+    if builds.find_recorded_build_if_link_is_wrong(ws.store):
         yield _make_notice(
             f"index/current leads to build {build.number}, which is not in service",
             link_consequence,

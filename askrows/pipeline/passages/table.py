@@ -56,7 +56,7 @@ from askrows.pipeline.rows.reflection import (
     ColumnNeed,
     IdColumnFacts,
     ReflectedColumns,
-    make_id_column_facts,
+    find_storable_ids,
     make_new_ids,
     read_columns,
 )
@@ -199,7 +199,7 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     return PassagesShape(
         _untyped_table(passages, ("id", "text", *optional_columns)),
         _untyped_table(CONCEPTS, (*id_columns(concept_columns), *COLUMNS)),
-        ids=make_id_column_facts(tx, id_type),
+        ids=find_storable_ids(tx, id_type),
         concept_id_column=concept_columns.get("id"),
         missing=frozenset(name for name, columns in columns_by_table.items() if not columns),
     )

@@ -64,7 +64,7 @@ class RowDraw:
         return None if row_id not in self.wanted_ids else next(reversed([*earlier_ids]), None)
 
 
-def draw_answered_rows(
+def draw_rows_answered_by_all_versions(
     tx: Connection,
     task: Task,
     versions: Sequence[str],

@@ -60,16 +60,18 @@ def read_effective_gates(
     }
     other_gates: set[str] = set()
     if settings.gates:
-        other_figures = chain.from_iterable(_load_task_measure(other).figures for other in tasks)
+        other_figures = chain.from_iterable(
+            _load_own_or_default_measure(other).figures for other in tasks
+        )
         other_gates = {figure.name for figure in other_figures}
     return figures.make_effective_gates(
-        _load_task_measure(task).figures,
+        _load_own_or_default_measure(task).figures,
         bounds_by_source,
         other_gates=other_gates,
     )
 
 
-def _load_task_measure(task: Task) -> TaskMeasure:
+def _load_own_or_default_measure(task: Task) -> TaskMeasure:
     """Return the figures of a task with their function; a shipped task may have its own."""
     shipped_task = find_shipped_task(task.subject)
     if shipped_task is not None and shipped_task.load_measure is not None:
@@ -110,7 +112,7 @@ def measure_and_write_report(
     Raises:
         ConfigurationError: The gates of the task or of GATES are malformed.
     """
-    task_measure = _load_task_measure(task)
+    task_measure = _load_own_or_default_measure(task)
     measured_version = version or task.prompt_version
     with workspace.store.read() as tx:
         quality = task_measure.measure(tx, task, measured_version)

@@ -16,7 +16,11 @@ from typing import Any, NamedTuple
 
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.quality.drawn_rows import MIN_CHECKED_ROWS, RowDraw, draw_answered_rows
+from askrows.pipeline.quality.drawn_rows import (
+    MIN_CHECKED_ROWS,
+    RowDraw,
+    draw_rows_answered_by_all_versions,
+)
 from askrows.pipeline.store import answers, edits
 from askrows.pipeline.store.confidences import has_rows_asked_by_decisions
 from askrows.pipeline.store.database import Connection
@@ -391,7 +395,7 @@ def measure_accuracy_of_versions(
         )
     draw = RowDraw((), ())
     if sides:
-        draw = draw_answered_rows(
+        draw = draw_rows_answered_by_all_versions(
             tx,
             task,
             versions,

@@ -299,11 +299,11 @@ def _find_tags_without_common_term(
 def _is_in_text(term: str, text_terms: set[str]) -> bool:
     """Return whether a term, or another term of its root, is among the terms of a text."""
     return term in text_terms or any(
-        _is_part_or_same_root(term, text_term) for text_term in text_terms
+        _contains_or_shares_root(term, text_term) for text_term in text_terms
     )
 
 
-def _is_part_or_same_root(tag_term: str, text_term: str) -> bool:
+def _contains_or_shares_root(tag_term: str, text_term: str) -> bool:
     """Return whether the term of a text is part of a tag's term, or both probably share a root.
 
     `keep` is part of `beekeep`; a part has at least MIN_TERM_LETTERS letters. The reverse, a tag's

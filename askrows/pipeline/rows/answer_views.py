@@ -52,7 +52,7 @@ from askrows.pipeline.rows.stored_rows import (
     PLACE_COLUMN,
     VALUES_COLUMN,
     make_rows_subquery,
-    select_task_rows,
+    make_task_rows_with_states,
 )
 from askrows.pipeline.rows.task_rows import STATE_COLUMN
 from askrows.pipeline.rows.view_row import (
@@ -155,7 +155,7 @@ def _make_view_query(
             )
         for name in list_place_column_name(task):
             columns[name] = rows.c[PLACE_COLUMN]
-        task_rows = select_task_rows(
+        task_rows = make_task_rows_with_states(
             task, rows, task.prompt_version, has_other_values=task.write_to is not None
         )
         state = task_rows.state_expression

@@ -180,7 +180,7 @@ def parse_finite_number(cell: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def parse_text_list(cell: Any) -> list[str] | None:
+def parse_json_text_list(cell: Any) -> list[str] | None:
     """Parse the JSON list in a cell to a list of texts.
 
     For example, the cell `["a", 2]` gives "a" and "2": elements that are no texts become JSON.

@@ -93,6 +93,7 @@ def _choose_delimiter(file: SourceFile, head: Sequence[str]) -> str:
     may_have_title = file.header_line is None
 
     def rank_delimiter(delimiter: str) -> tuple[int, bool, int, int]:
+        """Return how well a delimiter fits by rules 1 to 4; the greatest fits best."""
         names, *rows = _split_first_records(head, delimiter) or [[]]
         width = len(names)
         is_even = width > 1 and all(len(row) == width for row in rows[:-1])

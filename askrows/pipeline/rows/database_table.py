@@ -255,7 +255,7 @@ def _replace_nulls_in_required_columns(
 # ---- rows of files and documents
 
 
-def make_column_layout(record: TaskRecord) -> ColumnLayout:
+def make_import_column_layout(record: TaskRecord) -> ColumnLayout:
     """Return the columns that an import of the task reads, with labels, and names to ignore.
 
     They are the columns of the table except an `id` that askrows makes, and those of
@@ -307,7 +307,7 @@ class TableRowsFile(MappedFile):
         Args:
             read_cells: Returns the cells to store of a row of the file, with notes.
         """
-        self.layout = make_column_layout(record)
+        self.layout = make_import_column_layout(record)
         self._record = record
         self._read_cells = read_cells
         super().__init__(path, options)
@@ -437,7 +437,7 @@ def parse_document_row_with_notes(
             be rejected, or changed in another way.
     """
     source_name = "standard input" if document_name == "-" else document_name
-    layout = make_column_layout(record)
+    layout = make_import_column_layout(record)
     labels = [find_column_label(record, name) for name in list_file_columns(record)]
     hint = f"write a JSON object with the keys {', '.join(labels)}"
     try:
@@ -533,7 +533,7 @@ def import_table_rows(
         write=partial(_write_or_count_rows, record),
         task=record.name,
         max_page_rows=ROWS_PER_WRITE,
-        list_gone=partial(_find_gone_keys, record, file),
+        list_gone=partial(_find_gone_keys_unless_addition, record, file),
     )
     report.notes += iterate_other_column_notes(record, file.mapping)
     if report.gone:
@@ -551,7 +551,7 @@ def import_table_rows(
     return report
 
 
-def _find_gone_keys(
+def _find_gone_keys_unless_addition(
     record: TaskRecord, file: TableRowsFile, tx: Connection, report: ImportReport
 ) -> Iterator[str]:
     """Yield the keys of the table's rows that a file lacks, in the order of their row ids.

@@ -16,7 +16,7 @@ from sqlalchemy import (
 
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.settings import DEFAULT_TASK
-from askrows.pipeline.rows.pictures import PictureError, make_thumbnail
+from askrows.pipeline.rows.pictures import PictureError, make_or_reuse_thumbnail
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.schema import ColumnTyped
 
@@ -83,4 +83,4 @@ def render_thumbnail(store: Store, table_name: str, row_id: str, *, side: int) -
     if row is None or row.problem or not row.hash:
         reason = row.problem if row else None
         raise PictureError(reason or "the image was not inspected; import its folder")
-    return make_thumbnail(row.path, row.hash, side=side)
+    return make_or_reuse_thumbnail(row.path, row.hash, side=side)

@@ -319,13 +319,13 @@ def _make_cells_if_changed(file: _ImageFile, row: Row | None) -> dict[str, Any] 
     if row is not None and is_same and row["problem"] is None:
         return None
 
-    cells = _make_image_cells(file)
+    cells = _decode_image_and_make_cells(file)
     if row is not None and is_same and row["problem"] == cells["problem"]:
         return None
     return cells
 
 
-def _make_image_cells(file: _ImageFile) -> dict[str, Any]:
+def _decode_image_and_make_cells(file: _ImageFile) -> dict[str, Any]:
     """Decode an image, and return its cells except the path.
 
     The cells are hash, size in bytes, problem, width and height in pixels, format, and the time at

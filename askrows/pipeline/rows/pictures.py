@@ -269,7 +269,7 @@ def _is_blank(frame: "Image") -> bool:
 
 # A thumbnail has about 10 KB. A cached thumbnail does not wait for the lock.
 @lru_cache(maxsize=1_000)
-def make_thumbnail(path: str, sha256: str, *, side: int) -> bytes:
+def make_or_reuse_thumbnail(path: str, sha256: str, *, side: int) -> bytes:
     """Return a small JPEG of an image file; the last 1,000 thumbnails are cached.
 
     One thread at a time makes a thumbnail.

@@ -248,7 +248,7 @@ class IdColumnFacts:
         ]
 
 
-def make_id_column_facts(tx: Connection, id_type: TypeEngine[Any]) -> IdColumnFacts:
+def find_storable_ids(tx: Connection, id_type: TypeEngine[Any]) -> IdColumnFacts:
     """Return which ids a column of a type can store: UUIDs, whole numbers or texts.
 
     The range of whole numbers follows from the type, too; it is 64 bits on SQLite.
@@ -288,7 +288,7 @@ def make_new_ids(
             used again. The default does not look for deleted rows.
         is_forgotten: Returns whether a forgotten row had an id, which is not used again either.
     """
-    if make_id_column_facts(tx, id_column["type"]).kind != "whole numbers":
+    if find_storable_ids(tx, id_column["type"]).kind != "whole numbers":
         return [str(uuid.uuid4()) for _ in range(count)]
     if generates_never_used_ids(tx, table, id_column):
         return None

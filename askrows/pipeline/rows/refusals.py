@@ -42,7 +42,7 @@ def make_adoption_error(
     return ConfigurationError(message, hint=hint)
 
 
-def is_constraint_error(error: exc.DBAPIError) -> bool:
+def is_refusal_by_table(error: exc.DBAPIError) -> bool:
     """Return whether a rule of the table stopped a statement.
 
     Rules are constraints, column types, triggers that raise an error, and policies of row level
@@ -74,7 +74,7 @@ def translate_refusals(table: str, *, hint: str = _ROW_HINT) -> Iterator[None]:
     try:
         yield
     except exc.DBAPIError as error:
-        if not is_constraint_error(error):
+        if not is_refusal_by_table(error):
             raise
         database_message = describe_error(error)
         raise RefusedRowError(

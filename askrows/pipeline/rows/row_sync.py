@@ -284,7 +284,7 @@ class RowSync:
         repeat_counts = Counter[str]()
         for row_number, source_row in enumerate(source, start=1):
             line = source_row[0]
-            row = self._convert_row(source_row)
+            row = self._convert_row_or_record_refusal(source_row)
             row_id = row["row_id"]
             earlier_line = key_lines.find_or_add_line(row_id, line)
             # Equal rows share an id that is a hash.
@@ -298,7 +298,7 @@ class RowSync:
                     key=row_id,
                     cells=parse_stored_values(row["row"]),
                 )
-                row = self._record_refusal(finding)
+                row = self._record_refusal_and_make_row(finding)
                 row_id = row["row_id"]
                 earlier_line = key_lines.find_or_add_line(row_id, line)
                 has_made_id = True
@@ -313,7 +313,7 @@ class RowSync:
             else:
                 yield row
 
-    def store_new_row(
+    def store_inserted_row(
         self, tx: Connection, values: Mapping[str, Any], extra_cells: Mapping[str, Any]
     ) -> _StoredRow:
         """Store a row that was just inserted into the table of the task; return the stored row.
@@ -356,7 +356,7 @@ class RowSync:
                 self.report.unusable += 1
                 self.report.unusable_example = row_id, row["unusable"]
 
-    def _record_refusal(self, finding: Finding) -> _StoredRow:
+    def _record_refusal_and_make_row(self, finding: Finding) -> _StoredRow:
         """Pass a refused row to `on_refused`, count it, and return it as it will be stored.
 
         The report counts the row, and keeps the first thousand findings, without their cells. The
@@ -373,7 +373,7 @@ class RowSync:
         cells_hash = hash_input(refused_row.cells, list(refused_row.cells))
         return refused_row.to_columns(f"refused:{cells_hash[:_ID_HASH_DIGITS]}")
 
-    def _convert_row(self, row: ReadRow) -> _StoredRow:
+    def _convert_row_or_record_refusal(self, row: ReadRow) -> _StoredRow:
         """Return a row as it is stored, without its number.
 
         The columns of the task and the cells beside the table are stored, without None. A finding,
@@ -382,7 +382,7 @@ class RowSync:
         column only, it is escaped, and the report counts it.
         """
         if isinstance(row, Finding):
-            return self._record_refusal(row)
+            return self._record_refusal_and_make_row(row)
 
         record = self.record
         get_value = row.values.get
@@ -393,7 +393,7 @@ class RowSync:
             for name, kind in record.columns.items()
             if (value := get_value(name)) is not None
         }
-        values |= self._convert_extra_cells(get_value(EXTRA_CELLS_COLUMN))
+        values |= self._parse_extra_cells_and_note_kinds(get_value(EXTRA_CELLS_COLUMN))
         try:
             json_bytes = orjson.dumps(values)
         except TypeError:
@@ -409,7 +409,7 @@ class RowSync:
             used_values = {name: values.get(name) for name in used_columns}
             finding = find_unstorable_text(row.line_number, used_values, {})
             if finding is not None:
-                return self._record_refusal(finding._replace(cells=values))
+                return self._record_refusal_and_make_row(finding._replace(cells=values))
 
             finding = find_unstorable_text(row.line_number, values, {})
             if finding is not None:
@@ -422,7 +422,7 @@ class RowSync:
 
         row_id = self._make_row_id(row.line_number, values)
         if isinstance(row_id, Finding):
-            return self._record_refusal(row_id)
+            return self._record_refusal_and_make_row(row_id)
 
         has_no_input = has_only_blanks(values, record.image_columns or record.asked_columns)
         lacks_value = any(is_blank_cell(values.get(name)) for name in record.required_columns)
@@ -435,7 +435,7 @@ class RowSync:
             "unusable": None,
         }
 
-    def _convert_extra_cells(self, cells_json: str | None) -> dict[str, Any]:
+    def _parse_extra_cells_and_note_kinds(self, cells_json: str | None) -> dict[str, Any]:
         """Return the cells beside the table as they are stored, and note their columns' kinds.
 
         Cells of a column of the task, or of a derived value, are left out.

@@ -50,7 +50,7 @@ from askrows.pipeline.rows.csv_table import open_csv
 from askrows.pipeline.rows.headers import number_repeated_names
 from askrows.pipeline.rows.named_cells import open_json, open_parquet
 from askrows.pipeline.rows.reflection import (
-    make_id_column_facts,
+    find_storable_ids,
     quote_name,
     quote_text,
     read_columns,
@@ -203,7 +203,7 @@ def read_declared_column_kinds(tx: Connection, items: DatabaseTable | Folder) ->
     if isinstance(items, DatabaseTable) and items.file_key:
         id_column = read_columns(tx, items.name).get(ID_COLUMN)
         if id_column is not None:
-            ids = make_id_column_facts(tx, id_column["type"])
+            ids = find_storable_ids(tx, id_column["type"])
             kinds[ID_COLUMN] = "integer" if ids.kind == "whole numbers" else "text"
     return kinds
 

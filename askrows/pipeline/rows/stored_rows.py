@@ -58,7 +58,7 @@ def make_rows_subquery(task: str) -> Subquery:
     return select(*columns).where(rows_table.c.task == task).subquery("task_rows")
 
 
-def select_task_rows(
+def make_task_rows_with_states(
     task: TaskRecord,
     rows: Subquery,
     prompt_version: str,

@@ -45,7 +45,7 @@ from askrows.pipeline.rows.reflection import (
     TYPES_BY_KIND,
     ColumnNeed,
     ReflectedColumns,
-    make_id_column_facts,
+    find_storable_ids,
     quote_name,
     read_columns,
     read_key_and_index_columns,
@@ -143,7 +143,7 @@ class TableSpec:
         problems = [f"`{name}` is missing" for name in self.required_columns if name not in columns]
         for name in self._checked_columns:
             if name in columns:
-                problems += self._describe_misfit(tx, name, columns)
+                problems += self._describe_unstorable_values(tx, name, columns)
         if self.reference:
             problems += [
                 f"`{name}` needs a value that askrows does not write"
@@ -156,7 +156,9 @@ class TableSpec:
             raise make_adoption_error(self.name, f"does not fit: {', '.join(problems)}")
         return columns
 
-    def _describe_misfit(self, tx: Connection, name: str, columns: ReflectedColumns) -> list[str]:
+    def _describe_unstorable_values(
+        self, tx: Connection, column_name: str, columns: ReflectedColumns
+    ) -> list[str]:
         """Return a phrase with the values that a column must store, but cannot; empty if it can.
 
         A computed column can store nothing. The columns `id` and `reference` must be able to store
@@ -164,21 +166,21 @@ class TableSpec:
         column is whole numbers for an integer column of the definition, else the entry of
         `column_needs`, else text.
         """
-        defined_type = self.definition.c[name].type
-        need = self.column_needs.get(name, ColumnNeed.TEXT)
-        if name in {"id", self.reference}:
+        defined_type = self.definition.c[column_name].type
+        need = self.column_needs.get(column_name, ColumnNeed.TEXT)
+        if column_name in {"id", self.reference}:
             need = ColumnNeed.ID
         elif isinstance(defined_type, Integer):
             need = ColumnNeed.INTEGER
-        if not need.accepts(tx, columns[name]):
-            return [f"`{name}` must store {need.value[0]} (not computed)"]
+        if not need.accepts(tx, columns[column_name]):
+            return [f"`{column_name}` must store {need.value[0]} (not computed)"]
 
-        referred_ids = make_id_column_facts(tx, defined_type)
+        referred_ids = find_storable_ids(tx, defined_type)
         if (
-            name == self.reference
-            and make_id_column_facts(tx, columns[name]["type"]) != referred_ids
+            column_name == self.reference
+            and find_storable_ids(tx, columns[column_name]["type"]) != referred_ids
         ):
-            return [f"`{name}` must store {referred_ids.kind} like the ids it refers to"]
+            return [f"`{column_name}` must store {referred_ids.kind} like the ids it refers to"]
         return []
 
     def create_or_adopt(self, tx: Connection) -> list[str]:
@@ -203,7 +205,7 @@ class TableSpec:
         try:
             if columns:
                 self._add_columns_and_check_ids(tx, missing_columns)
-                self._check_rows_accept_changes(tx)
+                self._check_rows_accept_filled_columns(tx)
             else:
                 self.definition.create(tx)
             self._create_missing_indexes(tx)
@@ -240,7 +242,7 @@ class TableSpec:
                 reason = f"has rows whose `id` is missing, empty or repeated ({unusable})"
                 raise make_adoption_error(self.name, reason)
 
-    def _check_rows_accept_changes(self, tx: Connection) -> None:
+    def _check_rows_accept_filled_columns(self, tx: Connection) -> None:
         """Check that each row accepts a value in `filled_columns`; no row is changed.
 
         Raises:

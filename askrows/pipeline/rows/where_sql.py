@@ -165,7 +165,9 @@ def register_sql_functions(connection: sqlite3.Connection) -> None:
         return match_number(str(value)) is not None
 
     connection.create_function("askrows_fold", 1, fold_value, deterministic=True)
-    connection.create_function("askrows_member", -1, _extract_member_json, deterministic=True)
+    connection.create_function(
+        "askrows_member", -1, _extract_member_values_json, deterministic=True
+    )
     connection.create_function("askrows_has_text", 2, _has_text, deterministic=True)
     connection.create_function("askrows_is_number", 1, is_number, deterministic=True)
 
@@ -282,13 +284,13 @@ class _Compiler:
 
         if texts:
             literals = [literal(fold_value(text)) for text in texts]
-            yield self._compare(comparison, self.fold_text(values.text), literals)
+            yield self._make_comparison_condition(comparison, self.fold_text(values.text), literals)
         if numbers:
             number = case((self.matches_number(values.text), cast(values.text, Numeric)))
             number_literals = [cast(literal(text, Text), Numeric) for text in numbers]
-            yield self._compare(comparison, number, number_literals)
+            yield self._make_comparison_condition(comparison, number, number_literals)
 
-    def _compare(
+    def _make_comparison_condition(
         self,
         comparison: Comparison,
         value: ColumnElement[Any],
@@ -400,7 +402,7 @@ def _select_postgresql_values(cell: JsonCell) -> _CellValues:
     return _CellValues(table, case((is_value, text)))
 
 
-def _extract_member_json(document: str | None, *names: str) -> str:
+def _extract_member_values_json(document: str | None, *names: str) -> str:
     """Return the JSON of a member of a JSON document, or `null` if there is no such member.
 
     A list or an object becomes a flat list of its values at any depth. A stored quotation is its

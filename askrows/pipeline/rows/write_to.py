@@ -694,7 +694,7 @@ class AnswerTarget:
         config = answer_model.model_config
         return create_model(answer_model.__name__, __config__=config, **shown_fields)
 
-    def find_rows_with_own_answer(
+    def find_rows_showing_stored_answer(
         self, tx: Connection, values: Mapping[str, Mapping[str, Any]], model: str
     ) -> set[str]:
         """Return the ids of rows of which the table shows a stored answer that counts.

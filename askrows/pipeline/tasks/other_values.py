@@ -17,7 +17,7 @@ from askrows.pipeline.core.text import plural
 from askrows.pipeline.rows.cells import (
     hash_text,
     parse_cell_if_json,
-    parse_text_list,
+    parse_json_text_list,
     to_plain_value,
 )
 from askrows.pipeline.rows.row_state import RowState
@@ -193,7 +193,7 @@ def _find_changes_by_other_programs(
         fields_by_id = {value.row_id: _read_fields(task, value) for value in page}
         unstored_ids = {value.row_id for value in page if value.answer_id is None}
         unstored_fields = {row_id: fields_by_id[row_id] for row_id in unstored_ids}
-        own_ids = target.find_rows_with_own_answer(tx, unstored_fields, model)
+        own_ids = target.find_rows_showing_stored_answer(tx, unstored_fields, model)
         judgements = list[_Judgement]()
         for value in page:
             stored_judgement = _Judgement(value, value.answer_json or "", value.unusable)
@@ -210,7 +210,7 @@ def _find_changes_by_other_programs(
             for judgement in judgements
             if judgement.value.row_id in unstored_ids
         }
-        own_ids = target.find_rows_with_own_answer(tx, unstored_values, model)
+        own_ids = target.find_rows_showing_stored_answer(tx, unstored_values, model)
         changes = _OtherChanges([], [], [], [])
         for judgement in judgements:
             if judgement.value.row_id not in own_ids:
@@ -279,5 +279,5 @@ def _read_cell(task: Task, field_name: str, cell: Any) -> Any:
         field.name == field_name and field.kind == "list" and field.parts[0].kind == "text"
         for field in task.answer_fields
     )
-    texts = parse_text_list(cell) if is_text_list else None
+    texts = parse_json_text_list(cell) if is_text_list else None
     return parse_cell_if_json(cell) if texts is None else texts

@@ -42,8 +42,8 @@ from askrows.pipeline.rows.stored_rows import (
     KEY_COLUMN,
     VALUES_COLUMN,
     make_rows_subquery,
+    make_task_rows_with_states,
     parse_stored_values,
-    select_task_rows,
 )
 from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.rows.task_tables import TaskTables, make_task_tables
@@ -265,7 +265,7 @@ class Task:
 
         With `write_to=`, a row with a value of another program is answered or unusable, too.
         """
-        table = select_task_rows(
+        table = make_task_rows_with_states(
             self.record,
             self.stored_rows,
             self.parked_version,

@@ -240,7 +240,7 @@ def _store_inserted_row_with_task(tx: Connection, run: Run, row: SoundRow) -> Ad
     store_extra_cells(tx, record, [row])
     table_row = read_table_rows_by_key(tx, record, [row.key])[row.key]
     row_id = str(table_row[record.key[0][0]])
-    stored_row = RowSync(run.workspace.store, record, now).store_new_row(
+    stored_row = RowSync(run.workspace.store, record, now).store_inserted_row(
         tx, table_row, row.extra_cells
     )
     workspace.record_row_change(tx, record.name)

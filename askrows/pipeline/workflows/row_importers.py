@@ -29,7 +29,7 @@ from askrows.pipeline.rows.database_table import (
     TableRowsFile,
     find_file_key_column,
     import_table_rows,
-    make_column_layout,
+    make_import_column_layout,
 )
 from askrows.pipeline.rows.row_import import FindingGroup, ImportOptions, ImportReport, MappedFile
 from askrows.pipeline.store.task_record import TaskRecord
@@ -118,7 +118,7 @@ def find_fitting_plural(columns: Sequence[str]) -> str:
         columns: The names of the columns of the file.
     """
     record = load_default_record()
-    known_names = make_column_layout(record).columns_by_known_name
+    known_names = make_import_column_layout(record).columns_by_known_name
     found_columns = {known_names.get(fold_name(column)) for column in columns}
     needed_columns = {find_file_key_column(record), *record.required_columns}
     return record.words[1] if needed_columns <= found_columns else ""

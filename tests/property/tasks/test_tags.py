@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from askrows.pipeline.rows.cells import parse_finite_number, parse_text_list, to_stripped_text
+from askrows.pipeline.rows.cells import parse_finite_number, parse_json_text_list, to_stripped_text
 from askrows.pipeline.tasks.shipped.experts import Tags
 
 PLAIN_TEXT = st.text(
@@ -112,5 +112,5 @@ def test_any_cell_can_be_read(cell: Any) -> None:
     assert to_stripped_text(cell) == to_stripped_text(cell).strip()
     number = parse_finite_number(cell)
     assert number is None or number - number == 0
-    tags = parse_text_list(cell)
+    tags = parse_json_text_list(cell)
     assert tags is None or all(isinstance(tag, str) for tag in tags)

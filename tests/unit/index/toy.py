@@ -70,7 +70,7 @@ def written(
         "untagged_rows": (),
     }
     return write_build(
-        staging.enter_context(builds.create_staging_directory(number)),
+        staging.enter_context(builds.open_staging_directory(number)),
         BuildInput(pages, **(default_members | members)),
         cache,
         number=number,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from askrows.pipeline.rows.reflection import make_id_column_facts, read_columns
+from askrows.pipeline.rows.reflection import find_storable_ids, read_columns
 from tests.unit.store.facts import open_notes
 
 
@@ -16,7 +16,7 @@ def test_sqlite_numbers_of_any_type_have_64_bits(tmp_path: Path, type_name: str)
         tx.execute(text(f"CREATE TABLE orders (id {type_name} PRIMARY KEY)"))
         tx.execute(text("INSERT INTO orders VALUES (70000)"))
 
-        facts = make_id_column_facts(tx, read_columns(tx, "orders")["id"]["type"])
+        facts = find_storable_ids(tx, read_columns(tx, "orders")["id"]["type"])
 
     assert facts.to_stored_row_id("70000") == "70000"
     assert facts.to_stored_row_id(str(2**63 - 1)) is not None
