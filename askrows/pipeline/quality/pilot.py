@@ -219,3 +219,22 @@ def check_pilot_allows_asking(
         f"{reason}; nothing was prepared or sent",
         hint=f"run `{pilot_step}`, or continue without a pilot by {skip_option}",
     )
+
+
+def check_pilot_allows_open_rows(
+    tx: "Connection", task: Task, version: str, *, is_required: bool = False
+) -> None:
+    """Check that no pilot keeps open rows from being asked; without open rows nothing is raised.
+
+    Args:
+        version: The version, `task@n/model`.
+        is_required: Raise also if the version has no pilot.
+
+    Raises:
+        GateError: As `check_pilot_allows_asking`.
+    """
+    # Counting reads all rows, so it is left out if nothing blocks them.
+    if not describe_blocking_pilot(tx, version, is_required=is_required):
+        return
+    if claiming.count_claimable(tx, task):
+        check_pilot_allows_asking(tx, task, version, is_required=is_required)

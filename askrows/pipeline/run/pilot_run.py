@@ -20,34 +20,17 @@ from askrows.pipeline.store import answer_counts, runs
 from askrows.pipeline.tasks import claiming
 
 
-def check_or_run_pilot(
-    run: Run,
-    *,
-    size: int | None = None,
-    skip: bool = False,
-    is_required: bool = False,
-    limit: int | None = None,
-    is_confirmed: bool = True,
+def run_pilot_if_blocked(
+    run: Run, *, size: int, limit: int | None = None, is_confirmed: bool = True
 ) -> TagReport | None:
-    """Make sure that no pilot blocks the open rows of the version; with a `size`, run a pilot.
+    """Run or continue a pilot of `size` rows, unless the newest ended pilot allows to ask all rows.
 
-    A pilot is a small sample that is asked first. The newest ended pilot blocks the version if it
-    failed. If none has ended, an unfinished pilot blocks it. A missing pilot blocks it, too, if
-    there is a `size`, or if `is_required` is set and `skip` is not.
-
-    1. If `skip` is set, a failed or unfinished pilot is first waived in the database. Then it
-       blocks the version no longer. A missing pilot is waived, too, if the task's own gates need a
-       pilot.
-    2. If nothing blocks the version then, nothing is run, even with a `size`.
-    3. If there is no `size`, a blocked version with open rows raises.
-    4. If there is a `size`, a pilot is run, which costs money, or an unfinished pilot is continued.
-       If there is neither an open row nor an unfinished pilot, nothing is run.
+    A pilot is a small sample that is asked first, which costs money. If there is neither an open
+    row nor an unfinished pilot, nothing is run.
 
     Args:
         run: The run, with the version in use.
-        size: Number of rows of the pilot, or None to run no pilot.
-        skip: Record in the database that a person waived the pilot.
-        is_required: The version needs a pilot even without a `size`.
+        size: Number of rows of the pilot.
         limit: Upper limit of `size`.
         is_confirmed: A person confirmed the cost before; otherwise the person is asked.
 
@@ -55,27 +38,15 @@ def check_or_run_pilot(
         The report of the pilot that was run and passed, or None if no pilot was run.
 
     Raises:
-        GateError: The version is blocked, or the pilot that was run failed its gates or got no
-            answer.
+        GateError: The pilot failed its gates or got no answer.
         InputError: The estimate of the pilot was not confirmed.
         RemoteError, ConfigurationError: The pilot was stopped; the next run continues it.
     """
-    if skip:
-        pilot.waive_pilot_if_needed(
-            run.workspace.store, run.task, version=run.version, now=run.workspace.now
-        )
-
     with run.workspace.store.read() as tx:
-        needs_pilot = size is not None or (is_required and not skip)
         # Counting reads all rows, so it is left out if no pilot is needed.
-        if not pilot.describe_blocking_pilot(tx, run.version, is_required=needs_pilot):
+        if not pilot.describe_blocking_pilot(tx, run.version, is_required=True):
             return None
-
         has_open_rows = claiming.count_claimable(tx, run.task) > 0
-        if size is None:
-            if has_open_rows:
-                pilot.check_pilot_allows_asking(tx, run.task, run.version, is_required=needs_pilot)
-            return None
         if not (has_open_rows or pilot.is_newest_pilot_unfinished(tx, run.version)):
             return None
 

@@ -72,7 +72,10 @@ def _make_input_error(message: str, hint: str) -> InputError:
 
 def _find_loaded_task(path: Path) -> Declaration | None:
     """Return the declaration of a path that Python code handed over, or that is shipped."""
-    return _handed_over_tasks.get(path) or shipped.load_shipped_declaration(parse_python_path(path))
+    shipped_name = parse_python_path(path)
+    if path in _handed_over_tasks or not shipped_name:
+        return _handed_over_tasks.get(path)
+    return shipped.load_shipped_declaration(shipped_name)
 
 
 def is_in_workspace(path: Path, data: Path) -> bool:

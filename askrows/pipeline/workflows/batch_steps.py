@@ -22,9 +22,10 @@ from askrows.pipeline.core.settings import Budget
 from askrows.pipeline.core.states import BatchState, Mode
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.ops.next_command import read_next_command
+from askrows.pipeline.quality.pilot import check_pilot_allows_open_rows, waive_pilot_if_needed
 from askrows.pipeline.run import preflight, units
 from askrows.pipeline.run.drive import drive
-from askrows.pipeline.run.pilot_run import check_or_run_pilot
+from askrows.pipeline.run.pilot_run import run_pilot_if_blocked
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.run.units import sync_and_recover_task
 from askrows.pipeline.store import batches
@@ -64,13 +65,14 @@ def sync_and_submit_rows(
     """
     run = sync_and_recover_task(run)
     state = RunState(run, limit=limit, has_quality_reports=False)
-    pilot_report = check_or_run_pilot(
-        run,
-        size=pilot,
-        skip=skip_pilot,
-        limit=limit,
-        is_confirmed=False,
-    )
+    store = run.workspace.store
+    if skip_pilot:
+        waive_pilot_if_needed(store, run.task, version=run.version, now=run.workspace.now)
+    pilot_report = None
+    if pilot is None:
+        store.query(check_pilot_allows_open_rows, run.task, run.version)
+    else:
+        pilot_report = run_pilot_if_blocked(run, size=pilot, limit=limit, is_confirmed=False)
     remaining_limit = state.remaining_rows()
     units.submit_rows(state, is_confirmed=False, should_report_full_api=False)
     result = state.complete_result_and_end_finished_run()

@@ -36,7 +36,7 @@ from askrows.pipeline.ops import status
 from askrows.pipeline.quality import pilot
 from askrows.pipeline.run import preflight
 from askrows.pipeline.run.drive import drive
-from askrows.pipeline.run.pilot_run import check_or_run_pilot
+from askrows.pipeline.run.pilot_run import run_pilot_if_blocked
 from askrows.pipeline.run.run_state import RunState
 from askrows.pipeline.run.units import (
     ask_open_rows_by_calls,
@@ -267,7 +267,12 @@ def _tag_open_rows(
     state = RunState(run, limit=options.limit, result=report)
     state.started_at = started_at
     if options.pilot is None and not options.skip_pilot:
-        check_or_run_pilot(run, is_required=options.needs_pilot and run.task.needs_pilot)
+        store.query(
+            pilot.check_pilot_allows_open_rows,
+            run.task,
+            run.version,
+            is_required=options.needs_pilot and run.task.needs_pilot,
+        )
 
     # A held batch waits for a person, so it does not choose the mode of other rows.
     open_batches = [batch for batch in state.list_batches(*OPEN_STATES) if not batch.is_held]
@@ -482,12 +487,7 @@ def _ask_in_chosen_mode(state: RunState, options: TagOptions, report: TagReport)
         RemoteError, ConfigurationError, InputError: Another step failed, such as sending a batch.
     """
     if options.pilot is not None:
-        report.pilot = check_or_run_pilot(
-            state.run,
-            size=options.pilot,
-            skip=options.skip_pilot,
-            limit=options.limit,
-        )
+        report.pilot = run_pilot_if_blocked(state.run, size=options.pilot, limit=options.limit)
         if report.pilot is not None:
             report.ingested += report.pilot.ingested
             report.polled |= report.pilot.polled
