@@ -181,7 +181,7 @@ def roll_back_index(workspace: OpenWorkspace, task: Task) -> IndexReport:
     with workspace.wait_for_lock(INDEX_LOCK) as lock:
         builds.correct_link(workspace.store)
         record_promotion = partial(
-            _record_promotion,
+            _record_promotion_and_index_columns,
             workspace,
             task,
             lock,
@@ -199,7 +199,7 @@ def roll_back_index(workspace: OpenWorkspace, task: Task) -> IndexReport:
     )
 
 
-def _record_promotion(
+def _record_promotion_and_index_columns(
     workspace: OpenWorkspace,
     task: Task,
     lock: Lock,
@@ -412,7 +412,7 @@ class _IndexBuilder:
 
         reason = f"promoted with {count} entries"
         record_promotion = partial(
-            _record_promotion,
+            _record_promotion_and_index_columns,
             workspace,
             self._task,
             lock,

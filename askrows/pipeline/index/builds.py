@@ -167,7 +167,7 @@ class Builds:
         Raises:
             InconsistentError: The link `current` is not a link to a build.
         """
-        current_directory = self._resolve_current_link()
+        current_directory = self._find_linked_build_directory()
         numbers = sorted(self._list_build_numbers())
         if current_directory is None:
             return numbers
@@ -198,7 +198,7 @@ class Builds:
 
         Returns an empty list if no build is in service.
         """
-        if self._resolve_current_link() is None:
+        if self._find_linked_build_directory() is None:
             return []
         return [name for name in self._linked_files if not self._is_linked(name)]
 
@@ -309,7 +309,7 @@ class Builds:
             InputError: There is no previous build.
             InconsistentError: All previous builds are damaged.
         """
-        current_directory = self._resolve_current_link()
+        current_directory = self._find_linked_build_directory()
         older_numbers = list(self.read_manifests())
         if current_directory is not None:
             current_number = int(current_directory.name)
@@ -358,7 +358,7 @@ class Builds:
         linked_number = None
         # `current` is not a link in a copy of the workspace that followed links.
         with contextlib.suppress(InconsistentError):
-            directory = self._resolve_current_link()
+            directory = self._find_linked_build_directory()
             linked_number = None if directory is None else int(directory.name)
         if linked_number is not None and linked_number not in promotion_times:
             return None
@@ -416,7 +416,7 @@ class Builds:
             Path(self._builds_dir.name) / str(number),
         )
 
-    def _resolve_current_link(self) -> Path | None:
+    def _find_linked_build_directory(self) -> Path | None:
         """Return the directory that `current` points at, even if it is missing.
 
         Returns None if there is no `current`.
@@ -452,14 +452,14 @@ class Builds:
             FileNotFoundError: `read` did not find a file of the build.
         """
         for _ in range(MAX_OPEN_TRIES):
-            directory = self._resolve_current_link()
+            directory = self._find_linked_build_directory()
             if directory is None:
                 return None
             try:
                 return read(directory)
             except (InconsistentError, FileNotFoundError):
                 # The link is unchanged, so the build was not replaced: it is really damaged.
-                if self._resolve_current_link() == directory:
+                if self._find_linked_build_directory() == directory:
                     raise
         raise InconsistentError(
             "the index was replaced each time it was opened; nothing was read",

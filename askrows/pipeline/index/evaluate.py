@@ -72,7 +72,7 @@ def read_judged_queries(queries_path: Path, qrels_path: Path) -> tuple[list[Judg
     Raises:
         InputError: A file is unreadable or invalid, or no query is left.
     """
-    queries = read_queries(queries_path)
+    queries = read_distinct_queries(queries_path)
     grades = read_grades(qrels_path)
     relevant_queries = [
         query for query in queries if any(grade > 0 for grade in grades.get(query.qid, {}).values())
@@ -86,7 +86,7 @@ def read_judged_queries(queries_path: Path, qrels_path: Path) -> tuple[list[Judg
     return relevant_queries, grades
 
 
-def read_queries(path: Path) -> list[JudgedQuery]:
+def read_distinct_queries(path: Path) -> list[JudgedQuery]:
     """Read the queries of a JSON lines file in their order; a repeated line is returned once.
 
     Raises:

@@ -311,13 +311,13 @@ def find_best_snippet(
         terms = {term for _, _, term in spans}
         return sum(weights[term] for term in terms)
 
-    passages = chain.from_iterable(map(_split_passages, texts))
+    passages = chain.from_iterable(map(_join_sentences_into_passages, texts))
     best_passage = max(passages, key=sum_term_weights, default="")
     spans = list(find_term_spans(best_passage, weights.keys()))
     return _make_snippet(best_passage, spans, weights)
 
 
-def _split_passages(text: str) -> Iterator[str]:
+def _join_sentences_into_passages(text: str) -> Iterator[str]:
     """Yield the sentences of a text, each joined to the next ones up to MIN_PASSAGE_CHARS.
 
     An ellipsis ends each passage but the last.

@@ -246,7 +246,7 @@ class Embedder:
                 if keys[position] not in self.refusal_reasons
             ]
             calls = list(self._group_into_calls(page, missing_positions))
-            for positions, vectors_or_reason in self._run_calls(calls):
+            for positions, vectors_or_reason in self._announce_once_and_run_calls(calls):
                 self._bind_workspace_to_backend()
                 call_keys = [keys[position] for position in positions]
                 if isinstance(vectors_or_reason, str):
@@ -263,7 +263,7 @@ class Embedder:
             )
         return embedded_count
 
-    def _run_calls(self, calls: Sequence[EmbeddingCall]) -> Iterator[CallResult]:
+    def _announce_once_and_run_calls(self, calls: Sequence[EmbeddingCall]) -> Iterator[CallResult]:
         """Run calls in parallel and yield their vectors, or the reason for each refused text.
 
         Prints first which backend works and whether texts are uploaded, once per run. Results

@@ -187,7 +187,7 @@ def forget_rows(run: Run, names: Sequence[str]) -> Report:
                 tx, task.name, [*names, *row_ids]
             )
 
-    deleted_reports = reports.delete_report_files(run.workspace.data, task.name)
+    deleted_reports = reports.delete_all_report_files(run.workspace.data, task.name)
     build_number = (
         _rebuild_without_rows_and_delete_unused_builds(
             run.workspace, run.service, task, names, row_ids
@@ -276,7 +276,7 @@ def forget_task(run: Run) -> Report:
                 path.unlink()
         if not has_open_batches:
             delete_local_engine_files(run.workspace.data)
-    reports.delete_report_files(run.workspace.data, task.name)
+    reports.delete_all_report_files(run.workspace.data, task.name)
 
     with run.workspace.wait_for_lock(INDEX_LOCK), run.workspace.store.write() as tx:
         drop_views(tx, record)

@@ -87,7 +87,7 @@ def find_row_position(
         InputError: The row id, a state, sort order, column or condition is invalid.
     """
     with store.read() as tx:
-        return task.make_grid(tx).find_position(tx, row_id, options)
+        return task.make_grid(tx).find_place_and_list_length(tx, row_id, options)
 
 
 def count_rows(

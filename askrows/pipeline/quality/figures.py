@@ -418,7 +418,7 @@ def make_effective_gates(
             name, _, bounds = map(str.strip, part.partition("="))
             if name in figures_by_name:
                 try:
-                    effective[name] = _copy_with_bounds(figures_by_name[name], bounds)
+                    effective[name] = _copy_with_parsed_bounds(figures_by_name[name], bounds)
                 except ValueError:
                     message = f"{place}: {part} has no valid bounds"
                     raise ConfigurationError(message, hint=GATES_HINT) from None
@@ -430,7 +430,7 @@ def make_effective_gates(
     return effective
 
 
-def _copy_with_bounds(gate: Figure, text: str) -> Figure | None:
+def _copy_with_parsed_bounds(gate: Figure, text: str) -> Figure | None:
     """Return a copy of a gate with the bounds that a text sets, or None if the text is "off".
 
     The text has one of these forms:

@@ -293,7 +293,7 @@ def read_newest_report(data: Path, task: str) -> dict[str, Any] | None:
     return None
 
 
-def delete_report_files(data: Path, task: str) -> int:
+def delete_all_report_files(data: Path, task: str) -> int:
     """Delete all reports of a task, because they contain samples of its rows.
 
     Returns:

@@ -376,7 +376,7 @@ def measure_accuracy_of_versions(
     Raises:
         InputError: A version has no answers, or A and B are the same version.
     """
-    versions = _choose_measured_versions(tx, task, version_texts)
+    versions = _choose_typed_or_newest_versions(tx, task, version_texts)
     right_values_by_id = edits.read_right_values(tx, task.name)
     measured_versions = []
     sides = []
@@ -429,7 +429,7 @@ def expand_version_number(task: Task, text: str) -> str:
     return text
 
 
-def _choose_measured_versions(
+def _choose_typed_or_newest_versions(
     tx: Connection, task: Task, version_texts: Sequence[str | None]
 ) -> list[str]:
     """Return the versions to measure, A before B; an empty list if no version has answers.

@@ -284,7 +284,7 @@ def create_or_replace_views(tx: Connection, task: TaskRecord) -> None:
             per_version=per_version,
             leading_names=leading_names,
         )
-        _create_or_replace_view(tx, name, query, stamp)
+        _create_or_replace_view_and_stamp(tx, name, query, stamp)
 
 
 def _read_preference(tx: Connection, task: TaskRecord) -> VersionPreference:
@@ -297,7 +297,9 @@ def _read_preference(tx: Connection, task: TaskRecord) -> VersionPreference:
     )
 
 
-def _create_or_replace_view(tx: Connection, name: str, query: Select[Any], stamp: str) -> None:
+def _create_or_replace_view_and_stamp(
+    tx: Connection, name: str, query: Select[Any], stamp: str
+) -> None:
     """Make or replace a view, with a stamp.
 
     The view is made again even if it is current. Other programs' views on this view stay. If

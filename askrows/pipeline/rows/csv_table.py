@@ -67,11 +67,11 @@ def open_csv(file: SourceFile) -> SourceTable:
     dialect = {"delimiter": delimiter, "skipinitialspace": skips_space}
     common_shapes = _find_common_cell_shapes(file, dialect)
     read_records: Callable[[], Iterator[Record]] = partial(
-        _read_checked_records, file, dialect, common_shapes
+        _read_records_with_fault_reasons, file, dialect, common_shapes
     )
     if has_export_columns(first_names, file.export_columns):
         read_records = partial(_restore_formulas, read_records)
-    return open_table_of_records(file, read_records, separator=delimiter)
+    return open_table_of_records(file, read_records, excerpt_separator=delimiter)
 
 
 def _choose_delimiter(file: SourceFile, head: Sequence[str]) -> str:
@@ -135,7 +135,7 @@ class _SplitRecord(NamedTuple):
         return not self.error and width in {0, len(self.fields)}
 
 
-def _read_checked_records(
+def _read_records_with_fault_reasons(
     file: SourceFile, dialect: Mapping[str, Any], common_shapes: frozenset[tuple[int, str]]
 ) -> Iterator[Record]:
     """Yield the records of a file from its first line on; blank records are skipped.

@@ -590,7 +590,7 @@ def _write_or_count_rows(
         insert_table_rows(tx, record, [row.values for row in new_rows])
 
     table = _reflect_task_table(tx, record)
-    changed_cells = _find_changed_extra_cells(tx, record, rows)
+    changed_cells = _find_changed_extra_cells_by_key(tx, record, rows)
     if not is_dry:
         extra_cells.replace_extra_cells(tx, record.name, list(changed_cells.values()))
     updated_keys = set(changed_cells)
@@ -618,16 +618,16 @@ def store_extra_cells(tx: Connection, record: TaskRecord, rows: Sequence[SoundRo
     Cells of earlier files are kept if the row lacks their columns. Rows that the table lacks are
     skipped.
     """
-    changed_cells = _find_changed_extra_cells(tx, record, rows)
+    changed_cells = _find_changed_extra_cells_by_key(tx, record, rows)
     extra_cells.replace_extra_cells(tx, record.name, list(changed_cells.values()))
 
 
-def _find_changed_extra_cells(
+def _find_changed_extra_cells_by_key(
     tx: Connection, record: TaskRecord, rows: Sequence[SoundRow]
-) -> dict[str, tuple[str, str, Mapping[str, Any]]]:
-    """Return id, name and all extra cells of the rows whose extra cells differ from the stored.
+) -> dict[str, extra_cells.RowExtraCells]:
+    """Return all extra cells of the rows whose extra cells differ from the stored, by key.
 
-    The result is by key. It has the cells of earlier files, too, if the row lacks their columns.
+    They have the cells of earlier files, too, if the row lacks their columns.
     Rows that the table lacks are left out.
     """
     cells_by_key = {row.key: row.extra_cells for row in rows if row.extra_cells}
@@ -636,13 +636,13 @@ def _find_changed_extra_cells(
     file_key = find_file_key_column(record)
     names_by_id = {str(row[id_column]): str(row[file_key]) for row in table_rows.values()}
     stored_cells = extra_cells.read_extra_cells(tx, record.name, names_by_id)
-    changed_rows = dict[str, tuple[str, str, Mapping[str, Any]]]()
+    changed_rows = dict[str, extra_cells.RowExtraCells]()
     for key, row in table_rows.items():
         row_id = str(row[id_column])
         former_cells = stored_cells.get(row_id, {})
         cells = {**former_cells, **cells_by_key[key]}
         if cells != former_cells:
-            changed_rows[key] = (row_id, names_by_id[row_id], cells)
+            changed_rows[key] = extra_cells.RowExtraCells(row_id, names_by_id[row_id], cells)
     return changed_rows
 
 

@@ -55,7 +55,7 @@ def is_countable_by_value(row_counts_by_json: Mapping[str | None, int]) -> bool:
     )
 
 
-def list_value_counts(
+def list_value_or_range_counts(
     name: str, row_counts_by_json: Mapping[str | None, int], *, max_members: int = MAX_VALUES
 ) -> list[FieldCount]:
     """Return how many rows have each value of a cell, the commonest value first.

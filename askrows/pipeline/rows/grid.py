@@ -55,7 +55,7 @@ from askrows.pipeline.rows.facets import (
     format_where_any_equals,
     is_countable_by_value,
     list_commonest,
-    list_value_counts,
+    list_value_or_range_counts,
 )
 from askrows.pipeline.rows.kept_counts import reuse_or_count_states, reuse_or_store_counts
 from askrows.pipeline.rows.row_state import STATES_WITH_REASON, RowState
@@ -77,9 +77,9 @@ from askrows.pipeline.rows.where_sql import (
     JsonCell,
     compile_where,
     contains_word,
-    has_word_in_values,
     make_json_cell,
     make_json_expression,
+    make_word_condition,
 )
 from askrows.pipeline.store.answers import (
     ANSWER_COLUMNS,
@@ -368,7 +368,7 @@ class Grid:
             return and_(sort_keys[0] <= bounds[0], row_values < last_values)
         return and_(sort_keys[0] >= bounds[0], row_values > last_values)
 
-    def find_position(
+    def find_place_and_list_length(
         self,
         tx: Connection,
         row_id: str,
@@ -505,7 +505,7 @@ class Grid:
         """Return the condition that a row or its answer contains a word."""
         in_cells = [contains_word(tx, cast(cell, Text), word) for cell in self.searched_cells]
         in_documents = [
-            has_word_in_values(tx, document, word) for document in self.searched_documents
+            make_word_condition(tx, document, word) for document in self.searched_documents
         ]
         return or_(*in_cells, *in_documents)
 
@@ -586,7 +586,7 @@ class Grid:
             del version_counts[None]
             versions = dict(list_commonest(version_counts.items(), _MAX_VERSIONS))
         fields = {
-            name: list_value_counts(name, counter, max_members=max_members)
+            name: list_value_or_range_counts(name, counter, max_members=max_members)
             for name, counter in counters.items()
         }
         return RowCounts(

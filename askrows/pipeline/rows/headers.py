@@ -65,7 +65,7 @@ def open_table_of_records(
     file: SourceFile,
     read_records: Callable[[], Iterator[Record]],
     *,
-    separator: str = ", ",
+    excerpt_separator: str = ", ",
 ) -> SourceTable:
     """Return the table of a file's records.
 
@@ -77,7 +77,7 @@ def open_table_of_records(
     Args:
         file: The file.
         read_records: Yields the records from the first line on.
-        separator: The text between two cells in an excerpt of a record.
+        excerpt_separator: The text between two cells in an excerpt of a record.
 
     Raises:
         InputError: The header's line is blank or faulty, there is no record, or the first record is
@@ -100,7 +100,7 @@ def open_table_of_records(
 
     made_names = [f"column_{number}" for number in range(1, len(header.cells) + 1)]
     if file.header_line == 0:
-        read_rows = partial(_read_rows, read_records, made_names, Record(0, ()), separator)
+        read_rows = partial(_read_rows, read_records, made_names, Record(0, ()), excerpt_separator)
         return SourceTable(made_names, read_rows)
 
     if file.header_line is None and not any(map(file.is_known_column, header.cells)):
@@ -110,14 +110,14 @@ def open_table_of_records(
     added_names = [name for name in made_names if name in names and name not in header.cells]
     if added_names:
         file.notes.append(f"columns without a name are called {', '.join(added_names)}")
-    return SourceTable(names, partial(_read_rows, read_records, names, header, separator))
+    return SourceTable(names, partial(_read_rows, read_records, names, header, excerpt_separator))
 
 
 def _read_rows(
     read_records: Callable[[], Iterator[Record]],
     names: Sequence[str],
     header: Record,
-    separator: str,
+    excerpt_separator: str,
 ) -> Iterator[ReadRow]:
     """Yield the row of each record below the header, and a finding for each faulty record.
 
@@ -128,7 +128,7 @@ def _read_rows(
         read_records: Yields the records.
         names: The names of the columns.
         header: The header; without cells, and on line 0, if the table has none.
-        separator: The text between two cells in an excerpt of a record.
+        excerpt_separator: The text between two cells in an excerpt of a record.
     """
     header_texts = list(map(str.casefold, header.cells))
     for record in read_records():
@@ -137,24 +137,24 @@ def _read_rows(
 
         cells = record.cells
         if record.reason:
-            yield _make_record_rejection(record, names, separator)
+            yield _make_record_rejection(record, names, excerpt_separator)
         elif len(cells) != len(names):
             reason = f"wrong number of fields: found {len(cells)}, expected {len(names)}"
             # The first column without a field.
             column = next(map(make_excerpt, names[len(cells) :]), "")
             yield _make_record_rejection(
-                record._replace(reason=reason), names, separator, column=column
+                record._replace(reason=reason), names, excerpt_separator, column=column
             )
         elif _are_equal_texts(cells, header_texts):
             reason = "the header is repeated, as in joined files"
             repeated_header = Record(record.line_number, list(map(_join_words, cells)), reason)
-            yield _make_record_rejection(repeated_header, names, separator)
+            yield _make_record_rejection(repeated_header, names, excerpt_separator)
         else:
             yield SourceRow(record.line_number, dict(zip(names, cells, strict=True)))
 
 
 def _make_record_rejection(
-    record: Record, names: Sequence[str], separator: str, *, column: str = ""
+    record: Record, names: Sequence[str], excerpt_separator: str, *, column: str = ""
 ) -> Finding:
     """Return the finding that rejects a record, with its cells by column.
 
@@ -165,7 +165,7 @@ def _make_record_rejection(
     return make_rejection(
         record.line_number,
         record.reason,
-        record.excerpt or separator.join(record.cells),
+        record.excerpt or excerpt_separator.join(record.cells),
         column=column,
         cells={
             name: text[: MAX_STORED_CHARS + 1]

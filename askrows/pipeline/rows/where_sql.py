@@ -235,7 +235,7 @@ class _Compiler:
             parts = map(self.make_condition, expression.parts)
             return and_(*parts) if expression.requires_all else or_(*parts)
 
-        cell = self._find_cell(expression)
+        cell = self._find_cell_by_exact_or_similar_name(expression)
         values = self.list_values(cell)
         is_present = values.text != ""
         if expression.operator == "null":
@@ -328,9 +328,9 @@ class _Compiler:
         Names of members are not values, a list or an object has no text of its own, and a stored
         quotation is its text.
         """
-        return _select_postgresql_values(cell) if self.is_server else _select_sqlite_values(cell)
+        return _make_postgresql_cell_values(cell) if self.is_server else _select_sqlite_values(cell)
 
-    def _find_cell(self, comparison: Comparison) -> JsonCell:
+    def _find_cell_by_exact_or_similar_name(self, comparison: Comparison) -> JsonCell:
         """Return the cell whose name is the column of a comparison.
 
         If no scope has the exact name, it is the only cell of a scope whose name is equal except
@@ -388,7 +388,7 @@ def _select_sqlite_values(cell: JsonCell) -> _CellValues:
     return _CellValues(table, case((kind.in_(("true", "false")), kind), else_=table.c.atom))
 
 
-def _select_postgresql_values(cell: JsonCell) -> _CellValues:
+def _make_postgresql_cell_values(cell: JsonCell) -> _CellValues:
     """Return the values of `_Compiler.list_values` from PostgreSQL's jsonb_path_query."""
     member: ColumnElement[Any] = cast(cell.document, JSONB)
     if cell.path:
@@ -437,7 +437,7 @@ def contains_word(tx: Connection, text: ColumnElement[Any], word: str) -> Column
     return compiler.contains(compiler.fold_text(text), fold_value(word))
 
 
-def has_word_in_values(
+def make_word_condition(
     tx: Connection, document: ColumnElement[Any], word: str
 ) -> ColumnElement[bool]:
     """Return the condition that a value in a JSON document contains a word, as `contains_word`.

@@ -198,7 +198,7 @@ class AnswerTarget:
         kinds = {field.name: field.kind for field in self.task.answer_fields}
         return kinds.get(self.field or "") == "list"
 
-    def _is_blank(self) -> ColumnElement[bool]:
+    def _make_blank_condition(self) -> ColumnElement[bool]:
         """Return the condition that the column is NULL or, if it shows a list, an empty list."""
         cell = self.table.c[self.column_name]
         if not self.has_list:
@@ -247,7 +247,9 @@ class AnswerTarget:
             name: cast(null(), TYPES_BY_KIND[kind]) for name, kind in self.column_kinds.items()
         }
         statements: list[Update | Insert] = [
-            update(self.table).where(self._has_key(tx, key, key)).values(new_values)
+            update(self.table)
+            .where(self._make_exact_key_condition(tx, key, key))
+            .values(new_values)
         ]
         if self.has_records:
             statements.append(insert(self.table).values(key | new_values))
@@ -389,7 +391,9 @@ class AnswerTarget:
         ]
         key_values = _make_parameters("key", self.key_names)
         new_values = _make_parameters("new", self.column_kinds)
-        has_key = self._has_key(tx, key_values, _make_parameters("text", self.key_names))
+        has_key = self._make_exact_key_condition(
+            tx, key_values, _make_parameters("text", self.key_names)
+        )
         with translate_refusals(self.label, hint="change the value, or the rules of the table"):
             run_for_each_row(tx, update(self.table).where(has_key).values(new_values), changes)
 
@@ -501,12 +505,14 @@ class AnswerTarget:
 
         key_values = _make_parameters("key", self.key_names)
         new_values = _make_parameters("new", self.column_kinds)
-        has_key = self._has_key(tx, key_values, _make_parameters("text", self.key_names))
-        is_former = self._shows_former_answer(tx)
+        has_key = self._make_exact_key_condition(
+            tx, key_values, _make_parameters("text", self.key_names)
+        )
+        is_former = self._make_former_answer_condition(tx)
         run_for_each_row(
             tx, update(self.table).where(has_key, is_former).values(new_values), changes
         )
-        is_blank = self._is_blank()
+        is_blank = self._make_blank_condition()
         run_for_each_row(
             tx, update(self.table).where(has_key, is_blank).values(new_values), fillings
         )
@@ -527,7 +533,7 @@ class AnswerTarget:
                 cells[self.column_name] = "[]"
         return cells
 
-    def _has_key(
+    def _make_exact_key_condition(
         self,
         tx: Connection,
         key: Mapping[str, ColumnElement[Any]],
@@ -549,7 +555,7 @@ class AnswerTarget:
             conditions.append(key_text == key_texts[name])
         return and_(*conditions)
 
-    def _shows_former_answer(self, tx: Connection) -> ColumnElement[bool]:
+    def _make_former_answer_condition(self, tx: Connection) -> ColumnElement[bool]:
         """Return the condition that a row shows the former cells of the parameters.
 
         Texts are compared by their bytes. PostgreSQL compares all values as text, as the columns
@@ -578,7 +584,7 @@ class AnswerTarget:
             if any(value is not None for value in cells.values())
         ]
         keys = [self.table.c[name] for name in self.key_names]
-        is_empty = self._is_blank()
+        is_empty = self._make_blank_condition()
         if self.has_records:
             is_empty = and_(*(self.table.c[name].is_(None) for name in self.column_kinds))
         empty_rows = select(literal(1)).where(tuple_(*keys).in_(written_keys), is_empty)
@@ -607,7 +613,7 @@ class AnswerTarget:
         Those of other programs count, too.
         """
         key_text: ColumnElement[Any] = cast(self.table.c[self.key_names[0]], Text)
-        query = select(key_text).where(~self._is_blank())
+        query = select(key_text).where(~self._make_blank_condition())
         return len({row[0] for row in read_matching_rows(tx, query, key_text, row_ids)})
 
     def read_current_and_stored_values(
@@ -641,7 +647,7 @@ class AnswerTarget:
         is_stored = and_(
             stored.task == self.task.name, stored.version == OTHER, stored.row_id == row_id
         )
-        is_blank = self._is_blank()
+        is_blank = self._make_blank_condition()
         names = self.shown_fields
         cells = [table[self.column_name if self.field is not None else name] for name in names]
         query = (
@@ -709,9 +715,13 @@ class AnswerTarget:
                 table, and does not select answers.
         """
         key_values = _make_parameters("key", self.key_names)
-        has_key = self._has_key(tx, key_values, _make_parameters("text", self.key_names))
+        has_key = self._make_exact_key_condition(
+            tx, key_values, _make_parameters("text", self.key_names)
+        )
         shown_row = (
-            select(literal(1)).select_from(self.table).where(has_key, self._shows_former_answer(tx))
+            select(literal(1))
+            .select_from(self.table)
+            .where(has_key, self._make_former_answer_condition(tx))
         )
         own_ids = set[str]()
         for answer in self.read_answers(tx, list(values)):

@@ -6,12 +6,22 @@ row of another name, they are not the cells of that row.
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, select
 
 from askrows.pipeline.store.database import make_insert, read_matching_rows, run_for_each_row
 from askrows.pipeline.store.schema import extra_cells
+
+
+class RowExtraCells(NamedTuple):
+    """All cells of a row that have no column in the table of its task."""
+
+    row_id: str
+    # The row's key in files.
+    name: str
+    # Cells by column.
+    cells: Mapping[str, Any]
 
 
 def read_extra_cells(
@@ -31,14 +41,8 @@ def read_extra_cells(
     }
 
 
-def replace_extra_cells(
-    tx: Connection, task: str, rows: Sequence[tuple[str, str, Mapping[str, Any]]]
-) -> None:
-    """Store the cells of rows in place of their former cells.
-
-    Args:
-        rows: Id, name and cells of each row.
-    """
+def replace_extra_cells(tx: Connection, task: str, rows: Sequence[RowExtraCells]) -> None:
+    """Store the cells of rows in place of their former cells."""
     statement = make_insert(extra_cells, tx.dialect.name)
     statement = statement.on_conflict_do_update(
         index_elements=["task", "row_id"],
@@ -47,11 +51,11 @@ def replace_extra_cells(
     records = [
         {
             "task": task,
-            "row_id": row_id,
-            "name": name,
-            "cells": json.dumps(cells, ensure_ascii=False, separators=(",", ":")),
+            "row_id": row.row_id,
+            "name": row.name,
+            "cells": json.dumps(row.cells, ensure_ascii=False, separators=(",", ":")),
         }
-        for row_id, name, cells in rows
+        for row in rows
     ]
     run_for_each_row(tx, statement, records)
 

@@ -15,8 +15,8 @@ from askrows.pipeline.index.evaluate import (
     check_measures_installed,
     compute_mean_and_95_percent_interval,
     compute_measures,
+    read_distinct_queries,
     read_grades,
-    read_queries,
 )
 
 VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=30).map(np.array)
@@ -28,7 +28,7 @@ BYTES = st.binary(max_size=60) | st.lists(PIECES).map(lambda pieces: "".join(pie
 @given(BYTES)
 def test_any_file_is_read_or_refused(tmp_path: Path, data: bytes) -> None:
     """A refused file raises an InputError that names the file."""
-    for name, read in (("q.jsonl", read_queries), ("j.tsv", read_grades)):
+    for name, read in (("q.jsonl", read_distinct_queries), ("j.tsv", read_grades)):
         (tmp_path / name).write_bytes(data)
         try:
             read(tmp_path / name)
