@@ -99,6 +99,7 @@ def embed_queries(
     keys = cache.make_keys(texts, task_type=QUERY_TASK_TYPE)
 
     def add_vectors(missing_positions: list[int]) -> None:
+        """Embed the texts at some positions, and store their vectors in the cache."""
         for page in split_into_pages(missing_positions, MAX_QUERIES):
             vectors = embed_texts(texts=[texts[position] for position in page])
             cache.store_vectors(
@@ -329,7 +330,8 @@ class Embedder:
             RefusedError: The refusal has another status, for example because of the key.
         """
 
-        def embed_once() -> Vectors | RefusedError:
+        def embed_or_return_refusal() -> Vectors | RefusedError:
+            """Return the vectors of the texts, or the refusal if it has HTTP status 400."""
             try:
                 return embed(
                     self._model,
@@ -343,7 +345,7 @@ class Embedder:
                 return error
 
         return self._rate_limiter.call_and_retry_within_limits(
-            embed_once,
+            embed_or_return_refusal,
             requests=len(texts),
             tokens=tokens,
             patience_s=self._workspace.settings.poll_patience,

@@ -64,7 +64,7 @@ from askrows.pipeline.rows.refusals import translate_refusals
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.rows.task_tables import DEFAULT_SETTINGS, TableSpec, TaskTables
-from askrows.pipeline.rows.where_sql import is_not_blank
+from askrows.pipeline.rows.where_sql import make_not_blank_condition
 from askrows.pipeline.store import answers
 from askrows.pipeline.store.answers import VersionCounts
 from askrows.pipeline.store.database import (
@@ -370,7 +370,7 @@ def make_passage_rows(
 
     # A request cannot name an empty id.
     has_id = shape.row_id != "" if shape.ids.kind == "text" else true()
-    can_be_asked = and_(is_not_blank(shape.passages.c.text), has_id)
+    can_be_asked = and_(make_not_blank_condition(shape.passages.c.text), has_id)
     own_prompt_version = "" if skipped_versions is None else prompt_version
     asked_hash = answers.select_newest_model_answer(
         TASK, shape.row_id, own_prompt_version or None, "input_hash"

@@ -107,11 +107,12 @@ def draw_row_ids(ids: Iterable[str], *, size: int, seed: int) -> list[str]:
     at most twice in `ids`.
     """
 
-    def hashed(row_id: str) -> tuple[bytes, str]:
+    def make_draw_order_key(row_id: str) -> tuple[bytes, str]:
+        """Return a hash of seed and id, which decides the order of the draw, and the id."""
         key = f"{seed}:{row_id}".encode("utf-8", "replace")
         return hashlib.blake2b(key, digest_size=8).digest(), row_id
 
-    drawn_pairs = heapq.nsmallest(2 * size, map(hashed, ids))
+    drawn_pairs = heapq.nsmallest(2 * size, map(make_draw_order_key, ids))
     return list(dict.fromkeys(row_id for _, row_id in drawn_pairs))[:size]
 
 

@@ -167,7 +167,7 @@ class QualityReport(NamedTuple):
                 {"title": rows.title, "headers": rows.headers, "cells": rows.cells}
                 for rows in quality.tables
             ],
-            "samples": [_sample_document(sample) for sample in quality.samples],
+            "samples": [_make_sample_document(sample) for sample in quality.samples],
             "notes": list(quality.notes),
         }
         if self.path.name:
@@ -188,7 +188,7 @@ class QualityReport(NamedTuple):
                 (measured.figure.description, measured.value_text) for measured in self.measured
             ],
             tables=quality.tables,
-            samples=[_sample_document(sample) for sample in quality.samples],
+            samples=[_make_sample_document(sample) for sample in quality.samples],
             option=OptionHint,
             step=CommandHint,
         )
@@ -232,7 +232,8 @@ def _load_template() -> "Template":
     return environment.get_template("report.md")
 
 
-def _sample_document(sample: Sample) -> dict[str, Any]:
+def _make_sample_document(sample: Sample) -> dict[str, Any]:
+    """Return a sample as JSON members."""
     return {
         "id": sample.id,
         "name": sample.name,
@@ -243,6 +244,7 @@ def _sample_document(sample: Sample) -> dict[str, Any]:
 
 
 def _format_cell(cell: str | float) -> str:
+    """Return a cell of a Markdown table: a shortened text as code, or a rounded number."""
     if isinstance(cell, str):
         return format_markdown_code(cell, max_chars=MAX_CELL_CHARS)
     if isinstance(cell, int):

@@ -76,10 +76,10 @@ from askrows.pipeline.rows.view_row import (
 from askrows.pipeline.rows.where_sql import (
     JsonCell,
     compile_where,
-    contains_word,
     make_json_cell,
     make_json_expression,
-    make_word_condition,
+    make_word_in_text_condition,
+    make_word_in_values_condition,
 )
 from askrows.pipeline.store.answers import (
     ANSWER_COLUMNS,
@@ -503,9 +503,12 @@ class Grid:
 
     def _make_word_condition(self, tx: Connection, word: str) -> ColumnElement[bool]:
         """Return the condition that a row or its answer contains a word."""
-        in_cells = [contains_word(tx, cast(cell, Text), word) for cell in self.searched_cells]
+        in_cells = [
+            make_word_in_text_condition(tx, cast(cell, Text), word) for cell in self.searched_cells
+        ]
         in_documents = [
-            make_word_condition(tx, document, word) for document in self.searched_documents
+            make_word_in_values_condition(tx, document, word)
+            for document in self.searched_documents
         ]
         return or_(*in_cells, *in_documents)
 

@@ -40,6 +40,7 @@ def open_json(file: SourceFile) -> SourceTable:
     )
 
     def read_rows() -> Iterator[ReadRow]:
+        """Yield the row of each JSON text, or a finding, from the beginning of the file."""
         for line_number, text in iterate_nested_texts(file):
             yield _parse_json_row(line_number, text)
 
@@ -156,6 +157,7 @@ def open_parquet(file: SourceFile) -> SourceTable:
         table = open_files(schema=schema)
 
     def read_rows() -> Iterator[SourceRow]:
+        """Yield the rows of all files; add notes on their values to those of the file."""
         row_number = count(1)
         with file.translate_errors(pa.ArrowException, noun="Parquet"):
             for batch in table.to_batches(

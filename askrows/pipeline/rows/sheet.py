@@ -67,6 +67,7 @@ def open_sheet(file: SourceFile) -> SourceTable:
         sheet = _check_and_load_sheet(file)
 
     def read_records() -> Iterator[Record]:
+        """Yield the rows of the sheet from the first line to read on, without blank rows."""
         # The library leaves out blank columns before the first cell, but not blank rows.
         for line_number, row in enumerate(sheet.iter_rows(), start=1):
             cells = [_to_plain_cell(cell) for cell in row]

@@ -253,14 +253,15 @@ class TableSpec:
         (row_id,) = self.definition.primary_key
         same_values = {name: self.definition.c[name] for name in self.filled_columns}
 
-        def change(ids: Sequence[Any]) -> None:
+        def write_same_values(ids: Sequence[Any]) -> None:
+            """Set each filled column of some rows to its own value."""
             with translate_refusals(self.name):
                 change_matching_rows(tx, update(self.definition).values(same_values), row_id, ids)
 
         row_ids = tx.execute(select(row_id).order_by(row_id)).scalars().all()
         with tx.begin_nested() as savepoint:
             refused_rows = write_rows_and_list_refused(
-                tx, row_ids, change, refusals=RefusedRowError
+                tx, row_ids, write_same_values, refusals=RefusedRowError
             )
             savepoint.rollback()
         if refused_rows:

@@ -422,13 +422,15 @@ def _extract_member_values_json(document: str | None, *names: str) -> str:
 # ---- words in texts
 
 
-def is_not_blank(column: ColumnElement[Any]) -> ColumnElement[bool]:
+def make_not_blank_condition(column: ColumnElement[Any]) -> ColumnElement[bool]:
     """Return the condition that a cell contains more than white space."""
     to_stripped_text = func.trim(cast(column, Text), _WHITE_SPACE)
     return and_(column.is_not(None), to_stripped_text != "")
 
 
-def contains_word(tx: Connection, text: ColumnElement[Any], word: str) -> ColumnElement[bool]:
+def make_word_in_text_condition(
+    tx: Connection, text: ColumnElement[Any], word: str
+) -> ColumnElement[bool]:
     """Return the condition that a text contains a word, in upper or lower case."""
     compiler = _make_compiler(tx)
     # Lower case is faster than folding, and is enough for a word of ASCII letters.
@@ -437,15 +439,15 @@ def contains_word(tx: Connection, text: ColumnElement[Any], word: str) -> Column
     return compiler.contains(compiler.fold_text(text), fold_value(word))
 
 
-def make_word_condition(
+def make_word_in_values_condition(
     tx: Connection, document: ColumnElement[Any], word: str
 ) -> ColumnElement[bool]:
-    """Return the condition that a value in a JSON document contains a word, as `contains_word`.
+    """Return the condition that a value in a JSON document contains a word, in any case.
 
     Values are texts, numbers and truth values at any depth. A quotation counts as its text only.
     """
     values = _make_compiler(tx).list_values(JsonCell(document, ()))
-    is_fitting = contains_word(tx, values.text, word)
+    is_fitting = make_word_in_text_condition(tx, values.text, word)
     is_in_values: ColumnElement[bool] = (
         select(values.text).select_from(values.table).where(is_fitting).exists()
     )
@@ -456,7 +458,7 @@ def make_word_condition(
         has_text = func.askrows_has_text(document, word.lower(), type_=Boolean)
         is_in_values = or_(has_text, is_in_values)
     # JSON does not escape such words, and its text is searched much faster.
-    return and_(contains_word(tx, document, word), is_in_values)
+    return and_(make_word_in_text_condition(tx, document, word), is_in_values)
 
 
 def _has_text(document: str | None, word: str) -> bool:
