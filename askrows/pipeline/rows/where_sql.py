@@ -442,7 +442,7 @@ def make_word_in_text_condition(
 def make_word_in_values_condition(
     tx: Connection, document: ColumnElement[Any], word: str
 ) -> ColumnElement[bool]:
-    """Return the condition that a value in a JSON document contains a word, in any case.
+    """Return the condition that a value in a JSON document contains a word; case is ignored.
 
     Values are texts, numbers and truth values at any depth. A quotation counts as its text only.
     """
