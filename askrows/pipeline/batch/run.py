@@ -224,10 +224,11 @@ class Run:
             ConfigurationError: The provider does not have the mode.
         """
         self.service.check_mode_is_offered(mode)
-        if not self.model.serves(mode):
+        # Decisions are made by another model.
+        if mode is not Mode.DECIDE and not self.model.serves(mode):
             message = f"{self.model.name} is not available in {mode}; nothing was asked"
             hint = (
-                "the mode batch costs the same, and live is at full price; "
+                f"{OptionHint(mode='batch')} and {OptionHint(mode='live')} ask this model; "
                 f"or set {OptionHint('model')} to a model with {mode}"
             )
             raise InputError(message, hint=hint)

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from askrows.pipeline.core.settings import GOOGLE_URL, OPENAI_URL
+from askrows.pipeline.core.states import STANDARD, Mode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,12 @@ class Provider:
     has_batches: bool = True
     has_embeddings: bool = True
     has_decisions: bool = True
+
+    def offers(self, mode: Mode) -> bool:
+        """Return whether the provider has a mode. Without batches it has only standard calls."""
+        if mode is Mode.DECIDE:
+            return self.has_decisions
+        return self.has_batches or mode.facts.tier == STANDARD
 
     @property
     def name_with_company(self) -> str:

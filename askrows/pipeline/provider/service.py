@@ -16,7 +16,7 @@ from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.core.states import STANDARD, Mode
+from askrows.pipeline.core.states import Mode
 from askrows.pipeline.provider.models import (
     Model,
     ModelKind,
@@ -208,16 +208,16 @@ class Service:
             ConfigurationError: A server of one's own has only live calls, or the provider has no
                 decision models.
         """
-        provider = self.provider
-        hint = f"{OptionHint(mode='live')} asks by single calls"
-        if mode.facts.tier != STANDARD and not provider.has_batches:
-            raise ConfigurationError(
-                f"{provider.name} has no {mode} mode, only live calls; nothing was asked", hint=hint
-            )
-        if mode is Mode.DECIDE and not provider.has_decisions:
-            raise ConfigurationError(
-                f"{provider.name} has no decision models; nothing was asked", hint=hint
-            )
+        if self.provider.offers(mode):
+            return
+
+        missing_part = f"{mode} mode, only live calls"
+        if mode is Mode.DECIDE:
+            missing_part = "decision models"
+        raise ConfigurationError(
+            f"{self.provider.name} has no {missing_part}; nothing was asked",
+            hint=f"{OptionHint(mode='live')} asks by single calls",
+        )
 
     def measure_wire_bytes(self, model: Model, line: bytes) -> int:
         """Return the bytes of a request line on the wire, with one line end."""

@@ -27,7 +27,7 @@ from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.core.states import AUTOMATIC_MODES, STANDARD, Mode
+from askrows.pipeline.core.states import AUTOMATIC_MODES, Mode
 from askrows.pipeline.core.text import format_usd, make_short_repr, plural
 from askrows.pipeline.provider.models import (
     FREE_TIER,
@@ -379,7 +379,7 @@ def estimate_plan(
         if mode is not Mode.BATCH:
             mode_estimates[mode.value] = estimator.estimate_live_calls(mode)
     recommended, reason = recommend_mode(mode_estimates, row_count=plan.rows, deadline_s=deadline_s)
-    if run.workspace.provider.has_decisions:
+    if run.workspace.provider.offers(Mode.DECIDE):
         mode_estimates[Mode.DECIDE.value] = _estimate_decisions(run, plan)
     return Preflight(
         plan=plan,
@@ -515,8 +515,7 @@ class _PlanEstimator:
         if seconds:
             seconds = max(seconds, call_s)
 
-        has_tier = mode.facts.tier == STANDARD or self.run.workspace.provider.has_batches
-        is_available = has_tier and model.serves(mode)
+        is_available = self.run.workspace.provider.offers(mode) and model.serves(mode)
         return self._make_priced_estimate(
             mode,
             seconds=seconds,
