@@ -18,6 +18,9 @@ FEW_ROWS = 6
 MAX_CLICKS = 5
 COUNT_CLICKS = "window.clickCount = 0; addEventListener('click', () => window.clickCount++, true)"
 NARROW = {"viewport": {"width": 360, "height": 720}}
+IS_ASK_BUTTON_VISIBLE = (
+    "document.querySelector('#ask').getBoundingClientRect().bottom <= innerHeight"
+)
 IS_SHOWN_LAST = """performance.getEntriesByName("first-paint")[0].startTime
   > Math.max(...performance.getEntriesByType("resource")
     .filter(({ name }) => name.endsWith(".js")).map((script) => script.responseEnd))"""
@@ -80,7 +83,7 @@ def test_a_dropped_file_is_asked_with_few_clicks(workspace: Workspace, tmp_path:
         assert tab.input_value("[name='role.0']") == "unsent"
         tab.select_option("[name='role.0']", "key")
         try_choice(reader, "Praise or blame?", "praise\nblame")
-        reader.until("document.querySelector('#ask').getBoundingClientRect().bottom <= innerHeight")
+        reader.until(IS_ASK_BUTTON_VISIBLE)
         assert reader.focus != "question-text"
         tab.click("#ask")
         tab.wait_for_url("**/?task=lamps")
@@ -97,6 +100,7 @@ def test_a_workbook_is_asked_and_its_first_row_is_on_a_narrow_screen(
         tab.set_input_files("#drop [type=file]", tmp_path / "Complaints of the north 2024.xlsx")
         reader.wait_for("#row-counts", "line 3 is the header")
         try_choice(reader, "Is the customer angry?", "angry, calm")
+        reader.until(IS_ASK_BUTTON_VISIBLE)
         tab.click("#ask")
         reader.wait_for("#state", f"{FEW_ROWS} answered")
         reader.wait_until_loaded()

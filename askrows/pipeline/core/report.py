@@ -170,8 +170,8 @@ def _format_minute(time: datetime | str) -> str:
 def _format_share_with_interval(share: Mapping[str, Any]) -> str:
     """Return a share with its base and its interval, such as `85% of 20 [64%, 95%]`.
 
-    If the interval is that of fewer rows, their share is named, too: `90% of 38; drawn: 85% of 20
-    [64%, 95%]`. The interval is left out if it is None. An accuracy of None is written as 0%.
+    If the interval is that of fewer rows, their share is named, too: `90% of 38; at random: 85%
+    of 20 [64%, 95%]`. The interval is left out if it is None. An accuracy of None is written as 0%.
     """
     accuracy = share["accuracy"] or 0
     text = f"{accuracy:.0%} of {share['of']:,}"
@@ -179,7 +179,7 @@ def _format_share_with_interval(share: Mapping[str, Any]) -> str:
     if share["low"] is None:
         return text
     if drawn_count != share["of"]:
-        text += f"; drawn: {share['drawn_right'] / drawn_count:.0%} of {drawn_count:,}"
+        text += f"; at random: {share['drawn_right'] / drawn_count:.0%} of {drawn_count:,}"
     return f"{text} [{share['low']:.0%}, {share['high']:.0%}]"
 
 

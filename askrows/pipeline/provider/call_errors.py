@@ -34,6 +34,8 @@ OTHER_REFUSAL_HINT = (
     "a proxy or the server refuses it; finished work is stored: "
     "do what its message asks for, then run the same command again"
 )
+# The first words of actions that use a model, but no batch and no file.
+_MODEL_ACTIONS = ("ask", "embed", "describe the model")
 
 
 class UnreadableReplyError(ValueError):
@@ -118,6 +120,18 @@ def convert_connection_error_or_reraise(
     else:
         raise error
     return UnavailableError(message, hint=RUN_LATER_HINT)
+
+
+def make_missing_hint(action: str) -> str:
+    """Return the next step after the provider denied access to what an action uses (403, 404).
+
+    Args:
+        action: A verb and its object, such as "download files/x".
+    """
+    resource = "model, batch or file"
+    if action.startswith(_MODEL_ACTIONS):
+        resource = "model"
+    return f"check the rights of the key, and that the {resource} exists in its project"
 
 
 def parse_retry_after_s(text: str) -> float | None:

@@ -87,6 +87,8 @@ function splitText(text, separator) {
 listenToHtmx("after:settle", () => {
   showAllChoices();
   find("#tried")?.scrollIntoView({ block: "nearest" });
+  // On a narrow screen the answers are higher than the screen.
+  find("#tried #ask")?.scrollIntoView({ block: "nearest" });
 });
 
 // The roles are changed before their table sends them.

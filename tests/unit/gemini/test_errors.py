@@ -72,6 +72,8 @@ def test_hints_of_refusals_name_what_is_meant() -> None:
     assert full.hint.startswith("run the same command again later")
     forbidden = build_refusal(403, {}, action="read files/x", api_key="k", now=NOW)
     assert "the model, batch or file exists in its project" in forbidden.hint
+    live_call = build_refusal(403, {}, action="ask m", api_key="k", now=NOW)
+    assert "the model exists in its project" in live_call.hint
     lost_upload = build_refusal(403, {}, action="create batch b", api_key="k", now=NOW)
     assert lost_upload.hint.startswith("run the same command again")
 

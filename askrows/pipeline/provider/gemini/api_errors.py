@@ -29,6 +29,7 @@ from askrows.pipeline.provider.call_errors import (
     OTHER_REFUSAL_HINT,
     RUN_LATER_HINT,
     convert_connection_error_or_reraise,
+    make_missing_hint,
     parse_retry_after_s,
     quote_server_text,
     to_text,
@@ -203,7 +204,7 @@ def build_refusal(
         )
 
     error_type = MissingError
-    hint = "check the rights of the key, and that the model, batch or file exists in its project"
+    hint = make_missing_hint(action)
     if code == HTTPStatus.FORBIDDEN and action.startswith("create batch"):
         hint = (
             "run the same command again, which uploads the file anew; "

@@ -24,6 +24,7 @@ from askrows.pipeline.core.errors import (
 from askrows.pipeline.provider.call_errors import (
     OTHER_REFUSAL_HINT,
     RUN_LATER_HINT,
+    make_missing_hint,
     parse_retry_after_s,
     quote_server_text,
 )
@@ -108,7 +109,9 @@ def build_refusal(
             now=now,
         )
     if status in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
-        return _build_missing_or_model_error(message, f"{code} {server_text}", details)
+        return _build_missing_or_model_error(
+            message, f"{code} {server_text}", details, action=action
+        )
 
     is_about_schema = error.parameter.startswith(SCHEMA_PARAMETER)
     if status == HTTPStatus.BAD_REQUEST and is_about_schema:
@@ -118,12 +121,12 @@ def build_refusal(
 
 
 def _build_missing_or_model_error(
-    message: str, server_text: str, details: Mapping[str, Any]
+    message: str, server_text: str, details: Mapping[str, Any], *, action: str
 ) -> RemoteError:
     """Return the error for a 403 or 404.
 
-    It is a ModelRefusedError if the server's code or message has the word "model". Otherwise a
-    batch or file is missing, and it is a MissingError.
+    It is a ModelRefusedError if the server's code or message has the word "model". Otherwise it is
+    a MissingError about what the action uses.
     """
     if "model" in server_text:
         hint = (
@@ -131,8 +134,7 @@ def _build_missing_or_model_error(
             "then run the command again"
         )
         return ModelRefusedError(message, hint=hint, **details)
-    hint = "check the rights of the key, and that the model, batch or file exists in its project"
-    return MissingError(message, hint=hint, **details)
+    return MissingError(message, hint=make_missing_hint(action), **details)
 
 
 def _build_throttling_error(
