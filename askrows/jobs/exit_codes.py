@@ -45,7 +45,7 @@ NO_MEMORY_ERROR = (
     "end other programs, then run the same command again",
 )
 NO_TIME_ZONES_ERROR = (
-    "this computer has no time zone data, but daily limits and costs need them; nothing was done",
+    "this machine has no time zone data, but daily limits and costs need them; nothing was done",
     "install the package tzdata for this Python: `pip install tzdata`",
 )
 INTERRUPTED_ERROR = (
@@ -208,19 +208,19 @@ def listen_on_port(command: str, host: str, port: int, **options: object) -> soc
     Args:
         command: The name of the command that serves. The hint of an error suggests its --port, or
             another --host if the host is wrong.
-        host: A name or address of this computer.
+        host: A name or address of this machine.
         port: The port; 0 is any free port.
         **options: More options of that command in the hint.
 
     Raises:
-        ConfigurationError: The port is in use or not allowed, or the host is not this computer.
+        ConfigurationError: The port is in use or not allowed, or the host is not this machine.
     """
     try:
         return socket.create_server((host, port), backlog=SOCKET_BACKLOG)
     except OSError as error:
         is_wrong_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
         if is_wrong_host:
-            hint = "--host must be an address of this computer, such as 127.0.0.1"
+            hint = "--host must be an address of this machine, such as 127.0.0.1"
         else:
             hint = f"use another port, or any free port: {CommandHint(command, **options, port=0)}"
         message = f"port {port} of {host} cannot be used: {error.strerror or error}"

@@ -26,7 +26,7 @@ def web(
 ) -> None:
     """Serve the workspace as a page until Ctrl-C, and open it in the browser.
 
-    The first printed line is the address with its token. Only this computer can open it. Without
+    The first printed line is the address with its token. Only this machine can open it. Without
     --readonly, it creates a workspace in a new or empty folder; the page can import a file there.
 
     ASKROWS_WEB_TOKEN sets the token, for a proxy that adds it. Default: a new token each time.
@@ -39,7 +39,7 @@ def web(
     def announce(address: str) -> None:
         """Print the address, and open a browser there unless the command line forbids it."""
         print_line(address)
-        terminal.say("only this computer can open the page; Ctrl-C stops it")
+        terminal.say("only this machine can open the page; Ctrl-C stops it")
         if not no_open:
             webbrowser.open(address)
 

@@ -40,12 +40,12 @@ def test_everyone_with_a_bio_is_sent_once(workspace: Workspace, api: Engine) -> 
     workspace.import_people(12, without_bio=3)
     submit_run = workspace.run_command("submit", json=True)
     document = submit_run.json
-    assert "the people of experts leave this computer" in submit_run.stderr
+    assert "the people of experts leave this machine" in submit_run.stderr
     assert (document["requests"], document["batches"]) == (12, 1)
     assert document["sent"] == {"1": "created"}
     assert keys(workspace) == [f"experts/{number}" for number in range(1, 13)]
 
-    assert "leave this computer" not in workspace.run_command("submit").stderr
+    assert "leave this machine" not in workspace.run_command("submit").stderr
 
     # The upload is started, finished and followed by the create call.
     if PROVIDER == "gemini":

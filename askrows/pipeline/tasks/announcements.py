@@ -27,7 +27,7 @@ def open_client(workspace: OpenWorkspace, service: Service, task: Task) -> "Prov
 def announce_backend_once(workspace: OpenWorkspace, service: Service, task: Task) -> None:
     """Print, once per service, which backend works; further calls print nothing.
 
-    For a provider, the line says that rows leave this computer. It is printed only before the first
+    For a provider, the line says that rows leave this machine. It is printed only before the first
     upload (see `make_first_upload_notice`). For the local engine, it says that answers are
     placeholders and why no provider is used. Nothing is printed if the setting BACKEND chose the
     local engine.
@@ -48,7 +48,7 @@ def announce_backend_once(workspace: OpenWorkspace, service: Service, task: Task
     elif settings.backend is None:
         message = (
             "no API key is set: the local engine makes placeholder results; "
-            "nothing leaves this computer"
+            "nothing leaves this machine"
         )
     if message:
         workspace.display.say(message)
@@ -83,4 +83,4 @@ def make_first_upload_notice(workspace: OpenWorkspace, task: Task) -> str:
     choice = ""
     if settings.backend is None and settings.api_key and settings.openai_key:
         choice = f" (both keys are set; {OptionHint('backend')} names the other provider)"
-    return f"{task.nouns.inputs_noun} leave this computer from now on: they go to {service}{choice}"
+    return f"{task.nouns.inputs_noun} leave this machine from now on: they go to {service}{choice}"
