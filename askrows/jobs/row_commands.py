@@ -152,7 +152,7 @@ def items(
             run.workspace, run.task, row_filter, within_s=None
         ).to_report()
     page = listed_rows.read_rows_page(run.workspace.store, run.task, options)
-    return page.to_report(has_chosen_columns=columns is not None)
+    return page.to_report(run.task.key_columns, has_chosen_columns=columns is not None)
 
 
 def show(

@@ -83,7 +83,9 @@ def test_row_without_a_key_is_called_by_its_place(workspace: Workspace) -> None:
     assert "`askrows tag --task letters` goes on with that task; another --name" in error
 
     workspace.task = "letters"
-    assert '--after "row 2"' in workspace.run_command("items", limit=2).stderr
+    page = workspace.run_command("items", limit=2)
+    assert "\nrow 2\tIt leaks." in page.stdout
+    assert '--after "row 2"' in page.stderr
     rows = workspace.read_json("items", after="row 2")["rows"]
     assert [row["id"] for row in rows if row["state"] == "answered"] == ["3"]
     assert workspace.run_command("show", row="row 4").stdout.startswith("row: row 4\n")

@@ -90,8 +90,8 @@ class RowsPage(NamedTuple):
     review_name: str
     # The name of the state in documents.
     state_name: str
-    # What a person types for `after`: the id, or "row 17" for a row without a key.
-    after_title: str | None = None
+    # "row 17" for each row without a key, by id.
+    place_titles: Mapping[str, str]
 
     @property
     def document(self) -> dict[str, Any]:
@@ -99,10 +99,11 @@ class RowsPage(NamedTuple):
         rows = [{"id": row.id, **row.values, self.state_name: row.state} for row in self.rows]
         return {"rows": rows, "after": self.after}
 
-    def to_report(self, *, has_chosen_columns: bool) -> Report:
+    def to_report(self, key_names: Sequence[str], *, has_chosen_columns: bool) -> Report:
         """Return the report of `items`: the rows, and how to get the next page.
 
         Args:
+            key_names: Columns of the key. A row without a key has "row 17" in them.
             has_chosen_columns: A person chose the columns. Otherwise the review is a column only if
                 a row is reviewed.
         """
@@ -111,15 +112,16 @@ class RowsPage(NamedTuple):
         if not has_chosen_columns and self.review_name in names and not has_review:
             names.remove(self.review_name)
         headers = [SHORT_COLUMN_NAMES.get(name, name) for name in (*names, self.state_name)]
-        rows = [
-            [*(_format_row_value(row.values.get(name)) for name in names), row.state]
-            for row in self.rows
-        ]
+        rows = []
+        for row in self.rows:
+            values = dict(row.values)
+            if row.id in self.place_titles:
+                values |= dict.fromkeys(key_names, self.place_titles[row.id])
+            rows.append([*(_format_row_value(values.get(name)) for name in names), row.state])
         report = Report(self.document, parts=[Table(headers, rows, MAX_CELL_CHARS)])
         if self.after is not None:
-            report.notes.append(
-                f"next page: the same command with {OptionHint(after=self.after_title)}"
-            )
+            title = self.place_titles.get(self.after, self.after)
+            report.notes.append(f"next page: the same command with {OptionHint(after=title)}")
         return report
 
 

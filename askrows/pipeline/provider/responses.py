@@ -173,19 +173,19 @@ class ParsedReply(NamedTuple):
 ResponseParser = Callable[[Any], ParsedReply]
 
 
-def decode_result_line(line: bytes) -> Any:
-    """Return the JSON document of a raw line of a result file.
+def decode_json_document(data: bytes) -> Any:
+    """Return the JSON document of a reply or of a raw line of a result file.
 
     A comma after the document is ignored. A number that is not JSON, or that has no 64 bits, is
     None: we need no such number, and the answer is a text of the document.
 
     Raises:
-        ValueError: The line has no JSON document, or has another text after it.
+        ValueError: The bytes are no JSON document, or have another text after it.
     """
     try:
-        return orjson.loads(line)
+        return orjson.loads(data)
     except orjson.JSONDecodeError:
-        text = line.decode().strip().removesuffix(",").rstrip()
+        text = data.decode().strip().removesuffix(",").rstrip()
 
     try:
         document = _LENIENT_DECODER.decode(text)
@@ -212,7 +212,7 @@ def parse_result_line(
 ) -> ParsedReply:
     """Parse a raw line of a result file, `{"key", "response" | "error"}`.
 
-    The outcome is INVALID for a line that is not a JSON object (see `decode_result_line`), and
+    The outcome is INVALID for a line that is not a JSON object (see `decode_json_document`), and
     REFUSED for an error or a missing response. If a line has both members, the error counts. An
     error without content is ignored if the line has a response. The key is not read here.
 
@@ -221,7 +221,7 @@ def parse_result_line(
             `parse_generated_response`, for a reply of generateContent.
     """
     try:
-        document = decode_result_line(line)
+        document = decode_json_document(line)
     except ValueError:
         return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=line)
     if not isinstance(document, dict):

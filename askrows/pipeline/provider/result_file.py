@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 
 from askrows.pipeline.core.files import iterate_lines_with_offsets
-from askrows.pipeline.provider.responses import decode_result_line, make_excerpt, object_or_empty
+from askrows.pipeline.provider.responses import decode_json_document, make_excerpt, object_or_empty
 
 # Lines that are shown of each kind of anomaly.
 MAX_ANOMALY_EXAMPLES = 3
@@ -44,7 +44,7 @@ def _read_key_and_is_json(line: bytes) -> tuple[str | None, bool]:
     The key is "" if a JSON line has no text as key, and None if a broken line shows no key.
     """
     try:
-        document = decode_result_line(line)
+        document = decode_json_document(line)
     except ValueError:
         return _find_key_in_broken_line(line), False
 

@@ -19,7 +19,7 @@ from askrows.pipeline.core.errors import IncompleteError
 from askrows.pipeline.core.files import iterate_lines_with_offsets, new_part_path, removed_on_error
 from askrows.pipeline.provider.call_errors import RUN_LATER_HINT, format_api_error
 from askrows.pipeline.provider.requests import make_request_key
-from askrows.pipeline.provider.responses import decode_result_line, has_error_content
+from askrows.pipeline.provider.responses import decode_json_document, has_error_content
 from askrows.pipeline.provider.result_file import UTF8_BOM, ResultFile
 
 EMPTY_BODY_DESCRIPTION = "an empty body"
@@ -176,7 +176,7 @@ def _copy_with_text_key(line: bytes, task_name: str) -> bytes:
     """
     # These are the errors for a line that is not JSON, or not an object.
     with contextlib.suppress(ValueError, AttributeError):
-        document = decode_result_line(line)
+        document = decode_json_document(line)
         key = document.get("key")
         metadata = document.get("metadata")
         if key is None and isinstance(metadata, dict):

@@ -23,7 +23,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
-import orjson
 import tenacity
 
 from askrows.pipeline.core.errors import (
@@ -41,6 +40,7 @@ from askrows.pipeline.provider.call_errors import (
     convert_connection_error_or_reraise,
 )
 from askrows.pipeline.provider.providers import Provider
+from askrows.pipeline.provider.responses import decode_json_document
 from askrows.pipeline.provider.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -318,7 +318,7 @@ class Transport(ABC):
     def parse_last_reply(self) -> Any:
         """Return the JSON of the last reply of the running call, without credentials."""
         body = redact_document(running_call.get().body, self.key.reveal())
-        return orjson.loads(body)
+        return decode_json_document(body)
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:

@@ -263,7 +263,7 @@ class Grid:
         """Return a page of at most `options.limit` rows; see `read_kinds_and_rows`.
 
         If more rows follow, the page contains the id of its last row, which is `options.after` of
-        the next page, and the text that a person types for it: the id, or a title like "row 17".
+        the next page.
 
         Raises:
             InputError: The options are invalid, or sorting takes too long.
@@ -279,21 +279,16 @@ class Grid:
                 hint=f"list fewer rows: {OptionHint(where='…')}",
             ) from None
 
-        last_id = None
-        last_title = None
-        if len(listed_rows) > limit:
-            last_id = listed_rows[limit - 1].id
-            title = self.table.read_titles(tx, [last_id]).get(last_id, "")
-            last_title = (
-                title if self.table.find_id_by_place_title(tx, title) == last_id else last_id
-            )
+        has_more_rows = len(listed_rows) > limit
+        listed_rows = listed_rows[:limit]
+        row_ids = [row.id for row in listed_rows]
         return RowsPage(
-            listed_rows[:limit],
-            last_id,
+            listed_rows,
+            row_ids[-1] if has_more_rows else None,
             tuple(kinds),
             self.judgements.review_name,
             self.state_name,
-            last_title,
+            self.table.read_place_titles(tx, row_ids),
         )
 
     def read_kinds_and_rows(

@@ -386,13 +386,18 @@ class TaskRows:
         A row without a key and a name is "row 17", by its place in the source, or "gone row".
         """
         titles = self.read_names(tx, ids)
+        unnamed_ids = [row_id for row_id, title in titles.items() if title == row_id]
+        return titles | self.read_place_titles(tx, unnamed_ids)
+
+    def read_place_titles(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
+        """Return "row 17" or "gone row" for each row without a key, out of these, by id."""
         if self.has_no_key is None:
-            return titles
+            return {}
         columns = [self.row_id, self.place]
-        for row_id, place in self.read_by_ids(tx, ids, columns, self.has_no_key):
-            if titles[row_id] == row_id:
-                titles[row_id] = "gone row" if place is None else f"row {place:,}"
-        return titles
+        return {
+            row_id: "gone row" if place is None else f"row {place:,}"
+            for row_id, place in self.read_by_ids(tx, ids, columns, self.has_no_key)
+        }
 
     def find_id_by_place_title(self, tx: Connection, title: str) -> str | None:
         """Return the id of the row without a key that has a title such as "row 17".

@@ -24,7 +24,7 @@ from askrows.pipeline.provider.responses import (
     ACCOUNT_EFFECT,
     FORM_EFFECT,
     SERVICE_EFFECT,
-    decode_result_line,
+    decode_json_document,
     object_or_empty,
     parse_count_or_zero,
 )
@@ -172,7 +172,7 @@ def translate_result_lines(
 def _decode_line_with_id(line: bytes) -> dict[str, Any] | None:
     """Return a line of a result; None if it is not an object with the id of a request."""
     try:
-        document = decode_result_line(line)
+        document = decode_json_document(line)
     except ValueError:
         return None
     has_id = isinstance(document, dict) and isinstance(document.get("custom_id"), str)
