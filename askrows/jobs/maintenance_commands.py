@@ -177,11 +177,11 @@ def work(
             worker.ensure_job_tables(run)
         task_names = [settings.task] if is_task_set else [task.subject for task in run.tasks]
         location = due_work.describe_location(run)
-    if worker is not None and port is not None:
-        health_socket = listen_on_port("work", host or LOOPBACK, port, concurrency=concurrency)
-        worker.serve_health(health_socket)
     if worker is not None:
-        report = worker.run(None if once else _print_pass)
+        health_socket = None
+        if port is not None:
+            health_socket = listen_on_port("work", host or LOOPBACK, port, concurrency=concurrency)
+        report = worker.run(None if once else _print_pass, health_socket)
     else:
         open_task = partial(
             _open_run_for_work,

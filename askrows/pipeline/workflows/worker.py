@@ -38,7 +38,7 @@ from askrows.pipeline.run import work
 from askrows.pipeline.run.units import Unit, list_units
 from askrows.pipeline.store import schema
 from askrows.pipeline.store.database import Connection
-from askrows.pipeline.workspace.opening import Access
+from askrows.pipeline.workspace.open_workspace import Access
 
 JOB_SCHEMA = schema.WORKER_SCHEMA
 # Pause between two surveys of due units; a worker that runs once waits for the end of its jobs.
@@ -162,7 +162,7 @@ class Worker:
                 job_tables_sql = self._app.schema_manager.get_schema()
                 tx.exec_driver_sql(job_tables_sql, execution_options={"no_parameters": True})
 
-    def serve_health(self, health_socket: socket.socket) -> None:
+    def _serve_health(self, health_socket: socket.socket) -> None:
         """Serve health checks and metrics at a listening socket until the process ends."""
         health.start_health_server(
             health_socket, is_ready=self.can_accept_jobs, get_metrics=self.metrics
@@ -170,7 +170,9 @@ class Worker:
         port = health_socket.getsockname()[1]
         self._display.say(f"serving /healthz, /readyz and /metrics at port {port}")
 
-    def run(self, on_report: Callable[[Report], object] | None) -> Report:
+    def run(
+        self, on_report: Callable[[Report], object] | None, health_socket: socket.socket | None
+    ) -> Report:
         """Run jobs until SIGTERM, SIGINT or an error of the account; return what was done.
 
         Ends when no job runs any more. If jobs still run GRACE_S + HEARTBEAT_S seconds after a
@@ -181,6 +183,8 @@ class Worker:
                 ends when no unit is due now and no job is left, and returns the report of all
                 units. Batches are polled once then, and a unit that failed or had no effect is not
                 repeated.
+            health_socket: A listening socket at which health checks and metrics are served; None
+                serves none.
 
         Raises:
             AccountError: Requests of a worker with `on_report` failed because of the account, so
@@ -189,9 +193,7 @@ class Worker:
             UnavailableError: A worker that runs once cannot read the workspace.
         """
         self._on_report = on_report
-        if on_report is not None:
-            self._display.say(f"doing due work, at most {self._concurrency} units at once")
-        asyncio.run(self._run_jobs())
+        asyncio.run(self._run_jobs(health_socket))
 
         if self._account_error is not None and on_report is not None:
             raise self._account_error
@@ -200,7 +202,7 @@ class Worker:
             raise KeyboardInterrupt
         return self._result
 
-    async def _run_jobs(self) -> None:
+    async def _run_jobs(self, health_socket: socket.socket | None) -> None:
         """Run the survey of due units and the worker of Procrastinate until this worker stops.
 
         If Procrastinate's worker ends otherwise, for example after a lost connection, this is
@@ -209,6 +211,11 @@ class Worker:
         """
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signal_number, self._stop)
+        # Whoever reads these lines may send a signal.
+        if health_socket is not None:
+            self._serve_health(health_socket)
+        if self._on_report is not None:
+            self._display.say(f"doing due work, at most {self._concurrency} units at once")
         # Without a handler, Python prints the traces of these libraries on standard error.
         for library in ("procrastinate", "asyncio"):
             logging.getLogger(library).addHandler(_LogHandler(self._display))
