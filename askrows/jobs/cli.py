@@ -17,14 +17,14 @@ from askrows.jobs.variables import (
 )
 from askrows.pipeline.core import __version__
 from askrows.pipeline.core.text import find_most_similar
+from askrows.pipeline.passages import PASSAGES_TASK
 from askrows.pipeline.tasks.shipped_task import register_shipped_tasks
-from askrows.pipeline.workflows.shipped_tasks import SHIPPED_TASKS
 
 # New objects before Python looks for cycles among them. A command makes many objects and few
 # cycles, and with Python's 700 the search takes a seventh of the time of `batch-ingest`.
 OBJECTS_PER_COLLECTION = 10_000
 
-register_shipped_tasks(SHIPPED_TASKS)
+register_shipped_tasks([PASSAGES_TASK])
 
 
 class CommandGroup(click.Group):

@@ -336,8 +336,7 @@ def open_configured_run(
         open_workspace,
     )
     from askrows.pipeline.tasks.selection import replace_default_task_if_empty
-    from askrows.pipeline.workspace.open_workspace import answer_no
-    from askrows.pipeline.workspace.opening import Access
+    from askrows.pipeline.workspace.open_workspace import Access, answer_no
 
     settings = settings or read_settings()
     display = Terminal()

@@ -6,11 +6,11 @@ from askrows.jobs.output import Terminal
 from askrows.jobs.variables import read_settings, set_hint_form
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.settings import override_settings
+from askrows.pipeline.passages import PASSAGES_TASK
 from askrows.pipeline.tasks.shipped_task import register_shipped_tasks
 from askrows.pipeline.workflows.python_api import Workspace
-from askrows.pipeline.workflows.shipped_tasks import SHIPPED_TASKS
 
-register_shipped_tasks(SHIPPED_TASKS)
+register_shipped_tasks([PASSAGES_TASK])
 
 
 class WarningOutput(NoProgress):

@@ -9,7 +9,7 @@ from askrows.jobs.exit_codes import listen_on_port
 from askrows.jobs.options import NumberParam, Parameter
 from askrows.jobs.output import Terminal, log_request, print_line
 from askrows.jobs.variables import read_settings
-from askrows.pipeline.workspace.data_folder import check_no_link_leads_out, create_data_folder
+from askrows.pipeline.workspace.open_workspace import check_no_link_leads_out, create_data_folder
 
 Port = Annotated[
     int,

@@ -1,10 +1,10 @@
 """The web page and its JSON API. It calls the same functions as the commands and runs no SQL.
 
 - `serve` runs the server, `guard` checks each request, and `errors` formats errors. `app_state` is
-  what a served page remembers; `background_work` and `work_summary` follow its work.
+  what a served page remembers; `background_work` follows its work.
 - `views` has a module for each page. `render` has the frame of pages and the labels of values, and
   `page_texts` rewrites the messages of commands.
-- Lists of rows: `row_query`, `columns`, `conditions` and `facets`.
-- Answers: `quotation_marks`, `answer_differences`, `corrections_form` and `editor_cookie`.
+- Lists of rows: `row_query`, `columns` and `facets`.
+- Answers: `quotation_marks`, `answer_differences` and `corrections_form`.
 - New tasks: `uploads`, `question_form` and `field_shapes`.
 """

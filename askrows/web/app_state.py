@@ -27,8 +27,8 @@ from askrows.pipeline.store import schema
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.tasks.selection import list_used_task_names, replace_default_task_if_empty
 from askrows.pipeline.workflows import add_row
-from askrows.pipeline.workspace.data_folder import is_missing_or_empty
-from askrows.pipeline.workspace.opening import Access as WorkspaceAccess
+from askrows.pipeline.workspace.open_workspace import Access as WorkspaceAccess
+from askrows.pipeline.workspace.open_workspace import is_missing_or_empty
 from askrows.web.background_work import BackgroundJob, BackgroundWork
 from askrows.web.errors import RequestRefusedError
 from askrows.web.guard import AccessRules

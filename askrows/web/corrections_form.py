@@ -1,9 +1,16 @@
-"""The forms that correct the fields of an answer: their shapes, texts and messages."""
+"""The forms that correct the fields of an answer: their shapes, texts and messages.
+
+A cookie remembers who corrects, so that the name is typed once.
+"""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+from urllib.parse import quote, unquote
+
+from fastapi import Depends, Request
+from starlette.responses import Response
 
 from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.answer_fields import AnswerField
@@ -26,6 +33,10 @@ MISSING_NAME_MESSAGE = "type your name; it is shown beside each edit"
 MISSING_QUOTE_MESSAGE = "the text does not contain these words; select them in the text"
 # What a form about the mark of a review did, by its `act`.
 REVIEW_MESSAGES = {"review": "Marked as checked", "unreview": "No longer marked as checked"}
+
+
+COOKIE_NAME = "askrows_who"
+COOKIE_AGE_S = 365 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -214,3 +225,23 @@ def _apply_correction_or_review(
     if isinstance(change, int):
         return CorrectionResult("", "Undone", is_saved=True)
     return CorrectionResult(field_name, "Saved", is_saved=True, edit_number=report["edit"])
+
+
+async def _read_editor(request: Request) -> str:
+    return unquote(request.cookies.get(COOKIE_NAME, ""))
+
+
+# Name of the person who corrected last in this browser; "" if nobody did.
+LastEditor = Annotated[str, Depends(_read_editor)]
+
+
+def remember_editor(response: Response, editor: str) -> None:
+    """Store the name of the person who corrects in the browser."""
+    response.set_cookie(
+        COOKIE_NAME,
+        quote(editor, safe=""),
+        max_age=COOKIE_AGE_S,
+        httponly=True,
+        samesite="lax",
+        path="/",
+    )

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from askrows.pipeline.core.row_listing import FieldCount, RowCounts
-from askrows.web.conditions import find_condition_column
 from askrows.web.render import state_label, version_label
-from askrows.web.row_query import RowQuery
+from askrows.web.row_query import RowQuery, find_condition_column
 
 # Values of a facet before its "more" link; the values of a histogram are all displayed.
 MAX_FACET_VALUES = 8

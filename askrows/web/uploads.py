@@ -25,7 +25,7 @@ from askrows.pipeline.run.preflight import Preflight
 from askrows.pipeline.tasks.task_template import TableGuess
 from askrows.pipeline.workflows.column_guesses import NearKey
 from askrows.pipeline.workflows.new_task_files import UnwrittenTask
-from askrows.pipeline.workspace.data_folder import check_no_link_leads_out
+from askrows.pipeline.workspace.open_workspace import check_no_link_leads_out
 from askrows.web.background_work import BackgroundJob
 from askrows.web.errors import RequestRefusedError
 from askrows.web.question_form import QuestionForm

@@ -13,7 +13,7 @@
   `held_batches` holds a batch whose replies are mixed up.
 - `cancel` ends a batch, or moves its rows to another mode.
 - `batch_files` has the paths and locks of batches, and seals live replies.
-- `report` lists batches and their costs, and `run_report` describes one run.
+- `report` lists batches and their costs, and describes one run.
 
 Live calls (package `run`) replace `submit`, `send` and `poll`, and share all other steps.
 """

@@ -550,7 +550,7 @@ class _BatchIngest:
                 Outcome.MISSING,
                 reason,
                 is_charged=False,
-                is_forgiven=not reason.startswith(answer_counts.LOST_CALL_PREFIX),
+                is_forgiven=not reason.startswith(claims.LOST_CALL_PREFIX),
             )
 
         is_cancelled = batch.cancel_asked_at is not None

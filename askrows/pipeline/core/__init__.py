@@ -3,7 +3,7 @@
 It imports no other package.
 
 - `errors` has the errors by exit code, `states` the modes, states and outcomes, and `report` the
-  result of a command. `progress` and `work_timer` follow long work.
+  result of a command. `progress` follows long work.
 - `settings` has all settings, which `setting_parsers` parses; `trust` remembers confirmations, and
   `redact` keeps keys secret. `command_hint` names the next command.
 - `declaration` is the public `Task`. `answer_fields` describes the fields of its answers, and

@@ -47,8 +47,7 @@ from askrows.pipeline.quality.report import REPORTS_FOLDER
 from askrows.pipeline.store import batches, journal
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks.task_file import ROW_FILES_FOLDER
-from askrows.pipeline.workspace.data_folder import check_and_resolve_target
-from askrows.pipeline.workspace.open_workspace import OpenWorkspace
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace, check_and_resolve_target
 
 BACKUP_FORMAT = 4
 MANIFEST_FILE = "manifest.json"

@@ -35,19 +35,18 @@ from askrows.pipeline.tasks.selection import (
     reset_to_default_task,
 )
 from askrows.pipeline.tasks.shipped_task import find_shipped_task
-from askrows.pipeline.workspace.data_folder import (
+from askrows.pipeline.workspace.open_workspace import (
+    Access,
+    answer_no,
+    check_backend_and_open_workspace,
     check_folder_exists,
     check_no_link_leads_out,
+    confirm_additions,
     create_data_folder,
     lacks_workspace_files,
-    write_marker_if_wrong,
-)
-from askrows.pipeline.workspace.open_workspace import answer_no, check_backend_and_open_workspace
-from askrows.pipeline.workspace.opening import (
-    Access,
-    confirm_additions,
     list_tables_not_made_here,
     make_no_workspace_error,
+    write_marker_if_wrong,
 )
 
 

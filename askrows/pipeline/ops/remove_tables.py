@@ -15,9 +15,9 @@ from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.report import Report, format_members_as_phrase
 from askrows.pipeline.core.text import join_first, plural
 from askrows.pipeline.rows.answer_views import is_our_view
-from askrows.pipeline.rows.reflection import is_sqlite, quote_name
+from askrows.pipeline.rows.reflection import quote_name
 from askrows.pipeline.store import batches, journal, schema
-from askrows.pipeline.store.database import Connection, Store, describe_error
+from askrows.pipeline.store.database import Connection, Store, describe_error, is_sqlite
 from askrows.pipeline.tasks.shipped_task import list_shipped_tasks
 
 

@@ -32,8 +32,7 @@ from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.rows.reflection import read_columns
 from askrows.pipeline.store import batches, claims, schema, sqlite, workspace
 from askrows.pipeline.store.database import Connection, Store
-from askrows.pipeline.workspace.data_folder import is_missing_or_empty
-from askrows.pipeline.workspace.opening import Access
+from askrows.pipeline.workspace.open_workspace import Access, is_missing_or_empty
 
 # Kind of the journal line that ends the copying of tables: the folder's name, when the backup was
 # made, and the position of the database.

@@ -11,9 +11,9 @@ from askrows.pipeline.passages.table import PassagesShape
 from askrows.pipeline.rows import export
 from askrows.pipeline.rows.cells import cell_to_text, parse_cell_if_json
 from askrows.pipeline.rows.grid import Grid, make_grid
-from askrows.pipeline.rows.reflection import is_sqlite
 from askrows.pipeline.rows.view_row import ViewColumn, ViewRow
 from askrows.pipeline.rows.where_sql import make_json_cell
+from askrows.pipeline.store.database import is_sqlite
 from askrows.pipeline.tasks.task import Task
 
 CONCEPTS = "concepts"

@@ -54,7 +54,6 @@ from askrows.pipeline.rows.cells import (
 from askrows.pipeline.rows.export import TEXTS_KIND
 from askrows.pipeline.rows.reflection import (
     ColumnNeed,
-    IdColumnFacts,
     ReflectedColumns,
     find_storable_ids,
     make_new_ids,
@@ -62,7 +61,7 @@ from askrows.pipeline.rows.reflection import (
 )
 from askrows.pipeline.rows.refusals import translate_refusals
 from askrows.pipeline.rows.row_state import RowState
-from askrows.pipeline.rows.task_rows import TaskRows
+from askrows.pipeline.rows.task_rows import IdColumnFacts, TaskRows
 from askrows.pipeline.rows.task_tables import DEFAULT_SETTINGS, TableSpec, TaskTables
 from askrows.pipeline.rows.where_sql import make_not_blank_condition
 from askrows.pipeline.store import answers

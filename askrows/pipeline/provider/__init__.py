@@ -7,9 +7,9 @@
 - `decisions` asks closed questions of a decision model.
 - `control_requests` finds out whether a batch has mixed up its replies.
 - `models` has prices and limits, and `usage` counts tokens and costs.
-- `remote_batch` is the record of a batch at the API.
 - `rate_limiter` spaces calls, and `retry` computes the delays after failures.
 - `embed` builds embedding requests and checks vectors.
+- `remote_batch` is the record of a batch at the API.
 - `port` has the calls of a client, and `providers` the limits of each provider. `transport` runs
   calls, and `call_errors` has the errors that all share. `gemini` and `openai` call the APIs.
 

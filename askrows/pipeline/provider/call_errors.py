@@ -16,10 +16,7 @@ from askrows.pipeline.core.errors import (
 )
 from askrows.pipeline.core.redact import redact
 from askrows.pipeline.core.text import shorten, to_single_line
-from askrows.pipeline.provider.responses import make_excerpt
 
-# Characters stored of the reason of a failed batch.
-MAX_ERROR_CHARS = 1_000
 # Characters of a server's own message that are quoted.
 MAX_QUOTED_CHARS = 300
 # Our own choice: characters of a server's text that are searched for markup.
@@ -40,30 +37,6 @@ _MODEL_ACTIONS = ("ask", "embed", "describe the model")
 
 class UnreadableReplyError(ValueError):
     """A reply of the API with an unexpected form; the client converts it to one of our errors."""
-
-
-def to_text(member: Any) -> str:
-    """Return a JSON text as it is; "" for any other type."""
-    return member if isinstance(member, str) else ""
-
-
-def format_api_error(error: Any) -> str:
-    """Return an error object of the API as `<code>: <text>` on one line; "" if there is none.
-
-    The error is a JSON object, read as a dict. Anything else, and an empty dict, gives "".
-    The code is the `code` or the `status`; without both only the text is returned. The text is the
-    message, or an excerpt of the error. Upload sessions and passwords in addresses are removed; an
-    API key is not, because it is not known here. At most MAX_ERROR_CHARS characters are returned.
-    """
-    if not isinstance(error, dict) or not error:
-        return ""
-
-    message = error.get("message")
-    text = message if isinstance(message, str) else make_excerpt(error)
-    code = error.get("code", error.get("status", ""))
-    if isinstance(code, int | str) and code != "":
-        text = f"{code}: {text}"
-    return to_single_line(redact(text))[:MAX_ERROR_CHARS]
 
 
 def convert_connection_error_or_reraise(

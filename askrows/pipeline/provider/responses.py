@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from askrows.pipeline.core.answer_fields import make_strict_answer_validator
+from askrows.pipeline.core.redact import redact
 from askrows.pipeline.core.states import PRIORITY, STANDARD, Mode, Outcome, normalize_api_enum
 from askrows.pipeline.core.text import INVALID_TEXT, shorten, to_single_line
 from askrows.pipeline.provider.answer_schema import decode_reply
@@ -32,6 +33,8 @@ from askrows.pipeline.provider.usage import NO_USAGE, Usage
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+# Characters stored of the reason of a failed batch.
+MAX_ERROR_CHARS = 1_000
 # Finish reasons that concern the content (FinishReason, google-genai 3.3.0). Another try rarely
 # helps.
 BLOCKING_FINISH_REASONS = {
@@ -520,6 +523,30 @@ def parse_count_or_zero(value: Any, *, below: int) -> int:
 def object_or_empty(value: Any) -> Mapping[str, Any]:
     """Return a JSON object unchanged, and {} for any other value."""
     return value if isinstance(value, dict) else {}
+
+
+def to_text(member: Any) -> str:
+    """Return a JSON text as it is; "" for any other type."""
+    return member if isinstance(member, str) else ""
+
+
+def format_api_error(error: Any) -> str:
+    """Return an error object of the API as `<code>: <text>` on one line; "" if there is none.
+
+    The error is a JSON object, read as a dict. Anything else, and an empty dict, gives "".
+    The code is the `code` or the `status`; without both only the text is returned. The text is the
+    message, or an excerpt of the error. Upload sessions and passwords in addresses are removed; an
+    API key is not, because it is not known here. At most MAX_ERROR_CHARS characters are returned.
+    """
+    if not isinstance(error, dict) or not error:
+        return ""
+
+    message = error.get("message")
+    text = message if isinstance(message, str) else make_excerpt(error)
+    code = error.get("code", error.get("status", ""))
+    if isinstance(code, int | str) and code != "":
+        text = f"{code}: {text}"
+    return to_single_line(redact(text))[:MAX_ERROR_CHARS]
 
 
 def excerpt_or_empty(value: Any) -> str:

@@ -17,9 +17,13 @@ import orjson
 
 from askrows.pipeline.core.errors import IncompleteError
 from askrows.pipeline.core.files import iterate_lines_with_offsets, new_part_path, removed_on_error
-from askrows.pipeline.provider.call_errors import RUN_LATER_HINT, format_api_error
+from askrows.pipeline.provider.call_errors import RUN_LATER_HINT
 from askrows.pipeline.provider.requests import make_request_key
-from askrows.pipeline.provider.responses import decode_json_document, has_error_content
+from askrows.pipeline.provider.responses import (
+    decode_json_document,
+    format_api_error,
+    has_error_content,
+)
 from askrows.pipeline.provider.result_file import UTF8_BOM, ResultFile
 
 EMPTY_BODY_DESCRIPTION = "an empty body"

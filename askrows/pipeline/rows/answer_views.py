@@ -40,7 +40,6 @@ from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.rows.cells import hash_text
 from askrows.pipeline.rows.reflection import (
     TYPES_BY_KIND,
-    is_sqlite,
     quote_name,
     quote_text,
     read_columns,
@@ -67,7 +66,7 @@ from askrows.pipeline.store.confidences import (
     has_confidences,
     make_probability_expression,
 )
-from askrows.pipeline.store.database import describe_error
+from askrows.pipeline.store.database import describe_error, is_sqlite
 from askrows.pipeline.store.schema import answers
 from askrows.pipeline.store.task_record import TaskRecord
 

@@ -42,7 +42,6 @@ from askrows.pipeline.rows.cells import (
 from askrows.pipeline.rows.columns import ColumnLayout, ColumnMapping
 from askrows.pipeline.rows.reflection import (
     fold_column_name,
-    is_sqlite,
     make_new_ids,
     read_columns,
 )
@@ -68,8 +67,9 @@ from askrows.pipeline.rows.source import RESERVED_PREFIX
 from askrows.pipeline.rows.task_rows import REASON_COLUMN, STATE_COLUMN
 from askrows.pipeline.rows.task_tables import find_filled_column_kinds
 from askrows.pipeline.rows.view_row import ANSWER_PREFIX, COST_KINDS, choose_answer_column_names
-from askrows.pipeline.store import claims, extra_cells, journal
-from askrows.pipeline.store.database import read_matching_rows, run_for_each_row
+from askrows.pipeline.store import claims, journal
+from askrows.pipeline.store import rows as row_store
+from askrows.pipeline.store.database import is_sqlite, read_matching_rows, run_for_each_row
 from askrows.pipeline.store.schema import ColumnTyped
 from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
@@ -592,7 +592,7 @@ def _write_or_count_rows(
     table = _reflect_task_table(tx, record)
     changed_cells = _find_changed_extra_cells_by_key(tx, record, rows)
     if not is_dry:
-        extra_cells.replace_extra_cells(tx, record.name, list(changed_cells.values()))
+        row_store.replace_extra_cells(tx, record.name, list(changed_cells.values()))
     updated_keys = set(changed_cells)
     changed_ids = list[str]()
     for row in rows:
@@ -619,12 +619,12 @@ def store_extra_cells(tx: Connection, record: TaskRecord, rows: Sequence[SoundRo
     skipped.
     """
     changed_cells = _find_changed_extra_cells_by_key(tx, record, rows)
-    extra_cells.replace_extra_cells(tx, record.name, list(changed_cells.values()))
+    row_store.replace_extra_cells(tx, record.name, list(changed_cells.values()))
 
 
 def _find_changed_extra_cells_by_key(
     tx: Connection, record: TaskRecord, rows: Sequence[SoundRow]
-) -> dict[str, extra_cells.RowExtraCells]:
+) -> dict[str, row_store.RowExtraCells]:
     """Return all extra cells of the rows whose extra cells differ from the stored, by key.
 
     They have the cells of earlier files, too, if the row lacks their columns.
@@ -635,14 +635,14 @@ def _find_changed_extra_cells_by_key(
     id_column, _ = record.key[0]
     file_key = find_file_key_column(record)
     names_by_id = {str(row[id_column]): str(row[file_key]) for row in table_rows.values()}
-    stored_cells = extra_cells.read_extra_cells(tx, record.name, names_by_id)
-    changed_rows = dict[str, extra_cells.RowExtraCells]()
+    stored_cells = row_store.read_extra_cells(tx, record.name, names_by_id)
+    changed_rows = dict[str, row_store.RowExtraCells]()
     for key, row in table_rows.items():
         row_id = str(row[id_column])
         former_cells = stored_cells.get(row_id, {})
         cells = {**former_cells, **cells_by_key[key]}
         if cells != former_cells:
-            changed_rows[key] = extra_cells.RowExtraCells(row_id, names_by_id[row_id], cells)
+            changed_rows[key] = row_store.RowExtraCells(row_id, names_by_id[row_id], cells)
     return changed_rows
 
 

@@ -5,16 +5,14 @@
   path.
 - Results are read once in each read snapshot.
 - `ColumnNeed` lists kinds of values and the PostgreSQL types that store them unchanged.
-- `IdColumnFacts` are the ids that a column can store.
+- `find_storable_ids` returns which ids a column can store.
 """
 
 import itertools
-import re
 import threading
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -45,7 +43,8 @@ from sqlalchemy.engine.reflection import Inspector
 from sqlalchemy.types import TypeEngine
 
 from askrows.pipeline.rows.cells import MAX_INTEGER
-from askrows.pipeline.store.database import cached_in_snapshot
+from askrows.pipeline.rows.task_rows import IdColumnFacts
+from askrows.pipeline.store.database import cached_in_snapshot, is_sqlite
 from askrows.pipeline.store.schema import JSONB
 
 # Reflected columns by name.
@@ -56,17 +55,9 @@ _SQLITE_DEFINITION_QUERY = text(
     "SELECT name, sql FROM sqlite_master "
     "WHERE type IN ('table', 'view') AND lower(name) = lower(:table)",
 )
-# An integer as a database prints it: no plus sign and no leading zeros.
-_INTEGER_PATTERN = re.compile(r"0|-?[1-9][0-9]{0,18}")
-_UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TEXT_TYPES = ("TEXT", "VARCHAR")
 _INTEGER_TYPES = ("INTEGER", "BIGINT")
 _REAL_TYPES = ("REAL", "DOUBLE_PRECISION")
-
-
-def is_sqlite(tx: Connection) -> bool:
-    """Return whether the database is an SQLite file."""
-    return tx.dialect.name == "sqlite"
 
 
 def quote_name(name: str) -> str:
@@ -204,48 +195,6 @@ class ColumnNeed(Enum):
         return self is not ColumnNeed.ID or isinstance(
             reflected["type"], String | Integer | NUMERIC
         )
-
-
-@dataclass(frozen=True)
-class IdColumnFacts:
-    """Ids that an id column can store."""
-
-    # "text", "whole numbers" or "UUIDs".
-    kind: str = "text"
-    # Largest number, if the ids are numbers.
-    max_number: int = MAX_INTEGER
-    # The database refuses to compare the column with other kinds of ids. True on PostgreSQL. An
-    # SQLite column may store texts among numbers.
-    is_typed: bool = False
-
-    def to_stored_row_id(self, value: str) -> str | None:
-        """Return an id as the column would return it, or None if the column cannot store it.
-
-        - A column of UUIDs returns a UUID in its standard spelling. It cannot store other texts.
-        - A column of whole numbers cannot store a text that is not a whole number, a number beyond
-          its range, or a number with a sign `+` or leading zeros. Other ids are unchanged.
-        """
-        if self.kind == "whole numbers":
-            if not _INTEGER_PATTERN.fullmatch(value):
-                return None
-            if not -self.max_number - 1 <= int(value) <= self.max_number:
-                return None
-        if self.kind == "UUIDs":
-            if not _UUID_PATTERN.fullmatch(value):
-                return None
-            return str(uuid.UUID(value))
-        return value
-
-    def list_comparable_ids(self, ids: Iterable[str]) -> list[str]:
-        """Return the ids that the column can be compared with, in their order.
-
-        The others are left out, because PostgreSQL fails if an id does not fit the column's type.
-        """
-        return [
-            row_id
-            for row_id in ids
-            if not self.is_typed or self.to_stored_row_id(row_id) is not None
-        ]
 
 
 def find_storable_ids(tx: Connection, id_type: TypeEngine[Any]) -> IdColumnFacts:

@@ -45,8 +45,7 @@ from askrows.pipeline.store import claims
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.rows import FileRefusalReplacement
 from askrows.pipeline.store.workspace import record_event, record_row_change
-from askrows.pipeline.workspace.data_folder import check_and_resolve_target
-from askrows.pipeline.workspace.open_workspace import OpenWorkspace
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace, check_and_resolve_target
 
 # Characters of text that are written at a time, so that long texts do not fill the memory.
 MAX_BLOCK_CHARS = 4 << 20

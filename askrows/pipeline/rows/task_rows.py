@@ -6,7 +6,8 @@ the id column.
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +28,7 @@ from sqlalchemy import (
 )
 
 from askrows.pipeline.core.states import describe_reason
-from askrows.pipeline.rows.reflection import IdColumnFacts
+from askrows.pipeline.rows.cells import MAX_INTEGER
 from askrows.pipeline.rows.row_state import REPORT_ORDER, RowState, StateCounts
 from askrows.pipeline.store import again, answers, claims, runs, schema
 from askrows.pipeline.store.database import count_rows, has_row, read_matching_rows
@@ -38,6 +39,9 @@ STATE_COLUMN = "state"
 REASON_COLUMN = "reason"
 # The title of a row without a key; its number fits into a column.
 _PLACE_TITLE = re.compile(r"row (\d[\d,]{0,17})")
+# An integer as a database prints it: no plus sign and no leading zeros.
+_INTEGER_PATTERN = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def describe_state_reason(
@@ -57,6 +61,48 @@ def describe_state_reason(
     if state == RowState.PARKED and not row_reason:
         return describe_reason(parked_reason or "")
     return row_reason
+
+
+@dataclass(frozen=True)
+class IdColumnFacts:
+    """Ids that an id column can store."""
+
+    # "text", "whole numbers" or "UUIDs".
+    kind: str = "text"
+    # Largest number, if the ids are numbers.
+    max_number: int = MAX_INTEGER
+    # The database refuses to compare the column with other kinds of ids. True on PostgreSQL. An
+    # SQLite column may store texts among numbers.
+    is_typed: bool = False
+
+    def to_stored_row_id(self, value: str) -> str | None:
+        """Return an id as the column would return it, or None if the column cannot store it.
+
+        - A column of UUIDs returns a UUID in its standard spelling. It cannot store other texts.
+        - A column of whole numbers cannot store a text that is not a whole number, a number beyond
+          its range, or a number with a sign `+` or leading zeros. Other ids are unchanged.
+        """
+        if self.kind == "whole numbers":
+            if not _INTEGER_PATTERN.fullmatch(value):
+                return None
+            if not -self.max_number - 1 <= int(value) <= self.max_number:
+                return None
+        if self.kind == "UUIDs":
+            if not _UUID_PATTERN.fullmatch(value):
+                return None
+            return str(uuid.UUID(value))
+        return value
+
+    def list_comparable_ids(self, ids: Iterable[str]) -> list[str]:
+        """Return the ids that the column can be compared with, in their order.
+
+        The others are left out, because PostgreSQL fails if an id does not fit the column's type.
+        """
+        return [
+            row_id
+            for row_id in ids
+            if not self.is_typed or self.to_stored_row_id(row_id) is not None
+        ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,7 +54,7 @@ from askrows.pipeline.core.column_placeholders import (
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.quotes import is_quotation, iterate_leaf_values_with_paths
 from askrows.pipeline.core.where_parser import Comparison, Expression, Negation, Scalar
-from askrows.pipeline.rows.reflection import is_sqlite
+from askrows.pipeline.store.database import is_sqlite
 from askrows.pipeline.store.schema import JSONB
 
 # A text that is a number; the views of a task use the same pattern.

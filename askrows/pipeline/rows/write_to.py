@@ -56,7 +56,6 @@ from askrows.pipeline.rows.reflection import (
     TYPES_BY_KIND,
     ReflectedColumns,
     fold_column_name,
-    is_sqlite,
     read_columns,
     read_key_and_index_columns,
 )
@@ -72,6 +71,7 @@ from askrows.pipeline.store.answers import (
 from askrows.pipeline.store.database import (
     describe_error,
     has_row,
+    is_sqlite,
     read_matching_rows,
     run_for_each_row,
     split_into_pages,

@@ -7,8 +7,7 @@
 - `pilot_run` asks a sample first.
 - `preflight` estimates cost and time of each mode, and `mode_choice` recommends a mode.
 - `live` sends live calls: `live_calls` handles replies and failures, `live_batches` opens and
-  seals their batches, `live_throttle` starts and stops calls, and `live_progress` has the figures
-  that a person sees.
+  seals their batches, and `live_throttle` starts and stops calls, and describes them for a person.
 - `snapshot` is the only account of a workspace's state and of the progress of runs. `status`, the
   next step, the page and Python read it.
 """

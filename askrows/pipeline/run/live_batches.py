@@ -26,7 +26,7 @@ from askrows.pipeline.batch.run import Run
 from askrows.pipeline.batch.run_result import INTERRUPTED_REASON, RunResult
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.provider.rate_limiter import WINDOW_S
-from askrows.pipeline.run.live_progress import LiveProgress
+from askrows.pipeline.run.live_throttle import LiveProgress
 from askrows.pipeline.store import batches
 from askrows.pipeline.tasks.request_builder import PlannedRequest
 

@@ -23,7 +23,7 @@ from askrows.pipeline.provider.rate_limiter import StartedCall
 from askrows.pipeline.provider.retry import RetryPolicy
 from askrows.pipeline.provider.usage import calculate_cost
 from askrows.pipeline.run.live_throttle import MAX_PAUSE_S, OVERLOADED_CODE, LiveThrottle
-from askrows.pipeline.store.answer_counts import LOST_CALL_PREFIX
+from askrows.pipeline.store.claims import LOST_CALL_PREFIX
 from askrows.pipeline.tasks.request_builder import PlannedRequest, choose_response_parser
 
 # After this many 400s without any answer, the request itself must be wrong.

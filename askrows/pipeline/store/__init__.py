@@ -5,8 +5,8 @@
 - `workspace` has the row of the workspace, its journal and its tasks. `task_record` has the record
   of a task, and compares versions. `journal` has facts that only lines of the journal contain, and
   `tag_merges` merges of tags.
-- `rows` has the rows of sources, and `extra_cells` cells of files beside a table. `claims` has who
-  asks them, `again` who wants them asked again.
+- `rows` has the rows of sources, and cells of files beside a table. `claims` has who asks them and
+  their failed attempts, `again` who wants them asked again.
 - `batches` moves batches between states, `runs` has runs of `tag` and pilots, `request_history` the
   sent requests, and `money` their costs.
 - `answers` has answers and attempts, `confidences` how sure a model was, `edits` the corrections of

@@ -11,6 +11,10 @@
 - If a row may be asked again after a failure, its record is deleted and the attempt stays.
 - Rows that no version may ask (text of another program, a row that is being forgotten) are parked
   under the version "", which means every version.
+- An attempt is a request that produced no answer. A charged attempt counts against its row, whose
+  number of attempts is limited; an uncharged attempt failed because of the service.
+- Unparking a row forgives its attempts: they stay stored, but no longer count.
+- A lost live call is a live call that got no reply, although it may have been paid for.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -51,6 +55,10 @@ from askrows.pipeline.store.schema import attempts, batches, row_claims
 from askrows.pipeline.store.schema import rows as stored_rows
 from askrows.pipeline.store.task_record import has_version
 
+# The reason of an attempt begins with this if its call got no reply and was perhaps paid for.
+LOST_CALL_PREFIX = "no reply: "
+# Reasons of replies that a larger `maxOutputTokens` may repair.
+CUT_SHORT_REASONS = ("max-tokens", "max-tokens-empty")
 # Claims that are checked or inserted by a single statement.
 CLAIM_PAGE_ROWS = 2000
 # After this many claims at once PostgreSQL counts the table again if it knows of less than
@@ -625,3 +633,91 @@ def iterate_rows_with_failed_single_calls(tx: Connection, task: str) -> Iterator
         tries = previous.tries + (batch is not None)
         retries[row_id] = previous._replace(reason=reason, tries=tries)
     yield from sorted(retries.values(), key=lambda retry: (retry.first_failed_at, retry.row_id))
+
+
+# ---- attempts
+
+
+def count_charged_attempts(
+    tx: Connection,
+    task: str,
+    version: str,
+    row_ids: Sequence[str],
+) -> dict[str, int]:
+    """Return how many charged and unforgiven attempts each row has under a version, by row id.
+
+    A charged attempt failed because of its row and counts against it. Rows without such attempts
+    are left out.
+    """
+    return _count_unforgiven_attempts(
+        tx, task, row_ids, attempts.c.version == version, attempts.c.charged
+    )
+
+
+def count_cut_short_attempts(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, int]:
+    """Count each row's unforgiven attempts that the token limit cut short.
+
+    Returns:
+        Counts by row id; rows without such attempts are left out.
+    """
+    return _count_unforgiven_attempts(tx, task, row_ids, attempts.c.reason.in_(CUT_SHORT_REASONS))
+
+
+def count_service_failures_since_charge(
+    tx: Connection,
+    task: str,
+    version: str,
+    row_ids: Sequence[str],
+    *,
+    live: bool,
+) -> dict[str, int]:
+    """Return how often the service failed for each row since the row's last charged attempt.
+
+    A failure of the service is an attempt under the version that is neither charged (counted
+    against the row) nor forgiven. An answer in between does not reset the count.
+
+    Args:
+        row_ids: The rows to count for.
+        live: Count only lost live calls, whose reason begins with LOST_CALL_PREFIX. False counts
+            only the other failures, and of these only attempts that belong to a batch.
+
+    Returns:
+        Counts by row id; rows without such attempts are left out.
+    """
+    later_attempts = attempts.alias()
+    is_same_row = (
+        later_attempts.c[name] == attempts.c[name] for name in ("task", "version", "row_id")
+    )
+    has_later_charge = (
+        select(later_attempts.c.id)
+        .where(*is_same_row, later_attempts.c.charged, later_attempts.c.id > attempts.c.id)
+        .exists()
+    )
+
+    is_lost_call = attempts.c.reason.startswith(LOST_CALL_PREFIX, autoescape=True)
+    is_batch_failure = and_(attempts.c.batch.is_not(None), ~is_lost_call)
+    return _count_unforgiven_attempts(
+        tx,
+        task,
+        row_ids,
+        attempts.c.version == version,
+        ~attempts.c.charged,
+        is_lost_call if live else is_batch_failure,
+        ~has_later_charge,
+    )
+
+
+def _count_unforgiven_attempts(
+    tx: Connection,
+    task: str,
+    row_ids: Sequence[str],
+    *conditions: ColumnElement[bool],
+) -> dict[str, int]:
+    """Count each row's unforgiven attempts that meet all conditions; leave out rows without any."""
+    query = (
+        select(attempts.c.row_id, func.count())
+        .where(attempts.c.task == task, ~attempts.c.forgiven, *conditions)
+        .group_by(attempts.c.row_id)
+    )
+    counts = read_matching_rows(tx, query, attempts.c.row_id, row_ids)
+    return {row[0]: row[1] for row in counts}

@@ -5,6 +5,7 @@
 - SQLite files (`sqlite`) and PostgreSQL servers (`postgresql`) behave alike.
 - A backend is the access to one kind of database: an SQLite file or a PostgreSQL server.
 - `stream_rows` reads many rows with constant memory.
+- `WorkTimer` measures how long the statements of a thread take.
 """
 
 import contextlib
@@ -44,7 +45,6 @@ from sqlalchemy.dialects import sqlite
 
 from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.redact import PASSWORD_OPTIONS
-from askrows.pipeline.core.work_timer import WorkTimer
 from askrows.pipeline.store.postgresql import (
     PostgresqlServer,
     Session,
@@ -69,6 +69,10 @@ _NULL_HANDLER = logging.NullHandler()
 T = TypeVar("T")
 P = ParamSpec("P")
 _SNAPSHOT_RESULTS = WeakKeyDictionary[Connection, dict[Any, Any]]()
+
+
+# On a busy machine, work may take this many times as long as its limit. Our choice.
+MAX_BUSY_FACTOR = 20
 
 
 def cached_in_snapshot(
@@ -100,6 +104,11 @@ def cached_in_snapshot(
         return results[key]  # type: ignore[no-any-return]
 
     return read_or_return_cached
+
+
+def is_sqlite(tx: Connection) -> bool:
+    """Return whether the database is an SQLite file."""
+    return tx.dialect.name == "sqlite"
 
 
 def split_into_pages(values: Iterable[T], size: int = PAGE_ROWS) -> Iterator[list[T]]:
@@ -674,3 +683,23 @@ def update_rows_by_id(
     values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
     change = update(table).where(table.c.id == bindparam("row"), *conditions).values(values)
     return run_for_each_row(tx, change, [dict(zip(parameters, row, strict=True)) for row in rows])
+
+
+class WorkTimer:
+    """The time that work in this thread has taken since the timer was made.
+
+    It is the thread's computing time, because other programs may use the processor meanwhile. It is
+    at least a twentieth of the time that passes, because the work may wait for a disk.
+    """
+
+    def __init__(self) -> None:
+        """Start now; the timer can be read only by this thread."""
+        self._started_s = time.monotonic()
+        self._thread_started_s = time.thread_time()
+
+    @property
+    def seconds(self) -> float:
+        """Return the time that the work has taken until now."""
+        passed_s = time.monotonic() - self._started_s
+        computing_s = time.thread_time() - self._thread_started_s
+        return max(computing_s, passed_s / MAX_BUSY_FACTOR)

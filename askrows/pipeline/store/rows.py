@@ -8,6 +8,9 @@
 - A row that no task can ask about (without a key, for example) is *refused*. It is stored, so that
   every row of the source has a state: its hash is empty, `unusable` says why it was refused, and
   `seen` is its line.
+- Cells of imported files that have no column in the table of a task are stored with the row's id,
+  and with its name: if another program gives the id to a row of another name, they are not the
+  cells of that row.
 """
 
 import contextlib
@@ -51,7 +54,7 @@ from askrows.pipeline.store.database import (
     run_for_each_row,
     stream_rows,
 )
-from askrows.pipeline.store.schema import row_claims, rows
+from askrows.pipeline.store.schema import extra_cells, row_claims, rows
 
 # PostgreSQL counts the table again after this number of new rows. Otherwise its planner expects
 # no rows.
@@ -494,3 +497,55 @@ def delete_refused_rows_with_equal_cell(tx: Connection, task: str, words: Collec
             delete_row(tx, task, row_id)
             deleted_count += 1
     return deleted_count
+
+
+class RowExtraCells(NamedTuple):
+    """All cells of a row that have no column in the table of its task."""
+
+    row_id: str
+    # The row's key in files.
+    name: str
+    # Cells by column.
+    cells: Mapping[str, Any]
+
+
+def read_extra_cells(
+    tx: Connection, task: str, names_by_id: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Return the stored cells of rows by id; rows without cells, or of another name, are left out.
+
+    Args:
+        names_by_id: The present names of the rows by id.
+    """
+    columns = extra_cells.c
+    query = select(columns.row_id, columns.name, columns.cells).where(columns.task == task)
+    return {
+        row_id: json.loads(cells)
+        for row_id, name, cells in read_matching_rows(tx, query, columns.row_id, list(names_by_id))
+        if name == names_by_id[row_id]
+    }
+
+
+def replace_extra_cells(tx: Connection, task: str, rows: Sequence[RowExtraCells]) -> None:
+    """Store the cells of rows in place of their former cells."""
+    statement = make_insert(extra_cells, tx.dialect.name)
+    statement = statement.on_conflict_do_update(
+        index_elements=["task", "row_id"],
+        set_={name: statement.excluded[name] for name in ("name", "cells")},
+    )
+    records = [
+        {
+            "task": task,
+            "row_id": row.row_id,
+            "name": row.name,
+            "cells": json.dumps(row.cells, ensure_ascii=False, separators=(",", ":")),
+        }
+        for row in rows
+    ]
+    run_for_each_row(tx, statement, records)
+
+
+def delete_extra_cells(tx: Connection, task: str, row_id: str) -> None:
+    """Delete the cells of a row."""
+    columns = extra_cells.c
+    tx.execute(delete(extra_cells).where(columns.task == task, columns.row_id == row_id))

@@ -473,7 +473,7 @@ rows = Table(
 )
 
 # Cells of imported files that have no column in the table of a task, as JSON (see
-# `store.extra_cells`).
+# `store.rows`).
 extra_cells = Table(
     "askrows_extra_cells",
     metadata,

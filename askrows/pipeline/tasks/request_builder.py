@@ -16,7 +16,7 @@ from askrows.pipeline.provider import answer_schema, decisions, requests, respon
 from askrows.pipeline.provider.models import Model
 from askrows.pipeline.provider.providers import find_provider
 from askrows.pipeline.provider.usage import Usage, estimate_tokens
-from askrows.pipeline.store import answer_counts
+from askrows.pipeline.store import claims
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import RowsById, TaskRow
@@ -154,7 +154,7 @@ class RequestBuilder:
         """
         task = self.task
         max_file_bytes = find_provider(self.model.provider).max_file_bytes
-        cut_counts = answer_counts.count_cut_short_attempts(tx, task.name, list(rows))
+        cut_counts = claims.count_cut_short_attempts(tx, task.name, list(rows))
 
         for row in task.make_task_rows_with_prompts(rows):
             prompt = row.prompt

@@ -32,7 +32,7 @@ from askrows.pipeline.provider.providers import find_provider
 from askrows.pipeline.provider.usage import NO_USAGE
 from askrows.pipeline.rows.refusals import write_rows_and_list_refused
 from askrows.pipeline.rows.stored_rows import HASH_COLUMN
-from askrows.pipeline.store import answer_counts, answers, claims, workspace
+from askrows.pipeline.store import answers, claims, workspace
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.confidences import FieldConfidence, make_confidence_columns
@@ -397,15 +397,13 @@ def _find_reasons_to_park(
     """
     row_ids = [request_outcome.claim.row_id for request_outcome in failed_outcomes]
     is_live = provenance.mode is not Mode.BATCH
-    charged_counts = answer_counts.count_charged_attempts(
-        tx, task.name, provenance.version, row_ids
-    )
+    charged_counts = claims.count_charged_attempts(tx, task.name, provenance.version, row_ids)
     uncharged_ids = [
         request_outcome.claim.row_id
         for request_outcome in failed_outcomes
         if not request_outcome.is_charged
     ]
-    service_failure_counts = answer_counts.count_service_failures_since_charge(
+    service_failure_counts = claims.count_service_failures_since_charge(
         tx,
         task.name,
         provenance.version,

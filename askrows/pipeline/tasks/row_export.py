@@ -24,8 +24,7 @@ from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.task_record import belongs_to_version
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import ExportOptions, ExportRows, TaskNouns
-from askrows.pipeline.workspace.data_folder import check_and_resolve_target
-from askrows.pipeline.workspace.open_workspace import OpenWorkspace
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace, check_and_resolve_target
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from askrows.pipeline.store import rows, schema, workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks.shipped_task import ShippedTask, list_shipped_tasks
 from askrows.pipeline.tasks.task import Task
-from askrows.pipeline.workspace.data_folder import check_no_link_leads_out
+from askrows.pipeline.workspace.open_workspace import check_no_link_leads_out
 
 
 def is_user_task_set(settings: Settings) -> bool:

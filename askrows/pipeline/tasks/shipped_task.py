@@ -1,7 +1,6 @@
 """Tasks that ship with askrows as packages, and the registry of them.
 
-A program registers those of `workflows.shipped_tasks` when it starts, so that no module here names
-one.
+A program registers them when it starts, so that no module here names one.
 """
 
 from collections.abc import Callable, Iterable

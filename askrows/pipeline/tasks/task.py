@@ -53,7 +53,7 @@ from askrows.pipeline.rows.write_to import (
     make_answer_target,
     make_derived_targets,
 )
-from askrows.pipeline.store import answers, extra_cells, tag_merges
+from askrows.pipeline.store import answers, tag_merges
 from askrows.pipeline.store import rows as row_store
 from askrows.pipeline.store.answers import OTHER, PreferredAnswer, VersionCounts, VersionPreference
 from askrows.pipeline.store.database import Store
@@ -174,10 +174,13 @@ class Task:
             "models/"
         )
         self.decision_version = f"{record.prompt_version}/{decision_model}"
-        # Where `write_to=` writes.
-        self.answer_target: AnswerTarget | None = None
-        if record.write_to is not None:
-            self.answer_target = make_answer_target(record, record.write_to, provider)
+
+    @cached_property
+    def answer_target(self) -> AnswerTarget | None:
+        """Return the table or column that `write_to=` names; None without it."""
+        if self.record.write_to is None:
+            return None
+        return make_answer_target(self.record, self.record.write_to, self.provider)
 
     @cached_property
     def index(self) -> IndexedTask | None:
@@ -417,7 +420,7 @@ class Task:
             if self.record.has_folder and self.answer_target is not None:
                 self.answer_target.delete_own_records(tx, row_id)
             delete_table_row(tx, self.record, row_id)
-            extra_cells.delete_extra_cells(tx, self.name, row_id)
+            row_store.delete_extra_cells(tx, self.name, row_id)
         row_store.delete_row(tx, self.name, row_id)
 
     # ---- prompts

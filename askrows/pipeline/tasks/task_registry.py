@@ -271,8 +271,9 @@ def _check_write_target(tx: Connection, record: TaskRecord) -> None:
     if record.write_to is not None:
         target = make_answer_target(record, record.write_to)
         target.check_can_write(tx)
-    for target in make_derived_targets(record).values():
-        target.check_can_write(tx)
+    if record.derived_targets:
+        for target in make_derived_targets(record).values():
+            target.check_can_write(tx)
 
 
 def require_registered_task_name(tx: Connection, settings: Settings) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.declaration import Declaration
 from askrows.pipeline.core.errors import ConfigurationError
+from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.rows.cells import hash_text
 from askrows.pipeline.rows.row_findings import Finding
@@ -122,8 +123,10 @@ def sync_task(
     )
     saved_task = Task(saved_record, workspace.settings, task.provider)
     # Image files, and the table of `write_to=`, change without a change of the source.
-    with workspace.store.read() as tx:
-        must_read = declaration.images or has_other_changes(tx, saved_task)
+    must_read = bool(declaration.images)
+    if saved_record.write_to is not None and not must_read:
+        with workspace.store.read() as tx:
+            must_read = has_other_changes(tx, saved_task)
     if must_read or not is_same_source or saved_record.items_sha256 is None:
         row_sync = RowSync(
             workspace.store,
@@ -146,17 +149,30 @@ def sync_task(
                 f"another process used another version of {path} meanwhile; nothing was asked",
                 hint="run the same command again",
             )
-        unusable_values = describe_unusable_values(tx, current_task)
-        # The count reads all rows.
-        row_count = 0
-        if not task.asked_rows.has_changed:
-            table = current_task.rows
-            row_count = table.count_rows(tx, table.is_changed)
-    if unusable_values:
-        workspace.display.warn(f"{saved_record.name}: {unusable_values}")
+        _report_unusable_and_changed_rows(
+            tx, current_task, workspace.display, counts_changed=not task.asked_rows.has_changed
+        )
+
+
+def _report_unusable_and_changed_rows(
+    tx: Connection, task: Task, display: Progress, *, counts_changed: bool
+) -> None:
+    """Print a warning about values that are no answers, and how many rows changed when answered.
+
+    Args:
+        counts_changed: Count the changed rows, which reads all rows.
+    """
+    if task.record.write_to is not None:
+        unusable_values = describe_unusable_values(tx, task)
+        if unusable_values:
+            display.warn(f"{task.name}: {unusable_values}")
+    if not counts_changed:
+        return
+
+    row_count = task.rows.count_rows(tx, task.rows.is_changed)
     if row_count:
-        workspace.display.say(
-            f"{saved_record.name}: {plural(row_count, 'row')} changed after the answer; "
+        display.say(
+            f"{task.name}: {plural(row_count, 'row')} changed after the answer; "
             f"{OptionHint(refresh=True)} asks about them again",
         )
 

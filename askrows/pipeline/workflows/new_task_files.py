@@ -50,7 +50,7 @@ from askrows.pipeline.tasks.task_template import (
     render_task_file,
 )
 from askrows.pipeline.workflows.column_guesses import check_no_row_is_refused, guess_key_and_content
-from askrows.pipeline.workspace.data_folder import check_is_not_needed_by_workspace
+from askrows.pipeline.workspace.open_workspace import check_is_not_needed_by_workspace
 
 # Name of a task that is not stored.
 UNNAMED = "ask"

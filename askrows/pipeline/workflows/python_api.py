@@ -62,8 +62,7 @@ from askrows.pipeline.workflows.python_results import (
     RowCollection,
 )
 from askrows.pipeline.workflows.try_out import TryReport
-from askrows.pipeline.workspace.open_workspace import answer_no, answer_yes
-from askrows.pipeline.workspace.opening import Access
+from askrows.pipeline.workspace.open_workspace import Access, answer_no, answer_yes
 
 T = TypeVar("T")
 TaskLike = Declaration[Any] | str | PathLike[str]

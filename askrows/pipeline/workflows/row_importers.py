@@ -38,7 +38,7 @@ from askrows.pipeline.tasks.task_registry import (
     load_named_declaration,
 )
 from askrows.pipeline.tasks.user_file import UserFile
-from askrows.pipeline.workspace.data_folder import lacks_workspace_files
+from askrows.pipeline.workspace.open_workspace import lacks_workspace_files
 
 __all__ = [
     "ImportOptions",

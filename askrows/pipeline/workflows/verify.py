@@ -36,7 +36,7 @@ from askrows.pipeline.tasks.task_file import (
     load_declaration_source,
     make_python_path,
 )
-from askrows.pipeline.workspace.opening import Access
+from askrows.pipeline.workspace.open_workspace import Access
 
 CHECK_TASK_NAME = "verify_provider"
 # Our choice: how long the list is searched for a new batch.

@@ -13,7 +13,6 @@ from askrows.web.views import (
     runs,
     search,
     settings,
-    version_accuracy,
 )
 
 ROUTERS = [
@@ -28,7 +27,6 @@ ROUTERS = [
     search.router,
     runs.router,
     quality.router,
-    version_accuracy.router,
     settings.router,
     # Last, because its path /api/{command} matches every other path below /api.
     command_api.command_router,

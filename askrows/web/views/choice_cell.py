@@ -8,11 +8,12 @@ from askrows.pipeline.tasks import corrections
 from askrows.web.app_state import AppState
 from askrows.web.corrections_form import (
     CorrectionResult,
+    LastEditor,
     correct_or_review_by_form,
     list_choices,
     make_editors,
+    remember_editor,
 )
-from askrows.web.editor_cookie import LastEditor, remember_editor
 from askrows.web.errors import RequestRefusedError
 from askrows.web.render import (
     FormFields,

@@ -2,6 +2,7 @@
 
 The next step is the command that the state of the task suggests. The page has a button for the
 steps in BUTTON_LABELS. A dead run is a live run whose process was killed; its rows are asked again.
+Work that ended is described in one line.
 """
 
 import os
@@ -33,9 +34,8 @@ from askrows.pipeline.tasks.announcements import make_first_upload_notice
 from askrows.web.app_state import AppState
 from askrows.web.background_work import BackgroundJob, BackgroundWork
 from askrows.web.errors import RequestRefusedError
-from askrows.web.page_texts import work_label
+from askrows.web.page_texts import to_plain_text, work_label
 from askrows.web.render import PageState, accepted_response, render_page, short_hash
-from askrows.web.work_summary import summarize_ended_asking
 
 router = APIRouter()
 
@@ -67,6 +67,11 @@ STOPPABLE_COMMANDS = ("tag", "tag-live", "ask", "passages-backfill")
 ROWS_CHANGED_EVENT = "rows-changed"
 # Event in the browser after which results of a search load themselves again.
 INDEX_EVENT = "search-prepared"
+
+
+# Included after all other routers, because its path matches any name.
+command_router = APIRouter()
+STOPPED_SUMMARY = "The answers so far are stored; the other rows are waiting."
 
 
 @router.get("/api/tasks")
@@ -379,10 +384,6 @@ class CommandOptions(RootModel[dict[str, str]]):
     """The options of a command by name, as texts."""
 
 
-# Included after all other routers, because its path matches any name.
-command_router = APIRouter()
-
-
 @command_router.get("/api/{command}")
 def read_command(
     app_state: PageState, request: Request, command: str, task: str = ""
@@ -418,3 +419,38 @@ def begin_command(
     """
     task_name = task or app_state.settings_for(task).task
     return accepted_response(start_or_join_command(app_state, command, body.root, task_name, cost))
+
+
+def summarize_ended_asking(work: Mapping[str, Any]) -> str:
+    """Return a line on how background work that asks rows ended, or "" for any other work.
+
+    Failed work has none. Work that was stopped has the fixed text STOPPED_SUMMARY. The result of a
+    finished command is described by the number of answered rows. `tag` adds the reason if it
+    stopped early, and work on chosen rows adds the number of asked rows and the rows left out.
+
+    Args:
+        work: The JSON document of the work.
+    """
+    if work["state"] == "stopped":
+        return STOPPED_SUMMARY
+    result = work["result"]
+    if isinstance(result, Mapping) and "left" in result and "under_way" in result:
+        return _summarize_asked_rows(result)
+    if isinstance(result, Mapping) and result.keys() == {"answered", "asked", "left_out"}:
+        return f"{result['answered']:,} of {result['asked']:,} answered. {result['left_out']}"
+    return ""
+
+
+def _summarize_asked_rows(result: Mapping[str, Any]) -> str:
+    """Return a line about a finished `tag`: answered rows, and why rows are open.
+
+    The reason is there only if rows are open because a budget or the API stopped the command.
+
+    Args:
+        result: The JSON document of the command.
+    """
+    summary = f"{result['answered']:,} answered"
+    reason = result["out_of_money"] or result["held_back"]
+    if reason and result["left"]:
+        summary += f". Stopped: {to_plain_text(reason)}"
+    return summary

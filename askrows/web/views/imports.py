@@ -41,7 +41,7 @@ from askrows.pipeline.workflows import (
     table_replacement,
 )
 from askrows.pipeline.workflows.column_guesses import find_near_key
-from askrows.pipeline.workspace.opening import Access
+from askrows.pipeline.workspace.open_workspace import Access
 from askrows.web.app_state import FILE_TASKS, AppState
 from askrows.web.background_work import BackgroundJob
 from askrows.web.errors import RequestRefusedError, to_line

@@ -1,4 +1,4 @@
-"""Quality page: the newest report and its gates, samples, parked rows and tags.
+"""Quality page: the newest report and its gates, samples, parked rows, tags, and accuracy.
 
 A gate is a bound on a quality figure. A pilot is a random sample that is judged before the other
 rows are asked.
@@ -6,18 +6,26 @@ rows are asked.
 
 import contextlib
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
 from askrows.pipeline.quality.report import read_newest_report
-from askrows.pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
+from askrows.pipeline.quality.right_value_accuracy import (
+    MIN_LABELLED_ROWS,
+    NO_DIFFERENCE,
+    AccuracyReport,
+    list_measurable_versions,
+    measure_accuracy_of_versions,
+)
 from askrows.pipeline.run.snapshot import read_snapshot
+from askrows.pipeline.store.database import Store
 from askrows.pipeline.tasks.tag_lists import list_tag_lists
+from askrows.pipeline.tasks.task import Task
 from askrows.web.render import PageState, join_value_texts, render_page
 from askrows.web.row_query import make_row_names_for_addresses
-from askrows.web.views.version_accuracy import VersionText, find_version_accuracy
 
 router = APIRouter()
 
@@ -25,6 +33,8 @@ MAX_SAMPLES = 8
 MAX_LISTED_TAGS = 60
 # Commands whose progress the page shows.
 WORK_KINDS = ("qc", "tags")
+# A version as it is typed in an address: its number or its name.
+VersionText = Annotated[str, Query(max_length=200)]
 
 
 @router.get("/quality", include_in_schema=False)
@@ -96,3 +106,52 @@ def _summarize_answer(text: str) -> str:
             f"{name.replace('_', ' ')}: {join_value_texts(value)}" for name, value in answer.items()
         )
     return text
+
+
+class VersionAccuracy(NamedTuple):
+    """The accuracy of one or two versions, for its template."""
+
+    # Versions with answers to labelled rows, to choose from.
+    choices: Sequence[str]
+    report: AccuracyReport
+
+
+@router.get("/api/tasks/{task}/accuracy")
+def get_accuracy(
+    app_state: PageState, task: str, a: VersionText = "", b: VersionText = ""
+) -> dict[str, Any]:
+    """Return how often stored versions are right on labelled rows, as `eval` does.
+
+    `a` and `b` are versions with answers. Without them, the newest two are measured.
+    """
+    with app_state.open_to_read(task) as run:
+        report = run.workspace.store.query(measure_accuracy_of_versions, run.task, (a, b))
+        return {**report.to_document(), "placeholder": run.workspace.has_placeholder_answers}
+
+
+def find_version_accuracy(
+    store: Store, task: Task, first_version: str, second_version: str
+) -> VersionAccuracy | None:
+    """Return the accuracy of two versions, and the versions to choose from.
+
+    The result is None if no version has answers. If both versions are "", the newest two with
+    labelled answers are measured, or the newest version if no answer is labelled.
+
+    Args:
+        store: The database.
+        task: The task.
+        first_version: A version with answers, or "".
+        second_version: Another version, or "" to measure only `first_version`.
+
+    Raises:
+        InputError: A requested version has no answers.
+    """
+    with store.read() as tx:
+        choices = list_measurable_versions(tx, task)
+        if not choices.answered:
+            return None
+
+        versions = list(dict.fromkeys((first_version, second_version)))
+        if not any(versions):
+            versions = choices.labelled[-2:] or choices.answered[-1:]
+        return VersionAccuracy(choices.labelled, measure_accuracy_of_versions(tx, task, versions))

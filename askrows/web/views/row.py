@@ -37,11 +37,12 @@ from askrows.web.app_state import AppState
 from askrows.web.background_work import BackgroundJob
 from askrows.web.corrections_form import (
     CorrectionResult,
+    LastEditor,
     correct_or_review_by_form,
     list_choices,
     make_editors,
+    remember_editor,
 )
-from askrows.web.editor_cookie import LastEditor, remember_editor
 from askrows.web.errors import RequestRefusedError, to_line
 from askrows.web.quotation_marks import color_quotations
 from askrows.web.render import (
@@ -52,11 +53,11 @@ from askrows.web.render import (
 )
 from askrows.web.row_query import RowQuery, make_row_names_for_addresses
 from askrows.web.views.ask_again import ASK_WORK_KIND, estimate_cost, mark_and_start_asking
+from askrows.web.views.quality import find_version_accuracy
 from askrows.web.views.rows import (
     SORT_TIMEOUT_S,
     make_passage_values,
 )
-from askrows.web.views.version_accuracy import find_version_accuracy
 
 router = APIRouter()
 

@@ -21,10 +21,10 @@ from askrows.pipeline.store.database import Store
 from askrows.pipeline.tasks import row_export
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import ExportOptions
-from askrows.web import columns, conditions, corrections_form
+from askrows.web import columns, corrections_form
 from askrows.web.answer_differences import mark_change
 from askrows.web.app_state import AppState
-from askrows.web.editor_cookie import LastEditor
+from askrows.web.corrections_form import LastEditor
 from askrows.web.errors import RequestRefusedError
 from askrows.web.facets import FilterLink, build_facets, make_filter_link
 from askrows.web.render import (
@@ -36,7 +36,7 @@ from askrows.web.render import (
     state_label,
     version_label,
 )
-from askrows.web.row_query import RowQuery, RowQueryParameters
+from askrows.web.row_query import RowQuery, RowQueryParameters, describe_condition
 from askrows.web.uploads import NEW_TASK
 from askrows.web.views.command_api import ROWS_CHANGED_EVENT
 from askrows.web.views.imports import render_drop_area
@@ -471,7 +471,7 @@ def _make_filter_label(parameter: str, text: str) -> str:
     A condition, a state or a version is displayed in words. A condition or a state has no prefix.
     """
     if parameter in {"where", "only"}:
-        return conditions.describe_condition(text)
+        return describe_condition(text)
     if parameter == "state":
         return state_label(text)
     if parameter == "answer_version":

@@ -15,15 +15,17 @@ from fastapi.responses import FileResponse, HTMLResponse
 
 from askrows.pipeline.batch import batch_files
 from askrows.pipeline.batch.budget import list_budgets_with_used_usd
-from askrows.pipeline.batch.report import COST_KEYS, make_batch_summary, summarize_costs
-from askrows.pipeline.batch.run import Run
-from askrows.pipeline.batch.run_report import (
+from askrows.pipeline.batch.report import (
     CANCELLED_WORD,
+    COST_KEYS,
     RunReport,
     list_newest_run_reports,
+    make_batch_summary,
     make_run_report,
     read_run_report,
+    summarize_costs,
 )
+from askrows.pipeline.batch.run import Run
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.run.snapshot import read_snapshot

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 
 from askrows.pipeline.core.settings import load_settings
 from askrows.pipeline.ops.open_task import open_workspace
-from askrows.pipeline.workspace.opening import Access
+from askrows.pipeline.workspace.open_workspace import Access
 from tests.integration import reviews
 from tests.lab import Workspace
 from tests.progress import NullProgress

@@ -1,7 +1,7 @@
 """`RunResult`: counts of failed rows, and the reasons that a progress line and warnings name."""
 
 from askrows.pipeline.batch.run_result import INTERRUPTED_REASON, RunResult, RunStop, StopReason
-from askrows.pipeline.run.live_progress import LiveProgress
+from askrows.pipeline.run.live_throttle import LiveProgress
 
 FAILURE = "Gemini failed on the request to ask gemini-3.5-flash-lite (503 UNAVAILABLE): "
 

@@ -15,7 +15,7 @@ from askrows.pipeline.provider.responses import (
     parse_bad_line_number,
     parse_result_line,
 )
-from askrows.pipeline.store.answer_counts import CUT_SHORT_REASONS
+from askrows.pipeline.store.claims import CUT_SHORT_REASONS
 from askrows.pipeline.tasks.shipped.experts import Tags
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from askrows.web.work_summary import summarize_ended_asking
+from askrows.web.views.command_api import summarize_ended_asking
 
 TAGGED = {
     "live": None,

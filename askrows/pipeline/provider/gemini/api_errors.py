@@ -32,7 +32,6 @@ from askrows.pipeline.provider.call_errors import (
     make_missing_hint,
     parse_retry_after_s,
     quote_server_text,
-    to_text,
 )
 from askrows.pipeline.provider.providers import GEMINI
 from askrows.pipeline.provider.responses import (
@@ -41,6 +40,7 @@ from askrows.pipeline.provider.responses import (
     object_or_empty,
     parse_count_or_zero,
     read_rpc_code,
+    to_text,
 )
 
 # The 4xx codes after which the call may have had an effect.

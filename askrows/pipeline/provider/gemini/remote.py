@@ -22,16 +22,14 @@ from askrows.pipeline.core.states import (
     normalize_api_enum,
     parse_remote_state,
 )
-from askrows.pipeline.provider.call_errors import (
-    UnreadableReplyError,
-    format_api_error,
-    to_text,
-)
+from askrows.pipeline.provider.call_errors import UnreadableReplyError
 from askrows.pipeline.provider.remote_batch import RemoteBatch
 from askrows.pipeline.provider.responses import (
+    format_api_error,
     has_error_content,
     object_or_empty,
     parse_count_or_zero,
+    to_text,
 )
 
 # At most 400 characters is our own choice; Google's names have about 40.

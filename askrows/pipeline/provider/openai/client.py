@@ -24,21 +24,18 @@ import httpx2
 from askrows.pipeline.core.errors import MissingError
 from askrows.pipeline.core.files import new_part_path, remove_abandoned_parts, removed_on_error
 from askrows.pipeline.core.states import STANDARD, RemoteState, parse_remote_state
-from askrows.pipeline.provider.call_errors import (
-    UnreadableReplyError,
-    format_api_error,
-    to_text,
-)
+from askrows.pipeline.provider.call_errors import UnreadableReplyError
 from askrows.pipeline.provider.models import Model
 from askrows.pipeline.provider.openai import requests, result_lines
 from askrows.pipeline.provider.openai.api_errors import build_refusal
-from askrows.pipeline.provider.port import (
-    LIST_PAGE_SIZE,
-    ProviderClient,
-    convert_disk_errors,
-)
+from askrows.pipeline.provider.port import LIST_PAGE_SIZE, ProviderClient, convert_disk_errors
 from askrows.pipeline.provider.remote_batch import RemoteBatch
-from askrows.pipeline.provider.responses import object_or_empty, parse_count_or_zero
+from askrows.pipeline.provider.responses import (
+    format_api_error,
+    object_or_empty,
+    parse_count_or_zero,
+    to_text,
+)
 from askrows.pipeline.provider.transport import MIN_TRANSFER_BYTES_PER_S, running_call
 
 # The member of a batch's metadata with the name of our try.

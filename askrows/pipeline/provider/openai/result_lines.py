@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from askrows.pipeline.provider.call_errors import format_api_error, to_text
 from askrows.pipeline.provider.control_requests import CONTROL_KEYS
 from askrows.pipeline.provider.openai.requests import convert_completion
 from askrows.pipeline.provider.responses import (
@@ -25,8 +24,10 @@ from askrows.pipeline.provider.responses import (
     FORM_EFFECT,
     SERVICE_EFFECT,
     decode_json_document,
+    format_api_error,
     object_or_empty,
     parse_count_or_zero,
+    to_text,
 )
 
 NOT_RUN_EFFECT = "not run"

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from askrows.pipeline.core.work_timer import MAX_BUSY_FACTOR, WorkTimer
+from askrows.pipeline.store.database import MAX_BUSY_FACTOR, WorkTimer
 
 
 @pytest.fixture(name="clocks")
@@ -13,7 +13,7 @@ def _clocks(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     clocks = SimpleNamespace(passed=100.0, computing=7.0)
     clocks.monotonic = lambda: clocks.passed
     clocks.thread_time = lambda: clocks.computing
-    monkeypatch.setattr("askrows.pipeline.core.work_timer.time", clocks)
+    monkeypatch.setattr("askrows.pipeline.store.database.time", clocks)
     return clocks
 
 
