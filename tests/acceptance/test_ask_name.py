@@ -76,11 +76,14 @@ def test_row_without_a_key_is_called_by_its_place(workspace: Workspace) -> None:
 
     A second question of that name leads to `tag`, and `correct` without a row lists all edits.
     """
-    lines = ["id,text", "1,The lamp hums.", ",It leaks.", "3,It glows.", ",It is cold."]
-    workspace.write_file("letters.csv", "\n".join(lines))
+    workspace.write_file(
+        "letters.csv", "id,text\n1,The lamp hums.\n,It leaks.\n3,It glows.\n,It is cold."
+    )
     workspace.run_command("ask", "letters.csv", "Topic?", name="letters", key="id", yes=True)
-    error = workspace.run_command("ask", "letters.csv", "Who?", name="letters", code=2).stderr
-    assert "`askrows tag --task letters` goes on with that task; another --name" in error
+    assert (
+        "`askrows tag --task letters` goes on with that task; another --name"
+        in workspace.run_command("ask", "letters.csv", "Who?", name="letters", code=2).stderr
+    )
 
     workspace.task = "letters"
     page = workspace.run_command("items", limit=2)

@@ -551,7 +551,7 @@ def format_api_error(error: Any) -> str:
 
 def excerpt_or_empty(value: Any) -> str:
     """Return an excerpt of a text, and "" for any other value."""
-    return make_excerpt(value) if isinstance(value, str) else ""
+    return make_excerpt(to_text(value))
 
 
 def _make_object_without_duplicates(members: list[tuple[str, Any]]) -> dict[str, Any]:

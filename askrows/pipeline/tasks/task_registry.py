@@ -77,13 +77,10 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...
     `tasks/NAME.py` that came with it replaces the recorded path. The tasks use the backend to which
     the workspace is bound; before its first upload, that of the settings.
     """
-    records = workspace.list_task_records(tx)
-    backend = choose_backend_by_model_or_keys(settings)
-    if records:
-        backend = workspace.read_workspace(tx).backend or backend
+    backend = workspace.read_workspace(tx).backend or choose_backend_by_model_or_keys(settings)
     return tuple(
         Task(_copy_with_path_of_copied_file(record, settings), settings, backend)
-        for record in records
+        for record in workspace.list_task_records(tx)
     )
 
 

@@ -124,9 +124,9 @@ def sync_task(
     saved_task = Task(saved_record, workspace.settings, task.provider)
     # Image files, and the table of `write_to=`, change without a change of the source.
     must_read = bool(declaration.images)
-    if saved_record.write_to is not None and not must_read:
+    if saved_record.write_to is not None:
         with workspace.store.read() as tx:
-            must_read = has_other_changes(tx, saved_task)
+            must_read |= has_other_changes(tx, saved_task)
     if must_read or not is_same_source or saved_record.items_sha256 is None:
         row_sync = RowSync(
             workspace.store,

@@ -434,9 +434,11 @@ def summarize_ended_asking(work: Mapping[str, Any]) -> str:
     if work["state"] == "stopped":
         return STOPPED_SUMMARY
     result = work["result"]
-    if isinstance(result, Mapping) and "left" in result and "under_way" in result:
+    if not isinstance(result, Mapping):
+        return ""
+    if {"left", "under_way"} <= result.keys():
         return _summarize_asked_rows(result)
-    if isinstance(result, Mapping) and result.keys() == {"answered", "asked", "left_out"}:
+    if result.keys() == {"answered", "asked", "left_out"}:
         return f"{result['answered']:,} of {result['asked']:,} answered. {result['left_out']}"
     return ""
 
