@@ -30,10 +30,8 @@ CREATE_PATH = f"{CREATE_CALL}$"
 CANCEL_PATH = "[:/]cancel$"
 UPLOAD_PATH = r"^/upload/[^?]*$|^/openai/v1/files$"
 DOWNLOAD_PATH = r":download|/content$"
-# What the paths of one batch, of the list of batches, and of an embedding call look like.
-BATCH_PATH = r"/batches/[^/:?]+$"
+# What the path of the list of batches looks like.
 LIST_PATH = r"/batches(\?|$)"
-EMBED_PATH = r":batchEmbedContents$|/embeddings$"
 LIVE_CALL_PATH = f"{LIVE_CALL}$"
 # Arguments of a fault that lasts longer than its test.
 HANGS = {"seconds": 300}

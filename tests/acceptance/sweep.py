@@ -341,18 +341,6 @@ def deaths(sweep: Sweep) -> Iterator[Misfortune]:
                 yield Misfortune(number, (Fate(step, side),))
 
 
-def distinct_deaths(sweep: Sweep) -> Iterator[Misfortune]:
-    """Yield a death before every step, and a death after the last step of every command.
-
-    The state after a step is the state before the next step.
-    """
-    for number, trail in enumerate(sweep.trails):
-        for step in range(1, len(trail) + 1):
-            yield Misfortune(number, (Fate(step),))
-        if trail:
-            yield Misfortune(number, (Fate(len(trail), "after"),))
-
-
 def death_pairs(sweep: Sweep) -> Iterator[Misfortune]:
     """Yield two deaths in a row: the repeated command dies too, a third of its steps away."""
     for number, trail in enumerate(sweep.trails):
@@ -430,18 +418,6 @@ RARE_KINDS: Mapping[Kind, int] = {
     rots: 1,
     deaths_in_creates: 2,
 }
-
-
-def list_misfortunes(
-    sweep: Sweep, dice: random.Random, max_rare_count: int = 24
-) -> list[Misfortune]:
-    """Return every distinct death of a day and a sample of each rare kind, in random order."""
-    misfortunes = list(distinct_deaths(sweep))
-    for kind in RARE_KINDS:
-        candidates = list(kind(sweep))
-        misfortunes += dice.sample(candidates, min(len(candidates), max_rare_count))
-    dice.shuffle(misfortunes)
-    return misfortunes
 
 
 def repeat_with(

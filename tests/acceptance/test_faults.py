@@ -10,10 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.acceptance.engine import (
-    BATCH_PATH,
     CANCEL_PATH,
     DOWNLOAD_PATH,
-    EMBED_PATH,
     LIST_PATH,
     LIVE_CALL_PATH,
     MANY_TIMES,
@@ -24,6 +22,9 @@ from tests.acceptance.product import PEOPLE, PROVIDER, Workspace
 
 # More requests than a test makes.
 GENERATE = ("POST", LIVE_CALL_PATH)
+# What the paths of one batch, and of an embedding call, look like.
+BATCH_PATH = r"/batches/[^/:?]+$"
+EMBED_PATH = r":batchEmbedContents$|/embeddings$"
 GET = ("GET", BATCH_PATH)
 # The name of a fault and its arguments.
 Failure = tuple[str, dict[str, Any]]

@@ -25,7 +25,6 @@ from tests.acceptance.sweep import (
     make_dice,
     repeat_with,
 )
-from tests.acceptance.trails import find_broken_rules
 
 # A life for each rare kind of fault, and one death.
 REPETITIONS = 8
@@ -66,9 +65,6 @@ def test_a_day_with_faults_ends_like_an_undisturbed_day(
     sweep = Sweep(tmp_path, DAY_OF[draw_days(DAY_COUNT)[number]])
     with sweep.stage:
         sweep.run_undisturbed()
-        for trail in sweep.trails:
-            assert find_broken_rules(trail) == []
-
         misfortunes = draw_sample(sweep, make_dice(sweep.day.name), REPETITIONS)
         repeat_with(sweep, misfortunes, record_property)
         if not ON_POSTGRESQL:

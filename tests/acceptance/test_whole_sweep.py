@@ -4,17 +4,43 @@ MOST= limits the number of repetitions of all days together. SEED= draws others.
 """
 
 import os
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.days import DAY_OF
-from tests.acceptance.sweep import DAY_NAMES, Sweep, list_misfortunes, make_dice, repeat_with
+from tests.acceptance.steps import Fate
+from tests.acceptance.sweep import DAY_NAMES, RARE_KINDS, Misfortune, Sweep, make_dice, repeat_with
 
 MAX_REPETITIONS = int(os.environ.get("ASKROWS_MOST") or 0)
 # Each day is split into parts that run in parallel.
 PARTS = 1 if MAX_REPETITIONS else 3
+
+
+def distinct_deaths(sweep: Sweep) -> Iterator[Misfortune]:
+    """Yield a death before every step, and a death after the last step of every command.
+
+    The state after a step is the state before the next step.
+    """
+    for number, trail in enumerate(sweep.trails):
+        for step in range(1, len(trail) + 1):
+            yield Misfortune(number, (Fate(step),))
+        if trail:
+            yield Misfortune(number, (Fate(len(trail), "after"),))
+
+
+def list_misfortunes(
+    sweep: Sweep, dice: random.Random, max_rare_count: int = 24
+) -> list[Misfortune]:
+    """Return every distinct death of a day and a sample of each rare kind, in random order."""
+    misfortunes = list(distinct_deaths(sweep))
+    for kind in RARE_KINDS:
+        candidates = list(kind(sweep))
+        misfortunes += dice.sample(candidates, min(len(candidates), max_rare_count))
+    dice.shuffle(misfortunes)
+    return misfortunes
 
 
 @pytest.mark.skipif("WHOLE_SWEEP" not in os.environ, reason="`make crash-sweep` takes hours")

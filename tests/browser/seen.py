@@ -25,9 +25,6 @@ IS_LOADED = """!document.querySelector("#facets:empty")
   && [...document.images].every((image) =>
     image.complete || image.getBoundingClientRect().top > innerHeight)"""
 AXE = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
-# Rules whose outcome depends on colours, or on the size of the window.
-COLOUR_RULES = {**AXE, "runOnly": ["color-contrast"]}
-SIZE_RULES = {**AXE, "runOnly": ["target-size", "scrollable-region-focusable"]}
 
 
 class Reader:
@@ -135,11 +132,8 @@ def chromium() -> Iterator[Any]:
     with sync_playwright() as playwright:
         # Chromium has no sandbox for root.
         args = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=args)
-        try:
+        with playwright.chromium.launch(executable_path=CHROMIUM, args=args) as browser:
             yield browser
-        finally:
-            browser.close()
 
 
 @contextmanager

@@ -27,19 +27,14 @@ def drop_file(
     response = page.post(DROP, params={"task": task, "name": name}, content=content)
     assert response.status_code == 202, response.text
     assert response.headers["location"] == f"{DROP}/{response.json()['number']}"
-    return wait_for_import(page, response.json()["number"])
+    page.settle()
+    document: dict[str, Any] = page.get(f"{DROP}/{response.json()['number']}").json()
+    return document
 
 
 def press_button(page: Page, number: int, **form: str) -> str:
     """Press a button of a file, and return the page's answer."""
     return unescape(page.post("/parts/import", params={"number": number}, data=form).text)
-
-
-def wait_for_import(page: Page, number: int) -> dict[str, Any]:
-    """Wait until the work on a file ends, and return its document."""
-    page.settle()
-    document: dict[str, Any] = page.get(f"{DROP}/{number}").json()
-    return document
 
 
 def drop_reviews(page: Page) -> int:

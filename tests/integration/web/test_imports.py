@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from askrows.pipeline.core import files
 from askrows.web import guard
 from tests.integration import reviews
-from tests.integration.web.intake import DROP, drop_file, press_button, wait_for_import
+from tests.integration.web.intake import DROP, drop_file, press_button
 from tests.lab import Workspace
 from tests.page import HOST, Page
 
@@ -39,7 +39,8 @@ def test_proposed_line_of_the_header_is_preset(page: Page) -> None:
     form = page.get("/parts/import", params={"number": document["number"]}).text
     assert 'name="header" value="2"' in form
     press_button(page, document["number"], task="new", header="9")
-    assert wait_for_import(page, document["number"])["state"] == "unreadable"
+    page.settle()
+    assert page.get(f"{DROP}/{document['number']}").json()["state"] == "unreadable"
 
 
 def test_a_dropped_file_is_stored_whole_or_not_at_all(
