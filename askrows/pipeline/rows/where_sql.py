@@ -33,6 +33,7 @@ from sqlalchemy import (
     Connection,
     Float,
     FromClause,
+    Integer,
     Numeric,
     Select,
     Text,
@@ -247,11 +248,7 @@ class _Compiler:
         if len(conditions) > 1:
             conditions = [func.coalesce(fit, literal_column("1 = 0")) for fit in conditions]
         # PostgreSQL has no minimum and maximum of truth values.
-        condition = or_(*conditions)
-        fit_number = case(
-            (condition, 1),
-            (not_(condition), 0),
-        )
+        fit_number = cast(or_(*conditions), Integer)
         aggregate: Any = func.max
         if expression.operator == "!=":
             aggregate = func.min
