@@ -1,4 +1,11 @@
-"""Views: each module answers JSON requests below `/api` and renders pages."""
+"""Views: each module answers JSON requests below `/api` and renders pages.
+
+- `rows` lists rows, `choice_cell` has a choice in that list, and `row` is the page of one row.
+  `ask_again` asks selected rows.
+- `imports` takes a file, `add_row` one row, and `question` a new question.
+- `search`, `quality`, `runs` and `settings` are pages of their own.
+- `command_api` has the state of a task, its next step and background work.
+"""
 
 from askrows.web.views import (
     add_row,
