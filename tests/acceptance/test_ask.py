@@ -19,7 +19,7 @@ from tests.acceptance.process import NO_FATE
 from tests.acceptance.product import Workspace, on_a_server
 from tests.acceptance.scripts import script
 from tests.acceptance.steps import Fate
-from tests.acceptance.table_files import TEXTS, write_table
+from tests.acceptance.table_files import TEXTS, put_book, write_table
 
 QUESTION = 'Praise or "blame"? Quote the reason \\ and {text}.'
 FIELDS = (
@@ -266,6 +266,8 @@ def test_reason_is_named_if_each_row_is_refused(
             "photos.csv has no column with a text to quote",
         ),
         ({"source": "numbers.csv"}, "numbers.csv has no column with a text to ask about"),
+        ({"source": "cover.xlsx"}, "only the sheet 'Cover' is read; the file has 'Cover', 'Rows'"),
+        ({"source": "reply.json"}, "save only the list with the rows"),
         ({"source": "SELECT note FROM nowhere"}, "nowhere"),
         ({"source": "SELECT 'a' AS note WHERE 1 = 0"}, "has no rows; nothing was asked"),
         (
@@ -311,6 +313,8 @@ def test_impossible_question_is_refused_in_a_sentence(
     workspace.write_file("numbers.csv", "id,price,year\n1,2.5,2019\n2,3.5,2020\n")
     workspace.write_file("tasks/there.py", "mine\n")
     workspace.write_file("photos.csv", "id,picture\n1,a.jpg\n2,b.jpg\n")
+    workspace.write_file("reply.json", '{\n"data": [{"id": 1, "text": "It hums."}]}')
+    put_book(workspace.home / "cover.xlsx", {"Cover": [["Report"]], "Rows": [["id", "text"]]})
 
     options = {"q": "Tone?", **changed_options}
     assert (

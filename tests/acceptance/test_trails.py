@@ -49,7 +49,7 @@ def synced_before_renamed(trail: Sequence[str]) -> Iterator[str]:
         elif call in {"fsync", "os.remove"}:
             unsynced.discard(source)
         elif call in {"os.rename", "os.link"}:
-            moved = {path for path in unsynced if _is_at_or_below(path, source)}
+            moved = {path for path in unsynced if PurePath(path).is_relative_to(source)}
             if moved and _is_final(trail, index, target):
                 yield f"{target} gets its name before {sorted(moved)} is synced"
             unsynced |= {target + path[len(source) :] for path in moved}
@@ -128,13 +128,9 @@ def _is_final(trail: Sequence[str], step_index: int, path: str) -> bool:
     """Return whether the command keeps the name of a path after a step."""
     for _, (call, source, *targets) in _file_steps(trail[step_index + 1 :]):
         is_change = call in NAME_CHANGES and targets != [source]
-        if is_change and _is_at_or_below(path, source):
+        if is_change and PurePath(path).is_relative_to(source):
             return False
     return True
-
-
-def _is_at_or_below(path: str, folder: str) -> bool:
-    return PurePath(path).is_relative_to(folder)
 
 
 def _may_be_in_place(path: str) -> bool:

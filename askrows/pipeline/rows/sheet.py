@@ -18,6 +18,7 @@ from xml.etree import ElementTree as ET
 from xml.parsers import expat
 from zipfile import BadZipFile, ZipFile
 
+from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.quotes import MAX_EXACT_FLOAT
 from askrows.pipeline.core.text import join_first
 from askrows.pipeline.rows.cells import to_plain_value
@@ -172,7 +173,8 @@ def _check_and_load_sheet(file: SourceFile) -> Any:
             if not file.options.sheet and len(visible_names) > 1:
                 listed_names = ", ".join(map(repr, visible_names))
                 file.notes.append(
-                    f"only the sheet {sheet_name!r} is read; the file has {listed_names}"
+                    f"only the sheet {sheet_name!r} is read; the file has {listed_names}; "
+                    f"{OptionHint(sheet='NAME')} reads another"
                 )
 
             size.count_part(archive, _find_sheet_part(archive, sheet_name))

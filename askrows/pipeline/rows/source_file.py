@@ -276,7 +276,8 @@ class SourceFile:
                 return "jsonl"
             raise self.make_error(
                 " is a JSON object, not a list of objects",
-                hint="write [ before the object and ] after it, or each row on a line of its own",
+                hint="save only the list with the rows, which is often a member of the object, or "
+                "write each row on a line of its own",
             )
         if suffix_format in {"json", "parquet"}:
             raise self.make_error(

@@ -226,7 +226,13 @@ def draft_question(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDr
     if not any(isinstance(row, SourceRow) for row in draft.source):
         check_no_row_is_refused(draft.source)
         raise InputError(
-            f"{draft.table_description} has no rows; nothing was asked",
+            "; ".join(
+                [
+                    f"{draft.table_description} has no rows",
+                    *draft.source.notes,
+                    "nothing was asked",
+                ]
+            ),
             hint="add rows to it; a header is not a row",
         )
     if guess.text_error is not None:
