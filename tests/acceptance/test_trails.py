@@ -135,11 +135,7 @@ def _is_final(trail: Sequence[str], step_index: int, path: str) -> bool:
 
 def _may_be_in_place(path: str) -> bool:
     paths = (PurePath(path), *PurePath(path).parents)
-    return any(_matches_any(parent, IN_PLACE) for parent in paths)
-
-
-def _matches_any(path: PurePath, patterns: Sequence[str] | dict[str, str]) -> bool:
-    return any(path.match(pattern) for pattern in patterns)
+    return any(parent.match(pattern) for parent in paths for pattern in IN_PLACE)
 
 
 def _client_steps(trail: Sequence[str]) -> Sequence[str]:

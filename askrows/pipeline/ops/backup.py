@@ -198,12 +198,12 @@ def _copy_sealed_files_and_hash(
     display: Progress,
     staging: Path,
 ) -> dict[str, str]:
-    """Copy the sealed files of all batches in the copied database; return their hashes by name.
+    """Copy the sealed files of the batches in the copied database; return their hashes by name.
 
     A request or reply file is sealed when it is complete and its hash is in the database. Reads
     `askrows.db` in `staging`, which must be copied before. Files of batches that are not over (see
     `BatchRow.is_finished`) must be present and unchanged. For the other batches, a warning names a
-    missing or changed file. The hashes are those of the copies.
+    missing or changed file. Trials keep no files. The hashes are those of the copies.
 
     Args:
         data: The workspace's folder.
@@ -220,7 +220,7 @@ def _copy_sealed_files_and_hash(
         copied_store.open_foreign_snapshot_if_exists() as tx,
     ):
         assert tx is not None  # noqa: S101 - the file is there
-        all_batches = batches.list_batches_in_states(tx)
+        all_batches = batches.list_claiming_batches(tx)
         cleaned_batches = journal.read_cleaned_batches(tx)
 
     hashes = dict[str, str]()

@@ -34,7 +34,6 @@ from askrows.pipeline.provider.remote_batch import RemoteBatch
 from askrows.pipeline.provider.service import Service
 from askrows.pipeline.store import answer_counts, batches, journal, sqlite, workspace
 from askrows.pipeline.store.batches import BatchRow, strip_try_number
-from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import task_faults
 from askrows.pipeline.tasks.derived_values import find_derived_value_faults
 from askrows.pipeline.tasks.selection import find_task_by_name
@@ -205,7 +204,7 @@ def _find_batch_count_faults(report: DoctorReport) -> Iterator[RowFault]:
     """
     # All counts come from one snapshot, because a batch may end during the check.
     with report.ws.store.read() as tx:
-        task_batches = _list_task_batches(tx)
+        task_batches = batches.list_claiming_batches(tx)
         counts_by_batch = answer_counts.count_requests_by_batch_and_outcome(tx)
         rolled_back_numbers = journal.read_rolled_back_batches(tx)
 
@@ -248,7 +247,7 @@ def _find_sealed_file_faults(report: DoctorReport) -> Iterator[RowFault]:
     """
     ws = report.ws
     with ws.store.read() as tx:
-        task_batches = _list_task_batches(tx)
+        task_batches = batches.list_claiming_batches(tx)
         cleaned_batches = journal.read_cleaned_batches(tx)
         if journal.list_ids_of_unfinished_erasures(tx):
             return
@@ -359,11 +358,6 @@ def _find_faults_of_index(report: DoctorReport, indexed_task: IndexedTask) -> It
         )
 
 
-def _list_task_batches(tx: Connection) -> list[BatchRow]:
-    """Return all batches that claim rows; trials do not."""
-    return [batch for batch in batches.list_batches_in_states(tx) if batch.mode.facts.claims_rows]
-
-
 def _find_remote_batch_faults(report: DoctorReport) -> Iterator[RowFault]:
     """Compare the batches of this workspace with the backend's list; yield each difference.
 
@@ -392,7 +386,7 @@ def _find_remote_batch_faults(report: DoctorReport) -> Iterator[RowFault]:
     remote_batches = report.service.client.list_batches()
     # A batch is recorded before it is created, so this later snapshot contains all listed batches.
     with ws.store.read() as tx:
-        local_batches = {batch.number: batch for batch in _list_task_batches(tx)}
+        local_batches = {batch.number: batch for batch in batches.list_claiming_batches(tx)}
         workspace_prefix = f"{DISPLAY_NAME_PREFIX}{workspace.read_workspace(tx).workspace_id}-"
         cancelled_duplicates = {
             duplicate["remote_name"]

@@ -148,6 +148,11 @@ def list_batches_in_states(
     return [_to_batch(row) for row in tx.execute(query).mappings()]
 
 
+def list_claiming_batches(tx: Connection) -> list[BatchRow]:
+    """Return all batches that claim rows, oldest first; trials do not, and keep no files."""
+    return [batch for batch in list_batches_in_states(tx) if batch.mode.facts.claims_rows]
+
+
 def find_last_batch_if_outage(tx: Connection, task: str) -> BatchRow | None:
     """Return the last batch of an outage of a task; None if there is no outage.
 

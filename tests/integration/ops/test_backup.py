@@ -38,7 +38,10 @@ def backed_up_workspace(
         workspace.ran_each(*CHAIN)
         ran(workspace, "tags", "--merge", "beekeeping=apiculture", "--who", "person-0002")
         ran(workspace, "index")
-        ran(workspace, "backup", str(workspace.data.with_name("copy")))
+        # A trial keeps no files, so that a backup lacks none.
+        ran(workspace, "try", "--row", "person-0002")
+        backup_run = workspace.ran("backup", str(workspace.data.with_name("copy")))
+        assert "is missing" not in backup_run.stderr
 
     begun(prepare)
     return workspace
