@@ -117,10 +117,16 @@ def test_estimate_counts_equal_rows_as_tag_does(
 
 
 def test_single_row_is_named_in_the_singular(workspace: Workspace) -> None:
-    """Counts of one row, equal row and empty row have their noun in the singular."""
-    workspace.write_file("kettles.csv", "id,remark\n1,It drips\n2,It drips\n")
+    """Counts of one row, equal row and empty row have their noun in the singular.
+
+    A row that equals an asked row is shown with its answer.
+    """
+    workspace.write_file("kettles.csv", "id,remark\n1,It drips\n2,It drips\n3,It drips\n")
     output = workspace.run_command("ask", "kettles.csv", q="Tone?", n=2, name="kettles").stdout
-    assert "2 of 2 rows asked, 1 equal row with the same answer, " in output
+    assert [
+        text in output
+        for text in ("not asked", "2 of 3 rows asked, 1 equal row with the same answer, ")
+    ] == [False, True]
 
     workspace.write_file("empty.csv", "id,remark\n1,\n")
     workspace.run_command("new_task", "empty", text="remark", **{"from": "empty.csv"})

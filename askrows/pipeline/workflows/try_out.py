@@ -9,6 +9,7 @@
 - The mode decide asks a decision model about the fields, which all have a fixed choice.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -453,8 +454,8 @@ def _copy_with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> Trie
     the newest request. Cost and number of calls are sums over all requests. A missing reply is
     "lost".
 
-    If a request is unfinished, only the outcome is changed, to "claimed". Without a request nothing
-    is changed.
+    If a request is unfinished, only the outcome is changed, to "claimed". A row without a request
+    may have the answer of an equal row; otherwise nothing is changed.
     """
     stored_requests = [
         request
@@ -462,7 +463,10 @@ def _copy_with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> Trie
         if belongs_to_version(request["version"], task.prompt_version)
     ]
     if not stored_requests:
-        return replace(row)
+        preferred = task.read_preferred_answers(tx, [row.id]).get(row.id)
+        if preferred is None:
+            return row
+        return replace(row, outcome=Outcome.ANSWERED, answer=json.loads(preferred.answer))
     finished_requests = [request for request in stored_requests if request["outcome"] is not None]
     if len(finished_requests) < len(stored_requests):
         return replace(row, outcome="claimed")
@@ -471,7 +475,7 @@ def _copy_with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> Trie
     return replace(
         row,
         outcome=OUTCOME_LOST if newest["outcome"] == Outcome.MISSING else newest["outcome"],
-        reason=newest["reason"] or "",
+        reason=newest["reason"],
         answer=newest["answer"],
         calls=sum(request["batch"] is not None for request in finished_requests),
         cost=sum(request["cost"] for request in finished_requests),
