@@ -67,10 +67,9 @@ STATE_LABELS = {
     "downloaded": "answers received",
     "ingested": "done",
 }
-# Display names of columns and facets. Others are displayed with spaces for underscores.
+# Display names of askrows' own columns and facets; others have spaces for underscores.
 COLUMN_LABELS = {
     "findability_score": "score",
-    "job_title": "title",
     "answer_version": "answered by",
     "reviewed": "marked as checked",
     "doubtful": "doubtful answer",
@@ -170,6 +169,7 @@ def render_page(
     frame = {
         "task": task,
         "task_nouns": run.task.nouns,
+        "column_label": partial(column_label, run.task),
         "drop_task": drop_task,
         "file_tasks": FILE_TASKS,
         "backend": run.workspace.backend,
@@ -250,9 +250,15 @@ def task_title(task: Task) -> str:
     return plural.capitalize()
 
 
-def column_label(name: str) -> str:
-    """Return the display name of a column of the list of rows, or of a facet."""
-    return COLUMN_LABELS.get(name, name.replace("_", " "))
+def column_label(task: Task, name: str) -> str:
+    """Return the display name of a column of the list of rows, or of a facet.
+
+    A column of the source or a field of the answer keeps its name, such as `reason`; the column of
+    askrows is `row_reason` then.
+    """
+    if name in {*task.record.columns, *dict(task.record.fields)}:
+        return name.replace("_", " ")
+    return COLUMN_LABELS.get(name.removeprefix("row_"), name.replace("_", " "))
 
 
 def state_label(state: str | None) -> str:
@@ -385,7 +391,6 @@ def short_hash(text: str) -> str:
 
 _FILTERS: Mapping[str, Any] = {
     "capitalize_first": capitalize_first,
-    "column_label": column_label,
     "describe_price": describe_price,
     "quote_setting_names": quote_setting_names,
     "format_duration": format_duration,

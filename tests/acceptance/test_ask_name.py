@@ -79,7 +79,8 @@ def test_row_without_a_key_is_called_by_its_place(workspace: Workspace) -> None:
     workspace.write_file(
         "letters.csv", "id,text\n1,The lamp hums.\n,It leaks.\n3,It glows.\n,It is cold."
     )
-    workspace.run_command("ask", "letters.csv", "Topic?", name="letters", key="id", yes=True)
+    options = {"fields": "reason: text", "key": "id"}
+    workspace.run_command("ask", "letters.csv", "Topic?", name="letters", yes=True, **options)
     assert (
         "`askrows tag --task letters` goes on with that task; another --name"
         in workspace.run_command("ask", "letters.csv", "Who?", name="letters", code=2).stderr
@@ -89,12 +90,15 @@ def test_row_without_a_key_is_called_by_its_place(workspace: Workspace) -> None:
     page = workspace.run_command("items", limit=2)
     assert "\nrow 2\tIt leaks." in page.stdout
     assert '--after "row 2"' in page.stderr
-    rows = workspace.read_json("items", after="row 2")["rows"]
-    assert [row["id"] for row in rows if row["state"] == "answered"] == ["3"]
+    later_rows = workspace.read_json("items", after="row 2")["rows"]
+    assert [row["id"] for row in later_rows if row["state"] == "answered"] == ["3"]
     assert workspace.run_command("show", row="row 4").stdout.startswith("row: row 4\n")
     workspace.run_command("show", row="row 1", code=2)
     with workspace.serve_page() as client:
-        assert "row 4</a>" in " ".join(client.get("/?task=letters").text.split())
+        list_text = " ".join(client.get("/?task=letters").text.split())
+    assert "row 4</a>" in list_text
+    # A field of the answer keeps its name, also if askrows has a column of that name.
+    assert '">reason</a>' in list_text
 
-    workspace.run_command("correct", "3", set="answer=light", who="ada")
+    workspace.run_command("correct", "3", set="reason=light", who="ada")
     assert [edit["row"] for edit in workspace.read_json("correct")] == ["3"]

@@ -282,7 +282,7 @@ def _read_rows_template_values(
         "has_row_pages": query.state != RowState.REFUSED,
         "query": query,
         "rows": page.rows,
-        "headers": [_make_column_header(query, task_name, page, name) for name in displayed_names],
+        "headers": [_make_column_header(query, task, page, name) for name in displayed_names],
         "column_choices": column_choices,
         "condition_example": columns.make_condition_example(displayed_names, page.rows),
         "usual_columns_address": query.address("/", task_name, fields=()) if query.fields else None,
@@ -479,13 +479,13 @@ def _make_filter_label(parameter: str, text: str) -> str:
     return f"{FILTER_PREFIXES.get(parameter, '')}{text}"
 
 
-def _make_column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> dict[str, Any]:
+def _make_column_header(query: RowQuery, task: Task, page: _RowsPage, name: str) -> dict[str, Any]:
     """Return the header of a column: `name`, `label`, `href`, `order`, `is_number`, `is_unsent`.
 
     `href` is the address that a click opens; it is None if the column cannot be sorted. The first
     click sorts in ascending order, or numbers with the largest first. A click on a sorted column
     reverses the order. `order` is the present order, as the value of `aria-sort`. `field` is the
-    field of the answer in the column, or None, `is_closed` whether it has listed choices, and
+    field of the answer in the column, or "", `is_closed` whether it has listed choices, and
     `choices` these; a choice has the colour of its place.
     """
     order = {name: "ascending", f"-{name}": "descending"}.get(query.sort, "none")
@@ -493,12 +493,12 @@ def _make_column_header(query: RowQuery, task: str, page: _RowsPage, name: str) 
     is_next_descending = order == "ascending" or (is_number and order == "none")
     next_sort = f"-{name}" if is_next_descending else name
     is_sortable = name in page.sortable_names
-    field = page.answer_fields.get(name)
-    closed_field = page.closed_fields.get(field or "")
+    field = page.answer_fields.get(name, "")
+    closed_field = page.closed_fields.get(field)
     return {
         "name": name,
-        "label": column_label(name),
-        "href": query.address("/", task, sort=[next_sort]) if is_sortable else None,
+        "label": column_label(task, name),
+        "href": query.address("/", task.subject, sort=[next_sort]) if is_sortable else None,
         "order": order,
         "is_number": is_number,
         "is_unsent": name in page.unsent_names,
