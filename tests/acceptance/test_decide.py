@@ -250,13 +250,14 @@ def test_rows_that_wait_for_equal_rows_are_named(tickets: Workspace) -> None:
     write_tickets(tickets, [f"The lamp of room {number % 6} hums." for number in range(12)])
     sent_run = tickets.run_command("tag", mode="batch")
     assert (
-        "6 rows in unfinished batches, 6 waiting for the answers of equal rows" in sent_run.stdout
+        "6 rows in unfinished batches, 6 waiting for the answers of equal rows; $0.00 spent"
+        in sent_run.stdout
     )
 
     waiting_run = tickets.run_command("tag")
     assert "6 rows, no request; the answers of equal rows are copied" in waiting_run.stderr
     assert (
-        "6 rows in unfinished batches, 6 waiting for the answers of equal rows"
+        "6 rows in unfinished batches, 6 waiting for the answers of equal rows; $0.00 spent"
         in waiting_run.stdout
     )
     live_run = tickets.run_command("tag", mode="live")

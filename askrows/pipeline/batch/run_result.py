@@ -450,7 +450,8 @@ class TagReport(RunResult):
             f"{rows} in unfinished batches": self.under_way,
             f"waiting for the answers of equal {nouns.plural}": self.waiting,
             "waiting until the API accepts more tokens": self.rows_waiting_for_api,
-            "still open": self.left,
+            # The rows that wait for equal rows are open, too, and are counted once.
+            "still open": self.left - self.waiting,
         }
         cost = format_members_as_phrase(figures, "calls spent=cost perhaps_lost=lost")
         return f"{format_counts(counts) or 'no row answered'}; {cost}"
