@@ -11,8 +11,6 @@ from askrows.pipeline.core.report import Report, Table, make_table
 SORT_TIMEOUT_S = 0.2
 # Longer cells of a list are cut on a terminal.
 MAX_CELL_CHARS = 61
-# As in the table of a search.
-SHORT_COLUMN_NAMES = {"job_title": "title", "findability_score": "score"}
 
 
 class RowFilter(NamedTuple):
@@ -111,7 +109,7 @@ class RowsPage(NamedTuple):
         has_review = any(row.values.get(self.review_name) for row in self.rows)
         if not has_chosen_columns and self.review_name in names and not has_review:
             names.remove(self.review_name)
-        headers = [SHORT_COLUMN_NAMES.get(name, name) for name in (*names, self.state_name)]
+        headers = [*names, self.state_name]
         rows = []
         for row in self.rows:
             values = dict(row.values)
