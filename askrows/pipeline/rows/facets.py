@@ -159,7 +159,7 @@ def _group_counts_into_ranges(name: str, row_counts: Mapping[float, int]) -> lis
     """Group numbers into at most 12 ranges; return how many rows each has.
 
     The ranges have an equal, round size, ascend, and cover all numbers. A range of whole numbers
-    includes both bounds, any other range its lower bound only. Ranges without rows are included.
+    includes both bounds, any other range its lower bound only. Ranges without rows are left out.
 
     Args:
         name: Name of the cell.
@@ -168,9 +168,6 @@ def _group_counts_into_ranges(name: str, row_counts: Mapping[float, int]) -> lis
     smallest = min(row_counts)
     largest = max(row_counts)
     step = round_up_to_1_2_or_5(Decimal(str(largest - smallest)) / (MAX_VALUES - 1))
-    first_index = math.floor(Decimal(str(smallest)) / step)
-    last_index = math.floor(Decimal(str(largest)) / step)
-
     counts_by_index = Counter[int]()
     for value, row_count in row_counts.items():
         counts_by_index[math.floor(Decimal(str(value)) / step)] += row_count
@@ -179,7 +176,7 @@ def _group_counts_into_ranges(name: str, row_counts: Mapping[float, int]) -> lis
         _make_range_count(
             name, index * step, (index + 1) * step, counts_by_index[index], are_whole=are_whole
         )
-        for index in range(first_index, last_index + 1)
+        for index in sorted(counts_by_index)
     ]
 
 
