@@ -54,7 +54,7 @@ _registered_tasks: dict[str, ShippedTask] = {}
 
 
 def register_shipped_tasks(tasks: Iterable[ShippedTask]) -> None:
-    """Make tasks known to all workspaces of this process; the first is the default task."""
+    """Make tasks known to all workspaces of this process, in the order of lists."""
     for task in tasks:
         _registered_tasks[task.name] = task
 
