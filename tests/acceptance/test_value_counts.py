@@ -62,10 +62,13 @@ def test_counts_are_those_of_the_lists_behind_them(
 
         page = client.get("/search", params={"task": "notes", "q": "lamp"}).text
         assert page.count("data-hit") == 20
+        # More may be found, so that 20 is not how many there are.
+        assert "20 best matches" in page
         (more,) = re.findall(r'rel="next" href="([^"]*)">Show more', page)
         page = client.get(unescape(more)).text
         assert page.count("data-hit") == ROW_COUNT
         assert "Show more" not in page
+        assert f"{ROW_COUNT} found" in page
 
 
 def test_rows_answered_by_many_versions_are_counted(
